@@ -1,0 +1,75 @@
+# Everything here works on a fresh machine with Python >= 3.10 and make; each target builds the environment it needs.
+#   make demo      the shipped model on a synthesised lunar day (no TensorFlow): catalogue, segments, a picture
+#   make test      all tests, in a full environment and in two lander environments
+#   make pipeline  synthesise, train `tiny`, convert, run, bench: the whole line on synthetic records
+#   make check     format, lint, types, tests
+#   make bench     accuracy and latency of the shipped model on real records: make bench DATA=/path/to/records
+# A particular interpreter: make PYTHON=python3.11 demo
+
+PYTHON ?= python3
+DATA ?= $(or $(EDGEQUAKE_DATA),../shared/data)
+OUT ?= out
+
+ENV := .venv
+DEMO_ENV := .env-demo
+PIP := -m pip --disable-pip-version-check -q
+QUIET := PYTHONWARNINGS=ignore TF_CPP_MIN_LOG_LEVEL=3
+
+.DELETE_ON_ERROR:
+.PHONY: demo test pipeline check format bench picture landers clean
+
+$(ENV)/ready: EXTRAS = dev
+$(DEMO_ENV)/ready: EXTRAS = cli,edge
+$(ENV)/ready $(DEMO_ENV)/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo "edgequake needs Python 3.10 or newer; name one with: make PYTHON=python3.11"; exit 1; }
+	@echo "setting up $(@D)"
+	@rm -rf $(@D)
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python $(PIP) install -e '.[$(EXTRAS)]'
+	@touch $@
+
+demo: $(DEMO_ENV)/ready
+	@rm -rf $(OUT)/demo
+	$(DEMO_ENV)/bin/edgequake synth --kind day --seed 1 --out $(OUT)/demo/day
+	$(DEMO_ENV)/bin/edgequake run $(OUT)/demo/day/*.mseed --out $(OUT)/demo/run
+	$(DEMO_ENV)/bin/edgequake plot $(OUT)/demo/run --out $(OUT)/demo/day.png
+
+pipeline: $(ENV)/ready
+	@rm -rf $(OUT)/pipeline
+	$(ENV)/bin/edgequake synth --kind dataset --seed 1 --out $(OUT)/pipeline/data
+	$(QUIET) $(ENV)/bin/edgequake train tiny --data $(OUT)/pipeline/data --out $(OUT)/pipeline/training
+	$(QUIET) $(ENV)/bin/edgequake convert $(OUT)/pipeline/training/tiny.keras --out $(OUT)/pipeline/model
+	$(ENV)/bin/edgequake run --model $(OUT)/pipeline/model/tiny.json $(OUT)/pipeline/data/moon --out $(OUT)/pipeline/run
+	$(ENV)/bin/edgequake bench accuracy --model $(OUT)/pipeline/model/tiny.json --data $(OUT)/pipeline/data --split test
+	$(ENV)/bin/edgequake bench latency --model $(OUT)/pipeline/model/tiny.json
+
+test: $(ENV)/ready landers
+	@EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" EDGEQUAKE_DATA="$(DATA)" $(QUIET) $(ENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+# Two environments as a lander would have them, with the wheel that a user would install.
+landers: $(ENV)/ready
+	@sh tests/project/lander_environments.sh $(ENV)/bin/python $(PYTHON) > .env-landers
+
+check: $(ENV)/ready
+	$(ENV)/bin/ruff format --check .
+	$(ENV)/bin/ruff check .
+	@rm -rf .types build
+	@$(ENV)/bin/python $(PIP) install --no-deps --no-build-isolation --target .types .
+	$(ENV)/bin/mypy
+	@$(MAKE) --no-print-directory test
+
+format: $(ENV)/ready
+	$(ENV)/bin/ruff format .
+	$(ENV)/bin/ruff check --fix .
+
+bench: $(ENV)/ready
+	$(ENV)/bin/edgequake bench accuracy --data $(DATA) --split val
+	$(ENV)/bin/edgequake bench accuracy --data $(DATA) --split test
+	$(ENV)/bin/edgequake bench latency
+
+picture: $(ENV)/ready
+	$(ENV)/bin/python docs/draw_day.py
+
+clean:
+	rm -rf $(ENV) .env-* .types .wheel build out

@@ -1,0 +1,1 @@
+"""Latency and accuracy on continuous records, beside baselines."""

@@ -1,0 +1,156 @@
+"""`convert_model`: a .keras file and its train.json in, NAME.json and NAME.VARIANT.tflite out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import time
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgequake.convert.calibration import Sequences, Stepping, from_file, from_records, synthetic
+from edgequake.convert.report import ConversionReport, report_of
+from edgequake.convert.worker_process import run_worker
+from edgequake.edge import strict
+from edgequake.edge.atomic import write_bytes_atomically
+from edgequake.edge.errors import ConfigError, ModelError
+from edgequake.edge.manifest import FrontEndConfig, parse_manifest
+
+QUANTIZE = {
+    "all": ("float32", "dynamic", "int8", "int16x8"),
+    "float32": ("float32",),
+    "dynamic": ("dynamic",),
+    "int8": ("int8",),
+    "int16x8": ("int16x8",),
+}
+CALIBRATED = {"int8", "int16x8"}
+FROM_TRAINING = {"name", "body", "sampling_rate_hz", "channels", "front_end", "network", "trigger", "training"}
+
+
+def convert_model(
+    keras_file: Path,
+    out: Path,
+    quantize: str = "all",
+    calibration: Path | None = None,
+    verify: bool = True,
+    memory_limit_bytes: int = 8 << 30,
+    time_limit_s: float = 900.0,
+    progress: Callable[[str], None] | None = None,
+) -> ConversionReport:
+    """Convert a trained network to one-step TFLite graphs and their manifest.
+
+    Parameters
+    ----------
+    keras_file : the .keras file, with the train.json of the same training beside it.
+    out : folder for NAME.json and NAME.VARIANT.tflite, made if need be; nothing is written there before all is done.
+    quantize : "all", "float32", "dynamic", "int8" or "int16x8".
+    calibration : records to calibrate on; by default the calibration.npz beside the .keras file.
+    verify : compare every graph with Keras and refuse what differs too much.
+    memory_limit_bytes, time_limit_s : what the converter process may take.
+    progress : called with a few words when a new stage begins.
+
+    Raises
+    ------
+    ConfigError
+        An unknown `quantize`, no train.json, or nothing to calibrate an integer graph on.
+    ModelError
+        A file that is no Keras model, a network that cannot be stepped, or a converter that failed or crashed.
+    GateError
+        A quantized graph too far from Keras.
+    """
+    started = time.monotonic()
+    if quantize not in QUANTIZE:
+        raise ConfigError(f"unknown quantization '{quantize}': expected one of {', '.join(QUANTIZE)}")
+    keras_file = keras_file.resolve()
+    _check_keras_file(keras_file)
+    partial = _read_partial(keras_file.parent / "train.json")
+    variants = QUANTIZE[quantize]
+    rows = _rows(keras_file, calibration, partial, bool(CALIBRATED & set(variants)))
+    partial["training"] = {**partial["training"], "conversion": _provenance(keras_file, rows)}
+    with tempfile.TemporaryDirectory(prefix="edgequake-convert-") as name:
+        folder = Path(name)
+        job = {"keras_file": str(keras_file), "partial": partial, "variants": variants, "verify": verify}
+        (folder / "job.json").write_text(
+            json.dumps({**job, "memory_limit_bytes": memory_limit_bytes}), encoding="utf-8"
+        )
+        np.savez(folder / "rows.npz", calibration=rows.calibration, verification=rows.verification)
+        manifest_name = run_worker(folder, time_limit_s, memory_limit_bytes, progress or (lambda stage: None))
+        return _publish(folder, manifest_name, out, started)
+
+
+def _check_keras_file(path: Path) -> None:
+    """Refuse in a millisecond what would otherwise take TensorFlow's start to refuse."""
+    if not path.is_file():
+        raise ModelError(f"{path} does not exist; give the .keras file that train wrote")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+            whole = broken is None and "config.json" in archive.namelist()
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, zlib.error):
+        whole = False
+    if not whole:
+        raise ModelError(
+            f"{path} is not a whole .keras file ({path.stat().st_size} bytes): expected the archive that "
+            "model.save('NAME.keras') writes; copy it again or save it again"
+        )
+
+
+def _read_partial(path: Path) -> dict[str, Any]:
+    """Return the manifest as far as training knows it."""
+    try:
+        partial = json.loads(path.read_text(encoding="utf-8"))["manifest"]
+        missing = FROM_TRAINING - set(partial)
+    except OSError as problem:
+        raise ConfigError(
+            f"{path} is missing: expected the train.json that train writes beside the .keras file; it says what the "
+            "network's rows mean, copy it there"
+        ) from problem
+    except (ValueError, KeyError, TypeError) as problem:
+        raise ConfigError(f"{path} has no manifest in it ({problem!r}): train again with this release") from problem
+    if missing:
+        raise ConfigError(f"{path}: the manifest lacks {', '.join(sorted(missing))}; train again with this release")
+    return dict(partial)
+
+
+def _rows(keras_file: Path, folder: Path | None, partial: dict[str, Any], needed: bool) -> Sequences:
+    """Find rows to calibrate on and to compare on."""
+    network = partial["network"]
+    stepping = Stepping(network["mode"], network["n_features"], network.get("window_rows"))
+    if folder is not None:
+        front_end = strict.build(FrontEndConfig, partial["front_end"], "train.json, manifest.front_end", ConfigError)
+        return from_records(
+            folder, partial["body"], tuple(partial["channels"]), front_end, partial["sampling_rate_hz"], stepping
+        )
+    beside = keras_file.parent / "calibration.npz"
+    if beside.is_file():
+        return from_file(beside, stepping)
+    if needed:
+        raise ConfigError(
+            f"integer graphs are calibrated on real rows, but {beside} does not exist; give a folder of records with "
+            "--calibration DIR, or convert with --quantize float32 or dynamic"
+        )
+    return synthetic(stepping)
+
+
+def _provenance(keras_file: Path, rows: Sequences) -> dict[str, Any]:
+    return {
+        "keras_sha256": hashlib.sha256(keras_file.read_bytes()).hexdigest(),
+        "calibration_source": rows.source,
+        "calibration_rows": int(rows.calibration.shape[0] * rows.calibration.shape[1]),
+    }
+
+
+def _publish(folder: Path, manifest_name: str, out: Path, started: float) -> ConversionReport:
+    """Check the manifest once more as the device will, then put graphs and manifest into the output folder, it last."""
+    manifest = parse_manifest((folder / manifest_name).read_text(encoding="utf-8"), manifest_name)
+    out.mkdir(parents=True, exist_ok=True)
+    for variant in manifest.variants.values():
+        write_bytes_atomically(out / variant.file, (folder / variant.file).read_bytes())
+    write_bytes_atomically(out / manifest_name, (folder / manifest_name).read_bytes())
+    return report_of(manifest, out, time.monotonic() - started)

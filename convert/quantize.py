@@ -1,0 +1,90 @@
+"""The step graph as TFLite: float32, dynamic, int8 and int16x8, from builtin operators only."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from edgequake.convert.step_graph import StepGraph
+from edgequake.convert.stepping import FloatArray, Tensors, tflite_call, walk
+from edgequake.edge.errors import ModelError
+
+VARIANTS = ("float32", "dynamic", "int8", "int16x8")
+CALIBRATED = ("int8", "int16x8")
+CALIBRATION_STEPS = 20_000  # takes 2 s to 4 s
+
+
+def calibration_samples(graph: StepGraph, float_graph: bytes, sequences: FloatArray) -> list[Tensors]:
+    """Return inputs of consecutive steps, with the states that really occur, at most `CALIBRATION_STEPS` of them.
+
+    Consecutive and not drawn at random: then what leaves a step enters the next one, both ends of a state see the same
+    numbers, and they get the same scale. Zero states would teach the quantizer that states are zero.
+
+    Parameters
+    ----------
+    float_graph : the finished float32 form of `graph`, which is stepped.
+    sequences : shape (n_sequences, n_rows, n_features); each is stepped through from zero state.
+    """
+    call = tflite_call(float_graph)
+    steps = itertools.chain.from_iterable(walk(graph, rows, call) for rows in sequences)
+    return [step.inputs for step in itertools.islice(steps, CALIBRATION_STEPS)]
+
+
+def convert_variant(graph: StepGraph, variant: str, samples: list[Tensors]) -> bytes:
+    """Return the TFLite form of the step graph as the converter makes it; `samples` may be empty for uncalibrated ones.
+
+    Raises
+    ------
+    ModelError
+        The converter refuses the graph.
+    """
+    converter = tf.lite.TFLiteConverter.from_keras_model(graph.model)
+    _SETTINGS[variant](converter)
+    if variant in CALIBRATED:
+        converter.representative_dataset = _feed(samples)
+    try:
+        return bytes(converter.convert())
+    except Exception as problem:  # the converter raises a dozen kinds, all of them for a graph it cannot take
+        reason = " ".join(str(problem).split())[:300]
+        raise ModelError(f"TensorFlow cannot convert the step graph to {variant}: {reason}") from problem
+
+
+def _feed(samples: list[Tensors]) -> Callable[[], Iterator[dict[str, np.ndarray[Any, Any]]]]:
+    return lambda: iter(samples)
+
+
+def _float32(converter: Any) -> None:
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+
+
+def _dynamic(converter: Any) -> None:
+    _float32(converter)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    # Per-channel weights make FULLY_CONNECTED version 12, which tflite-runtime 2.14 lacks.
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = True
+
+
+def _int8(converter: Any) -> None:
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = tf.int8
+    converter.inference_output_type = tf.int8
+
+
+def _int16x8(converter: Any) -> None:
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8]
+    converter.inference_input_type = tf.int16
+    converter.inference_output_type = tf.int16
+
+
+_SETTINGS: dict[str, Callable[[Any], None]] = {
+    "float32": _float32,
+    "dynamic": _dynamic,
+    "int8": _int8,
+    "int16x8": _int16x8,
+}

@@ -1,0 +1,81 @@
+"""Each graph against Keras, through the very wrapper that the device steps it with."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from edgequake.edge.errors import GateError, ModelError
+from edgequake.edge.manifest import Manifest, Variant
+from edgequake.edge.network import StepNetwork
+
+FloatArray = npt.NDArray[np.float32]
+# Float graphs differ from Keras by the order of additions only: 2e-7 measured, a wrong weight is 1e-2 and more.
+FLOAT_MAX_ERROR = 1e-5
+# Thresholds lie a few tenths apart and hysteresis spans half of one, so an error of this size on every frame would
+# begin to move events. The trained networks of this project stay under 0.01.
+QUANTIZED_RMS_LIMIT = 0.05
+
+
+def graph_probabilities(manifest: Manifest, graph: bytes, variant: Variant, sequences: FloatArray) -> FloatArray:
+    """Step a graph through sequences, each from zero state, and return its probabilities.
+
+    Parameters
+    ----------
+    sequences : shape (n_sequences, n_rows, n_features); in windowed mode each is one window.
+
+    Returns
+    -------
+    float32, shape (n_sequences, n_steps, n_outputs); in windowed mode the last step only, n_steps = 1.
+    """
+    network = StepNetwork(manifest, graph, variant)
+    probabilities = np.stack([_walk(network, manifest, rows) for rows in sequences])
+    return probabilities[:, -1:] if manifest.network.mode == "windowed" else probabilities
+
+
+def agreement(probabilities: FloatArray, expected: FloatArray, n_rows: int) -> dict[str, float]:
+    """Return the manifest's measure of agreement with Keras: largest and root-mean-square error of the probability."""
+    error = probabilities.astype(np.float64) - expected
+    return {
+        "n_frames": float(n_rows),
+        "probability_max_error": float(np.max(np.abs(error))),
+        "probability_rms_error": float(np.sqrt(np.mean(error**2))),
+    }
+
+
+def check_agreement(measured: dict[str, float], variant: str) -> None:
+    """Refuse a float graph that is not the Keras network, and a quantized one that is too far from it.
+
+    Raises
+    ------
+    ModelError
+        The float graph's largest error reaches 1e-5.
+    GateError
+        A quantized graph's rms error is above 0.05.
+    """
+    largest, rms = measured["probability_max_error"], measured["probability_rms_error"]
+    if variant == "float32":
+        if not largest < FLOAT_MAX_ERROR:
+            raise ModelError(
+                f"the float32 graph's probabilities differ from Keras by {largest:.2g}, expected less than "
+                f"{FLOAT_MAX_ERROR:g}; report this network as a defect of the converter"
+            )
+    elif not rms <= QUANTIZED_RMS_LIMIT:
+        raise GateError(
+            f"the {variant} graph's probabilities differ from Keras by {rms:.3f} rms (largest {largest:.3f}), expected "
+            f"at most {QUANTIZED_RMS_LIMIT} rms; calibrate on more records, take another variant, or convert with "
+            "--no-verify to get the files all the same"
+        )
+
+
+def _walk(network: StepNetwork, manifest: Manifest, rows: FloatArray) -> FloatArray:
+    """Return the probabilities of every step of one sequence."""
+    config = manifest.network
+    n_steps = len(rows) // config.rows_per_step
+    steps = rows[: n_steps * config.rows_per_step].reshape(n_steps, config.rows_per_step, -1)
+    network.reset()
+    if not config.warmup_steps:
+        return network.run(steps)
+    warmup = network.run(steps[: config.warmup_steps])
+    network.reset_recurrent()
+    return np.concatenate([warmup, network.run(steps[config.warmup_steps :])])

@@ -1,0 +1,40 @@
+"""Files appear whole or not at all: a temporary name, a sync, a rename."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from edgequake.edge.errors import DataError
+
+
+def write_bytes_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that a reader, or a power loss, sees the old file or the new one, never a part.
+
+    Raises
+    ------
+    DataError
+        The file cannot be written (disk full, read-only, no such folder); the temporary file is removed.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as problem:
+        temporary.unlink(missing_ok=True)
+        raise DataError(f"cannot write {path}: {problem.strerror or problem}; free the disk or choose another") from problem
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable; only POSIX systems can open a folder."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,128 @@
+"""The gap rule: one channel's pieces on an even grid, short tears bridged and flagged, long ones a new stretch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Float = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
+Int = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Samples at consecutive grid positions.
+
+    Attributes
+    ----------
+    first : grid position of the first sample.
+    values : shape (n_samples,), bridged samples interpolated.
+    valid : shape (n_samples,), False where a sample was bridged.
+    fresh : True when nothing before it belongs to it: every filter starts anew.
+    """
+
+    first: int
+    values: Float
+    valid: Bool
+    fresh: bool
+
+
+@dataclass
+class GapCounts:
+    """What the gap rule met."""
+
+    bridged_samples: int = 0
+    bridged_tears: int = 0
+    restarts: int = 0
+    fill_samples: int = 0
+    not_finite_samples: int = 0
+    overlap_samples: int = 0
+
+
+class GapBridge:
+    """Turn samples at grid positions into stretches without holes.
+
+    A sample is missing when its position never comes, when it is not finite, or, in integer records, when it is one
+    of `fill_values` and lies at least `fill_min_jump` counts from the last true sample (so that a record whose mean
+    is near zero does not lose its zeros). A hole of at most `max_bridge_samples` is interpolated linearly once the
+    next sample is known; a longer one begins a fresh stretch. Positions already seen are dropped as overlap.
+    """
+
+    def __init__(self, max_bridge_samples: int, fill_values: tuple[int, ...], fill_min_jump: int) -> None:
+        self._max_bridge = max_bridge_samples
+        self._fill_values = np.asarray(fill_values, np.int64)
+        self._fill_min_jump = fill_min_jump
+        self._last: tuple[int, float] | None = None  # position and value of the last true sample
+        self.counts = GapCounts()
+
+    @property
+    def last_position(self) -> int | None:
+        """Grid position of the last true sample, None before the first."""
+        return None if self._last is None else self._last[0]
+
+    def push(self, first: int, samples: npt.NDArray[Any]) -> list[Stretch]:
+        """Take samples whose first lies at grid position `first`; return what can be said now."""
+        usable = self._usable(samples)
+        positions = first + np.flatnonzero(usable).astype(np.int64)
+        values = samples[usable].astype(np.float64)
+        if self._last is not None:
+            new = positions > self._last[0]
+            self.counts.overlap_samples += int(len(new) - new.sum())
+            positions, values = positions[new], values[new]
+        if len(positions) == 0:
+            return []
+        carried = self._last is not None
+        if self._last is not None:
+            positions = np.concatenate([np.array([self._last[0]], np.int64), positions])
+            values = np.concatenate([np.array([self._last[1]], np.float64), values])
+        self._last = (int(positions[-1]), float(values[-1]))
+        return self._split(positions, values, carried)
+
+    def _split(self, positions: Int, values: Float, carried: bool) -> list[Stretch]:
+        """Cut at holes too long to bridge; the first part goes on from the carried sample, if there is one."""
+        cuts = np.flatnonzero(np.diff(positions) > self._max_bridge + 1) + 1
+        stretches = []
+        for i, (p, v) in enumerate(zip(np.split(positions, cuts), np.split(values, cuts), strict=True)):
+            goes_on = carried and i == 0
+            skip = 1 if goes_on else 0  # the carried sample was given out before
+            self.counts.restarts += 0 if goes_on or (i == 0 and not carried) else 1
+            if len(p) > skip:
+                stretches.append(self._fill(p, v, skip, fresh=not goes_on))
+        return stretches
+
+    def _fill(self, positions: Int, values: Float, skip: int, fresh: bool) -> Stretch:
+        first, n_grid = int(positions[0]), int(positions[-1] - positions[0]) + 1
+        if n_grid == len(positions):
+            return Stretch(first + skip, values[skip:], np.ones(n_grid - skip, np.bool_), fresh)
+        offsets = positions - first
+        valid = np.zeros(n_grid, np.bool_)
+        valid[offsets] = True
+        self.counts.bridged_samples += n_grid - len(positions)
+        self.counts.bridged_tears += int(np.sum(np.diff(positions) > 1))
+        bridged = np.interp(np.arange(n_grid, dtype=np.float64), offsets.astype(np.float64), values)
+        bridged[offsets] = values  # exactly, whatever the interpolation rounds
+        return Stretch(first + skip, bridged[skip:], valid[skip:], fresh)
+
+    def _usable(self, samples: npt.NDArray[Any]) -> Bool:
+        if samples.dtype.kind == "f":
+            finite = np.isfinite(samples)
+            self.counts.not_finite_samples += int(len(finite) - finite.sum())
+            return np.asarray(finite, np.bool_)
+        candidate = np.isin(samples, self._fill_values)
+        if not candidate.any():
+            return ~candidate
+        fill = candidate & self._far_from_last_true(samples, candidate)
+        self.counts.fill_samples += int(fill.sum())
+        return ~fill
+
+    def _far_from_last_true(self, samples: npt.NDArray[Any], candidate: Bool) -> Bool:
+        """Whether each sample lies fill_min_jump or more from the last one that is no candidate."""
+        last_true = np.maximum.accumulate(np.where(candidate, -1, np.arange(len(samples))))
+        before = samples[np.maximum(last_true, 0)].astype(np.float64)
+        carried = np.inf if self._last is None else self._last[1]
+        before = np.where(last_true >= 0, before, carried)
+        return np.asarray(np.abs(samples - before) >= self._fill_min_jump, np.bool_)

@@ -1,0 +1,288 @@
+"""The manifest: every constant the device needs beside the graph, read strictly from NAME.json.
+
+docs/manifest.md specifies the file field by field. Nothing here is optional by accident: unknown and missing fields
+are errors, and the graph's sha256 must match before it is run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from edgequake.edge import strict
+from edgequake.edge.errors import ManifestError
+
+FORMAT = "edgequake-manifest"
+FORMAT_VERSION = 1
+SENSITIVITIES = ("low", "normal", "high")
+
+
+@dataclass(frozen=True)
+class BackgroundConfig:
+    """Slow running quantile that features are measured against.
+
+    It starts as the running median of the first `start_frames` live frames and then moves by at most `step` a frame
+    (a stochastic-approximation quantile: up by ``step * quantile``, down by ``step * (1 - quantile)``), faster at
+    first: the step is ``max(step, step_start * start_frames / n)`` in live frame n.
+    """
+
+    quantile: float  # share of frames that should lie under the background, 0..1
+    step: float  # decades (log10 units) per frame
+    step_start: float  # decades per frame, right after the start
+    start_frames: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.quantile < 1 or self.step <= 0 or self.step_start < self.step or self.start_frames < 1:
+            raise ValueError("expected 0 < quantile < 1, 0 < step <= step_start and start_frames >= 1")
+
+
+@dataclass(frozen=True)
+class SpectrogramConfig:
+    """Log power in bands of short-time spectra (linear detrend, periodic Hann window, one-sided density)."""
+
+    window_samples: int
+    band_edges_hz: tuple[float, ...]  # n_bands + 1 rising edges; band i holds lower <= f < upper
+    clip_low: float  # decades below the background
+    clip_high: float  # decades above the background
+    steps_per_decade: int  # features are rounded to 1 / steps_per_decade: the same bits on every machine
+
+    def __post_init__(self) -> None:
+        edges = self.band_edges_hz
+        if len(edges) < 2 or any(b <= a for a, b in zip(edges, edges[1:], strict=False)):
+            raise ValueError(f"band_edges_hz must be at least two rising frequencies, got {list(edges)}")
+
+
+@dataclass(frozen=True)
+class WaveformConfig:
+    """Samples, less their running mean, over their running scale."""
+
+    clip: float  # in units of the running scale
+    steps_per_unit: int  # rounded to 1 / steps_per_unit
+
+
+@dataclass(frozen=True)
+class FrontEndConfig:
+    """From raw samples to rows of features, one block of `hop_samples` samples at a time.
+
+    A block becomes one row (spectrogram: one frame of bands) or `hop_samples` rows (waveform: one row a sample).
+    """
+
+    kind: str  # "spectrogram" or "waveform"
+    hop_samples: int  # at the model's sampling rate
+    bridge_s: float  # tears up to this long are bridged and flagged, longer ones restart the warm-up
+    max_gap_fraction: float  # a block whose window holds more bridged samples than this is not live
+    stuck_s: float  # a channel that has not changed for this long is not live
+    fill_values: tuple[int, ...]  # sample values of integer records that mean "no sample"
+    fill_min_jump: int  # ... when they lie at least this many counts away from the last true sample
+    despike_threshold: float  # five-sample Hampel filter, in robust standard deviations
+    decimators: dict[str, tuple[float, ...]]  # factor -> symmetric low-pass taps, for exact multiples of the rate
+    background: BackgroundConfig
+    spectrogram: SpectrogramConfig | None = None
+    waveform: WaveformConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("spectrogram", "waveform"):
+            raise ValueError(f"kind must be 'spectrogram' or 'waveform', got {self.kind!r}")
+        if getattr(self, self.kind) is None:
+            raise ValueError(f"kind is '{self.kind}' but the table '{self.kind}' is missing")
+        if any(len(taps) % 2 == 0 for taps in self.decimators.values()):
+            raise ValueError("decimators need an odd number of taps, so that they delay by whole samples")
+
+    @property
+    def rows_per_block(self) -> int:
+        """Rows of features that one block of `hop_samples` samples becomes."""
+        return 1 if self.kind == "spectrogram" else self.hop_samples
+
+    @property
+    def n_features(self) -> int:
+        """Features in a row: the bands and a gap flag, or the sample and a gap flag."""
+        return len(self.spectrogram.band_edges_hz) if self.spectrogram and self.kind == "spectrogram" else 2
+
+
+@dataclass(frozen=True)
+class StateTensor:
+    """One explicit state of the one-step graph: what comes out of `output` goes into `input` at the next step."""
+
+    name: str
+    kind: str  # "context" (of a convolution) or "recurrent" (h or c of an LSTM)
+    shape: tuple[int, ...]  # with the leading batch axis of 1
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """How the one-step graph is stepped."""
+
+    mode: str  # "continuous": the state is carried on; "windowed": reset every window
+    rows_per_step: int  # rows of features that one invoke consumes; input shape is (1, rows_per_step, n_features)
+    n_features: int
+    outputs: tuple[str, ...]  # ("onset", "event"), or ("event",) serving as both; output shape is (1, n_outputs)
+    states: tuple[StateTensor, ...]
+    parameters: int  # trained numbers in the network
+    # Windowed mode only: rows in a window, rows from one window's start to the next, and the first steps of a window
+    # that only fill the convolution contexts (their recurrent state is thrown away).
+    window_rows: int | None = None
+    window_hop_rows: int | None = None
+    warmup_steps: int = 0
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("continuous", "windowed"):
+            raise ValueError(f"mode must be 'continuous' or 'windowed', got {self.mode!r}")
+        if self.mode == "windowed" and not (self.window_rows and self.window_hop_rows):
+            raise ValueError("windowed mode needs window_rows and window_hop_rows")
+        if self.outputs not in (("onset", "event"), ("event",)):
+            raise ValueError(f"outputs must be ['onset', 'event'] or ['event'], got {list(self.outputs)}")
+
+
+@dataclass(frozen=True)
+class TriggerConfig:
+    """From probabilities to events and kept intervals; `edge/trigger.py` states the rule."""
+
+    onset_thresholds: dict[str, float]  # sensitivity (low, normal, high) -> probability that declares an event
+    rearm_ratio: float  # the onset probability must fall under ratio * threshold before the next event
+    event_threshold: float  # the event goes on while the event probability stays at or above this
+    min_duration_s: float  # the onset probability must stay up this long
+    hold_s: float  # the event ends when the event probability has been low for this long
+    merge_s: float  # a further trigger within this time of the event's onset is the same event
+    max_event_s: float
+    onset_lag_s: float  # what the network is late by, subtracted from the onset
+    pre_roll_s: float
+    post_roll_s: float
+
+    def __post_init__(self) -> None:
+        if set(self.onset_thresholds) != set(SENSITIVITIES):
+            raise ValueError(f"onset_thresholds must name exactly {', '.join(SENSITIVITIES)}")
+        if not all(0 < value <= 1 for value in (*self.onset_thresholds.values(), self.event_threshold)):
+            raise ValueError("thresholds must lie in (0, 1]")
+
+
+@dataclass(frozen=True)
+class TensorQuantization:
+    """Integer form of a tensor: real value = scale * (q - zero_point)."""
+
+    dtype: str
+    scale: float  # 0 for float tensors
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One converted graph of the network."""
+
+    file: str  # beside the manifest
+    sha256: str
+    size_bytes: int
+    minimum_runtime: str  # oldest TFLite runtime that has every operator version, for example "2.14.0"
+    frame_tensor: str  # name of the input tensor that takes the new rows
+    probability_tensor: str
+    state_inputs: dict[str, str]  # state name -> name of its input tensor
+    state_outputs: dict[str, str]  # state name -> name of its output tensor
+    quantization: dict[str, TensorQuantization]  # tensor name -> integer form, for every input and output
+    agreement: dict[str, float]  # measured against Keras: n_frames, probability_max_error, probability_rms_error
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything the runner needs to know of a model; see docs/manifest.md."""
+
+    format: str
+    format_version: int
+    name: str
+    body: str  # "moon", "mars" or "earth"
+    sampling_rate_hz: float
+    channels: tuple[str, ...]  # channel code patterns (fnmatch) that are one seismometer's components
+    front_end: FrontEndConfig
+    network: NetworkConfig
+    trigger: TriggerConfig
+    default_variant: str
+    variants: dict[str, Variant]
+    training: dict[str, Any]  # provenance, for people: recipe, seed, data hash, validation figures
+
+    def __post_init__(self) -> None:
+        if self.default_variant not in self.variants:
+            raise ValueError(f"default_variant '{self.default_variant}' is not among the variants")
+        if self.network.n_features != self.front_end.n_features:
+            raise ValueError("network.n_features differs from what the front end makes")
+
+    def to_json(self) -> str:
+        """Return the text of NAME.json."""
+        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+
+
+def parse_manifest(text: str, where: str) -> Manifest:
+    """Read a manifest from its JSON text; `where` names it in messages.
+
+    Raises
+    ------
+    ManifestError
+        Not JSON, another format or format version, an unknown or missing field, or contradicting values.
+    """
+    try:
+        values = json.loads(text)
+    except ValueError as problem:
+        raise ManifestError(f"{where} is not JSON ({problem}); give the NAME.json that convert wrote") from problem
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise ManifestError(f"{where} is no edgequake manifest: field 'format' must be '{FORMAT}'")
+    if values.get("format_version") != FORMAT_VERSION:
+        raise ManifestError(
+            f"{where} has manifest version {values.get('format_version')}, this edgequake reads version "
+            f"{FORMAT_VERSION}; convert the model again with this release"
+        )
+    return strict.build(Manifest, values, where, ManifestError)
+
+
+def shipped_models() -> dict[str, Path]:
+    """Return the models that come with the package: name -> path of the manifest."""
+    folder = Path(str(resources.files("edgequake.edge") / "models"))
+    return {path.stem: path for path in sorted(folder.glob("*.json"))}
+
+
+def load_manifest(name_or_path: str | Path) -> tuple[Manifest, Path]:
+    """Return a shipped model's manifest by name, or the one in a file, and the folder its graphs lie in.
+
+    Raises
+    ------
+    ManifestError
+        No such model or file, or a manifest that `parse_manifest` refuses.
+    """
+    shipped = shipped_models()
+    path = shipped.get(str(name_or_path), Path(name_or_path))
+    if not path.is_file():
+        raise ManifestError(
+            f"no model '{name_or_path}': expected a manifest file or one of the shipped models "
+            f"({', '.join(shipped) or 'none'})"
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ManifestError(f"{path} cannot be read as a manifest: {problem}") from problem
+    return parse_manifest(text, str(path)), path.parent
+
+
+def read_graph(manifest: Manifest, folder: Path, variant: str | None = None) -> tuple[Variant, bytes]:
+    """Return a variant's description and the bytes of its graph, checked against the manifest's sha256.
+
+    Raises
+    ------
+    ManifestError
+        The manifest has no such variant, or the file is missing or is not the file the manifest describes.
+    """
+    chosen = variant or manifest.default_variant
+    if chosen not in manifest.variants:
+        raise ManifestError(f"model '{manifest.name}' has no variant '{chosen}': it has {', '.join(manifest.variants)}")
+    described = manifest.variants[chosen]
+    path = folder / described.file
+    try:
+        graph = path.read_bytes()
+    except OSError as problem:
+        raise ManifestError(f"graph {path} named by the manifest cannot be read: {problem}") from problem
+    if hashlib.sha256(graph).hexdigest() != described.sha256:
+        raise ManifestError(
+            f"graph {path} is damaged or another file: expected {described.size_bytes} bytes with sha256 "
+            f"{described.sha256[:12]}…, got {len(graph)} bytes; copy it again"
+        )
+    return described, graph

@@ -1,0 +1,25 @@
+"""Fixtures that every folder of tests may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Return the repository's root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def records_dir() -> Path:
+    """Return the folder of real records, named by EDGEQUAKE_DATA; the test is skipped where there is none."""
+    folder = ROOT / os.environ.get("EDGEQUAKE_DATA", "../shared/data")
+    if not (folder / "records.csv").is_file():
+        pytest.skip(f"no real records in {folder}: name their folder with EDGEQUAKE_DATA")
+    return folder

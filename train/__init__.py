@@ -1,0 +1,1 @@
+"""Keras on the desktop: from labelled records to a trained network."""

@@ -1,0 +1,158 @@
+"""Recipes: a TOML file says everything a training needs; the resolved one is written beside the result."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from scipy.signal import firwin
+
+from edgequake.edge import strict
+from edgequake.edge.errors import ConfigError
+from edgequake.edge.manifest import FrontEndConfig, TriggerConfig
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class NetworkRecipe:
+    """The network to train.
+
+    "cnn-lstm": causal convolutions, LSTMs, a dense head, a probability in every row.
+    "seed": the window classifier of the original brief, which reads `window_rows` rows at a time.
+    """
+
+    kind: str
+    outputs: tuple[str, ...]
+    conv_filters: tuple[int, ...] = ()
+    conv_kernels: tuple[int, ...] = ()
+    lstm_units: tuple[int, ...] = ()
+    rounded: bool = False  # cnn-lstm: train the LSTMs as 8-bit integers will compute them (train/rounded.py)
+    window_rows: int | None = None
+    window_hop_rows: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("cnn-lstm", "seed"):
+            raise ValueError(f"kind must be 'cnn-lstm' or 'seed', got {self.kind!r}")
+        if self.kind == "cnn-lstm" and (len(self.conv_filters) != len(self.conv_kernels) or not self.lstm_units):
+            raise ValueError("cnn-lstm needs as many conv_kernels as conv_filters, and at least one of lstm_units")
+        if self.kind == "seed" and (self.outputs != ("event",) or not (self.window_rows and self.window_hop_rows)):
+            raise ValueError("seed needs outputs = ['event'], window_rows and window_hop_rows")
+
+    @property
+    def mode(self) -> str:
+        """How the graph is stepped: see `edgequake.edge.manifest.NetworkConfig`."""
+        return "windowed" if self.kind == "seed" else "continuous"
+
+
+@dataclass(frozen=True)
+class ExamplesRecipe:
+    """The made and real sequences that the network learns from; durations in blocks of `hop_samples`."""
+
+    n_examples: int
+    n_blocks: int  # length of one example, after the quiet time joined in front
+    max_front_blocks: int  # up to this much quiet time is joined in front of it, and not learned from
+    real_share: float  # examples that are real labelled records, begun at a random instant
+    synthetic_noise_share: float  # made examples whose noise is synthetic; the others use real quiet time
+    synthetic_quake_share: float  # quakes that are synthetic; the others are real ones
+    quakes_per_example: float  # mean number, Poisson
+    excess_decades: tuple[float, ...]  # [low, high]: largest power of a quake over the noise
+    integer_share: float  # made examples rounded to counts; the others stay floats in an arbitrary unit
+
+
+@dataclass(frozen=True)
+class FitRecipe:
+    """The optimisation."""
+
+    seed: int
+    steps: int
+    batch: int
+    crop_blocks: int  # each step reads a random crop of this length
+    learning_rate: float  # falls to 1 % of it along a cosine
+    onset_weight: float  # weight of the rows that say "onset"
+    time_budget_s: float  # training stops here even when steps are left
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A resolved recipe."""
+
+    name: str
+    body: str
+    sampling_rate_hz: float
+    channels: tuple[str, ...]
+    front_end: FrontEndConfig
+    network: NetworkRecipe
+    trigger: TriggerConfig
+    examples: ExamplesRecipe
+    fit: FitRecipe
+
+
+def bundled_recipes() -> dict[str, Path]:
+    """Return the recipes that come with the package: name -> path."""
+    folder = Path(str(resources.files("edgequake.train") / "recipes"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a bundled recipe by name, or one in a TOML file; `overrides` maps dotted fields to values.
+
+    Raises
+    ------
+    ConfigError
+        No such recipe, not TOML, an unknown or missing field, or contradicting values.
+    """
+    bundled = bundled_recipes()
+    path = bundled.get(name_or_path, Path(name_or_path))
+    if not path.is_file():
+        raise ConfigError(f"no recipe '{name_or_path}': expected a TOML file or one of {', '.join(bundled)}")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise ConfigError(f"recipe {path} is not TOML: {problem}") from problem
+    for name, value in (overrides or {}).items():
+        _override(values, name, value)
+    return resolve(values, str(path))
+
+
+def resolve(values: Mapping[str, Any], where: str) -> Recipe:
+    """Build a recipe from its table; `front_end.decimate_factors` becomes the taps of the decimators.
+
+    Raises
+    ------
+    ConfigError
+        As `load_recipe`.
+    """
+    table = copy.deepcopy(dict(values))
+    front_end = table.get("front_end")
+    if isinstance(front_end, dict) and "decimate_factors" in front_end:
+        factors = front_end.pop("decimate_factors")
+        front_end["decimators"] = {str(factor): low_pass_taps(int(factor)) for factor in factors}
+    return strict.build(Recipe, table, where, ConfigError)
+
+
+def low_pass_taps(factor: int) -> list[float]:
+    """Return the symmetric low-pass for decimation by `factor`: Hamming-windowed, -6 dB at 0.8 of the new Nyquist.
+
+    31 taps a factor put the stop band (-50 dB) before anything that would fold below 0.7 of the new Nyquist
+    (Oppenheim & Schafer, Discrete-Time Signal Processing, section 7.5: width 3.3 fs / n for the Hamming window).
+    """
+    return [float(tap) for tap in firwin(31 * factor + 1 - (31 * factor) % 2, 0.8 / factor)]
+
+
+def _override(values: dict[str, Any], dotted: str, value: Any) -> None:
+    *tables, field = dotted.split(".")
+    table = values
+    for name in tables:
+        if not isinstance(table.get(name), dict):
+            raise ConfigError(f"override '{dotted}': the recipe has no table '{name}'")
+        table = table[name]
+    table[field] = value

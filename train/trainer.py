@@ -1,0 +1,197 @@
+"""`edgequake train`: records in, NAME.keras, train.json and calibration.npz out."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from edgequake import __version__
+from edgequake.dataset import Record, data_hash, load
+from edgequake.edge.atomic import write_bytes_atomically
+from edgequake.edge.errors import ConfigError, DataError
+from edgequake.train import networks
+from edgequake.train.examples import Examples, join, made_examples, real_examples
+from edgequake.train.fitting import Epoch, fit
+from edgequake.train.quiet import build_bank
+from edgequake.train.recipe import Recipe, load_recipe
+
+Progress = Callable[[str, float], None]  # what is being done, and how much of it, 0..1
+
+VAL_STARTS = 5  # random starts of each validation record
+N_CALIBRATION = 48  # sequences kept for the converter's calibration
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training left."""
+
+    keras_file: Path
+    parameters: int
+    history: tuple[Epoch, ...]
+    n_train_records: int
+    n_val_records: int
+
+    def table(self) -> str:
+        """Return the result in words."""
+        last = self.history[-1]
+        return (
+            f"{self.keras_file}: {self.parameters} parameters, {last.step} steps in {last.seconds:.0f} s, "
+            f"loss {last.loss:.4f}, val loss {last.val_loss:.4f} "
+            f"({self.n_train_records} train and {self.n_val_records} val records)"
+        )
+
+
+def train(
+    recipe_name: str,
+    data: Path,
+    out: Path,
+    overrides: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> TrainResult:
+    """Train a recipe on a folder's train split, watch the val split, and write the result to `out`.
+
+    Validation records are whole event groups: no group lies in both splits. A run stopped half-way goes on from its
+    last checkpoint in `out` when the recipe and the data are the same.
+
+    Raises
+    ------
+    ConfigError
+        An unusable recipe, or an `out` that holds a checkpoint of another recipe or other data.
+    DataError
+        Records that cannot be read, or an event group that is in both splits.
+    """
+    say = progress or (lambda what, share: None)
+    recipe = load_recipe(recipe_name, overrides)
+    train_records, val_records = load(data, recipe.body, "train"), load(data, recipe.body, "val")
+    _require_separate(train_records, val_records)
+    identity = {
+        "recipe": dataclasses.asdict(recipe),
+        "data_sha256": data_hash([*train_records, *val_records]),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    _claim(out, identity)
+    examples = _examples(recipe, data, train_records, say)
+    val = real_examples(recipe, val_records, VAL_STARTS * len(val_records), 0, lambda share: say("val records", share))
+    network = networks.build(recipe.network, recipe.front_end.n_features, recipe.fit.seed)
+    say("training", 0.0)
+    history = fit(
+        network, recipe.network, recipe.fit, examples, val, out, lambda epoch: say(_line(epoch, recipe), _share(epoch, recipe))
+    )
+    network = networks.plain(recipe.network, recipe.front_end.n_features, network)
+    return _write(network, recipe, identity, history, examples, out, len(train_records), len(val_records))
+
+
+def _examples(recipe: Recipe, data: Path, records: list[Record], say: Progress) -> Examples:
+    levent = data / "levent.csv"
+    bank = build_bank(
+        records, recipe.front_end, recipe.sampling_rate_hz, levent if recipe.body == "moon" and levent.is_file() else None
+    )
+    n_real = round(recipe.examples.n_examples * recipe.examples.real_share)
+    seed = recipe.fit.seed
+    made = made_examples(
+        recipe, bank, recipe.examples.n_examples - n_real, seed, lambda share: say("making examples", share)
+    )
+    real = real_examples(recipe, records, n_real, seed, lambda share: say("cutting real examples", share))
+    return join([made, real])
+
+
+def _write(
+    network: keras.Model,
+    recipe: Recipe,
+    identity: dict[str, Any],
+    history: list[Epoch],
+    examples: Examples,
+    out: Path,
+    n_train: int,
+    n_val: int,
+) -> TrainResult:
+    _write_calibration(examples, out)
+    path = out / f"{recipe.name}.keras"
+    temporary = out / f".{recipe.name}.part.keras"
+    network.save(temporary, include_optimizer=False)
+    temporary.replace(path)
+    training = {
+        "recipe": recipe.name,
+        "seed": recipe.fit.seed,
+        "data_sha256": identity["data_sha256"],
+        "n_train_records": n_train,
+        "n_val_records": n_val,
+        "steps": history[-1].step,
+        "val_loss": round(history[-1].val_loss, 5),
+        "versions": {"edgequake": __version__, "keras": keras.__version__, "python": platform.python_version()},
+    }
+    text = json.dumps(
+        {
+            "manifest": partial_manifest(recipe, training),
+            "recipe": identity["recipe"],
+            "data_sha256": identity["data_sha256"],
+            "history": [dataclasses.asdict(epoch) for epoch in history],
+        },
+        indent=1,
+    )
+    write_bytes_atomically(out / "train.json", (text + "\n").encode())
+    for leftover in ("checkpoint.keras", "history.json", "identity.json"):
+        (out / leftover).unlink(missing_ok=True)
+    return TrainResult(path, int(network.count_params()), tuple(history), n_train, n_val)
+
+
+def partial_manifest(recipe: Recipe, training: dict[str, Any]) -> dict[str, Any]:
+    """Return what the recipe says of the manifest; the converter adds what only the graph knows."""
+    config = recipe.network
+    return {
+        "name": recipe.name,
+        "body": recipe.body,
+        "sampling_rate_hz": recipe.sampling_rate_hz,
+        "channels": list(recipe.channels),
+        "front_end": dataclasses.asdict(recipe.front_end),
+        "network": {
+            "mode": config.mode,
+            "rows_per_step": 2 if config.kind == "seed" else 1,
+            "n_features": recipe.front_end.n_features,
+            "outputs": list(config.outputs),
+            "window_rows": config.window_rows,
+            "window_hop_rows": config.window_hop_rows,
+        },
+        "trigger": dataclasses.asdict(recipe.trigger),
+        "training": training,
+    }
+
+
+def _write_calibration(examples: Examples, out: Path) -> None:
+    """Keep some sequences of consecutive rows, made and real ones alike, for calibrating the integer graphs."""
+    index = np.linspace(0, len(examples.rows) - 1, min(N_CALIBRATION, len(examples.rows))).astype(int)
+    n, n_blocks, per_block, n_features = examples.rows[index].shape
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, rows=examples.rows[index].reshape(n, n_blocks * per_block, n_features))
+    write_bytes_atomically(out / "calibration.npz", buffer.getvalue())
+
+
+def _require_separate(train_records: list[Record], val_records: list[Record]) -> None:
+    shared = {record.group for record in train_records} & {record.group for record in val_records}
+    if shared:
+        raise DataError(f"event group '{min(shared)}' is in both train and val; give each group to one split")
+
+
+def _claim(out: Path, identity: dict[str, Any]) -> None:
+    """Refuse a folder whose checkpoint belongs to another training."""
+    path, text = out / "identity.json", json.dumps(identity, sort_keys=True)
+    if path.is_file() and path.read_text() != text:
+        raise ConfigError(f"{out} holds an unfinished training of another recipe or other data; choose another --out")
+    write_bytes_atomically(path, text.encode())
+
+
+def _share(epoch: Epoch, recipe: Recipe) -> float:
+    return min(1.0, max(epoch.step / recipe.fit.steps, epoch.seconds / recipe.fit.time_budget_s))
+
+
+def _line(epoch: Epoch, recipe: Recipe) -> str:
+    return f"step {epoch.step}/{recipe.fit.steps}, loss {epoch.loss:.4f}, val {epoch.val_loss:.4f}"
