@@ -71,7 +71,7 @@ NASA_NOTEBOOK = StaLta(sta_s=120.0, lta_s=600.0, on=4.0, off=1.5)
 TUNED_STA_LTA = {
     "moon": StaLta(sta_s=120.0, lta_s=600.0, on=2.2, off=1.5, band_hz=(0.35, 1.4), despiked=True),
     "mars": StaLta(sta_s=30.0, lta_s=120.0, on=3.0, off=1.8, band_hz=(1.0, 4.0), despiked=True),
-    "earth": StaLta(sta_s=1.0, lta_s=10.0, on=8.0, off=1.5, band_hz=(0.5, 5.0), despiked=True),
+    "earth": StaLta(sta_s=0.5, lta_s=10.0, on=14.0, off=1.8, band_hz=(0.5, 5.0), despiked=True),
 }
 CLOCKS = {"moon": Clock((1890.0,)), "mars": Clock((288.0, 1818.0)), "earth": Clock((99.5, 240.0))}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -17,7 +18,7 @@ from edgequake.edge.manifest import FrontEndConfig
 from edgequake.edge.miniseed import index_file, read_indexed
 from edgequake.edge.packet import read_packet_csv
 from edgequake.edge.piece import Piece, channel_of, station_of
-from edgequake.edge.station import Rows, station_rows
+from edgequake.edge.station import Rows, decimation_factor, station_rows
 
 FloatArray = npt.NDArray[np.float32]
 T = TypeVar("T")
@@ -57,7 +58,7 @@ def from_file(path: Path, stepping: Stepping) -> Sequences:
     try:
         with np.load(path) as arrays:
             rows = np.asarray(arrays["rows"], np.float32)
-    except (OSError, ValueError, KeyError, EOFError) as problem:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as problem:
         raise ConfigError(
             f"calibration file {path} cannot be read: expected an .npz with the array 'rows' ({problem}); "
             "train again or give --calibration DIR"
@@ -90,7 +91,13 @@ def from_records(
     sequences: list[FloatArray] = []
     for path, patterns in _thin(_record_files(folder, body, channels), MAX_FILES):
         for pieces in _stations(path, patterns):
-            sequences += _uninterrupted(station_rows(front_end, rate_hz, pieces))
+            suitable = (piece for piece in pieces if _suits(piece, front_end, rate_hz))
+            sequences += _uninterrupted(station_rows(front_end, rate_hz, suitable))
+    if not sequences:
+        raise ConfigError(
+            f"calibration folder {folder} holds no record with channels like {', '.join(channels)} at {rate_hz:g} Hz "
+            "or a rate that the model decimates to it; give a folder of such records to --calibration"
+        )
     return _divide(sequences, stepping, folder.name)
 
 
@@ -123,6 +130,13 @@ def _stations(path: Path, patterns: tuple[str, ...]) -> Iterator[Iterator[Piece]
     headers = [h for h in index.headers if any(fnmatchcase(channel_of(h.source_id), p) for p in patterns)]
     for station in sorted({station_of(header.source_id) for header in headers}):
         yield read_indexed(index, [header for header in headers if station_of(header.source_id) == station])
+
+
+def _suits(piece: Piece, front_end: FrontEndConfig, rate_hz: float) -> bool:
+    try:
+        return decimation_factor(front_end, rate_hz, piece.sampling_rate_hz) > 0
+    except DataError:
+        return False
 
 
 def _uninterrupted(made: Rows) -> list[FloatArray]:

@@ -31,6 +31,7 @@ QUANTIZE = {
 }
 CALIBRATED = {"int8", "int16x8"}
 FROM_TRAINING = {"name", "body", "sampling_rate_hz", "channels", "front_end", "network", "trigger", "training"}
+OF_NETWORK = {"mode", "rows_per_step", "n_features", "outputs"}
 
 
 def convert_model(
@@ -105,7 +106,7 @@ def _read_partial(path: Path) -> dict[str, Any]:
     """Return the manifest as far as training knows it."""
     try:
         partial = json.loads(path.read_text(encoding="utf-8"))["manifest"]
-        missing = FROM_TRAINING - set(partial)
+        missing = (FROM_TRAINING - set(partial)) or (OF_NETWORK - set(partial["network"]))
     except OSError as problem:
         raise ConfigError(
             f"{path} is missing: expected the train.json that train writes beside the .keras file; it says what the "
@@ -149,7 +150,10 @@ def _provenance(keras_file: Path, rows: Sequences) -> dict[str, Any]:
 def _publish(folder: Path, manifest_name: str, out: Path, started: float) -> ConversionReport:
     """Check the manifest once more as the device will, then put graphs and manifest into the output folder, it last."""
     manifest = parse_manifest((folder / manifest_name).read_text(encoding="utf-8"), manifest_name)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise ConfigError(f"output folder {out} cannot be made: {problem.strerror}; choose another --out") from problem
     for variant in manifest.variants.values():
         write_bytes_atomically(out / variant.file, (folder / variant.file).read_bytes())
     write_bytes_atomically(out / manifest_name, (folder / manifest_name).read_bytes())

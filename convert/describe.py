@@ -37,7 +37,7 @@ def check_declared(graph: StepGraph, network: dict[str, Any]) -> None:
                 f"train.json and the network disagree on {name}: it says {declared[name]}, the network has {value}; "
                 "keep the .keras file and the train.json of one training together"
             )
-    window_rows, warmup_rows = network.get("window_rows"), graph.warmup_steps * graph.rows_per_step
+    window_rows, warmup_rows = network.get("window_rows") or 0, graph.warmup_steps * graph.rows_per_step
     if graph.mode == "windowed" and (window_rows % graph.rows_per_step or window_rows <= warmup_rows):
         raise ModelError(
             f"a window of {window_rows} rows does not suit the network: expected a multiple of {graph.rows_per_step} "

@@ -124,6 +124,8 @@ class _Build:
 
 def copy_layer(layer: keras.layers.Layer, tensor: Any, **changes: Any) -> Any:
     """Apply a copy of a layer, with its weights, so that the original network stays as it was."""
+    if isinstance(layer, layers.TimeDistributed):  # of a Dense, which does the same to every row without it
+        layer = layer.layer
     copy = type(layer).from_config({**layer.get_config(), **changes})
     result = copy(tensor, training=False) if isinstance(layer, layers.BatchNormalization) else copy(tensor)
     copy.set_weights(layer.get_weights())
@@ -223,16 +225,12 @@ def _normalize(build: _Build, layer: keras.layers.BatchNormalization) -> None:
     build.x = copy_layer(layer, build.simplest(), axis=-1)
 
 
-def _apply_wrapped(build: _Build, layer: keras.layers.TimeDistributed) -> None:
-    build.x = copy_layer(layer.layer, build.simplest())
-
-
 _HANDLERS: dict[type, Callable[[_Build, Any], None]] = {
     layers.Conv1D: _convolve,
     layers.MaxPooling1D: _pool,
     layers.LSTM: _recur,
     layers.BatchNormalization: _normalize,
-    layers.TimeDistributed: _apply_wrapped,
+    layers.TimeDistributed: _apply,
     layers.Dense: _apply,
     layers.Activation: _apply,
     layers.ReLU: _apply,

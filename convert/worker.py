@@ -7,7 +7,7 @@ A process of its own, because the converter can end in a segmentation fault or a
 
 The folder holds `job.json` (see `Job`) and `rows.npz` (arrays `calibration` and `verification`). On success the worker
 leaves NAME.json, the graphs, and `done.json` with {"manifest": file name}; on one of our errors `done.json` holds
-{"error": class name, "message": text}. `stage.txt` says what it is busy with.
+{"error": class name, "message": text}. `stages.txt` says what it has begun, a line a stage.
 """
 
 from __future__ import annotations
@@ -92,12 +92,12 @@ def _convert(job: Job, folder: Path) -> Manifest:
 
 def _convert_variants(job: Job, folder: Path, graph: StepGraph, calibration: FloatArray) -> dict[str, GraphFile]:
     """Return the finished graph of every wanted variant."""
-    from edgequake.convert import graph_file, quantize
+    from edgequake.convert import graph_file, quantize, stepping
 
     states = [state.name for state in graph.states]
     _stage(folder, "converting to float32")
     made = {"float32": graph_file.finish(quantize.convert_variant(graph, "float32", []), states, "float32")}
-    samples: list[quantize.Tensors] = []
+    samples: list[stepping.Tensors] = []
     if set(job.variants) & set(quantize.CALIBRATED):
         _stage(folder, "stepping through the calibration rows")
         samples = quantize.calibration_samples(graph, made["float32"].graph, calibration)
@@ -150,7 +150,8 @@ def _quieten() -> None:
 
 
 def _stage(folder: Path, text: str) -> None:
-    (folder / "stage.txt").write_text(text, encoding="utf-8")
+    with (folder / "stages.txt").open("a", encoding="utf-8") as file:
+        file.write(text + "\n")
 
 
 def _finish(folder: Path, result: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from edgequake.edge.errors import EdgequakeError, ModelError
 
 WORKER_COMMAND = (sys.executable, "-m", "edgequake.convert.worker")
 POLL_S = 0.1
+_CHATTER = re.compile(r"[IW]\d{4} |INFO|WARNING|warnings.warn|\* |Saved artifact")  # of TensorFlow, in any process
 
 
 def run_worker(folder: Path, time_limit_s: float, memory_limit_bytes: int, progress: Callable[[str], None]) -> str:
@@ -46,18 +48,18 @@ def run_worker(folder: Path, time_limit_s: float, memory_limit_bytes: int, progr
 
 def _wait(process: subprocess.Popen[bytes], folder: Path, time_limit_s: float, progress: Callable[[str], None]) -> bool:
     """Wait for the process, telling the stages; False when time ran out."""
-    deadline, told = time.monotonic() + time_limit_s, ""
-    while time.monotonic() < deadline:
-        stage = _read_text(folder / "stage.txt")
-        if stage and stage != told:
-            told = stage
-            progress(stage)
+    deadline, n_told, finished = time.monotonic() + time_limit_s, 0, False
+    while not finished and time.monotonic() < deadline:
         try:
             process.wait(POLL_S)
+            finished = True
         except subprocess.TimeoutExpired:
-            continue
-        return True
-    return False
+            pass
+        stages = _stages(folder)
+        for stage in stages[n_told:]:
+            progress(stage)
+        n_told = len(stages)
+    return finished
 
 
 def _ending(returncode: int) -> str:
@@ -68,14 +70,20 @@ def _ending(returncode: int) -> str:
 
 def _whereabouts(folder: Path) -> str:
     """Return what the worker was busy with and the last line it wrote."""
-    stage = _read_text(folder / "stage.txt") or "starting"
+    stage = (_stages(folder) or ["starting"])[-1]
     lines = [line.strip() for line in _read_text(folder / "stderr.txt").splitlines() if line.strip()]
+    lines = [line for line in lines if not _CHATTER.match(line)]
     return f"while {stage} (its last words: {lines[-1][:300]})" if lines else f"while {stage}, without a word"
 
 
 def _result(folder: Path) -> dict[str, str]:
     text = _read_text(folder / "done.json")
     return dict(json.loads(text)) if text else {}
+
+
+def _stages(folder: Path) -> list[str]:
+    """Return the stages that the worker has begun; a line it is just writing is left for the next look."""
+    return _read_text(folder / "stages.txt").split("\n")[:-1]
 
 
 def _read_text(path: Path) -> str:

@@ -22,16 +22,24 @@ def main(argv: Sequence[str] | None = None, program: str = "edgequake-edge") -> 
     try:
         return int(arguments.command(arguments))
     except EdgequakeError as error:
-        print(f"{program}: error: {error}", file=sys.stderr)
-        return EXIT_ERROR
+        return _refuse(program, str(error))
+    except OSError as error:  # a disk that vanishes, a path too long: nothing of ours, but no traceback either
+        return _refuse(program, f"{error.filename or 'input or output'}: {error.strerror or error}")
     except KeyboardInterrupt:
         print(f"{program}: interrupted; events found so far are in the catalogue", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 
+def _refuse(program: str, message: str) -> int:
+    print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
+    return EXIT_ERROR
+
+
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `run`."""
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="miniSEED file, packet .csv, folder, or - for a stream")
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="miniSEED file, packet .csv, folder, or - for a stream"
+    )
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where catalogue and segments go")
     parser.add_argument("--model", default="moon", help="a shipped model's name or a manifest file (default: moon)")
     parser.add_argument("--variant", help="which graph of the model (default: the manifest's)")
@@ -39,7 +47,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threshold", type=float, help="onset probability that declares an event, instead")
     parser.add_argument("--start", metavar="TIME", help="use samples from this UTC time on, as 1971-04-13T12:00:00")
     parser.add_argument("--stop", metavar="TIME", help="... and before this one")
-    parser.add_argument("--channels", metavar="CODES", help="channel codes or patterns, as 'MH?,BHZ' (default: the model's)")
+    parser.add_argument(
+        "--channels", metavar="CODES", help="channel codes or patterns, as 'MH?,BHZ' (default: the model's)"
+    )
     parser.add_argument("--force", action="store_true", help="replace an earlier run's results in DIR")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
@@ -53,15 +63,18 @@ def run_command(arguments: argparse.Namespace) -> int:
         variant=arguments.variant,
         sensitivity=arguments.sensitivity,
         threshold=arguments.threshold,
-        start_ns=parse_time(arguments.start) if arguments.start else None,
-        stop_ns=parse_time(arguments.stop) if arguments.stop else None,
-        channels=tuple(arguments.channels.split(",")) if arguments.channels else None,
+        start_ns=None if arguments.start is None else parse_time(arguments.start),
+        stop_ns=None if arguments.stop is None else parse_time(arguments.stop),
+        channels=None if arguments.channels is None else tuple(code.strip() for code in arguments.channels.split(",")),
         force=arguments.force,
     )
     summary = run(config, _show_progress if sys.stderr.isatty() else None)
     for warning in summary.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    print(summary.to_json() if arguments.json else f"{summary.text()}\nin {config.out}", end="" if arguments.json else "\n")
+    print(
+        summary.to_json() if arguments.json else f"{summary.text()}\nin {config.out}",
+        end="" if arguments.json else "\n",
+    )
     return EXIT_DONE
 
 
@@ -70,7 +83,9 @@ def _show_progress(share: float) -> None:
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=program, description="Detect quakes in seismic records, keep flagged segments.")
+    parser = argparse.ArgumentParser(
+        prog=program, description="Detect quakes in seismic records, keep flagged segments."
+    )
     parser.add_argument("--version", action="version", version=f"edgequake {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     runner = commands.add_parser("run", help="detect events in records and keep their samples")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from edgequake.edge.errors import DataError
@@ -25,8 +26,11 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as problem:
-        temporary.unlink(missing_ok=True)
-        raise DataError(f"cannot write {path}: {problem.strerror or problem}; free the disk or choose another") from problem
+        reason = problem.strerror or problem
+        raise DataError(f"cannot write {path}: {reason}; free the disk or choose another") from problem
+    finally:
+        with suppress(OSError):  # gone after a rename; and a folder that has gone takes it along
+            temporary.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

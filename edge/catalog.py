@@ -68,7 +68,9 @@ class CatalogRow:
 def event_id(station_id: str, onset_ns: int) -> str:
     """Return the name of an event, for example ``XA_S12_19710413T125512.300``."""
     clock = format_time(onset_ns // 1_000_000 * 1_000_000)[:-3]
-    return f"{station_id}_{clock.replace('-', '').replace(':', '')}"
+    # miniSEED 3 allows any character in a station's code; the name is also a file's, so it must not leave its folder.
+    station = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "-" for c in station_id)
+    return f"{station}_{clock.replace('-', '').replace(':', '')}"
 
 
 def write_catalog(path: Path, rows: Iterable[CatalogRow]) -> None:
@@ -83,7 +85,8 @@ def write_catalog(path: Path, rows: Iterable[CatalogRow]) -> None:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows(_cells(row) for row in rows)
-    write_bytes_atomically(path, buffer.getvalue().encode())
+    # A file's name need not be UTF-8; bytes that are not are written as \\udcXX.
+    write_bytes_atomically(path, buffer.getvalue().encode("utf-8", "backslashreplace"))
 
 
 def read_catalog(path: Path) -> list[CatalogRow]:

@@ -1,16 +1,17 @@
 """Pieces of one station in, events out: front end, network and trigger in a row.
 
-    manifest, folder = load_manifest("moon")
-    variant, graph = read_graph(manifest, folder)
-    detector = Detector(manifest, graph, variant, manifest.trigger.onset_thresholds["normal"])
-    for piece in pieces:                  # any acquisition loop
-        for event in detector.push(piece):
-            print(event)
+manifest, folder = load_manifest("moon")
+variant, graph = read_graph(manifest, folder)
+detector = Detector(manifest, graph, variant, manifest.trigger.onset_thresholds["normal"])
+for piece in pieces:                  # any acquisition loop
+    for event in detector.push(piece):
+        print(event)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,8 @@ class Detector:
         self.network = StepNetwork(manifest, graph, variant)
         self._trigger = Trigger(manifest.trigger, onset_threshold)
         self._clock = _RowClock(manifest)
-        self._stepper = _Windowed(self.network, manifest) if _is_windowed(manifest) else _Continuous(self.network, manifest)
+        stepper = _Windowed if manifest.network.mode == "windowed" else _Continuous
+        self._stepper = stepper(self.network, manifest)
         self._lag_ns = round(manifest.trigger.onset_lag_s * 1e9)
         self._decided_until_ns: int | None = None
         self.restarts = 0
@@ -160,15 +162,12 @@ class _Windowed:
         for i in range(self._warmup_steps):
             self._network.run(steps[i : i + 1])
             self._network.reset_recurrent()
-        return self._network.run(steps[self._warmup_steps :])[-1]
-
-
-def _is_windowed(manifest: Manifest) -> bool:
-    return manifest.network.mode == "windowed"
+        probability: Float32 = self._network.run(steps[self._warmup_steps :])[-1]
+        return probability
 
 
 def _between_restarts(rows: Rows) -> Iterator[Rows]:
     cuts = [0, *(int(i) for i in np.flatnonzero(rows.restart) if i > 0), len(rows.block)]
-    for a, b in zip(cuts, cuts[1:], strict=False):
+    for a, b in pairwise(cuts):
         if a < b:
             yield Rows(rows.t0_ns, rows.block[a:b], rows.rows[a:b], rows.live[a:b], rows.restart[a:b])

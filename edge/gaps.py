@@ -12,6 +12,8 @@ Float = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
 Int = npt.NDArray[np.int64]
 
+_LARGEST = 1e100  # no ground motion in any unit; the power of larger values would overflow
+
 
 @dataclass(frozen=True)
 class Stretch:
@@ -46,10 +48,11 @@ class GapCounts:
 class GapBridge:
     """Turn samples at grid positions into stretches without holes.
 
-    A sample is missing when its position never comes, when it is not finite, or, in integer records, when it is one
-    of `fill_values` and lies at least `fill_min_jump` counts from the last true sample (so that a record whose mean
-    is near zero does not lose its zeros). A hole of at most `max_bridge_samples` is interpolated linearly once the
-    next sample is known; a longer one begins a fresh stretch. Positions already seen are dropped as overlap.
+    A sample is missing when its position never comes, when it is not finite (or absurdly large), or, in integer
+    records, when it is one of `fill_values` and lies at least `fill_min_jump` counts from the last true sample (so that
+    a record whose mean is near zero does not lose its zeros). A hole of at most `max_bridge_samples` is interpolated
+    linearly once the next sample is known; a longer one begins a fresh stretch. Positions already seen are dropped as
+    overlap.
     """
 
     def __init__(self, max_bridge_samples: int, fill_values: tuple[int, ...], fill_min_jump: int) -> None:
@@ -109,7 +112,7 @@ class GapBridge:
 
     def _usable(self, samples: npt.NDArray[Any]) -> Bool:
         if samples.dtype.kind == "f":
-            finite = np.isfinite(samples)
+            finite = np.abs(samples.astype(np.float64)) < _LARGEST  # False for NaN and infinity
             self.counts.not_finite_samples += int(len(finite) - finite.sum())
             return np.asarray(finite, np.bool_)
         candidate = np.isin(samples, self._fill_values)

@@ -11,6 +11,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class SpectrogramConfig:
 
     def __post_init__(self) -> None:
         edges = self.band_edges_hz
-        if len(edges) < 2 or any(b <= a for a, b in zip(edges, edges[1:], strict=False)):
+        if len(edges) < 2 or any(b <= a for a, b in pairwise(edges)):
             raise ValueError(f"band_edges_hz must be at least two rising frequencies, got {list(edges)}")
 
 

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from pymseed import DataEncoding, MiniSEEDError, MS3Record
+from pymseed import DataEncoding, MiniSEEDError, MS3Record, get_error_messages
 
 from edgequake.edge.errors import DataError
-from edgequake.edge.piece import Piece, duration_ns
+from edgequake.edge.piece import Piece, duration_ns, parse_time
 
 _RECORD_BYTES = 512
-
+_END_OF_FILE = 1  # libmseed's status for a source that stops within a record
+# Where a record may begin, by the fields that libmseed itself goes by: sequence number and quality (version 2) or the
+# letters MS and a 3 (version 3), then a time of day that exists.
+_RECORD_START = re.compile(
+    rb"[0-9 \0]{6}[DRQM][ \0][\x20-\x7e\0]{12}.{4}[\0-\x17][\0-\x3b][\0-\x3c]|MS\x03.{9}[\0-\x17][\0-\x3b][\0-\x3c]",
+    re.DOTALL,
+)
+_VERSION_2_NS = (parse_time("1900-01-01T00:00:00"), parse_time("2100-01-01T00:00:00"))
+Note = Callable[[str, int], None]  # takes a warning and the number of bytes that could not be used
 
 
 @dataclass(frozen=True)
@@ -35,14 +45,21 @@ class RecordHeader:
         return self.start_ns + duration_ns(self.n_samples, self.sampling_rate_hz)
 
 
+class ReadableBytes(Protocol):
+    """What a live stream must offer."""
+
+    def read(self, n_bytes: int, /) -> bytes:
+        """Return up to `n_bytes`, none at the stream's end."""
+
+
 @dataclass(frozen=True)
 class FileIndex:
     """The records of one file, in the order of their start times."""
 
     path: Path
     headers: tuple[RecordHeader, ...]
-    unreadable_bytes: int  # behind the last record that could be read
-    problem: str | None  # what stopped the reading there
+    unreadable_bytes: int  # that belong to no readable record
+    problem: str | None  # what the reader said of the first of them
 
     @property
     def start_ns(self) -> int:
@@ -53,53 +70,82 @@ class FileIndex:
 def index_file(path: Path) -> FileIndex:
     """Read the headers of a file's records that hold samples; nothing is decoded.
 
+    Bytes that are no record are passed over and counted: one damaged header must not cost the rest of a day.
+
     Raises
     ------
     DataError
         The file cannot be opened, is empty, is not miniSEED, or holds no sample.
     """
-    headers, offset, problem = [], 0, None
+    headers: list[RecordHeader] = []
+    offset, unreadable_bytes, problem = 0, 0, None
     try:
         size = path.stat().st_size
-        for record in MS3Record.from_file(path):
-            headers += [_header(record, offset)] if _holds_samples(record) else []
-            offset += record.reclen
+        while offset < size:
+            try:
+                for record in MS3Record.from_file(path, start_byte_offset=offset):
+                    headers += [_header(record, offset)] if _holds_samples(record) else []
+                    offset += record.reclen
+                break
+            except MiniSEEDError as error:
+                problem = problem or _first_reason(error)
+                following = _next_record(path, offset + 1, size)
+                unreadable_bytes += following - offset
+                offset = following
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    except MiniSEEDError as error:
-        problem = str(error).split(" :: ")[0]
     if not headers:
         reason = "is empty" if size == 0 else f"is not miniSEED ({problem})" if problem else "holds no sample"
         raise DataError(f"{path} {reason}; expected a miniSEED file with samples")
     headers.sort(key=lambda header: (header.start_ns, header.source_id, header.offset))
-    return FileIndex(path, tuple(headers), size - offset, problem)
+    return FileIndex(path, tuple(headers), unreadable_bytes, problem)
 
 
-def read_indexed(index: FileIndex, headers: Iterable[RecordHeader]) -> Iterator[Piece]:
+def read_indexed(index: FileIndex, headers: Iterable[RecordHeader], note: Note | None = None) -> Iterator[Piece]:
     """Decode the records of `headers`, one at a time, as pieces.
+
+    With `note`, a record that cannot be decoded is left out and told to `note` at the file's end; so is one whose
+    samples differ from its own check value, but those are given all the same.
 
     Raises
     ------
     DataError
-        A record's body cannot be decoded, or the file has gone.
+        The file has gone, or, without `note`, a record's body cannot be decoded.
     """
     name, start_ns = index.path.name, index.start_ns
+    damaged: list[DataError] = []
+    damaged_bytes = n_suspect = 0
     try:
         with index.path.open("rb") as file:
             for header in headers:
                 file.seek(header.offset)
-                yield _decode(file.read(header.size_bytes), header, name, start_ns)
+                try:
+                    piece = _decode(file.read(header.size_bytes), header, name, start_ns)
+                except DataError as problem:
+                    if note is None:
+                        raise
+                    damaged.append(problem)
+                    damaged_bytes += header.size_bytes
+                    continue
+                n_suspect += bool(get_error_messages())
+                yield piece
     except OSError as error:
         raise DataError(f"{index.path} cannot be read: {error.strerror or error}") from error
+    if note and damaged:
+        note(f"{index.path}: {len(damaged)} damaged record(s) left out; the first: {damaged[0]}", damaged_bytes)
+    if note and n_suspect:
+        note(f"{index.path}: {n_suspect} record(s) fail their own check of the samples, which are used as they are", 0)
 
 
-def read_stream(stream: BinaryIO, name: str = "-") -> Iterator[Piece]:
+def read_stream(stream: ReadableBytes, note: Note, name: str = "-") -> Iterator[Piece]:
     """Decode miniSEED records from a live stream, as they come.
+
+    A stream that stops within a record is told to `note`.
 
     Raises
     ------
     DataError
-        Something that is no miniSEED record.
+        Something that is no miniSEED record, or nothing at all.
     """
     first_ns: dict[str, int] = {}
     try:
@@ -109,13 +155,17 @@ def read_stream(stream: BinaryIO, name: str = "-") -> Iterator[Piece]:
                 start_ns = first_ns.setdefault(record.sourceid, record.starttime)
                 yield Piece(record.sourceid, record.starttime, _rate_hz(record), samples, name, start_ns)
     except MiniSEEDError as error:
-        raise DataError(f"input stream '{name}': {str(error).split(' :: ')[0]}; expected miniSEED records") from error
+        if error.status_code != _END_OF_FILE or not first_ns:
+            raise DataError(f"input stream '{name}': {_first_reason(error)}; expected miniSEED records") from error
+        note(f"input stream '{name}': {_first_reason(error)}", 0)
 
 
 def encode(pieces: Iterable[Piece]) -> bytes:
-    """Return pieces as miniSEED 2 records, sample for sample: Steim2 for integers, floats as they are.
+    """Return pieces as miniSEED records, sample for sample: Steim2 for integers, floats as they are.
 
-    Integers whose differences do not fit Steim2's 30 bits are written as plain 32-bit integers.
+    Integers whose differences do not fit Steim2's 30 bits are written as plain 32-bit integers. The format is version
+    2, which every seismological program reads and which keeps times to the microsecond; version 3 where the codes are
+    too long for version 2 or the year is not within 1900 to 2100.
     """
     return b"".join(_encode(piece) for piece in pieces)
 
@@ -123,12 +173,19 @@ def encode(pieces: Iterable[Piece]) -> bytes:
 def _encode(piece: Piece) -> bytes:
     encoding, sample_type, samples = _encoding(piece.samples)
     record = MS3Record(reclen=_RECORD_BYTES, encoding=encoding)
-    record.formatversion = 2  # every seismological program reads it; times are kept to the microsecond
+    record.formatversion = 2 if _fits_version_2(piece) else 3
     record.pubversion = 1
     record.sourceid = piece.source_id
     record.samprate = piece.sampling_rate_hz
     record.starttime = piece.start_ns
     return b"".join(record.generate(samples, sample_type))
+
+
+def _fits_version_2(piece: Piece) -> bool:
+    network, station, location, *channel = piece.source_id.removeprefix("FDSN:").split("_")
+    lengths = (len(network), len(station), len(location), *map(len, channel))
+    fits = len(channel) == 3 and all(n <= most for n, most in zip(lengths, (2, 5, 2, 1, 1, 1), strict=True))
+    return fits and _VERSION_2_NS[0] <= piece.start_ns and piece.stop_ns < _VERSION_2_NS[1]
 
 
 def _encoding(samples: npt.NDArray[Any]) -> tuple[DataEncoding, str, npt.NDArray[Any]]:
@@ -143,12 +200,23 @@ def _encoding(samples: npt.NDArray[Any]) -> tuple[DataEncoding, str, npt.NDArray
 
 def _decode(data: bytes, header: RecordHeader, name: str, file_start_ns: int) -> Piece:
     try:
-        record = MS3Record.parse(data, unpack_data=True)
-        samples = np.array(record.np_datasamples)
-    except MiniSEEDError as error:
-        problem = str(error).split(" :: ")[0]
-        raise DataError(f"{name}: the record at byte {header.offset} cannot be decoded: {problem}") from error
+        record = next(MS3Record.from_buffer(data, unpack_data=True))
+        samples = np.array(record.np_datasamples)  # a copy: the record's own memory is used again
+    except (MiniSEEDError, ValueError, StopIteration) as error:
+        reason = _first_reason(error)
+        raise DataError(f"{name}: the record at byte {header.offset} cannot be decoded: {reason}") from error
     return Piece(header.source_id, header.start_ns, header.sampling_rate_hz, samples, name, file_start_ns)
+
+
+def _next_record(path: Path, offset: int, size: int) -> int:
+    """Byte of the next thing that looks like a record's start, or the file's size."""
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        found = _RECORD_START.search(data, offset)
+        return found.start() if found else size
+
+
+def _first_reason(error: Exception) -> str:
+    return str(error).split(" :: ")[0].split("; ")[0].removeprefix("Error: ")
 
 
 def _holds_samples(record: MS3Record) -> bool:
@@ -156,13 +224,9 @@ def _holds_samples(record: MS3Record) -> bool:
 
 
 def _header(record: MS3Record, offset: int) -> RecordHeader:
-    return RecordHeader(
-        offset, record.reclen, record.sourceid, record.starttime, _rate_hz(record), record.samplecnt
-    )
+    return RecordHeader(offset, record.reclen, record.sourceid, record.starttime, _rate_hz(record), record.samplecnt)
 
 
 def _rate_hz(record: MS3Record) -> float:
     rate = float(record.samprate)
     return rate if rate > 0 else 0.0
-
-

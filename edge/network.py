@@ -31,7 +31,7 @@ class _Tensor:
             return values
         limits = np.iinfo(self.dtype)
         steps = np.rint(values / self.scale) + np.float32(self.zero_point)
-        return np.clip(steps, limits.min, limits.max).astype(self.dtype)
+        return np.asarray(np.clip(steps, limits.min, limits.max), self.dtype)
 
     def dequantize(self, values: npt.NDArray[Any]) -> Float32:
         if self.scale == 0:
@@ -83,7 +83,8 @@ class StepNetwork:
 
     def step(self, rows: Float32) -> Float32:
         """Consume rows of shape (rows_per_step, n_features), return probabilities of shape (n_outputs,)."""
-        return self.run(rows[np.newaxis])[0]
+        probabilities: Float32 = self.run(rows[np.newaxis])[0]
+        return probabilities
 
     def run(self, rows: Float32) -> Float32:
         """Consume rows of shape (n_steps, rows_per_step, n_features), return shape (n_steps, n_outputs)."""

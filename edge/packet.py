@@ -56,7 +56,7 @@ def _source_id(path: Path) -> str:
     codes = path.name.split(".")
     if len(codes) < 5:
         raise DataError(
-            f"{path.name}: expected a name like xa.s12.00.mhz.1970-01-19HR00_evid00002.csv, which says whose record it is"
+            f"{path.name}: expected a name that says whose record it is, as xa.s12.00.mhz.1970-01-19HR00_evid00002.csv"
         )
     return source_id_of(*codes[:4])
 
@@ -64,7 +64,9 @@ def _source_id(path: Path) -> str:
 def _pieces(reader: Iterator[list[str]], path: Path, source_id: str) -> Iterator[Piece]:
     header = next(reader, [])
     if len(header) != 3 or not header[0].startswith("time"):
-        raise DataError(f"{path}: expected the columns time_abs, time_rel(sec), velocity, got {', '.join(header) or 'nothing'}")
+        raise DataError(
+            f"{path}: expected the columns time_abs, time_rel(sec), velocity, got {', '.join(header) or 'nothing'}"
+        )
     rate_hz = file_start_ns = first_rel_s = None
     line = 2
     while rows := list(islice(reader, _ROWS_AT_ONCE)):
@@ -72,8 +74,12 @@ def _pieces(reader: Iterator[list[str]], path: Path, source_id: str) -> Iterator
             table = np.array([(row[1], row[2]) for row in rows], np.float64)
             if file_start_ns is None:
                 file_start_ns, first_rel_s = parse_time(rows[0][0]), table[0, 0]
-        except (ValueError, IndexError) as problem:
-            raise DataError(f"{path}, rows {line} to {line + len(rows) - 1}: expected three numbers a row: {problem}") from problem
+            if not np.isfinite(table[:, 0]).all():
+                raise ValueError("the time column holds NaN or infinity")
+        except (ValueError, IndexError, DataError) as problem:
+            raise DataError(
+                f"{path}, rows {line} to {line + len(rows) - 1}: expected three numbers a row: {problem}"
+            ) from problem
         if rate_hz is None:
             rate_hz = _rate_hz(table[:, 0], path)
         yield from _cut(table, path, source_id, rate_hz, file_start_ns, float(first_rel_s or 0.0))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from edgequake.edge.errors import DataError
 
 NS_PER_S = 1_000_000_000
+_LAST_NS = 9_214_560_000 * NS_PER_S  # 2261-12-31; miniSEED readers hold nanoseconds in 64 bits
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -97,7 +98,7 @@ def parse_time(text: str) -> int:
     Raises
     ------
     DataError
-        Not an ISO time.
+        Not an ISO time, or one that 64-bit nanoseconds cannot hold.
     """
     try:
         # Python 3.10 reads neither a trailing Z nor a fraction of other than 3 or 6 digits.
@@ -108,7 +109,10 @@ def parse_time(text: str) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
     elapsed = moment - _EPOCH
-    return (elapsed.days * 86_400 + elapsed.seconds) * NS_PER_S + elapsed.microseconds * 1_000
+    time_ns = (elapsed.days * 86_400 + elapsed.seconds) * NS_PER_S + elapsed.microseconds * 1_000
+    if abs(time_ns) > _LAST_NS:
+        raise DataError(f"time '{text}': expected a year from 1678 to 2261")
+    return time_ns
 
 
 def format_time(time_ns: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +15,11 @@ from edgequake.edge.detector import Detector
 from edgequake.edge.errors import ConfigError, DataError
 from edgequake.edge.gaps import GapCounts
 from edgequake.edge.manifest import Manifest, Variant, load_manifest, read_graph
-from edgequake.edge.miniseed import read_stream
+from edgequake.edge.memory import peak_memory_bytes
 from edgequake.edge.piece import NS_PER_S, Piece, channel_of
+from edgequake.edge.record_time import RecordTime
 from edgequake.edge.segments import Segment, SegmentKeeper
-from edgequake.edge.sources import Plan, matches, plan_inputs
+from edgequake.edge.sources import Plan, live_pieces, plan_inputs
 from edgequake.edge.summary import Summary
 from edgequake.edge.trigger import Event
 
@@ -48,6 +48,7 @@ class _Tally:
 
     samples_in: int = 0
     record_ns: int = 0
+    kept_ns: int = 0
     stations: set[str] = field(default_factory=set)
     rows: list[CatalogRow] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
@@ -57,14 +58,13 @@ class _Tally:
 class _Station:
     """One stream of one station: its detector, its kept samples, its share of the tally."""
 
-    def __init__(self, detector: Detector, keeper: SegmentKeeper, station_id: str) -> None:
+    def __init__(self, detector: Detector, keeper: SegmentKeeper, station_id: str, bridge_s: float) -> None:
         self._detector, self._keeper, self._station_id = detector, keeper, station_id
-        self._covered: tuple[int, int] | None = None
+        self._time = RecordTime(round(bridge_s * NS_PER_S))
 
     def push(self, piece: Piece, tally: _Tally) -> bool:
         """Take a piece; return whether a segment was written."""
-        start_ns, stop_ns = self._covered or (piece.start_ns, piece.stop_ns)
-        self._covered = (min(start_ns, piece.start_ns), max(stop_ns, piece.stop_ns))
+        self._time.add(piece.start_ns, piece.stop_ns)
         tally.samples_in += len(piece.samples)
         tally.stations.add(self._station_id)
         self._keeper.add_piece(piece)
@@ -76,8 +76,7 @@ class _Station:
         for channel in self._detector.front_end.channels.values():
             for name, value in vars(channel.counts).items():
                 setattr(tally.gaps, name, getattr(tally.gaps, name) + value)
-        start_ns, stop_ns = self._covered or (0, 0)
-        tally.record_ns += stop_ns - start_ns
+        tally.record_ns += self._time.total_ns
         return wrote
 
     def _claim(self, events: list[Event], horizon_ns: int | None, tally: _Tally, last: bool = False) -> bool:
@@ -88,6 +87,7 @@ class _Station:
         written = self._keeper.flush(horizon_ns)
         for segment, rows in written:
             tally.segments.append(segment)
+            tally.kept_ns += self._time.within(segment.start_ns, segment.stop_ns)
             tally.rows += rows
         return bool(written)
 
@@ -120,7 +120,8 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None) -> S
         if key not in stations:
             detector = Detector(manifest, graph, variant, threshold)
             runtime = detector.network.runtime
-            stations[key] = _Station(detector, SegmentKeeper(config.out, station_id, manifest.trigger), station_id)
+            keeper = SegmentKeeper(config.out, station_id, manifest.trigger)
+            stations[key] = _Station(detector, keeper, station_id, manifest.front_end.bridge_s)
         wrote = stations.pop(key).finish(tally) if piece is None else stations[key].push(piece, tally)
         if wrote:
             write_catalog(config.out / CATALOG, _in_order(tally.rows))
@@ -138,17 +139,13 @@ def _pieces(
 ) -> Iterator[tuple[int | str, str, Piece | None]]:
     """Yield (stream, station, piece) in time order within a stream; a piece of None says the stream is over."""
     if config.inputs == ("-",):
-        patterns = config.channels or manifest.channels
-        for piece in read_stream(sys.stdin.buffer):
-            if matches(piece.source_id, patterns):
-                yield from ((piece.station_id, p.station_id, p) for p in _trimmed(piece, config))
-            else:
-                plan.ignored_channels.add(piece.source_id)
+        for piece in live_pieces(sys.stdin and sys.stdin.buffer, config.channels or manifest.channels, plan):
+            yield from ((piece.station_id, p.station_id, p) for p in _trimmed(piece, config))
         return
     n_read = 0
     for key, stream in enumerate(plan.streams):
         started = False
-        for piece in stream.pieces():
+        for piece in stream.pieces(plan.note):
             for trimmed in _trimmed(piece, config):
                 started = True
                 yield key, stream.station_id, trimmed
@@ -182,12 +179,16 @@ def _prepare(out: Path, force: bool) -> None:
         earlier = [out / SUMMARY, out / CATALOG, *sorted((out / SEGMENTS).glob("*.mseed"))]
         present = [path for path in earlier if path.exists()]
         if present and not force:
-            raise ConfigError(f"{out} holds the results of an earlier run; choose another --out, or --force to replace them")
+            raise ConfigError(
+                f"{out} holds the results of an earlier run; choose another --out, or --force to replace them"
+            )
         for path in present:
             path.unlink()
         (out / SEGMENTS).mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise DataError(f"cannot use output folder {out}: {problem.strerror or problem}; choose another --out") from problem
+        raise DataError(
+            f"cannot use output folder {out}: {problem.strerror or problem}; choose another --out"
+        ) from problem
 
 
 def _in_order(rows: list[CatalogRow]) -> list[CatalogRow]:
@@ -215,7 +216,6 @@ def _summary(
     begun_wall: float,
     begun_cpu: float,
 ) -> Summary:
-    kept_ns = sum(segment.stop_ns - segment.start_ns for segment in tally.segments)
     return Summary(
         edgequake_version=__version__,
         model=manifest.name,
@@ -230,8 +230,8 @@ def _summary(
         samples_kept=sum(segment.n_samples for segment in tally.segments),
         bytes_kept=sum(segment.size_bytes for segment in tally.segments),
         record_s=tally.record_ns / NS_PER_S,
-        kept_s=kept_ns / NS_PER_S,
-        kept_fraction=kept_ns / max(1, tally.record_ns),
+        kept_s=tally.kept_ns / NS_PER_S,
+        kept_fraction=tally.kept_ns / max(1, tally.record_ns),
         tears_bridged=tally.gaps.bridged_tears,
         samples_bridged=tally.gaps.bridged_samples,
         restarts=tally.gaps.restarts,
@@ -243,14 +243,7 @@ def _summary(
         warnings=tuple(plan.warnings),
         wall_s=time.monotonic() - begun_wall,
         cpu_s=time.process_time() - begun_cpu,
-        peak_memory_bytes=_peak_memory_bytes(),
+        peak_memory_bytes=peak_memory_bytes(),
         segments=tuple(tally.segments),
         events=tuple(_in_order(tally.rows)),
     )
-
-
-def _peak_memory_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, others kibibytes
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -92,12 +93,20 @@ class SegmentKeeper:
         cut = {name: self._cut(pieces, pending) for name, pieces in sorted(self._pieces.items())}
         kept = [piece for pieces in cut.values() for piece in _joined(pieces)]
         data = encode(kept)
-        name = f"segments/{event_id(self._station_id, pending.start_ns)}.mseed"
+        # The rolls may reach beyond the record.
+        start_ns = max(pending.start_ns, min((piece.start_ns for piece in kept), default=pending.start_ns))
+        stop_ns = min(pending.stop_ns, max((piece.stop_ns for piece in kept), default=pending.stop_ns))
+        name = self._free_name(event_id(self._station_id, start_ns))
         write_bytes_atomically(self._folder / name, data)
         n_samples = sum(len(piece.samples) for piece in kept)
-        segment = Segment(name, self._station_id, pending.start_ns, pending.stop_ns, n_samples, len(data))
+        segment = Segment(name, self._station_id, start_ns, stop_ns, n_samples, len(data))
         channels = tuple(dict.fromkeys(channel_of(piece.source_id) for piece in kept))
         return segment, [self._row(event, segment, channels) for event in pending.events]
+
+    def _free_name(self, stem: str) -> str:
+        """Name of a segment; two versions of the same hours, each a stream of its own, may find the same event."""
+        names = chain([f"segments/{stem}.mseed"], (f"segments/{stem}_{i}.mseed" for i in count(2)))
+        return next(name for name in names if not (self._folder / name).exists())
 
     @staticmethod
     def _cut(pieces: deque[Piece], pending: _Pending) -> list[Piece]:
@@ -141,9 +150,15 @@ def _joined(pieces: list[Piece]) -> list[Piece]:
     for piece in pieces:
         last = joined[-1] if joined else None
         tolerance_ns = duration_ns(1, piece.sampling_rate_hz) // 100
-        if last is not None and last.samples.dtype == piece.samples.dtype and abs(piece.start_ns - last.stop_ns) <= tolerance_ns:
+        if (
+            last is not None
+            and last.samples.dtype == piece.samples.dtype
+            and abs(piece.start_ns - last.stop_ns) <= tolerance_ns
+        ):
             samples = np.concatenate([last.samples, piece.samples])
-            joined[-1] = Piece(last.source_id, last.start_ns, last.sampling_rate_hz, samples, last.file, last.file_start_ns)
+            joined[-1] = Piece(
+                last.source_id, last.start_ns, last.sampling_rate_hz, samples, last.file, last.file_start_ns
+            )
         else:
             joined.append(piece)
     return joined

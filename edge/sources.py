@@ -2,65 +2,19 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import BinaryIO
 
 from edgequake.edge.errors import DataError
 from edgequake.edge.manifest import Manifest
-from edgequake.edge.miniseed import FileIndex, RecordHeader, index_file, read_indexed
-from edgequake.edge.packet import packet_span, read_packet_csv
+from edgequake.edge.miniseed import FileIndex, RecordHeader, index_file, read_stream
+from edgequake.edge.packet import packet_span
 from edgequake.edge.piece import NS_PER_S, Piece, channel_of, station_of
 from edgequake.edge.station import decimation_factor
-
-_OVERLAP_NS = 1_000_000_000  # files of one stream may overlap by this much: archives cut days inside a record
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One station's share of one file."""
-
-    station_id: str
-    spans: dict[str, tuple[int, int, float]]  # source id -> start_ns, stop_ns, sampling_rate_hz
-    index: FileIndex | None  # None: a packet CSV
-    headers: tuple[RecordHeader, ...]
-    path: Path
-
-    @property
-    def start_ns(self) -> int:
-        return min(start for start, _, _ in self.spans.values())
-
-    def pieces(self) -> Iterator[Piece]:
-        return read_packet_csv(self.path) if self.index is None else read_indexed(self.index, self.headers)
-
-
-@dataclass
-class Stream:
-    """Records of one station that follow one another; files that overlap in time are in streams of their own."""
-
-    station_id: str
-    parts: list[_Part] = field(default_factory=list)
-    _stops: dict[str, tuple[int, float]] = field(default_factory=dict)
-
-    def takes(self, part: _Part) -> bool:
-        """Whether a part, no older than those before it, goes on where this stream's channels stop."""
-        for source_id, (start_ns, _, rate_hz) in part.spans.items():
-            stop_ns, my_rate_hz = self._stops.get(source_id, (start_ns, rate_hz))
-            if start_ns < stop_ns - _OVERLAP_NS or abs(rate_hz / my_rate_hz - 1.0) > 1e-3:
-                return False
-        return part.station_id == self.station_id
-
-    def add(self, part: _Part) -> None:
-        """Append a part that this stream takes."""
-        self.parts.append(part)
-        for source_id, (_, stop_ns, rate_hz) in part.spans.items():
-            self._stops[source_id] = (max(stop_ns, self._stops.get(source_id, (stop_ns, rate_hz))[0]), rate_hz)
-
-    def pieces(self) -> Iterator[Piece]:
-        """Yield every piece in the order of its start time."""
-        return heapq.merge(*(part.pieces() for part in self.parts), key=lambda piece: piece.start_ns)
+from edgequake.edge.stream import SAME_RATE, Part, Stream
 
 
 @dataclass
@@ -69,10 +23,15 @@ class Plan:
 
     streams: list[Stream] = field(default_factory=list)
     size_bytes: int = 0
-    n_samples: int = 0  # about: gaps within files count as samples
+    n_samples: int = 0  # about: gaps within packet CSVs count as samples
     unreadable_bytes: int = 0
     warnings: list[str] = field(default_factory=list)
     ignored_channels: set[str] = field(default_factory=set)
+
+    def note(self, warning: str, unreadable_bytes: int) -> None:
+        """Take down what a reader had to leave out."""
+        self.warnings.append(warning)
+        self.unreadable_bytes += unreadable_bytes
 
 
 def plan_inputs(inputs: tuple[str, ...], manifest: Manifest, channels: tuple[str, ...] | None = None) -> Plan:
@@ -90,7 +49,7 @@ def plan_inputs(inputs: tuple[str, ...], manifest: Manifest, channels: tuple[str
     """
     plan = Plan()
     patterns = channels or manifest.channels
-    parts: list[_Part] = []
+    parts: list[Part] = []
     for name in inputs:
         path = Path(name)
         if path.is_dir():
@@ -98,7 +57,9 @@ def plan_inputs(inputs: tuple[str, ...], manifest: Manifest, channels: tuple[str
         elif path.is_file():
             parts += _file_parts(path, manifest, patterns, plan)
         else:
-            raise DataError(f"input {name} does not exist; expected a miniSEED file, a packet CSV, a folder, or -")
+            raise DataError(
+                f"input {name} is no file or folder; expected miniSEED files, packet CSVs, folders, or - alone"
+            )
     for part in sorted(parts, key=lambda part: (part.start_ns, part.path.name)):
         stream = next((stream for stream in plan.streams if stream.takes(part)), None)
         if stream is None:
@@ -108,8 +69,37 @@ def plan_inputs(inputs: tuple[str, ...], manifest: Manifest, channels: tuple[str
     return plan
 
 
-def _folder_parts(folder: Path, manifest: Manifest, patterns: tuple[str, ...], plan: Plan) -> list[_Part]:
-    parts: list[_Part] = []
+def live_pieces(stream: BinaryIO | None, patterns: tuple[str, ...], plan: Plan) -> Iterator[Piece]:
+    """Yield the pieces of matching channels as they come in; `plan` takes down bytes, warnings and other channels.
+
+    Raises
+    ------
+    DataError
+        As `read_stream`.
+    """
+    if stream is None:
+        raise DataError("standard input is closed; pipe miniSEED records into it, or name files")
+    for piece in read_stream(_Counted(stream, plan), plan.note):
+        if matches(piece.source_id, patterns):
+            yield piece
+        else:
+            plan.ignored_channels.add(piece.source_id)
+
+
+class _Counted:
+    """A stream that counts its bytes, and gives what has come without waiting for more."""
+
+    def __init__(self, stream: BinaryIO, plan: Plan) -> None:
+        self._read, self._plan = getattr(stream, "read1", stream.read), plan
+
+    def read(self, n_bytes: int) -> bytes:
+        data: bytes = self._read(n_bytes)
+        self._plan.size_bytes += len(data)
+        return data
+
+
+def _folder_parts(folder: Path, manifest: Manifest, patterns: tuple[str, ...], plan: Plan) -> list[Part]:
+    parts: list[Part] = []
     for path in sorted(folder.rglob("*")):
         if not path.is_file() or path.name.startswith("."):
             continue
@@ -123,7 +113,7 @@ def _folder_parts(folder: Path, manifest: Manifest, patterns: tuple[str, ...], p
     return parts
 
 
-def _file_parts(path: Path, manifest: Manifest, patterns: tuple[str, ...], plan: Plan) -> list[_Part]:
+def _file_parts(path: Path, manifest: Manifest, patterns: tuple[str, ...], plan: Plan) -> list[Part]:
     """Return a part per station of one file."""
     if path.suffix.lower() == ".csv":
         parts = [_csv_part(path)]
@@ -131,14 +121,16 @@ def _file_parts(path: Path, manifest: Manifest, patterns: tuple[str, ...], plan:
         index = index_file(path)
         parts = [_mseed_part(index, station_id) for station_id in _stations(index)]
     kept = []
-    found = {channel_of(source_id) for part in parts for source_id in part.spans}
+    found = {channel_of(source_id) or source_id for part in parts for source_id in part.spans}
     for part in parts:
         spans = {name: span for name, span in part.spans.items() if matches(name, patterns)}
         for _, _, rate_hz in spans.values():
             _require_rate(path, manifest, rate_hz)
         headers = tuple(header for header in part.headers if header.source_id in spans)
-        plan.n_samples += sum(round((b - a) / NS_PER_S * rate_hz) for a, b, rate_hz in spans.values())
-        kept += [_Part(part.station_id, spans, part.index, headers, path)] if spans else []
+        _require_one_rate(path, headers, spans)
+        n_spanned = sum(round((b - a) / NS_PER_S * rate_hz) for a, b, rate_hz in spans.values())
+        plan.n_samples += n_spanned if part.index is None else sum(header.n_samples for header in headers)
+        kept += [Part(part.station_id, spans, part.index, headers, path)] if spans else []
     if not kept:
         raise DataError(
             f"{path} has no channel that matches {', '.join(patterns)}: it has {', '.join(sorted(found))}; "
@@ -148,24 +140,24 @@ def _file_parts(path: Path, manifest: Manifest, patterns: tuple[str, ...], plan:
     for part in parts:
         plan.ignored_channels |= {name for name in part.spans if not matches(name, patterns)}
         if part.index is not None and part.index.problem and part is parts[0]:
-            plan.unreadable_bytes += part.index.unreadable_bytes
-            plan.warnings.append(f"{path}: last {part.index.unreadable_bytes} bytes unreadable: {part.index.problem}")
+            n_bytes = part.index.unreadable_bytes
+            plan.note(f"{path}: {n_bytes} bytes belong to no readable record: {part.index.problem}", n_bytes)
     return kept
 
 
-def _csv_part(path: Path) -> _Part:
+def _csv_part(path: Path) -> Part:
     source_id, start_ns, stop_ns, rate_hz = packet_span(path)
-    return _Part(station_of(source_id), {source_id: (start_ns, stop_ns, rate_hz)}, None, (), path)
+    return Part(station_of(source_id), {source_id: (start_ns, stop_ns, rate_hz)}, None, (), path)
 
 
-def _mseed_part(index: FileIndex, station_id: str) -> _Part:
+def _mseed_part(index: FileIndex, station_id: str) -> Part:
     headers = tuple(header for header in index.headers if station_of(header.source_id) == station_id)
     spans: dict[str, tuple[int, int, float]] = {}
     for header in headers:
         start_ns, stop_ns, _ = spans.get(header.source_id, (header.start_ns, header.stop_ns, 0.0))
         span = (min(start_ns, header.start_ns), max(stop_ns, header.stop_ns), header.sampling_rate_hz)
         spans[header.source_id] = span
-    return _Part(station_id, spans, index, headers, index.path)
+    return Part(station_id, spans, index, headers, index.path)
 
 
 def _stations(index: FileIndex) -> list[str]:
@@ -175,6 +167,16 @@ def _stations(index: FileIndex) -> list[str]:
 def matches(source_id: str, patterns: tuple[str, ...]) -> bool:
     """Whether a channel's code matches one of the patterns."""
     return any(fnmatchcase(channel_of(source_id), pattern) for pattern in patterns)
+
+
+def _require_one_rate(path: Path, headers: tuple[RecordHeader, ...], spans: dict[str, tuple[int, int, float]]) -> None:
+    for header in headers:
+        rate_hz = spans[header.source_id][2]
+        if abs(header.sampling_rate_hz / rate_hz - 1.0) > SAME_RATE:
+            raise DataError(
+                f"{path}: {channel_of(header.source_id)} changes its sampling rate from {header.sampling_rate_hz:g} to "
+                f"{rate_hz:g} Hz; expected one rate a channel: split the file"
+            )
 
 
 def _require_rate(path: Path, manifest: Manifest, rate_hz: float) -> None:

@@ -69,7 +69,7 @@ class SpectrogramFeatures:
         excess = self._background.excess(levels, windows.live)
         steps = config.steps_per_decade
         rounded = np.rint(np.clip(excess, config.clip_low, config.clip_high) * steps) / steps
-        return rounded.astype(np.float32)[:, np.newaxis, :]
+        return np.asarray(rounded[:, np.newaxis, :], np.float32)
 
 
 def quantization_density(window: Float, integer_samples: bool, sampling_rate_hz: float) -> float:

@@ -121,7 +121,7 @@ class StationFrontEnd:
             The piece's sampling rate is neither the model's nor an exact multiple with a decimator, or changes.
         """
         if self._t0_ns is None:
-            self._t0_ns = piece.start_ns
+            self._t0_ns = self._watermark_ns = piece.start_ns  # before 1970 times are negative
         channel = self._channels.get(piece.source_id)
         if channel is None:
             channel = ChannelFrontEnd(self._config, self._rate_hz, piece.sampling_rate_hz)
@@ -154,21 +154,32 @@ class StationFrontEnd:
         return limit
 
     def _give(self, stop_block: int) -> Rows:
-        first, n = self._next_block, max(0, stop_block - self._next_block)
+        stop_block = max(stop_block, self._next_block)
+        first, stop = self._occupied(stop_block)
+        n = stop - first
+        self._started = self._started and first == self._next_block
         shape = (n, self._config.rows_per_block, self._config.n_features)
         rows, n_live, present = np.zeros(shape, np.float32), np.zeros(n, np.int64), np.zeros(n, np.bool_)
         for source_id in sorted(self._channels):
             self._add(self._channels[source_id], first, n, rows, n_live, present)
         rows[..., :-1] /= np.maximum(n_live, 1).astype(np.float32)[:, np.newaxis, np.newaxis]
         rows[n_live == 0, :, -1] = 1.0
-        self._next_block = max(self._next_block, stop_block)
+        self._next_block = stop_block
         follows = np.concatenate([[self._started], present[:-1]]) if n else present
         if n:
-            self._started = bool(present[-1])
+            self._started = bool(present[-1]) and stop == stop_block
         blocks = np.arange(first, first + n, dtype=np.int64)
         t0_ns = self._t0_ns if self._t0_ns is not None else 0
         restart = present & ~follows
         return Rows(t0_ns, blocks[present], rows[present], n_live[present] > 0, restart[present])
+
+    def _occupied(self, stop_block: int) -> tuple[int, int]:
+        """Range of the queued blocks before `stop_block`: a tear of years must not take memory for its blocks."""
+        queued = [part for channel in self._channels.values() for part in channel.queue]
+        due = [part for part in queued if part.first_block < stop_block]
+        first = max(self._next_block, min((part.first_block for part in due), default=stop_block))
+        stop = min(stop_block, max((part.first_block + len(part.live) for part in due), default=stop_block))
+        return first, max(first, stop)
 
     @staticmethod
     def _add(

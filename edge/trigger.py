@@ -68,7 +68,8 @@ class Trigger:
             return closed
         if decision.event >= self._config.event_threshold or decision.onset >= self._threshold:
             self._active_until_ns = decision.stop_ns
-            self._peak = max(self._peak, decision.onset)
+            if self._rise_ns is None or self._is_same_event(self._rise_ns):
+                self._peak = max(self._peak, decision.onset)
         too_long = decision.stop_ns - self._open_rise_ns >= _ns(self._config.max_event_s)
         if too_long or decision.stop_ns - self._active_until_ns >= _ns(self._config.hold_s):
             # An event cannot close in the decision that declares it, so `closed` is None here.
@@ -94,11 +95,14 @@ class Trigger:
         return self._open(self._rise_ns)
 
     def _open(self, rise_ns: int) -> Event | None:
-        if self._open_rise_ns is not None and rise_ns - self._open_rise_ns < _ns(self._config.merge_s):
+        if self._is_same_event(rise_ns):
             return None
         previous = None if self._open_rise_ns is None else self._close(min(self._active_until_ns, rise_ns))
         self._open_rise_ns, self._active_until_ns, self._peak = rise_ns, rise_ns, self._rise_peak
         return previous
+
+    def _is_same_event(self, rise_ns: int) -> bool:
+        return self._open_rise_ns is not None and rise_ns - self._open_rise_ns < _ns(self._config.merge_s)
 
     def _close(self, stop_ns: int) -> Event:
         assert self._open_rise_ns is not None

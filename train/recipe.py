@@ -22,6 +22,9 @@ else:
     import tomli as tomllib
 
 
+MAX_BASES = 4  # a recipe may build on another, that on a third, ...
+
+
 @dataclass(frozen=True)
 class NetworkRecipe:
     """The network to train.
@@ -110,6 +113,14 @@ def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -
     ConfigError
         No such recipe, not TOML, an unknown or missing field, or contradicting values.
     """
+    values = _read(name_or_path)
+    for name, value in (overrides or {}).items():
+        _override(values, name, value)
+    return resolve(values, f"recipe {name_or_path}")
+
+
+def _read(name_or_path: str, depth: int = 0) -> dict[str, Any]:
+    """Return a recipe's table; where it names a `base`, that recipe's, with its own fields in place of the base's."""
     bundled = bundled_recipes()
     path = bundled.get(name_or_path, Path(name_or_path))
     if not path.is_file():
@@ -118,9 +129,21 @@ def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise ConfigError(f"recipe {path} is not TOML: {problem}") from problem
-    for name, value in (overrides or {}).items():
-        _override(values, name, value)
-    return resolve(values, str(path))
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    if depth > MAX_BASES:
+        raise ConfigError(f"recipe {path}: more than {MAX_BASES} bases, one upon the other; does one name itself?")
+    return _merged(_read(str(base), depth + 1), values)
+
+
+def _merged(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Put fields in place of the base's, table by table; a dictionary of thresholds is a value, not a table."""
+    merged = dict(base)
+    for name, value in own.items():
+        is_table = isinstance(value, dict) and isinstance(base.get(name), dict) and name != "onset_thresholds"
+        merged[name] = _merged(base[name], value) if is_table else value
+    return merged
 
 
 def resolve(values: Mapping[str, Any], where: str) -> Recipe:

@@ -45,5 +45,5 @@ def test_the_shipped_model_is_scored_on_real_records_by_its_own_runs(records_dir
     report = bench_accuracy("moon", records_dir, "val", seeds=1, baselines=False)
     (result,) = report.results
     assert report.n_arrivals == 16
-    # chance is far below: a fixed delay after a random start reaches an F1 of 0.48 at best, chosen on these very records
+    # Chance is below: a fixed delay after a random start reaches an F1 of 0.48 at best, chosen on these very records.
     assert result.summary.spreads["f1"].mean > 0.5

@@ -1,0 +1,35 @@
+"""How much time a station's record covers."""
+
+from __future__ import annotations
+
+
+class RecordTime:
+    """Time covered by pieces that come in the order of their start times.
+
+    A tear that the front end would bridge counts as covered, a longer one does not: files of a folder may lie years
+    apart, and a share of those years would say nothing.
+    """
+
+    def __init__(self, bridge_ns: int) -> None:
+        self._bridge_ns = bridge_ns
+        self._start_ns: int | None = None
+        self._stop_ns = 0
+        self._tears: list[tuple[int, int]] = []  # the long ones, [start, stop)
+
+    def add(self, start_ns: int, stop_ns: int) -> None:
+        """Count a piece [start, stop)."""
+        if self._start_ns is None:
+            self._start_ns, self._stop_ns = start_ns, stop_ns
+        if start_ns - self._stop_ns > self._bridge_ns:
+            self._tears.append((self._stop_ns, start_ns))
+        self._stop_ns = max(self._stop_ns, stop_ns)
+
+    @property
+    def total_ns(self) -> int:
+        """Time covered so far."""
+        return 0 if self._start_ns is None else self.within(self._start_ns, self._stop_ns)
+
+    def within(self, start_ns: int, stop_ns: int) -> int:
+        """Time covered in [start, stop), which lies between the first start and the last stop."""
+        torn_ns = sum(max(0, min(stop_ns, b) - max(start_ns, a)) for a, b in self._tears)
+        return stop_ns - start_ns - torn_ns

@@ -1,0 +1,130 @@
+"""Calibration rows: where they come from, how they are cut, and what is said when they do not suit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgequake import dataset, synthetic
+from edgequake.convert import calibration
+from edgequake.convert.calibration import Stepping
+from edgequake.edge import strict
+from edgequake.edge.errors import ConfigError, DataError
+from edgequake.edge.manifest import FrontEndConfig
+from edgequake.edge.miniseed import index_file, read_indexed
+from edgequake.edge.station import station_rows
+
+CONTINUOUS = Stepping("continuous", 5, None)
+WINDOWED = Stepping("windowed", 5, 30)
+CHANNELS = ("MH?",)
+
+
+def numbered(n_sequences: int, n_rows: int) -> Any:
+    """Return rows whose first feature counts through them all."""
+    rows = np.zeros((n_sequences, n_rows, 5), np.float32)
+    rows[:, :, 0] = np.arange(n_sequences * n_rows).reshape(n_sequences, n_rows)
+    return rows
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synthetic.write_dataset(tmp_path_factory.mktemp("records") / "data", seed=1, n_train=2, n_val=1, n_test=1)
+
+
+@pytest.fixture(scope="module")
+def front_end(make_partial: Callable[..., dict[str, Any]]) -> FrontEndConfig:
+    values = make_partial("continuous", 1, ["event"])["front_end"]
+    return strict.build(FrontEndConfig, values, "front_end", ConfigError)
+
+
+def test_continuous_rows_are_joined_and_every_third_part_is_kept_apart(tmp_path: Path) -> None:
+    np.savez(tmp_path / "calibration.npz", rows=numbered(9, 512))
+    got = calibration.from_file(tmp_path / "calibration.npz", CONTINUOUS)
+    assert got.source == "calibration.npz"
+    assert got.calibration.shape == (1, 6 * 512, 5)
+    parts = got.calibration[0, ::512, 0] / 512
+    assert parts.tolist() == [0, 1, 3, 4, 6, 7]
+    # 3 * 512 rows are too few to compare on, so they are repeated up to 2000
+    assert got.verification.shape == (1, 2000, 5)
+    assert (got.verification[0, [0, 512, 1024, 1536], 0] / 512).tolist() == [2, 5, 8, 2]
+
+
+def test_windows_are_cut_within_sequences(tmp_path: Path) -> None:
+    np.savez(tmp_path / "calibration.npz", rows=numbered(3, 70))
+    got = calibration.from_file(tmp_path / "calibration.npz", WINDOWED)
+    assert got.calibration[:, 0, 0].tolist() == [0, 30, 70 + 30, 140]  # without 70 and 170, which compare
+    assert got.verification.shape == (67, 30, 5)  # 2000 rows in whole windows
+    assert set(got.verification[:, 0, 0].tolist()) == {70, 170}
+
+
+def test_short_material_serves_for_both(tmp_path: Path) -> None:
+    np.savez(tmp_path / "calibration.npz", rows=numbered(1, 30))
+    got = calibration.from_file(tmp_path / "calibration.npz", WINDOWED)
+    assert got.calibration.shape == (1, 30, 5)
+    assert set(got.verification[:, 0, 0].tolist()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"other": numbered(3, 40)}, "cannot be read: expected an .npz with the array 'rows'"),
+        (
+            {"rows": numbered(3, 40)[..., :4]},
+            r"expected finite rows of shape \(n_sequences, n_rows, 5\), got \(3, 40, 4\)",
+        ),
+        ({"rows": np.full((3, 40, 5), np.nan)}, "expected finite rows"),
+        ({"rows": numbered(3, 20)}, "too few: expected at least 30 consecutive rows"),
+    ],
+)
+def test_unsuitable_files_are_refused(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+    np.savez(tmp_path / "calibration.npz", **arrays)
+    with pytest.raises(ConfigError, match=message):
+        calibration.from_file(tmp_path / "calibration.npz", WINDOWED)
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "calibration.npz", rows=numbered(3, 40))
+    whole = (tmp_path / "calibration.npz").read_bytes()
+    (tmp_path / "calibration.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ConfigError, match=r"calibration.npz cannot be read: expected an .npz"):
+        calibration.from_file(tmp_path / "calibration.npz", WINDOWED)
+
+
+def test_a_data_folder_gives_the_device_s_rows_of_its_train_split(records: Path, front_end: FrontEndConfig) -> None:
+    got = calibration.from_records(records, "moon", CHANNELS, front_end, 6.625, CONTINUOUS)
+    first = dataset.load(records, "moon", "train")[0]
+    index = index_file(first.file)
+    expected = station_rows(front_end, 6.625, read_indexed(index, index.headers)).rows.reshape(-1, 5)
+    np.testing.assert_array_equal(got.calibration[0, :1024], expected[:1024])
+    # 12 h and 3 h to 5 h of 9.66 s frames are 5590 to 6335 rows, 10 to 12 parts of 512, of which 3 or 4 are kept apart
+    assert got.calibration.shape[1] in (7 * 512, 8 * 512)
+
+
+def test_a_folder_of_bare_miniseed_serves_too(records: Path, front_end: FrontEndConfig, tmp_path: Path) -> None:
+    source = dataset.load(records, "moon", "train")[0].file
+    (tmp_path / "copy.mseed").write_bytes(source.read_bytes())
+    (tmp_path / "notes.txt").write_text("no record")
+    got = calibration.from_records(tmp_path, "moon", CHANNELS, front_end, 6.625, CONTINUOUS)
+    assert got.calibration.shape == (1, 6 * 512, 5)  # 12 h are 4472 rows, 8 parts, of which 2 are kept apart
+
+
+def test_folders_without_records_are_refused(front_end: FrontEndConfig, records: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"calibration folder .* does not exist"):
+        calibration.from_records(tmp_path / "none", "moon", CHANNELS, front_end, 6.625, CONTINUOUS)
+    with pytest.raises(ConfigError, match=r"holds no record with channels like MH\? at 6.625 Hz or a rate"):
+        calibration.from_records(tmp_path, "moon", CHANNELS, front_end, 6.625, CONTINUOUS)
+    with pytest.raises(ConfigError, match=r"holds no record with channels like MH\? at 20 Hz or a rate"):
+        calibration.from_records(records, "moon", CHANNELS, front_end, 20.0, CONTINUOUS)
+    with pytest.raises(DataError, match="holds no record of body 'mars'"):
+        calibration.from_records(records, "mars", CHANNELS, front_end, 6.625, CONTINUOUS)
+
+
+def test_without_records_seeded_noise_compares(front_end: FrontEndConfig) -> None:
+    first, second = calibration.synthetic(CONTINUOUS), calibration.synthetic(CONTINUOUS)
+    np.testing.assert_array_equal(first.verification, second.verification)
+    assert first.verification.shape[1] >= 2000
+    assert first.source == "seeded noise"

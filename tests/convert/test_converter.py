@@ -1,0 +1,187 @@
+"""The whole conversion: files written, manifest complete, and one clear line for whatever goes wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgequake.convert import ConversionReport, convert_model, worker_process
+from edgequake.edge.errors import ConfigError, GateError, ModelError
+from edgequake.edge.manifest import load_manifest, parse_manifest, read_graph
+from edgequake.edge.network import StepNetwork
+
+ALL = ("float32", "dynamic", "int8", "int16x8")
+
+
+@pytest.fixture(scope="module")
+def converted(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ConversionReport, list[str]]:
+    stages: list[str] = []
+    out = tmp_path_factory.mktemp("converted") / "models"
+    return convert_model(trained_folder / "small.keras", out, progress=stages.append), stages
+
+
+def test_importing_the_package_loads_no_tensorflow() -> None:
+    code = "import sys, edgequake.convert; print([m for m in ('tensorflow', 'keras') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_every_variant_is_written_and_described(converted: tuple[ConversionReport, list[str]]) -> None:
+    report, stages = converted
+    folder = report.manifest.parent
+    assert sorted(path.name for path in folder.iterdir()) == sorted(["small.json", *(f"small.{v}.tflite" for v in ALL)])
+    manifest, found_in = load_manifest(report.manifest)
+    assert found_in == folder
+    assert tuple(manifest.variants) == ALL
+    assert manifest.default_variant == report.default_variant == "int8"
+    for variant in ALL:
+        described, graph = read_graph(manifest, folder, variant)
+        network = StepNetwork(manifest, graph, described)
+        probabilities = network.step(np.zeros((1, 5), np.float32))
+        assert probabilities.shape == (2,) and np.all((probabilities >= 0) & (probabilities <= 1))
+        assert described.agreement["n_frames"] >= 2000
+    assert "converting to int8" in stages and "comparing int8 with Keras" in stages
+
+
+def test_the_manifest_says_what_training_said_and_what_the_graph_is(
+    converted: tuple[ConversionReport, list[str]], trained_folder: Path
+) -> None:
+    manifest, _ = load_manifest(converted[0].manifest)
+    assert parse_manifest(manifest.to_json(), "again") == manifest
+    partial = json.loads((trained_folder / "train.json").read_text())["manifest"]
+    written = json.loads(converted[0].manifest.read_text())
+    assert written["front_end"] == partial["front_end"] and written["trigger"] == partial["trigger"]
+    assert {key: written["network"][key] for key in partial["network"]} == partial["network"]
+    assert written["training"]["recipe"] == "small"
+    assert written["training"]["conversion"]["calibration_source"] == "calibration.npz"
+    # two convolutions, one LSTM: 8*5*5+8, 8*3*8+8, 4*12*(8+12+1), 12*2+2
+    assert manifest.network.parameters == 208 + 200 + 1008 + 26
+    assert [state.kind for state in manifest.network.states] == ["context", "context", "recurrent", "recurrent"]
+
+
+def test_the_report_is_a_table(converted: tuple[ConversionReport, list[str]]) -> None:
+    report = converted[0]
+    lines = report.table().splitlines()
+    assert lines[0].startswith("small: 1442 parameters, 4 states, ")
+    assert [line.split()[0] for line in lines[2:6]] == list(ALL)
+    assert lines[4].split()[1] == str(report.variants[2].file.stat().st_size)
+    assert lines[4].endswith("default")
+    assert report.variants[0].probability_max_error is not None and report.variants[0].probability_max_error < 1e-5
+
+
+def test_a_refusal_crosses_the_process_as_one_line(
+    build_network: Callable[..., Any], make_partial: Callable[..., Any], write_training_files: Any, tmp_path: Path
+) -> None:
+    model = build_network(
+        lambda L: [L.GRU(4, return_sequences=True, name="gru"), L.Dense(2, activation="sigmoid")], None
+    )
+    model.save(tmp_path / "small.keras")
+    write_training_files(tmp_path, make_partial("continuous", 1, ["onset", "event"]))
+    with pytest.raises(ModelError, match=r"^layer 'gru' \(GRU\) cannot become a one-step graph: .*; use LSTM$"):
+        convert_model(tmp_path / "small.keras", tmp_path / "out", "float32")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that puts Python code, run with the job folder as argv[1], in the worker's place."""
+    return lambda code: monkeypatch.setattr(worker_process, "WORKER_COMMAND", (sys.executable, "-c", code))
+
+
+STAGE = "import os, sys, time; print('converting to int8', file=open(sys.argv[1] + '/stages.txt', 'w'), flush=True);"
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (
+            "print('I0000 00:00 chatter'); print('Fatal: no memory', file=sys.stderr, flush=True); os.abort()",
+            r"by SIGABRT while converting to int8 \(its last words: Fatal: no memory\); limits are 30 s and 8\.0 GiB",
+        ),
+        ("os.kill(os.getpid(), 11)", "was stopped by SIGSEGV while converting to int8, without a word; limits"),
+        (
+            "raise ValueError('strange graph')",
+            r"ended with exit code 1 .*\(its last words: ValueError: strange graph\)",
+        ),
+        ("sys.exit(0)", "ended with exit code 0 while converting to int8, without a word"),
+    ],
+)
+def test_a_crash_of_the_converter_is_one_line(
+    worker: Callable[[str], None], trained_folder: Path, tmp_path: Path, code: str, message: str
+) -> None:
+    worker(STAGE + code)
+    with pytest.raises(ModelError, match=message) as caught:
+        convert_model(trained_folder / "small.keras", tmp_path / "out", time_limit_s=30)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_converter_that_hangs_is_ended(worker: Callable[[str], None], trained_folder: Path, tmp_path: Path) -> None:
+    worker(STAGE + "open(sys.argv[1] + '/pid', 'w').write(str(os.getpid())); time.sleep(600)")
+    with pytest.raises(ModelError, match="took more than 1 s while converting to int8, without a word; allow it more"):
+        convert_model(trained_folder / "small.keras", tmp_path / "out", time_limit_s=1)
+
+
+def test_a_gate_that_fails_keeps_its_kind(worker: Callable[[str], None], trained_folder: Path, tmp_path: Path) -> None:
+    worker(
+        "import json, sys; file = open(sys.argv[1] + '/done.json', 'w');"
+        "json.dump({'error': 'GateError', 'message': 'too far'}, file); sys.exit(1)"
+    )
+    with pytest.raises(GateError, match=r"^too far$"):
+        convert_model(trained_folder / "small.keras", tmp_path / "out")
+
+
+def test_too_little_memory_is_one_line(trained_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        ModelError, match=r"^the converter process .* while .*limits are 900 s and 0\.1 GiB: allow"
+    ) as caught:
+        convert_model(trained_folder / "small.keras", tmp_path / "out", "float32", memory_limit_bytes=100 << 20)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_no_keras_model_are_refused_at_once(trained_folder: Path, tmp_path: Path) -> None:
+    for name in ("train.json", "calibration.npz"):
+        shutil.copy(trained_folder / name, tmp_path)
+    whole = (trained_folder / "small.keras").read_bytes()
+    path = tmp_path / "small.keras"
+    with pytest.raises(ModelError, match=r"small.keras does not exist; give the .keras file that train wrote"):
+        convert_model(path, tmp_path / "out")
+    for content in (
+        b"",
+        b"not a model",
+        whole[:-200],
+        whole[: len(whole) // 2],
+        (tmp_path / "calibration.npz").read_bytes(),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(
+            ModelError, match=rf"not a whole .keras file \({len(content)} bytes\): expected the archive"
+        ):
+            convert_model(path, tmp_path / "out")
+
+
+def test_what_must_lie_beside_the_network_is_named(trained_folder: Path, tmp_path: Path) -> None:
+    keras_file = tmp_path / "small.keras"
+    shutil.copy(trained_folder / "small.keras", keras_file)
+    with pytest.raises(ConfigError, match=r"train.json is missing: expected the train.json that train writes"):
+        convert_model(keras_file, tmp_path / "out")
+    (tmp_path / "train.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"train.json has no manifest in it .*train again"):
+        convert_model(keras_file, tmp_path / "out")
+    whole = json.loads((trained_folder / "train.json").read_text())
+    lacking = {key: value for key, value in whole["manifest"].items() if key != "trigger"}
+    (tmp_path / "train.json").write_text(json.dumps({"manifest": lacking}))
+    with pytest.raises(ConfigError, match="the manifest lacks trigger; train again"):
+        convert_model(keras_file, tmp_path / "out")
+    (tmp_path / "train.json").write_text(json.dumps(whole))
+    with pytest.raises(ConfigError, match=r"calibration.npz does not exist; give .* --calibration DIR, or .* float32"):
+        convert_model(keras_file, tmp_path / "out", "int8")
+    with pytest.raises(ConfigError, match="unknown quantization 'int4': expected one of all, float32"):
+        convert_model(keras_file, tmp_path / "out", "int4")

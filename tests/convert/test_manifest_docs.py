@@ -1,0 +1,46 @@
+"""docs/manifest.md and the dataclasses of edge/manifest.py name the same fields."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from edgequake.edge import manifest
+
+SECTIONS = {
+    "The whole": manifest.Manifest,
+    "`front_end`": manifest.FrontEndConfig,
+    "`front_end.background`": manifest.BackgroundConfig,
+    "`front_end.spectrogram`": manifest.SpectrogramConfig,
+    "`front_end.waveform`": manifest.WaveformConfig,
+    "`network`": manifest.NetworkConfig,
+    "`network.states[]`": manifest.StateTensor,
+    "`trigger`": manifest.TriggerConfig,
+    "`variants.VARIANT`": manifest.Variant,
+    "`variants.VARIANT.quantization.TENSOR`": manifest.TensorQuantization,
+}
+
+
+@pytest.fixture(scope="module")
+def documented(root: Path) -> dict[str, list[str]]:
+    """Return the fields in the table of each section, by heading."""
+    text = (root / "docs" / "manifest.md").read_text(encoding="utf-8")
+    sections = re.split(r"^##+ (.+)$", text, flags=re.MULTILINE)[1:]
+    return {
+        heading: re.findall(r"^\| `(\w+)` \|", body, flags=re.MULTILINE)
+        for heading, body in zip(sections[::2], sections[1::2], strict=True)
+    }
+
+
+@pytest.mark.parametrize("heading", SECTIONS)
+def test_every_field_is_documented_and_nothing_else(heading: str, documented: dict[str, list[str]]) -> None:
+    assert documented[heading] == [field.name for field in dataclasses.fields(SECTIONS[heading])]
+
+
+def test_every_dataclass_of_the_manifest_has_a_section(documented: dict[str, list[str]]) -> None:
+    described = {kind for kind in vars(manifest).values() if dataclasses.is_dataclass(kind)}
+    assert described == set(SECTIONS.values())
+    assert set(documented) == set(SECTIONS)
