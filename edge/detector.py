@@ -16,10 +16,11 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from edgequake.edge.errors import ManifestError
 from edgequake.edge.manifest import Manifest, Variant
 from edgequake.edge.network import StepNetwork
 from edgequake.edge.piece import Piece, duration_ns
-from edgequake.edge.station import Rows, StationFrontEnd
+from edgequake.edge.station import ChannelFrontEnd, Rows, StationFrontEnd
 from edgequake.edge.trigger import Decision, Event, Trigger
 
 Float32 = npt.NDArray[np.float32]
@@ -29,6 +30,7 @@ class Detector:
     """The detector of one station; pieces come in the order of their start times."""
 
     def __init__(self, manifest: Manifest, graph: bytes, variant: Variant, onset_threshold: float) -> None:
+        _require_front_end(manifest)
         self.front_end = StationFrontEnd(manifest.front_end, manifest.sampling_rate_hz)
         self.network = StepNetwork(manifest, graph, variant)
         self._trigger = Trigger(manifest.trigger, onset_threshold)
@@ -93,6 +95,14 @@ class Detector:
         return [] if event is None else [event]
 
 
+def _require_front_end(manifest: Manifest) -> None:
+    """Refuse constants that no channel could be processed with, before any channel comes."""
+    try:
+        ChannelFrontEnd(manifest.front_end, manifest.sampling_rate_hz, manifest.sampling_rate_hz)
+    except (ValueError, ArithmeticError) as problem:
+        raise ManifestError(f"model '{manifest.name}': its front end cannot run: {problem}") from problem
+
+
 class _RowClock:
     """When a row of features was recorded."""
 
@@ -119,17 +129,22 @@ class _Continuous:
     def __init__(self, network: StepNetwork, manifest: Manifest) -> None:
         self._network = network
         self._rows_per_step = manifest.network.rows_per_step
-        # A block holds whole steps (rows_per_step divides rows_per_block): none is left over between calls.
-        assert manifest.front_end.rows_per_block % self._rows_per_step == 0
+        self._held = np.zeros((0, manifest.network.n_features), np.float32)  # rows that do not fill a step yet
 
     def restart(self) -> None:
         self._network.reset()
+        self._held = self._held[:0]
 
     def push(self, rows: Float32) -> Iterator[tuple[int, int, Float32]]:
         """Yield (index of the last row of a step, rows in it, probabilities)."""
-        steps = rows.reshape(-1, self._rows_per_step, rows.shape[1])
+        n_before = len(self._held)
+        joined = np.concatenate([self._held, rows])
+        n_steps = len(joined) // self._rows_per_step
+        n_taken = n_steps * self._rows_per_step
+        self._held = joined[n_taken:]
+        steps = joined[:n_taken].reshape(n_steps, self._rows_per_step, rows.shape[1])
         for i, probability in enumerate(self._network.run(steps)):
-            yield (i + 1) * self._rows_per_step - 1, self._rows_per_step, probability
+            yield (i + 1) * self._rows_per_step - 1 - n_before, self._rows_per_step, probability
 
 
 class _Windowed:

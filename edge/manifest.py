@@ -20,6 +20,8 @@ from edgequake.edge.errors import ManifestError
 
 FORMAT = "edgequake-manifest"
 FORMAT_VERSION = 1
+_LONGEST_SAMPLES = 1_000_000  # a window or a hop beyond that is a slip, and would take the lander's memory
+_LONGEST_S = 1e8  # three years: a longer duration is a slip, and 1e10 s do not fit 64-bit nanoseconds
 SENSITIVITIES = ("low", "normal", "high")
 
 
@@ -54,6 +56,8 @@ class SpectrogramConfig:
 
     def __post_init__(self) -> None:
         edges = self.band_edges_hz
+        if not 2 <= self.window_samples <= _LONGEST_SAMPLES:
+            raise ValueError(f"window_samples must be 2 to {_LONGEST_SAMPLES}, got {self.window_samples}")
         if len(edges) < 2 or any(b <= a for a, b in pairwise(edges)):
             raise ValueError(f"band_edges_hz must be at least two rising frequencies, got {list(edges)}")
 
@@ -91,6 +95,10 @@ class FrontEndConfig:
             raise ValueError(f"kind must be 'spectrogram' or 'waveform', got {self.kind!r}")
         if getattr(self, self.kind) is None:
             raise ValueError(f"kind is '{self.kind}' but the table '{self.kind}' is missing")
+        if not 1 <= self.hop_samples <= _LONGEST_SAMPLES:
+            raise ValueError(f"hop_samples must be 1 to {_LONGEST_SAMPLES}, got {self.hop_samples}")
+        if not 0 <= self.bridge_s <= _LONGEST_S or not 0 <= self.stuck_s <= _LONGEST_S:
+            raise ValueError(f"bridge_s and stuck_s must be 0 to {_LONGEST_S:g} s")
         if any(len(taps) % 2 == 0 for taps in self.decimators.values()):
             raise ValueError("decimators need an odd number of taps, so that they delay by whole samples")
 
@@ -131,6 +139,8 @@ class NetworkConfig:
     warmup_steps: int = 0
 
     def __post_init__(self) -> None:
+        if self.rows_per_step < 1:
+            raise ValueError(f"rows_per_step must be at least 1, got {self.rows_per_step}")
         if self.mode not in ("continuous", "windowed"):
             raise ValueError(f"mode must be 'continuous' or 'windowed', got {self.mode!r}")
         if self.mode == "windowed" and not (self.window_rows and self.window_hop_rows):
@@ -155,6 +165,9 @@ class TriggerConfig:
     post_roll_s: float
 
     def __post_init__(self) -> None:
+        durations_s = {name: value for name, value in vars(self).items() if name.endswith("_s")}
+        if any(abs(value) > _LONGEST_S for value in durations_s.values()):
+            raise ValueError(f"durations must be at most {_LONGEST_S:g} s, got {durations_s}")
         if set(self.onset_thresholds) != set(SENSITIVITIES):
             raise ValueError(f"onset_thresholds must name exactly {', '.join(SENSITIVITIES)}")
         if not all(0 < value <= 1 for value in (*self.onset_thresholds.values(), self.event_threshold)):
@@ -204,14 +217,27 @@ class Manifest:
     training: dict[str, Any]  # provenance, for people: recipe, seed, data hash, validation figures
 
     def __post_init__(self) -> None:
+        if not 0 < self.sampling_rate_hz < 1e6:
+            raise ValueError(f"sampling_rate_hz must lie between 0 and 1e6, got {self.sampling_rate_hz:g}")
+        names = {state.name for state in self.network.states}
+        for name, variant in self.variants.items():
+            if not names == set(variant.state_inputs) == set(variant.state_outputs):
+                raise ValueError(f"variant '{name}' must name a tensor for every state, {', '.join(sorted(names))}")
         if self.default_variant not in self.variants:
             raise ValueError(f"default_variant '{self.default_variant}' is not among the variants")
+        network = self.network
+        if network.mode == "windowed" and int(network.window_rows or 0) % network.rows_per_step:
+            raise ValueError(f"the {network.window_rows} rows of a window are no multiple of rows_per_step")
         if self.network.n_features != self.front_end.n_features:
             raise ValueError("network.n_features differs from what the front end makes")
 
     def to_json(self) -> str:
         """Return the text of NAME.json."""
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")
 
 
 def parse_manifest(text: str, where: str) -> Manifest:
@@ -223,7 +249,7 @@ def parse_manifest(text: str, where: str) -> Manifest:
         Not JSON, another format or format version, an unknown or missing field, or contradicting values.
     """
     try:
-        values = json.loads(text)
+        values = json.loads(text, parse_constant=_no_number)
     except ValueError as problem:
         raise ManifestError(f"{where} is not JSON ({problem}); give the NAME.json that convert wrote") from problem
     if not isinstance(values, dict) or values.get("format") != FORMAT:

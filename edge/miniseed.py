@@ -1,4 +1,4 @@
-"""miniSEED in and out, through pymseed (libmseed)."""
+"""miniSEED in, through pymseed (libmseed)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 from pymseed import DataEncoding, MiniSEEDError, MS3Record, get_error_messages
 
 from edgequake.edge.errors import DataError
-from edgequake.edge.piece import Piece, duration_ns, parse_time
+from edgequake.edge.piece import Piece, duration_ns
 
-_RECORD_BYTES = 512
+_CHUNK_BYTES = 512  # the shortest common record: a longer wait would delay a live stream
 _END_OF_FILE = 1  # libmseed's status for a source that stops within a record
 # Where a record may begin, by the fields that libmseed itself goes by: sequence number and quality (version 2) or the
 # letters MS and a 3 (version 3), then a time of day that exists.
@@ -24,7 +23,6 @@ _RECORD_START = re.compile(
     rb"[0-9 \0]{6}[DRQM][ \0][\x20-\x7e\0]{12}.{4}[\0-\x17][\0-\x3b][\0-\x3c]|MS\x03.{9}[\0-\x17][\0-\x3b][\0-\x3c]",
     re.DOTALL,
 )
-_VERSION_2_NS = (parse_time("1900-01-01T00:00:00"), parse_time("2100-01-01T00:00:00"))
 Note = Callable[[str, int], None]  # takes a warning and the number of bytes that could not be used
 
 
@@ -67,6 +65,27 @@ class FileIndex:
         return self.headers[0].start_ns
 
 
+@dataclass
+class _Damage:
+    """Records of one source that could not be used, or not be trusted."""
+
+    n_left_out: int = 0
+    n_suspect: int = 0
+    size_bytes: int = 0
+    first: str = ""
+
+    def leave_out(self, problem: str, size_bytes: int) -> None:
+        self.n_left_out += 1
+        self.size_bytes += size_bytes
+        self.first = self.first or problem
+
+    def tell(self, note: Note, source: str) -> None:
+        if self.n_left_out:
+            note(f"{source}: {self.n_left_out} damaged record(s) left out; the first: {self.first}", self.size_bytes)
+        if self.n_suspect:
+            note(f"{source}: {self.n_suspect} record(s) fail their own check of the samples, used as they are", 0)
+
+
 def index_file(path: Path) -> FileIndex:
     """Read the headers of a file's records that hold samples; nothing is decoded.
 
@@ -84,7 +103,11 @@ def index_file(path: Path) -> FileIndex:
         while offset < size:
             try:
                 for record in MS3Record.from_file(path, start_byte_offset=offset):
-                    headers += [_header(record, offset)] if _holds_samples(record) else []
+                    try:
+                        headers += [_header(record, offset)] if _holds_samples(record) else []
+                    except UnicodeDecodeError:
+                        problem = problem or "its channel codes are no text"
+                        unreadable_bytes += record.reclen
                     offset += record.reclen
                 break
             except MiniSEEDError as error:
@@ -113,8 +136,7 @@ def read_indexed(index: FileIndex, headers: Iterable[RecordHeader], note: Note |
         The file has gone, or, without `note`, a record's body cannot be decoded.
     """
     name, start_ns = index.path.name, index.start_ns
-    damaged: list[DataError] = []
-    damaged_bytes = n_suspect = 0
+    damage = _Damage()
     try:
         with index.path.open("rb") as file:
             for header in headers:
@@ -124,23 +146,21 @@ def read_indexed(index: FileIndex, headers: Iterable[RecordHeader], note: Note |
                 except DataError as problem:
                     if note is None:
                         raise
-                    damaged.append(problem)
-                    damaged_bytes += header.size_bytes
+                    damage.leave_out(str(problem), header.size_bytes)
                     continue
-                n_suspect += bool(get_error_messages())
+                damage.n_suspect += bool(get_error_messages())
                 yield piece
     except OSError as error:
         raise DataError(f"{index.path} cannot be read: {error.strerror or error}") from error
-    if note and damaged:
-        note(f"{index.path}: {len(damaged)} damaged record(s) left out; the first: {damaged[0]}", damaged_bytes)
-    if note and n_suspect:
-        note(f"{index.path}: {n_suspect} record(s) fail their own check of the samples, which are used as they are", 0)
+    if note is not None:
+        damage.tell(note, str(index.path))
 
 
 def read_stream(stream: ReadableBytes, note: Note, name: str = "-") -> Iterator[Piece]:
     """Decode miniSEED records from a live stream, as they come.
 
-    A stream that stops within a record is told to `note`.
+    A record that cannot be decoded is left out; that, and a stream that stops within a record, is told to `note` at the
+    stream's end.
 
     Raises
     ------
@@ -148,54 +168,26 @@ def read_stream(stream: ReadableBytes, note: Note, name: str = "-") -> Iterator[
         Something that is no miniSEED record, or nothing at all.
     """
     first_ns: dict[str, int] = {}
+    damage = _Damage()
     try:
-        for record in MS3Record.from_filelike(stream, chunk_size=_RECORD_BYTES, unpack_data=True):
-            if _holds_samples(record):
-                samples = np.array(record.np_datasamples)  # a copy: the record's own memory is used again
-                start_ns = first_ns.setdefault(record.sourceid, record.starttime)
-                yield Piece(record.sourceid, record.starttime, _rate_hz(record), samples, name, start_ns)
+        for record in MS3Record.from_filelike(stream, chunk_size=_CHUNK_BYTES):
+            if not _holds_samples(record):
+                continue
+            try:
+                record.unpack_data()
+                header = _header(record, 0)
+            except (MiniSEEDError, ValueError) as error:
+                damage.leave_out(_first_reason(error), record.reclen)
+                continue
+            damage.n_suspect += bool(get_error_messages())
+            samples = np.array(record.np_datasamples)  # a copy: the record's own memory is used again
+            start_ns = first_ns.setdefault(header.source_id, header.start_ns)
+            yield Piece(header.source_id, header.start_ns, header.sampling_rate_hz, samples, name, start_ns)
     except MiniSEEDError as error:
         if error.status_code != _END_OF_FILE or not first_ns:
             raise DataError(f"input stream '{name}': {_first_reason(error)}; expected miniSEED records") from error
         note(f"input stream '{name}': {_first_reason(error)}", 0)
-
-
-def encode(pieces: Iterable[Piece]) -> bytes:
-    """Return pieces as miniSEED records, sample for sample: Steim2 for integers, floats as they are.
-
-    Integers whose differences do not fit Steim2's 30 bits are written as plain 32-bit integers. The format is version
-    2, which every seismological program reads and which keeps times to the microsecond; version 3 where the codes are
-    too long for version 2 or the year is not within 1900 to 2100.
-    """
-    return b"".join(_encode(piece) for piece in pieces)
-
-
-def _encode(piece: Piece) -> bytes:
-    encoding, sample_type, samples = _encoding(piece.samples)
-    record = MS3Record(reclen=_RECORD_BYTES, encoding=encoding)
-    record.formatversion = 2 if _fits_version_2(piece) else 3
-    record.pubversion = 1
-    record.sourceid = piece.source_id
-    record.samprate = piece.sampling_rate_hz
-    record.starttime = piece.start_ns
-    return b"".join(record.generate(samples, sample_type))
-
-
-def _fits_version_2(piece: Piece) -> bool:
-    network, station, location, *channel = piece.source_id.removeprefix("FDSN:").split("_")
-    lengths = (len(network), len(station), len(location), *map(len, channel))
-    fits = len(channel) == 3 and all(n <= most for n, most in zip(lengths, (2, 5, 2, 1, 1, 1), strict=True))
-    return fits and _VERSION_2_NS[0] <= piece.start_ns and piece.stop_ns < _VERSION_2_NS[1]
-
-
-def _encoding(samples: npt.NDArray[Any]) -> tuple[DataEncoding, str, npt.NDArray[Any]]:
-    if samples.dtype.kind in "iu":
-        wide = samples.astype(np.int64)
-        fits = len(wide) < 2 or int(np.max(np.abs(np.diff(wide)))) < 2**29
-        return (DataEncoding.STEIM2 if fits else DataEncoding.INT32), "i", samples.astype(np.int32)
-    if samples.dtype == np.float32:
-        return DataEncoding.FLOAT32, "f", samples
-    return DataEncoding.FLOAT64, "d", samples.astype(np.float64)
+    damage.tell(note, f"input stream '{name}'")
 
 
 def _decode(data: bytes, header: RecordHeader, name: str, file_start_ns: int) -> Piece:

@@ -61,6 +61,12 @@ class StepNetwork:
         inputs = {detail["name"]: detail for detail in self._interpreter.get_input_details()}
         outputs = {detail["name"]: detail for detail in self._interpreter.get_output_details()}
         self._frame = _tensor(inputs, variant.frame_tensor, "input")
+        takes = tuple(int(size) for size in inputs[variant.frame_tensor]["shape"])
+        told = (1, manifest.network.rows_per_step, manifest.network.n_features)
+        if takes != told:
+            raise ModelError(
+                f"the graph takes rows of shape {takes}, its manifest says {told}; convert the model again"
+            )
         self._probability = _tensor(outputs, variant.probability_tensor, "output")
         self._states = [
             _state(inputs, outputs, variant.state_inputs[s.name], variant.state_outputs[s.name], s.kind)

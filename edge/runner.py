@@ -139,7 +139,7 @@ def _pieces(
 ) -> Iterator[tuple[int | str, str, Piece | None]]:
     """Yield (stream, station, piece) in time order within a stream; a piece of None says the stream is over."""
     if config.inputs == ("-",):
-        for piece in live_pieces(sys.stdin and sys.stdin.buffer, config.channels or manifest.channels, plan):
+        for piece in live_pieces(sys.stdin.buffer if sys.stdin else None, config.channels or manifest.channels, plan):
             yield from ((piece.station_id, p.station_id, p) for p in _trimmed(piece, config))
         return
     n_read = 0

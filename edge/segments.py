@@ -12,7 +12,7 @@ import numpy as np
 from edgequake.edge.atomic import write_bytes_atomically
 from edgequake.edge.catalog import CatalogRow, event_id
 from edgequake.edge.manifest import TriggerConfig
-from edgequake.edge.miniseed import encode
+from edgequake.edge.miniseed_writer import encode
 from edgequake.edge.piece import NS_PER_S, Piece, channel_of, duration_ns
 from edgequake.edge.trigger import Event
 
@@ -93,9 +93,7 @@ class SegmentKeeper:
         cut = {name: self._cut(pieces, pending) for name, pieces in sorted(self._pieces.items())}
         kept = [piece for pieces in cut.values() for piece in _joined(pieces)]
         data = encode(kept)
-        # The rolls may reach beyond the record.
-        start_ns = max(pending.start_ns, min((piece.start_ns for piece in kept), default=pending.start_ns))
-        stop_ns = min(pending.stop_ns, max((piece.stop_ns for piece in kept), default=pending.stop_ns))
+        start_ns, stop_ns = _within_record(pending, kept)
         name = self._free_name(event_id(self._station_id, start_ns))
         write_bytes_atomically(self._folder / name, data)
         n_samples = sum(len(piece.samples) for piece in kept)
@@ -142,6 +140,18 @@ class SegmentKeeper:
         for pieces in self._pieces.values():
             while pieces and pieces[0].stop_ns <= time_ns:
                 pieces.popleft()
+
+
+def _within_record(pending: _Pending, kept: list[Piece]) -> tuple[int, int]:
+    """Clip an interval where the record starts later or stops earlier by a sample or more."""
+    if not kept:
+        return pending.start_ns, pending.stop_ns
+    interval_ns = duration_ns(1, min(piece.sampling_rate_hz for piece in kept))
+    start_ns, stop_ns = min(piece.start_ns for piece in kept), max(piece.stop_ns for piece in kept)
+    return (
+        start_ns if start_ns - pending.start_ns >= interval_ns else pending.start_ns,
+        stop_ns if pending.stop_ns - stop_ns >= interval_ns else pending.stop_ns,
+    )
 
 
 def _joined(pieces: list[Piece]) -> list[Piece]:

@@ -16,6 +16,8 @@ from edgequake.edge.piece import NS_PER_S, Piece, channel_of, station_of
 from edgequake.edge.station import decimation_factor
 from edgequake.edge.stream import SAME_RATE, Part, Stream
 
+_LATE_NS = 300 * NS_PER_S  # in a live stream no channel lags behind another by more
+
 
 @dataclass
 class Plan:
@@ -79,7 +81,12 @@ def live_pieces(stream: BinaryIO | None, patterns: tuple[str, ...], plan: Plan) 
     """
     if stream is None:
         raise DataError("standard input is closed; pipe miniSEED records into it, or name files")
+    newest_ns, in_order = None, True
     for piece in read_stream(_Counted(stream, plan), plan.note):
+        newest_ns = piece.start_ns if newest_ns is None else max(newest_ns, piece.start_ns)
+        if in_order and newest_ns - piece.start_ns > _LATE_NS:
+            in_order = False
+            plan.note(f"input stream: {channel_of(piece.source_id)} comes late; expected records in time order", 0)
         if matches(piece.source_id, patterns):
             yield piece
         else:

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from edgequake.edge.runtime import import_runtime
+
+import_runtime()  # before any test imports TensorFlow: after it, tflite-runtime fails with "vector::reserve"
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -1,4 +1,4 @@
-"""The optimisation: random crops of the examples, a cosine schedule, checkpoints that an interrupted run resumes from."""
+"""The optimisation: random crops of the examples, a cosine schedule, checkpoints to resume from."""
 
 from __future__ import annotations
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +50,7 @@ def make_record(
     for arrival_s in arrivals_s:
         _add_quake(rng, bank, recipe, quakes, arrival_s, rate_hz)
     noise = _bursts(rng, noise, rate_hz)
+    channels: Sequence[npt.NDArray[Any]]
     if rng.random() < recipe.integer_share:
         level = float(np.exp(rng.uniform(np.log(0.25), np.log(6.0))))  # counts: a staircase up to a loud hour
         channels, floor = _counts(rng, level * (noise + quakes), rate_hz), quantization_density(noise[0], True, rate_hz)
@@ -103,7 +106,8 @@ def _add_quake(
         rows = rng.integers(0, len(real), n_channels)
         waves = [np.asarray(resample(real[row], n_stretched), np.float64) for row in rows]
         lead_s = 30.0 * n_stretched / real.shape[1]  # the part begins this long before its arrival
-    decades = rng.uniform(*recipe.excess_decades)
+    low_decades, high_decades = recipe.excess_decades
+    decades = rng.uniform(low_decades, high_decades)
     peak = max(_peak_rms(wave, rate_hz) for wave in waves)
     amplitude = np.sqrt(10.0**decades - 1.0) / peak
     first = round((arrival_s - lead_s) * rate_hz)
@@ -131,7 +135,9 @@ def _bursts(rng: np.random.Generator, noise: Float, rate_hz: float) -> Float:
         length = int(rng.uniform(2.0, 50.0) * rate_hz)
         start = int(rng.integers(0, n))
         stop = min(start + length, n)
-        shape = np.hanning(length)[: stop - start] if rng.random() < 0.5 else np.exp(-4 * np.arange(stop - start) / length)
+        shape = (
+            np.hanning(length)[: stop - start] if rng.random() < 0.5 else np.exp(-4 * np.arange(stop - start) / length)
+        )
         for channel in out if rng.random() < 0.5 else out[:1]:
             channel[start:stop] += 10.0 ** rng.uniform(0.3, 2.0) * shape * rng.standard_normal(stop - start)
     return out
@@ -169,15 +175,15 @@ def _floats(rng: np.random.Generator, motion: Float, rate_hz: float) -> list[Flo
     return [np.asarray(add_glitches(rng, row, rate_hz, 0.3) * unit, np.float64) for row in motion]
 
 
-def _pieces(rng: np.random.Generator, channels: list[npt.NDArray[np.int32]] | list[Float], rate_hz: float) -> list[Piece]:
+def _pieces(rng: np.random.Generator, channels: Sequence[npt.NDArray[Any]], rate_hz: float) -> list[Piece]:
     """Cut the channels at tears, the same for all of them."""
     n = len(channels[0])
     cuts = [(0, n)]
     if rng.random() < 0.35:
         starts = np.sort(rng.integers(1, n, rng.poisson(8.0 * n / rate_hz / 3600.0)))
         lost = np.maximum(1, (rng.exponential(1.0, len(starts)) ** 2 * 4.0 * rate_hz).astype(int))
-        stops = [0, *np.minimum(starts + lost, n)]
-        cuts = [(int(a), int(b)) for a, b in zip(stops, [*starts, n], strict=True) if b > a]
+        firsts = [0, *np.minimum(starts + lost, n).tolist()]
+        cuts = [(a, b) for a, b in zip(firsts, [*starts.tolist(), n], strict=True) if b > a]
     return [
         Piece(f"FDSN:XX_MADE_00_M_H_{i + 1}", START_NS + duration_ns(a, rate_hz), rate_hz, channel[a:b])
         for a, b in cuts
@@ -186,7 +192,7 @@ def _pieces(rng: np.random.Generator, channels: list[npt.NDArray[np.int32]] | li
 
 
 def _excess(quakes: Float, noise: Float, floor: float, hop: int, rate_hz: float) -> Float:
-    """Return log10 of (quake + noise) power over the noise's usual power, a block each, mean over bands and channels."""
+    """Return decades of (quake + noise) power over the usual noise, a block each, mean over bands and channels."""
     config = SpectrogramConfig(2 * hop, LABEL_BANDS_HZ, -1.0, 3.0, 64)
     power = BandPower(config, rate_hz)
     view = np.lib.stride_tricks.sliding_window_view

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import keras
 from keras import layers
 
+from edgequake.edge.errors import ConfigError
 from edgequake.train.recipe import NetworkRecipe
-from edgequake.train.rounded import rounded_lstm
+from edgequake.train.rounded import Agreeing, Doubled, rounded_lstm
 
 
 def build(recipe: NetworkRecipe, n_features: int, seed: int) -> keras.Model:
@@ -30,8 +33,24 @@ def plain(recipe: NetworkRecipe, n_features: int, trained: keras.Model) -> keras
     return network
 
 
+def copy_weights(path: Path, network: keras.Model) -> None:
+    """Give `network` the weights of a saved network of the same shape.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be loaded, or is another network.
+    """
+    try:
+        network.set_weights(keras.saving.load_model(path, compile=False).get_weights())
+    except (ValueError, OSError) as problem:
+        reason = str(problem).strip().splitlines()[0]
+        raise ConfigError(f"fit.start_from = '{path}': cannot begin with these weights: {reason}") from problem
+
+
 def _cnn_lstm(recipe: NetworkRecipe, n_features: int, rounded: bool) -> keras.Model:
-    rows = x = keras.Input((None, n_features), name="rows")
+    rows = keras.Input((None, n_features), name="rows")
+    x = Doubled(name="doubled")(rows) if rounded else rows
     for i, (filters, kernel) in enumerate(zip(recipe.conv_filters, recipe.conv_kernels, strict=True)):
         x = layers.Conv1D(filters, kernel, padding="causal", activation="relu", name=f"conv_{i}")(x)
     for i, units in enumerate(recipe.lstm_units):
@@ -40,6 +59,8 @@ def _cnn_lstm(recipe: NetworkRecipe, n_features: int, rounded: bool) -> keras.Mo
         else:
             x = layers.LSTM(units, return_sequences=True, name=f"lstm_{i}")(x)
     probability = layers.Dense(len(recipe.outputs), activation="sigmoid", name="probability")(x)
+    if rounded:
+        probability = Agreeing(name="agreeing")(probability)
     return keras.Model(rows, probability, name="cnn_lstm")
 
 

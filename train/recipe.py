@@ -70,6 +70,10 @@ class ExamplesRecipe:
     excess_decades: tuple[float, ...]  # [low, high]: largest power of a quake over the noise
     integer_share: float  # made examples rounded to counts; the others stay floats in an arbitrary unit
 
+    def __post_init__(self) -> None:
+        if len(self.excess_decades) != 2 or not 0 < self.excess_decades[0] < self.excess_decades[1]:
+            raise ValueError(f"excess_decades must be [low, high] with 0 < low < high, got {list(self.excess_decades)}")
+
 
 @dataclass(frozen=True)
 class FitRecipe:
@@ -82,6 +86,7 @@ class FitRecipe:
     learning_rate: float  # falls to 1 % of it along a cosine
     onset_weight: float  # weight of the rows that say "onset"
     time_budget_s: float  # training stops here even when steps are left
+    start_from: str | None = None  # a .keras file of the same network whose weights to begin with (fine-tuning)
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ def _read(name_or_path: str, depth: int = 0) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"no recipe '{name_or_path}': expected a TOML file or one of {', '.join(bundled)}")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise ConfigError(f"recipe {path} is not TOML: {problem}") from problem
     base = values.pop("base", None)

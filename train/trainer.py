@@ -82,19 +82,22 @@ def train(
     examples = _examples(recipe, data, train_records, say)
     val = real_examples(recipe, val_records, VAL_STARTS * len(val_records), 0, lambda share: say("val records", share))
     network = networks.build(recipe.network, recipe.front_end.n_features, recipe.fit.seed)
+    if recipe.fit.start_from is not None:
+        networks.copy_weights(Path(recipe.fit.start_from), network)
     say("training", 0.0)
-    history = fit(
-        network, recipe.network, recipe.fit, examples, val, out, lambda epoch: say(_line(epoch, recipe), _share(epoch, recipe))
-    )
+
+    def report(epoch: Epoch) -> None:
+        say(_line(epoch, recipe), _share(epoch, recipe))
+
+    history = fit(network, recipe.network, recipe.fit, examples, val, out, report)
     network = networks.plain(recipe.network, recipe.front_end.n_features, network)
     return _write(network, recipe, identity, history, examples, out, len(train_records), len(val_records))
 
 
 def _examples(recipe: Recipe, data: Path, records: list[Record], say: Progress) -> Examples:
     levent = data / "levent.csv"
-    bank = build_bank(
-        records, recipe.front_end, recipe.sampling_rate_hz, levent if recipe.body == "moon" and levent.is_file() else None
-    )
+    catalogued = levent if recipe.body == "moon" and levent.is_file() else None
+    bank = build_bank(records, recipe.front_end, recipe.sampling_rate_hz, catalogued)
     n_real = round(recipe.examples.n_examples * recipe.examples.real_share)
     seed = recipe.fit.seed
     made = made_examples(

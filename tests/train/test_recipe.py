@@ -69,7 +69,7 @@ def test_a_recipe_based_on_itself_is_refused(tmp_path: Path) -> None:
 
 
 def test_overriding_an_unknown_table_is_refused() -> None:
-    with pytest.raises(ConfigError, match="override 'fits.steps': the recipe has no table 'fits'"):
+    with pytest.raises(ConfigError, match=r"override 'fits\.steps': the recipe has no table 'fits'"):
         load_recipe("moon", {"fits.steps": 3})
 
 

@@ -39,7 +39,7 @@ def weights(path: Path) -> list[np.ndarray]:
 
 
 def test_a_rounded_lstm_without_rounding_is_keras_lstm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounded, "rounded", lambda values, step: values)
+    monkeypatch.setattr(rounded, "rounded", lambda values, step, mask: values)
     recipe = load_recipe("moon").network
     trained = networks.build(recipe, 9, seed=4)
     plain = networks.plain(recipe, 9, trained)
@@ -52,7 +52,7 @@ def test_rounding_is_to_the_nearest_step_and_lets_gradients_through() -> None:
 
     x = tf.Variable([0.11, -0.30, 2.26])
     with tf.GradientTape() as tape:
-        y = rounded.rounded(x, 0.25)
+        y = rounded.rounded(x, 0.25, tf.constant([1.0, 1.0, 1.0]))
         total = keras.ops.sum(y * y)
     np.testing.assert_allclose(y, [0.0, -0.25, 2.25])
     np.testing.assert_allclose(tape.gradient(total, x), [0.0, -0.5, 4.5])
@@ -66,8 +66,19 @@ def test_cell_states_and_gate_sums_outside_their_limits_cost() -> None:
     values[0, 1, 2:] = [rounded.GATE_SUM_LIMIT + 4.0, 0.0, 0.0, -rounded.GATE_SUM_LIMIT]
     np.testing.assert_array_equal(layer(values)[0, :, 0], [0.5, -0.5])
     cells, gates = (float(loss) for loss in layer.losses)
-    assert cells == pytest.approx(rounded.PENALTY * (1 + 4) / 2)
-    assert gates == pytest.approx(rounded.PENALTY * 16 / 8)
+    assert cells == pytest.approx(rounded.LIMIT_PENALTY * (1 + 4) / 2)
+    assert gates == pytest.approx(rounded.LIMIT_PENALTY * 16 / 8)
+
+
+def test_half_of_a_batch_is_rounded_and_the_difference_costs() -> None:
+    mask = rounded.first_half(np.zeros((4, 3), np.float32))
+    np.testing.assert_array_equal(mask, [[1], [1], [0], [0]])
+    values = np.full((4, 1), 0.3, np.float32)
+    np.testing.assert_allclose(rounded.rounded(values, 0.25, mask)[:, 0], [0.25, 0.25, 0.3, 0.3])
+    layer = rounded.Agreeing()
+    together = layer(np.array([[[0.5]], [[0.2]], [[0.7]], [[0.2]]], np.float32))
+    np.testing.assert_allclose(together[:, 0, 0], [0.6, 0.2])
+    assert float(layer.losses[0]) == pytest.approx(rounded.DIFFERENCE_PENALTY * 0.04 / 2)
 
 
 def test_the_seed_network_is_the_briefs_layer_for_layer() -> None:
@@ -76,7 +87,13 @@ def test_the_seed_network_is_the_briefs_layer_for_layer() -> None:
     assert kinds == ["Conv1D", "MaxPooling1D", "Dropout", "LSTM", "Dropout", "LSTM", "Dense", "Dense"]
     conv, pool, drop, first, _, last, dense, head = network.layers
     assert (conv.filters, conv.kernel_size, conv.activation.__name__, pool.pool_size) == (64, (3,), "relu", (2,))
-    assert (drop.rate, first.units, first.return_sequences, last.units, last.return_sequences) == (0.3, 100, True, 100, False)
+    assert (drop.rate, first.units, first.return_sequences, last.units, last.return_sequences) == (
+        0.3,
+        100,
+        True,
+        100,
+        False,
+    )
     assert (dense.units, dense.activation.__name__, head.units, head.activation.__name__) == (100, "relu", 1, "sigmoid")
 
 
@@ -139,7 +156,10 @@ def test_a_group_in_two_splits_is_refused(data: Path, tmp_path: Path) -> None:
             target.write_bytes(path.read_bytes())
     table = (copy / "records.csv").read_text().splitlines()
     train_group = next(line.split(",")[2] for line in table if line.startswith("train,"))
-    moved = [",".join([*line.split(",")[:2], train_group, *line.split(",")[3:]]) if line.startswith("val,") else line for line in table]
+    moved = [
+        ",".join([*line.split(",")[:2], train_group, *line.split(",")[3:]]) if line.startswith("val,") else line
+        for line in table
+    ]
     (copy / "records.csv").write_text("\n".join(moved) + "\n")
     with pytest.raises(DataError, match=f"event group '{train_group}' is in both train and val"):
         train("tiny", copy, tmp_path / "out", FAST)
