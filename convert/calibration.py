@@ -26,6 +26,7 @@ MAX_ROWS = 30_000  # two thirds calibrate (two lunar days of 9.7 s frames), one 
 MAX_FILES = 48  # taken evenly from a data folder
 SEQUENCE_ROWS = 512  # length of the parts that are taken from a continuous network's rows
 VERIFIED_ROWS = 2_000  # least number of rows that graphs are compared on
+MOST_VERIFIED_ROWS = 10_000  # a lunar day of 9.7 s frames; takes 0.3 s a graph
 VERIFIED_WINDOWS = 16  # ... and of windows, each of which gives one probability only
 
 
@@ -175,7 +176,7 @@ def _comparable(sequences: FloatArray, stepping: Stepping) -> FloatArray:
     if stepping.mode == "windowed":
         n_windows = max(VERIFIED_WINDOWS, -(-VERIFIED_ROWS // n_rows))
         return np.resize(sequences, (n_windows, n_rows, n_features))
-    return np.resize(sequences, (1, min(max(n_rows, VERIFIED_ROWS), 2 * VERIFIED_ROWS), n_features))
+    return np.resize(sequences, (1, min(max(n_rows, VERIFIED_ROWS), MOST_VERIFIED_ROWS), n_features))
 
 
 def _thin(items: list[T], limit: int) -> list[T]:

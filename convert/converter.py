@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from edgequake.convert.calibration import Sequences, Stepping, from_file, from_records, synthetic
+from edgequake.convert.description import read_description
 from edgequake.convert.report import ConversionReport, report_of
 from edgequake.convert.worker_process import run_worker
 from edgequake.edge import strict
@@ -31,6 +32,7 @@ QUANTIZE = {
 }
 CALIBRATED = {"int8", "int16x8"}
 FROM_TRAINING = {"name", "body", "sampling_rate_hz", "channels", "front_end", "network", "trigger", "training"}
+HDF5 = b"\x89HDF\r\n\x1a\n"
 OF_NETWORK = {"mode", "rows_per_step", "n_features", "outputs"}
 
 
@@ -40,6 +42,8 @@ def convert_model(
     quantize: str = "all",
     calibration: Path | None = None,
     verify: bool = True,
+    description: Path | None = None,
+    changes: dict[str, Any] | None = None,
     memory_limit_bytes: int = 8 << 30,
     time_limit_s: float = 900.0,
     progress: Callable[[str], None] | None = None,
@@ -48,18 +52,20 @@ def convert_model(
 
     Parameters
     ----------
-    keras_file : the .keras file, with the train.json of the same training beside it.
+    keras_file : the .keras or legacy .h5 file, with the train.json of the same training beside it.
     out : folder for NAME.json and NAME.VARIANT.tflite, made if need be; nothing is written there before all is done.
     quantize : "all", "float32", "dynamic", "int8" or "int16x8".
     calibration : records to calibrate on; by default the calibration.npz beside the .keras file.
     verify : compare every graph with Keras and refuse what differs too much.
+    description, changes : for a network that train did not make, in place of train.json: a TOML file, and values by
+        dotted name that come after it (`description.read_description`).
     memory_limit_bytes, time_limit_s : what the converter process may take.
     progress : called with a few words when a new stage begins.
 
     Raises
     ------
     ConfigError
-        An unknown `quantize`, no train.json, or nothing to calibrate an integer graph on.
+        An unknown `quantize`, no train.json, half a description, or nothing to calibrate an integer graph on.
     ModelError
         A file that is no Keras model, a network that cannot be stepped, or a converter that failed or crashed.
     GateError
@@ -70,25 +76,36 @@ def convert_model(
         raise ConfigError(f"unknown quantization '{quantize}': expected one of {', '.join(QUANTIZE)}")
     keras_file = keras_file.resolve()
     _check_keras_file(keras_file)
-    partial = _read_partial(keras_file.parent / "train.json")
+    partial, described_in = _partial(keras_file, description, changes or {})
     variants = QUANTIZE[quantize]
     rows = _rows(keras_file, calibration, partial, bool(CALIBRATED & set(variants)))
     partial["training"] = {**partial["training"], "conversion": _provenance(keras_file, rows)}
     with tempfile.TemporaryDirectory(prefix="edgequake-convert-") as name:
         folder = Path(name)
-        job = {"keras_file": str(keras_file), "partial": partial, "variants": variants, "verify": verify}
+        job = {"keras_file": str(keras_file), "partial": partial, "described_in": described_in, "variants": variants}
         (folder / "job.json").write_text(
-            json.dumps({**job, "memory_limit_bytes": memory_limit_bytes}), encoding="utf-8"
+            json.dumps({**job, "verify": verify, "memory_limit_bytes": memory_limit_bytes}), encoding="utf-8"
         )
         np.savez(folder / "rows.npz", calibration=rows.calibration, verification=rows.verification)
         manifest_name = run_worker(folder, time_limit_s, memory_limit_bytes, progress or (lambda stage: None))
         return _publish(folder, manifest_name, out, started)
 
 
+def _partial(keras_file: Path, description: Path | None, changes: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return the manifest as far as it is known before the network is loaded, and what to call its source."""
+    if description is None and not changes:
+        return _read_partial(keras_file.parent / "train.json"), "train.json"
+    return read_description(description, changes, keras_file), description.name if description else "description"
+
+
 def _check_keras_file(path: Path) -> None:
     """Refuse in a millisecond what would otherwise take TensorFlow's start to refuse."""
     if not path.is_file():
         raise ModelError(f"{path} does not exist; give the .keras file that train wrote")
+    if path.suffix == ".h5":
+        if path.read_bytes()[: len(HDF5)] != HDF5:
+            raise ModelError(f"{path} is not an HDF5 file: expected what model.save('NAME.h5') writes; save it again")
+        return
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
@@ -110,7 +127,7 @@ def _read_partial(path: Path) -> dict[str, Any]:
     except OSError as problem:
         raise ConfigError(
             f"{path} is missing: expected the train.json that train writes beside the .keras file; it says what the "
-            "network's rows mean, copy it there"
+            "network's rows mean, copy it there, or describe a network from elsewhere with --describe FILE.toml"
         ) from problem
     except (ValueError, KeyError, TypeError) as problem:
         raise ConfigError(f"{path} has no manifest in it ({problem!r}): train again with this release") from problem
@@ -122,9 +139,9 @@ def _read_partial(path: Path) -> dict[str, Any]:
 def _rows(keras_file: Path, folder: Path | None, partial: dict[str, Any], needed: bool) -> Sequences:
     """Find rows to calibrate on and to compare on."""
     network = partial["network"]
-    stepping = Stepping(network["mode"], network["n_features"], network.get("window_rows"))
+    front_end = strict.build(FrontEndConfig, partial["front_end"], "front_end", ConfigError)
+    stepping = Stepping(network["mode"], network.get("n_features", front_end.n_features), network.get("window_rows"))
     if folder is not None:
-        front_end = strict.build(FrontEndConfig, partial["front_end"], "train.json, manifest.front_end", ConfigError)
         return from_records(
             folder, partial["body"], tuple(partial["channels"]), front_end, partial["sampling_rate_hz"], stepping
         )
@@ -157,4 +174,5 @@ def _publish(folder: Path, manifest_name: str, out: Path, started: float) -> Con
     for variant in manifest.variants.values():
         write_bytes_atomically(out / variant.file, (folder / variant.file).read_bytes())
     write_bytes_atomically(out / manifest_name, (folder / manifest_name).read_bytes())
-    return report_of(manifest, out, time.monotonic() - started)
+    details = json.loads((folder / "details.json").read_text(encoding="utf-8"))
+    return report_of(manifest, out, time.monotonic() - started, details)

@@ -14,28 +14,61 @@ from edgequake.convert.graph_file import GraphFile
 from edgequake.convert.step_graph import NEXT, PROBABILITIES, ROWS, StepGraph
 from edgequake.edge import strict
 from edgequake.edge.errors import ConfigError, ModelError
-from edgequake.edge.manifest import FORMAT, FORMAT_VERSION, Manifest, Variant
+from edgequake.edge.manifest import FORMAT, FORMAT_VERSION, FrontEndConfig, Manifest, Variant
+
+OUTPUTS = {1: ["event"], 2: ["onset", "event"]}
 
 
-def check_declared(graph: StepGraph, network: dict[str, Any]) -> None:
-    """Compare what training wrote about the network with the network.
+def complete(partial: dict[str, Any], graph: StepGraph, where: str) -> dict[str, Any]:
+    """Return the partial manifest with what a description leaves to the network: rows, features and outputs.
+
+    Raises
+    ------
+    ModelError
+        More outputs than onset and event.
+    """
+    if graph.n_outputs not in OUTPUTS:
+        raise ModelError(
+            f"the network has {graph.n_outputs} columns of outputs: expected one (the probability of an event) or two "
+            "(of its onset, of the event); keep those columns with a last Dense layer, or add the classes up into one"
+        )
+    read_off = {
+        "rows_per_step": graph.rows_per_step,
+        "n_features": graph.n_features,
+        "outputs": OUTPUTS[graph.n_outputs],
+    }
+    completed = {**partial, "network": {**read_off, **partial["network"]}}
+    check_declared(graph, completed, where)
+    return completed
+
+
+def check_declared(graph: StepGraph, partial: dict[str, Any], where: str) -> None:
+    """Compare what training or a description says about the network with the network.
 
     Parameters
     ----------
-    network : the table `network` of train.json's partial manifest.
+    partial : the manifest as far as it is known.
+    where : what to call its source in messages.
 
     Raises
     ------
     ModelError
         They disagree, or the window is not a whole number of steps, or is over before the contexts are filled.
     """
+    network = partial["network"]
+    front_end = strict.build(FrontEndConfig, partial["front_end"], f"{where}: front_end", ConfigError)
+    if front_end.n_features != graph.n_features:
+        raise ModelError(
+            f"{where} describes rows of {front_end.n_features} features (the last one is the gap flag), but the "
+            f"network takes {graph.n_features}; describe the front end that the network was trained with"
+        )
     declared = {**network, "number of outputs": len(network["outputs"])}
     facts = {"rows_per_step": graph.rows_per_step, "n_features": graph.n_features, "number of outputs": graph.n_outputs}
     for name, value in facts.items():
         if declared[name] != value:
             raise ModelError(
-                f"train.json and the network disagree on {name}: it says {declared[name]}, the network has {value}; "
-                "keep the .keras file and the train.json of one training together"
+                f"{where} and the network disagree on {name}: it says {declared[name]}, the network has {value}; "
+                f"keep the network and the {where} of one training together"
             )
     window_rows, warmup_rows = network.get("window_rows") or 0, graph.warmup_steps * graph.rows_per_step
     if graph.mode == "windowed" and (window_rows % graph.rows_per_step or window_rows <= warmup_rows):

@@ -10,7 +10,8 @@ import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
-from edgequake.convert.operators import minimum_runtime
+from edgequake.convert.flat_model import OPERATORS, builtin_code, dtype_of, operator_name, quantization, scales
+from edgequake.convert.operators import OperatorUse, minimum_runtime, oldest_runtime
 from edgequake.convert.step_graph import NEXT, PROBABILITIES, ROWS
 from edgequake.edge.errors import ModelError
 from edgequake.edge.manifest import TensorQuantization
@@ -19,8 +20,6 @@ from edgequake.edge.manifest import TensorQuantization
 # runtime on ARM. In flight, everything that does come is then clipped to nothing.
 SMALLEST_RANGE = 1e-5
 LAST_BITS = 1e-4  # relative difference of scales that changes nothing: less than one part in 255
-_OPERATORS = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
-_TYPES = {code: name.lower() for name, code in vars(schema.TensorType).items() if not name.startswith("_")}
 # Operators that read their input's scale when they are prepared; all others want it equal to their output's.
 _RESCALING = {"ADD", "CONV_2D", "FULLY_CONNECTED", "LOGISTIC", "MUL", "QUANTIZE", "SUB", "TANH"}
 
@@ -57,18 +56,32 @@ def finish(converted: bytes, states: list[str], variant: str) -> GraphFile:
     subgraph = model.subgraphs[0]
     return GraphFile(
         graph=bytes(flatbuffer_utils.convert_object_to_bytearray(model)),
-        minimum_runtime=minimum_runtime(operators(model), where),
-        quantization={name: _quantization(subgraph.tensors[index]) for name, index in ends.items()},
+        minimum_runtime=_minimum_runtime(model, where),
+        quantization={name: quantization(subgraph.tensors[index]) for name, index in ends.items()},
     )
 
 
 def operators(model: Any) -> list[tuple[str, int]]:
     """Return the (operator, version) pairs of a graph, each once."""
-    return sorted({(_OPERATORS[_code(entry)], entry.version) for entry in model.operatorCodes})
+    return sorted({(OPERATORS[builtin_code(entry)], entry.version) for entry in model.operatorCodes})
 
 
-def _code(entry: Any) -> int:
-    return int(max(entry.builtinCode, entry.deprecatedBuiltinCode))  # codes over 126 live in the newer field
+def _minimum_runtime(model: Any, where: str) -> str:
+    """Return the oldest runtime for the versions that the file names and for the types that its tensors have."""
+    minimum_runtime(operators(model), where)  # refuses what 2.14 lacks, in words for who converts
+    return oldest_runtime(operator_uses(model))
+
+
+def operator_uses(model: Any) -> list[OperatorUse]:
+    """Return what each operator of a graph asks of a runtime."""
+    tensors, uses = model.subgraphs[0].tensors, []
+    for operator in model.subgraphs[0].operators:
+        own = [tensors[t] for t in (*operator.inputs, *operator.outputs) if t >= 0]
+        per_channel = any(len(scales(tensors[t])) > 1 for t in operator.inputs[1:2] if t >= 0)
+        version = model.operatorCodes[operator.opcodeIndex].version
+        dtypes = frozenset(dtype_of(tensor) for tensor in own)
+        uses.append(OperatorUse(operator_name(model, operator), version, dtypes, per_channel))
+    return uses
 
 
 def _name_tensors(model: Any) -> dict[str, int]:
@@ -100,14 +113,12 @@ def _share_scale(model: Any, index_in: int, index_out: int, where: str) -> None:
     output's scale is the true one: it is that of the integers that will come in.
     """
     tensor_in, tensor_out = (model.subgraphs[0].tensors[index] for index in (index_in, index_out))
-    before, after = _quantization(tensor_in), _quantization(tensor_out)
+    before, after = quantization(tensor_in), quantization(tensor_out)
     if before == after:
         return
     difference = abs(before.scale - after.scale) / after.scale if after.scale else np.inf
     readers = [
-        _OPERATORS[_code(model.operatorCodes[operator.opcodeIndex])]
-        for operator in model.subgraphs[0].operators
-        if index_in in operator.inputs
+        operator_name(model, operator) for operator in model.subgraphs[0].operators if index_in in operator.inputs
     ]
     if before.dtype == after.dtype and set(readers) <= _RESCALING and difference < 0.1:
         _copy_scale(tensor_out, tensor_in)
@@ -126,17 +137,17 @@ def _own_bias(model: Any, operator: Any, where: str) -> None:
     The converter keeps equal constants once, and for int16x8 with the scale of the first operator only: two LSTMs that
     still have the biases they began with came out wrong by 0.8 in the second one's gates.
     """
-    if _OPERATORS[_code(model.operatorCodes[operator.opcodeIndex])] not in ("CONV_2D", "FULLY_CONNECTED"):
+    if operator_name(model, operator) not in ("CONV_2D", "FULLY_CONNECTED"):
         return
     tensors = model.subgraphs[0].tensors
-    if len(operator.inputs) < 3 or operator.inputs[2] < 0 or not _scales(tensors[operator.inputs[2]]).size:
+    if len(operator.inputs) < 3 or operator.inputs[2] < 0 or not scales(tensors[operator.inputs[2]]).size:
         return
     rows, weights, bias = (tensors[index] for index in operator.inputs[:3])
-    wanted = (_scales(rows)[0] * _scales(weights)).astype(np.float32)
-    if np.allclose(wanted, _scales(bias), rtol=1e-3, atol=0):
+    wanted = (scales(rows)[0] * scales(weights)).astype(np.float32)
+    if np.allclose(wanted, scales(bias), rtol=1e-3, atol=0):
         return
-    dtype = np.dtype(_TYPES[bias.type])
-    values = np.frombuffer(bytes(model.buffers[bias.buffer].data), dtype) * _scales(bias)
+    dtype = np.dtype(dtype_of(bias))
+    values = np.frombuffer(bytes(model.buffers[bias.buffer].data), dtype) * scales(bias)
     steps = np.rint(values / wanted.astype(np.float64))
     if np.abs(steps).max() >= 2**31:
         raise ModelError(
@@ -151,12 +162,6 @@ def _own_bias(model: Any, operator: Any, where: str) -> None:
     operator.inputs[2] = len(tensors) - 1
 
 
-def _scales(tensor: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return a tensor's scales, one or one a channel; none for a float tensor."""
-    scales = tensor.quantization.scale if tensor.quantization is not None else None
-    return np.asarray([] if scales is None else scales, np.float64)
-
-
 def _copy_scale(source: Any, target: Any) -> None:
     target.quantization.scale = np.array(source.quantization.scale, np.float32)
     target.quantization.zeroPoint = np.array(source.quantization.zeroPoint, np.int64)
@@ -164,21 +169,12 @@ def _copy_scale(source: Any, target: Any) -> None:
 
 def _check_scales(model: Any, where: str) -> None:
     for tensor in model.subgraphs[0].tensors:
-        scales, bits = _scales(tensor), {"int8": 8, "int16": 16}.get(_TYPES[tensor.type])
-        if bits is None or not scales.size or model.buffers[tensor.buffer].data is not None:
+        found, bits = scales(tensor), {"int8": 8, "int16": 16}.get(dtype_of(tensor))
+        if bits is None or not found.size or model.buffers[tensor.buffer].data is not None:
             continue  # floats, and constants, whose scales may be as small as they like
-        if not scales.min() * 2**bits > SMALLEST_RANGE:
+        if not found.min() * 2**bits > SMALLEST_RANGE:
             raise ModelError(
-                f"tensor '{tensor.name.decode()}' of {where} has scale {scales.min():.2g}, a range of "
-                f"{scales.min() * 2**bits:.2g}: expected more than {SMALLEST_RANGE:g}, but it was zero throughout "
+                f"tensor '{tensor.name.decode()}' of {where} has scale {found.min():.2g}, a range of "
+                f"{found.min() * 2**bits:.2g}: expected more than {SMALLEST_RANGE:g}, but it was zero throughout "
                 "calibration; calibrate on rows that move it, or take the dead part out of the network"
             )
-
-
-def _quantization(tensor: Any) -> TensorQuantization:
-    dtype = _TYPES[tensor.type]
-    scales = _scales(tensor)
-    if not scales.size:
-        return TensorQuantization(dtype=dtype, scale=0.0, zero_point=0)
-    # float(float32): the manifest then holds the very bits that the runtime reads from the graph
-    return TensorQuantization(dtype, float(np.float32(scales[0])), int(tensor.quantization.zeroPoint[0]))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from edgequake.convert.recovery import recover_cells
 from edgequake.convert.step_graph import StepGraph
 from edgequake.convert.stepping import FloatArray, Tensors, tflite_call, walk
 from edgequake.edge.errors import ModelError
@@ -35,7 +36,9 @@ def calibration_samples(graph: StepGraph, float_graph: bytes, sequences: FloatAr
 
 
 def convert_variant(graph: StepGraph, variant: str, samples: list[Tensors]) -> bytes:
-    """Return the TFLite form of the step graph as the converter makes it; `samples` may be empty for uncalibrated ones.
+    """Return the TFLite form of the step graph; `samples` may be empty for uncalibrated ones.
+
+    It is as the converter makes it, but that recurrent cells of an int8 graph add up in 16 bits, see `recovery`.
 
     Raises
     ------
@@ -47,10 +50,11 @@ def convert_variant(graph: StepGraph, variant: str, samples: list[Tensors]) -> b
     if variant in CALIBRATED:
         converter.representative_dataset = _feed(samples)
     try:
-        return bytes(converter.convert())
+        converted = bytes(converter.convert())
     except Exception as problem:  # the converter raises a dozen kinds, all of them for a graph it cannot take
         reason = " ".join(str(problem).split())[:300]
         raise ModelError(f"TensorFlow cannot convert the step graph to {variant}: {reason}") from problem
+    return recover_cells(converted, graph, samples) if variant == "int8" else converted
 
 
 def _feed(samples: list[Tensors]) -> Callable[[], Iterator[dict[str, np.ndarray[Any, Any]]]]:

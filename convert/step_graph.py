@@ -4,30 +4,37 @@ A step takes `rows_per_step` new rows and all state, and returns the outputs for
 is computed once, only builtin operators are needed (Keras' own LSTM becomes a WHILE loop that neither quantizes nor
 runs on small runtimes), and the state can be stored, reset and compared.
 
-Rows that exist only because a window has just begun
-----------------------------------------------------
-A `valid` convolution has no output for the first ``(kernel - 1) * dilation`` rows of a window. A step gives a row for
-them all the same, made from the empty context. `offset` counts these rows along the chain; `warmup_steps` is what they
-come to in steps, and the runner throws away the recurrent state that such steps leave. From then on every row is
-exactly the one that Keras computes.
+A layer can be stepped when its output depends on rows up to the newest one only, and when the rows it needs are bounded
+or folded into a state. In windowed mode, a network without recurrence that has other layers still converts: its one
+step is the whole window.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import layers, ops
 
-from edgequake.convert import chain as layer_chain
-from edgequake.convert.chain import refuse
+from edgequake.convert import row_layers, sliding_layers, window_layers
+from edgequake.convert.copies import whole_window
+from edgequake.convert.folding import CONVOLUTIONS, NORMALIZATIONS, RECURRENT, Array, Folded, fold
+from edgequake.convert.layer_graph import INPUT, LayerGraph, Place, trace
+from edgequake.convert.recurrent_layers import recur
+from edgequake.convert.refusal import WAYS_OUT, refuse
+from edgequake.convert.streams import NEXT, Build, Stream
+from edgequake.edge.errors import ModelError
 from edgequake.edge.manifest import StateTensor
+
+__all__ = ["NEXT", "PROBABILITIES", "ROWS", "StepGraph", "build_step_graph"]
 
 ROWS = "rows"
 PROBABILITIES = "probabilities"
-NEXT = "_next"  # what a state's output tensor is called after its input tensor
+
+Handler = Callable[[Build, Place, list[Stream], "list[Array] | None"], Stream]
 
 
 @dataclass(frozen=True)
@@ -44,194 +51,154 @@ class StepGraph:
     parameters: int  # trained numbers
 
 
-def build_step_graph(model: keras.Model, mode: str) -> StepGraph:
-    """Build the one-step form of a linear Keras model.
+def build_step_graph(model: keras.Model, mode: str, window_rows: int | None = None) -> StepGraph:
+    """Build the one-step form of a Keras model.
 
     Parameters
     ----------
-    model : Input (rows, features), then Conv1D, MaxPooling1D, LSTM, Dense, TimeDistributed(Dense),
-        BatchNormalization, Activation, ReLU and dropouts in one chain.
+    model : one input (rows, features) or (rows, features, channels), one output; docs/convert.md lists the layers.
     mode : "continuous" (the state is carried on for ever) or "windowed" (reset every window; then convolutions may be
-        `valid` and the last LSTM may return its last row only).
+        `valid`, and the last layers may sum the window up).
+    window_rows : rows in a window; by default those that the model was built for.
 
     Raises
     ------
     ModelError
         For what cannot be stepped through exactly: the layer, the reason and the way out.
     """
-    chain = layer_chain.model_chain(model)
-    for layer in chain:
-        layer_chain.check_layer(layer)
-    steps_rows = layer_chain.rows_per_step(chain)
-    n_features = int(model.inputs[0].shape[2])
-    rows = keras.Input(batch_shape=(1, steps_rows, n_features), name=ROWS)
-    build = _Build(mode=mode, x=rows, n_rows=steps_rows)
-    for layer in chain:
-        _HANDLERS[type(layer)](build, layer)
-    probabilities = build.as_features()
+    folded = fold(trace(model))
+    n_rows = (window_rows or folded.graph.n_rows) if mode == "windowed" else None
+    parameters = int(model.count_params())
+    try:
+        return _stepped(folded, mode, n_rows, parameters)
+    except ModelError:
+        if n_rows is None or not _fits_one_step(folded.graph):
+            raise
+        return _in_one_step(folded, n_rows, parameters)
+
+
+def _stepped(folded: Folded, mode: str, window_rows: int | None, parameters: int) -> StepGraph:
+    graph = folded.graph
+    for place in graph.places:
+        _check_known(place)
+    steps_rows = _rows_per_step(graph)
+    rows = _rows_input(graph, steps_rows)
+    build = Build(mode=mode, window_rows=window_rows, rows_per_step=steps_rows)
+    made = {INPUT: Stream(_as_images(graph, rows), steps_rows, graph.row_shape)}
+    for index, place in enumerate(graph.places):
+        sources = [made[source] for source in place.sources]
+        made[index] = _handle(build, place, sources, folded.weights.get(index))
+    final = made[graph.output]
+    return _finished(build, graph, rows, _probabilities(graph, final, mode), _warmup_steps(build, final), parameters)
+
+
+def _handle(build: Build, place: Place, sources: list[Stream], weights: list[Array] | None) -> Stream:
+    if place.per_row:
+        return row_layers.apply_to_rows(build, place, sources, weights)
+    if any(stream.zero_rows for stream in sources) and not isinstance(place.layer, (*CONVOLUTIONS, *_PADDINGS)):
+        refuse(place, "rows of zeros come before it, and only a convolution can take them; pad right before that")
+    return _HANDLERS[place.kind](build, place, sources, weights)
+
+
+def _rows_per_step(graph: LayerGraph) -> int:
+    """Return how many input rows make whole rows everywhere: the product of the strides, of all branches."""
+    rates = {INPUT: 1}
+    for index, place in enumerate(graph.places):
+        stride = 1
+        if not place.per_row:
+            is_reshape = isinstance(place.layer, layers.Reshape)
+            stride = row_layers.rows_together(place) if is_reshape else sliding_layers.time_stride(place.layer)
+        rates[index] = max(rates[source] for source in place.sources) * stride
+    return math.lcm(*rates.values())
+
+
+def _rows_input(graph: LayerGraph, n_rows: int) -> Any:
+    return keras.Input(batch_shape=(1, n_rows, math.prod(graph.row_shape)), name=ROWS)
+
+
+def _as_images(graph: LayerGraph, rows: Any) -> Any:
+    return rows if len(graph.row_shape) == 1 else ops.reshape(rows, (1, -1, *graph.row_shape))
+
+
+def _warmup_steps(build: Build, final: Stream) -> int:
+    if build.first_reset is not None:
+        return build.first_reset[1]
+    return -(-final.offset // final.n_rows)
+
+
+def _probabilities(graph: LayerGraph, final: Stream, mode: str) -> Any:
+    if len(final.row_shape) != 1 or (mode == "continuous" and final.n_rows != 1):
+        raise ModelError(
+            f"the network's output has rows of shape {final.row_shape}, {final.n_rows} a step: expected one row of "
+            "probabilities a step; end with Dense(n_outputs, activation='sigmoid')"
+        )
+    return final.as_features() if final.n_rows == 1 else final.x[:, -1]
+
+
+def _finished(
+    build: Build, graph: LayerGraph, rows: Any, probabilities: Any, warmup_steps: int, parameters: int
+) -> StepGraph:
     step = keras.Model([rows, *build.inputs], {PROBABILITIES: probabilities, **build.outputs}, name="step")
     return StepGraph(
         model=step,
-        mode=mode,
-        rows_per_step=steps_rows,
-        n_features=n_features,
+        mode=build.mode,
+        rows_per_step=build.rows_per_step,
+        n_features=math.prod(graph.row_shape),
         n_outputs=int(probabilities.shape[1]),
         states=tuple(build.states),
-        warmup_steps=build.offset,
-        parameters=int(model.count_params()),
+        warmup_steps=warmup_steps,
+        parameters=parameters,
     )
 
 
-@dataclass
-class _Build:
-    """The graph as far as it has been built."""
-
-    mode: str
-    x: Any  # Keras tensor: (1, n_rows, features), or (1, features) where n_rows is 1
-    n_rows: int  # rows in a step, here in the chain
-    offset: int = 0  # rows at a window's start that Keras does not have, here in the chain
-    after_lstm: bool = False
-    states: list[StateTensor] = field(default_factory=list)
-    inputs: list[Any] = field(default_factory=list)
-    outputs: dict[str, Any] = field(default_factory=dict)
-
-    def as_rows(self) -> Any:
-        """Return the tensor as (1, n_rows, features)."""
-        return self.x if len(self.x.shape) == 3 else ops.reshape(self.x, (1, 1, self.x.shape[-1]))
-
-    def as_features(self) -> Any:
-        """Return the single row as (1, features)."""
-        return self.x if len(self.x.shape) == 2 else ops.reshape(self.x, (1, self.x.shape[-1]))
-
-    def simplest(self) -> Any:
-        """Return the tensor in the form that needs the fewest operators."""
-        return self.as_features() if self.n_rows == 1 else self.x
-
-    def state(self, name: str, kind: str, shape: tuple[int, ...]) -> Any:
-        """Declare a state and return its input tensor."""
-        tensor = keras.Input(batch_shape=shape, name=name)
-        self.states.append(StateTensor(name=name, kind=kind, shape=shape))
-        self.inputs.append(tensor)
-        return tensor
-
-    def joined_to_context(self, name: str, n_context: int) -> Any:
-        """Return the last `n_context` rows of earlier steps and the new rows, and keep the newest as state."""
-        context = self.state(name, "context", (1, n_context, int(self.x.shape[-1])))
-        joined = ops.concatenate([context, self.as_rows()], axis=1)  # (1, n_context + n_rows, features)
-        self.outputs[name + NEXT] = joined[:, self.n_rows :]  # (1, n_context, features)
-        return joined
+def _fits_one_step(graph: LayerGraph) -> bool:
+    """Whether a whole window can be one step: no loops, and only layers that are known."""
+    return all(
+        isinstance(place.layer, row_layers.IN_TIME_DISTRIBUTED)
+        if place.per_row
+        else place.kind in _HANDLERS.keys() | _ONE_STEP_ONLY and not isinstance(place.layer, RECURRENT)
+        for place in graph.places
+    )
 
 
-def copy_layer(layer: keras.layers.Layer, tensor: Any, **changes: Any) -> Any:
-    """Apply a copy of a layer, with its weights, so that the original network stays as it was."""
-    if isinstance(layer, layers.TimeDistributed):  # of a Dense, which does the same to every row without it
-        layer = layer.layer
-    copy = type(layer).from_config({**layer.get_config(), **changes})
-    result = copy(tensor, training=False) if isinstance(layer, layers.BatchNormalization) else copy(tensor)
-    copy.set_weights(layer.get_weights())
-    return result
-
-
-def _convolve(build: _Build, layer: keras.layers.Conv1D) -> None:
-    n_context = layer_chain.context_rows(layer)
-    if n_context == 0:
-        build.x = copy_layer(layer, build.as_rows(), padding="valid")
-        return
-    if layer.padding == "valid":
-        _check_valid_convolution(build, layer)
-        build.offset += n_context
-    elif build.offset:
-        refuse(layer, "a causal convolution after a valid one starts from zeros that a step no longer has; use 'valid'")
-    build.x = copy_layer(layer, build.joined_to_context(f"{layer.name}_context", n_context), padding="valid")
-
-
-def _check_valid_convolution(build: _Build, layer: keras.layers.Conv1D) -> None:
-    if build.mode == "continuous":
-        refuse(
-            layer, "padding='valid' shortens a sequence, but a continuous stream has no first row; use padding='causal'"
+def _in_one_step(folded: Folded, n_rows: int, parameters: int) -> StepGraph:
+    """Return the graph whose one step is the whole window: nothing is computed twice, and there is no state."""
+    graph = folded.graph
+    rows = _rows_input(graph, n_rows)
+    output = whole_window(folded, _as_images(graph, rows))
+    if len(output.shape) == 3:
+        output = output[:, -1]
+    if len(output.shape) != 2:
+        raise ModelError(
+            f"the network's output has shape {tuple(output.shape)}: expected (batch, n_outputs) or (batch, rows, "
+            "n_outputs); end with Dense(n_outputs, activation='sigmoid')"
         )
-    if build.after_lstm:
-        refuse(layer, "padding='valid' after an LSTM would mix in rows from before the window; use padding='causal'")
+    build = Build(mode="windowed", window_rows=n_rows, rows_per_step=n_rows)
+    return _finished(build, graph, rows, output, 0, parameters)
 
 
-def _pool(build: _Build, layer: keras.layers.MaxPooling1D) -> None:
-    pool = layer_chain.pool_rows(layer)
-    delay = -build.offset % pool
-    if delay:  # the first group of rows that Keras pools must not straddle two steps
-        delayed = build.joined_to_context(f"{layer.name}_delay", delay)
-        build.x = delayed[:, : build.n_rows]
-        build.offset += delay
-    build.x = copy_layer(layer, build.as_rows())
-    build.n_rows //= pool
-    build.offset //= pool
+def _check_known(place: Place) -> None:
+    if not place.per_row and place.kind not in _HANDLERS:
+        known = ", ".join(sorted(kind.__name__ for kind in _HANDLERS))
+        name = place.kind.__name__
+        refuse(place, WAYS_OUT.get(name, f"this kind of layer is not supported; use one of {known}"))
 
 
-def _recur(build: _Build, layer: keras.layers.LSTM) -> None:
-    if build.mode == "continuous" and not layer.return_sequences:
-        refuse(
-            layer, "return_sequences=False sums up a window, a continuous stream has none; use return_sequences=True"
-        )
-    if build.offset % build.n_rows:
-        refuse(
-            layer,
-            f"the valid convolutions before it take {build.offset} rows off a window, which is no multiple of the "
-            f"{build.n_rows} rows that come at a time; use padding='causal' or pool before the LSTM",
-        )
-    build.after_lstm = True
-    hidden = build.state(f"{layer.name}_h", "recurrent", (1, layer.units))
-    cell = build.state(f"{layer.name}_c", "recurrent", (1, layer.units))
-    gates_of_row, gates_of_hidden = _gate_layers(layer)
-    rows = [build.simplest()] if build.n_rows == 1 else [build.x[:, row] for row in range(build.n_rows)]
-    hidden_rows = []
-    for row in rows:  # (1, features)
-        gates = gates_of_row(row) + gates_of_hidden(hidden)  # (1, 4 * units)
-        hidden, cell = _lstm_step(layer, gates, cell)
-        hidden_rows.append(hidden)
-    _set_gate_weights(layer, gates_of_row, gates_of_hidden)
-    build.outputs[f"{layer.name}_h{NEXT}"] = hidden
-    build.outputs[f"{layer.name}_c{NEXT}"] = cell
-    build.x = hidden if build.n_rows == 1 else ops.stack(hidden_rows, axis=1)  # (1, n_rows, units)
-
-
-def _gate_layers(layer: keras.layers.LSTM) -> tuple[keras.layers.Dense, keras.layers.Dense]:
-    """Return the products of a row and of h with the gate weights.
-
-    Two Dense layers in place of Keras' LSTMCell, because they put the bias into the fully connected operator: there it
-    is a 32-bit integer in the quantized graphs, where the cell's own addition of it would be rounded to 8 bits.
-    """
-    gates_of_row = layers.Dense(4 * layer.units, use_bias=layer.use_bias, name=f"{layer.name}_gates_x")
-    return gates_of_row, layers.Dense(4 * layer.units, use_bias=False, name=f"{layer.name}_gates_h")
-
-
-def _set_gate_weights(layer: keras.layers.LSTM, of_row: keras.layers.Dense, of_hidden: keras.layers.Dense) -> None:
-    kernel, recurrent_kernel, *bias = layer.get_weights()
-    of_row.set_weights([kernel, *bias])
-    of_hidden.set_weights([recurrent_kernel])
-
-
-def _lstm_step(layer: keras.layers.LSTM, gates: Any, cell: Any) -> tuple[Any, Any]:
-    """Return h and c after one row (Hochreiter & Schmidhuber 1997 with forget gates; Keras' order of the gates)."""
-    input_gate, forget_gate, candidate, output_gate = ops.split(gates, 4, axis=-1)
-    squash, activation = layer.recurrent_activation, layer.activation
-    cell = squash(forget_gate) * cell + squash(input_gate) * activation(candidate)
-    return squash(output_gate) * activation(cell), cell
-
-
-def _apply(build: _Build, layer: keras.layers.Layer) -> None:
-    build.x = copy_layer(layer, build.simplest())
-
-
-def _normalize(build: _Build, layer: keras.layers.BatchNormalization) -> None:
-    build.x = copy_layer(layer, build.simplest(), axis=-1)
-
-
-_HANDLERS: dict[type, Callable[[_Build, Any], None]] = {
-    layers.Conv1D: _convolve,
-    layers.MaxPooling1D: _pool,
-    layers.LSTM: _recur,
-    layers.BatchNormalization: _normalize,
-    layers.TimeDistributed: _apply,
-    layers.Dense: _apply,
-    layers.Activation: _apply,
-    layers.ReLU: _apply,
+_PADDINGS = (layers.ZeroPadding1D, layers.ZeroPadding2D)
+_ONE_STEP_ONLY = {layers.MultiHeadAttention, layers.Attention}
+_HANDLERS: dict[type, Handler] = {
+    **dict.fromkeys(CONVOLUTIONS, sliding_layers.convolve),
+    **dict.fromkeys(sliding_layers.POOLS, sliding_layers.pool),
+    **dict.fromkeys(_PADDINGS, sliding_layers.pad),
+    layers.Cropping1D: sliding_layers.crop,
+    **dict.fromkeys(RECURRENT, recur),
+    layers.Dense: row_layers.densely,
+    **dict.fromkeys(row_layers.ACTIVATIONS, row_layers.activate),
+    **dict.fromkeys(NORMALIZATIONS, row_layers.normalize),
+    layers.LayerNormalization: row_layers.normalize_rows,
+    **dict.fromkeys(row_layers.MERGES, row_layers.merge),
+    layers.Reshape: row_layers.reshape,
+    layers.Permute: row_layers.permute,
+    layers.Flatten: window_layers.flatten,
+    **dict.fromkeys((*window_layers.MAXIMA, *window_layers.MEANS), window_layers.pool_window),
 }

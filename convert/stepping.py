@@ -10,8 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from edgequake.convert import chain as layer_chain
-from edgequake.convert.step_graph import NEXT, PROBABILITIES, ROWS, StepGraph, copy_layer
+from edgequake.convert.copies import rebuilt
+from edgequake.convert.layer_graph import LayerGraph, trace
+from edgequake.convert.step_graph import NEXT, PROBABILITIES, ROWS, StepGraph
 from edgequake.edge.errors import ModelError
 
 FloatArray = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
@@ -66,15 +67,22 @@ def sequence_probabilities(model: keras.Model, graph: StepGraph, sequences: Floa
     -------
     float32, shape (n_sequences, n_steps, n_outputs); in windowed mode the last step only, n_steps = 1.
     """
-    rows = keras.Input((None, graph.n_features))
-    tensor = rows
-    for layer in layer_chain.model_chain(model):
-        tensor = copy_layer(layer, tensor)
-    # A copy for any number of rows: the trained model may be bound to the length it was trained with.
-    output = np.asarray(keras.Model(rows, tensor).predict(sequences, batch_size=8, verbose=0), np.float32)
-    if output.ndim == 2:  # the last LSTM returned its last row only
+    layer_graph = trace(model)
+    images = sequences.reshape(*sequences.shape[:2], *layer_graph.row_shape)
+    network = _for_any_length(model, layer_graph, sequences.shape[1])
+    output = np.asarray(network.predict(images, batch_size=8, verbose=0), np.float32)
+    if output.ndim == 2:  # the last layers summed the window up
         output = output[:, np.newaxis]
     return output[:, -1:] if graph.mode == "windowed" else output
+
+
+def _for_any_length(model: keras.Model, layer_graph: LayerGraph, n_rows: int) -> keras.Model:
+    """Return the model itself, or a copy without state for sequences of another length than it was built for."""
+    stateful = any(getattr(place.layer, "stateful", False) for place in layer_graph.places)
+    if model.inputs[0].shape[0] is None and layer_graph.n_rows in (None, n_rows) and not stateful:
+        return model
+    rows = keras.Input((None, *layer_graph.row_shape))
+    return keras.Model(rows, rebuilt(layer_graph, rows))
 
 
 def check_step_graph(graph: StepGraph, sequences: FloatArray, expected: FloatArray) -> float:

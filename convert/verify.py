@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -34,17 +36,29 @@ def graph_probabilities(manifest: Manifest, graph: bytes, variant: Variant, sequ
 
 
 def agreement(probabilities: FloatArray, expected: FloatArray, n_rows: int) -> dict[str, float]:
-    """Return the manifest's measure of agreement with Keras: largest and root-mean-square error of the probability."""
+    """Return the manifest's measure of agreement with Keras: errors of the probability, and their drift with length.
+
+    The three last figures are the rms error of the first, middle and last third of the steps: an error that adds up in
+    a state grows from one to the next. Windows begin anew, so windowed probabilities have no thirds.
+    """
     error = probabilities.astype(np.float64) - expected
-    return {
+    measured = {
         "n_frames": float(n_rows),
         "probability_max_error": float(np.max(np.abs(error))),
-        "probability_rms_error": float(np.sqrt(np.mean(error**2))),
+        "probability_rms_error": _rms(error),
     }
+    if error.shape[1] >= 3:
+        thirds = np.array_split(error, 3, axis=1)
+        measured.update({f"probability_rms_error_third_{k}": _rms(part) for k, part in enumerate(thirds, 1)})
+    return measured
 
 
-def check_agreement(measured: dict[str, float], variant: str) -> None:
+def check_agreement(measured: dict[str, float], variant: str, blame: Callable[[], str] | None = None) -> None:
     """Refuse a float graph that is not the Keras network, and a quantized one that is too far from it.
+
+    Parameters
+    ----------
+    blame : says which layer contributes most, for the message; called only when the gate fails.
 
     Raises
     ------
@@ -63,9 +77,13 @@ def check_agreement(measured: dict[str, float], variant: str) -> None:
     elif not rms <= QUANTIZED_RMS_LIMIT:
         raise GateError(
             f"the {variant} graph's probabilities differ from Keras by {rms:.3f} rms (largest {largest:.3f}), expected "
-            f"at most {QUANTIZED_RMS_LIMIT} rms; calibrate on more records, take another variant, or convert with "
-            "--no-verify to get the files all the same"
+            f"at most {QUANTIZED_RMS_LIMIT} rms; {blame() + '; ' if blame else ''}calibrate on more records, take "
+            "another variant, or convert with --no-verify to get the files all the same"
         )
+
+
+def _rms(error: npt.NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(error**2)))
 
 
 def _walk(network: StepNetwork, manifest: Manifest, rows: FloatArray) -> FloatArray:

@@ -16,13 +16,12 @@ import json
 import logging
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgequake.convert import verify
 from edgequake.convert.calibration import FloatArray
 from edgequake.edge import strict
 from edgequake.edge.errors import ConfigError, EdgequakeError, ModelError
@@ -40,6 +39,7 @@ class Job:
 
     keras_file: str
     partial: dict[str, Any]  # the manifest as far as training knows it
+    described_in: str  # what to call the source of that in messages
     variants: tuple[str, ...]
     verify: bool
     memory_limit_bytes: int
@@ -66,28 +66,38 @@ def main(argv: list[str]) -> int:
 def _convert(job: Job, folder: Path) -> Manifest:
     """Load, step, convert and compare; write the graphs and return the manifest."""
     _stage(folder, "loading the network")
-    from edgequake.convert import describe, stepping
+    from edgequake.convert import describe, landers, stepping
+    from edgequake.convert.comparison import Comparison
+    from edgequake.convert.culprit import shortened
     from edgequake.convert.step_graph import build_step_graph
 
     model = _load(Path(job.keras_file))
-    graph = build_step_graph(model, job.partial["network"]["mode"])
-    describe.check_declared(graph, job.partial["network"])
+    network = job.partial["network"]
+    graph = build_step_graph(model, network["mode"], network.get("window_rows"))
+    partial = describe.complete(job.partial, graph, job.described_in)
     with np.load(folder / "rows.npz") as arrays:
         calibration, verification = arrays["calibration"], arrays["verification"]
     expected = None
     if job.verify:
         _stage(folder, "comparing the step graph with Keras")
         expected = stepping.sequence_probabilities(model, graph, verification)
-        stepping.check_step_graph(graph, verification, expected)
+        stepping.check_step_graph(graph, *shortened(verification, expected, graph.rows_per_step))
     made = _convert_variants(job, folder, graph, calibration)
     variants = {
-        variant: describe.describe_variant(file, graph, f"{job.partial['name']}.{variant}.tflite")
+        variant: describe.describe_variant(file, graph, f"{partial['name']}.{variant}.tflite")
         for variant, file in made.items()
     }
     for variant, described in variants.items():
         (folder / described.file).write_bytes(made[variant].graph)
-    manifest = describe.build_manifest(job.partial, graph, variants)
-    return manifest if expected is None else _compare(manifest, folder, verification, expected)
+    manifest = describe.build_manifest(partial, graph, variants)
+    _stage(folder, "invoking the graphs in tflite-runtime")
+    details = {"invoked_in": landers.invoke(folder / described.file for described in variants.values())}
+    if expected is not None:
+        comparison = Comparison(manifest, folder, [layer.name for layer in model.layers], verification, expected)
+        manifest = comparison.run(lambda variant: _stage(folder, f"comparing {variant} with Keras"))
+        details["clipping"] = comparison.clipping
+    (folder / "details.json").write_text(json.dumps(details), encoding="utf-8")
+    return manifest
 
 
 def _convert_variants(job: Job, folder: Path, graph: StepGraph, calibration: FloatArray) -> dict[str, GraphFile]:
@@ -106,18 +116,6 @@ def _convert_variants(job: Job, folder: Path, graph: StepGraph, calibration: Flo
             _stage(folder, f"converting to {variant}")
             made[variant] = graph_file.finish(quantize.convert_variant(graph, variant, samples), states, variant)
     return {variant: made[variant] for variant in job.variants}
-
-
-def _compare(manifest: Manifest, folder: Path, rows: FloatArray, expected: FloatArray) -> Manifest:
-    """Return the manifest with every graph's measured agreement with Keras."""
-    variants = {}
-    for name, variant in manifest.variants.items():
-        _stage(folder, f"comparing {name} with Keras")
-        got = verify.graph_probabilities(manifest, (folder / variant.file).read_bytes(), variant, rows)
-        measured = verify.agreement(got, expected, n_rows=rows.shape[0] * rows.shape[1])
-        verify.check_agreement(measured, name)
-        variants[name] = replace(variant, agreement=measured)
-    return replace(manifest, variants=variants)
 
 
 def _load(path: Path) -> Any:

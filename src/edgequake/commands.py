@@ -121,20 +121,50 @@ def train(
 
 @app.command()
 def convert(
-    model: Annotated[Path, typer.Argument(help="NAME.keras that `edgequake train` wrote.", show_default=False)],
+    model: Annotated[Path, typer.Argument(help="NAME.keras or NAME.h5, with train.json.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for NAME.json and the graphs.")],
     quantize: Annotated[str, typer.Option(metavar="VARIANT", help="float32, dynamic, int8, int16x8 or all.")] = "all",
     calibration: Annotated[
         Path | None, typer.Option(help="Folder of records; by default calibration.npz beside MODEL.")
     ] = None,
     verify: Annotated[bool, typer.Option(help="Compare the graphs with Keras over a long sequence.")] = True,
+    describe: Annotated[
+        Path | None, typer.Option(help="TOML file that says what the rows of a network from elsewhere mean.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Describe one thing of it; repeatable.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Convert a network to one-step TFLite graphs and their manifest."""
     from edgequake.convert.converter import convert_model
 
     with progress_bar() as show:
-        result = convert_model(model, out, quantize, calibration, verify, progress=lambda stage: show(stage, None))
+        result = convert_model(
+            model,
+            out,
+            quantize,
+            calibration,
+            verify,
+            describe,
+            _parse_changes(changes or []),
+            progress=lambda stage: show(stage, None),
+        )
+    tell(result, result.table(), as_json)
+
+
+@app.command()
+def inspect(
+    model: Annotated[
+        str, typer.Argument(help="NAME.VARIANT.tflite, a manifest or a shipped model's name.", show_default=False)
+    ],
+    variant: Annotated[str | None, typer.Option(help="Of a manifest; by default its default variant.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a graph's operators, tensors, sizes, work and state, and the oldest runtime that runs it."""
+    from edgequake.convert.inspection import inspect_model
+
+    result = inspect_model(model, variant)
     tell(result, result.table(), as_json)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -200,6 +203,28 @@ def partial_manifest(mode: str, rows_per_step: int, outputs: list[str]) -> dict[
         },
         "training": {"recipe": "small", "seed": 1},
     }
+
+
+def load_beside(name: str) -> ModuleType:
+    """Return a module of this folder, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def conformance() -> ModuleType:
+    """Return conformance.py: networks of every supported kind."""
+    return load_beside("conformance")
+
+
+@pytest.fixture(scope="session")
+def conformance_run() -> ModuleType:
+    """Return conformance_run.py, which measures them."""
+    return load_beside("conformance_run")
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -80,7 +81,7 @@ def test_band_power_is_scipys_spectrogram_averaged_over_bands() -> None:
     )
     edges = SPECTROGRAM.band_edges_hz
     expected = np.stack(
-        [density[(frequencies >= a) & (frequencies < b)].mean(axis=0) for a, b in zip(edges, edges[1:], strict=False)]
+        [density[(frequencies >= a) & (frequencies < b)].mean(axis=0) for a, b in itertools.pairwise(edges)]
     )
     windows = np.lib.stride_tricks.sliding_window_view(samples, 128)[::64]
     np.testing.assert_allclose(BandPower(SPECTROGRAM, RATE_HZ)(np.ascontiguousarray(windows)).T, expected, rtol=1e-9)

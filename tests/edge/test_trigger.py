@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -105,7 +106,7 @@ def test_events_are_ordered_disjoint_and_inside_the_stream(pairs: list[tuple[flo
     for event in events:
         assert -5 * S <= event.onset_ns < event.stop_ns <= 10 * len(pairs) * S
         assert THRESHOLD <= event.peak_probability <= 1
-    for before, after in zip(events, events[1:], strict=False):
+    for before, after in itertools.pairwise(events):
         assert before.stop_ns <= after.onset_ns + 5 * S
 
 
