@@ -117,6 +117,7 @@ INT16_VERSIONS = {
     "QUANTIZE": 2,
     "REDUCE_MAX": 3,
     "RELU": 3,
+    "RSQRT": 3,
     "SOFTMAX": 3,
     "SPACE_TO_BATCH_ND": 3,
     "SPLIT": 4,

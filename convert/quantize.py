@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.lite.tools import flatbuffer_utils
 
+from edgequake.convert import flat_model
 from edgequake.convert.recovery import recover_cells
 from edgequake.convert.step_graph import StepGraph
 from edgequake.convert.stepping import FloatArray, Tensors, tflite_call, walk
@@ -54,7 +56,26 @@ def convert_variant(graph: StepGraph, variant: str, samples: list[Tensors]) -> b
     except Exception as problem:  # the converter raises a dozen kinds, all of them for a graph it cannot take
         reason = " ".join(str(problem).split())[:300]
         raise ModelError(f"TensorFlow cannot convert the step graph to {variant}: {reason}") from problem
+    if variant in CALIBRATED:
+        _check_integers(converted, variant)
     return recover_cells(converted, graph, samples) if variant == "int8" else converted
+
+
+def _check_integers(converted: bytes, variant: str) -> None:
+    """Refuse a graph of which the converter left a part in floating point, which it does without a word."""
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(converted))
+    tensors = model.subgraphs[0].tensors
+    left = [
+        flat_model.operator_name(model, operator)
+        for operator in model.subgraphs[0].operators
+        if any(flat_model.dtype_of(tensors[index]) == "float32" for index in (*operator.inputs, *operator.outputs))
+    ]
+    if left:
+        raise ModelError(
+            f"TensorFlow leaves {len(left)} operators of the {variant} graph in floating point "
+            f"({', '.join(left[:5])}): expected integers throughout; put a Dense layer between the input and its "
+            "branches, or convert another variant"
+        )
 
 
 def _feed(samples: list[Tensors]) -> Callable[[], Iterator[dict[str, np.ndarray[Any, Any]]]]:

@@ -86,7 +86,10 @@ def _stepped(folded: Folded, mode: str, window_rows: int | None, parameters: int
     build = Build(mode=mode, window_rows=window_rows, rows_per_step=steps_rows)
     made = {INPUT: Stream(_as_images(graph, rows), steps_rows, graph.row_shape)}
     for index, place in enumerate(graph.places):
-        sources = [made[source] for source in place.sources]
+        sources = [
+            build.apart(place, made[source]) if _meets_contexts(graph, source, place) else made[source]
+            for source in place.sources
+        ]
         made[index] = _handle(build, place, sources, folded.weights.get(index))
     final = made[graph.output]
     return _finished(build, graph, rows, _probabilities(graph, final, mode), _warmup_steps(build, final), parameters)
@@ -98,6 +101,13 @@ def _handle(build: Build, place: Place, sources: list[Stream], weights: list[Arr
     if any(stream.zero_rows for stream in sources) and not isinstance(place.layer, (*CONVOLUTIONS, *_PADDINGS)):
         refuse(place, "rows of zeros come before it, and only a convolution can take them; pad right before that")
     return _HANDLERS[place.kind](build, place, sources, weights)
+
+
+def _meets_contexts(graph: LayerGraph, source: int, place: Place) -> bool:
+    """Whether a layer that makes no context reads what another one joins to its context."""
+    others = [graph.places[reader] for reader in graph.readers(source)]
+    alone = isinstance(place.layer, row_layers.MERGES) or sliding_layers.makes_context(place)
+    return not alone and any(sliding_layers.makes_context(other) for other in others)
 
 
 def _rows_per_step(graph: LayerGraph) -> int:
@@ -156,7 +166,7 @@ def _fits_one_step(graph: LayerGraph) -> bool:
     return all(
         isinstance(place.layer, row_layers.IN_TIME_DISTRIBUTED)
         if place.per_row
-        else place.kind in _HANDLERS.keys() | _ONE_STEP_ONLY and not isinstance(place.layer, RECURRENT)
+        else place.kind in _HANDLERS and not isinstance(place.layer, RECURRENT)
         for place in graph.places
     )
 
@@ -185,7 +195,6 @@ def _check_known(place: Place) -> None:
 
 
 _PADDINGS = (layers.ZeroPadding1D, layers.ZeroPadding2D)
-_ONE_STEP_ONLY = {layers.MultiHeadAttention, layers.Attention}
 _HANDLERS: dict[type, Handler] = {
     **dict.fromkeys(CONVOLUTIONS, sliding_layers.convolve),
     **dict.fromkeys(sliding_layers.POOLS, sliding_layers.pool),

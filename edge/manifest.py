@@ -118,7 +118,7 @@ class StateTensor:
     """One explicit state of the one-step graph: what comes out of `output` goes into `input` at the next step."""
 
     name: str
-    kind: str  # "context" (of a convolution) or "recurrent" (h or c of an LSTM)
+    kind: str  # "context", or "recurrent": set back to zero after the warm-up steps (h, c, a running maximum)
     shape: tuple[int, ...]  # with the leading batch axis of 1
 
 
@@ -233,7 +233,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """Return the text of NAME.json."""
-        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+        return json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + "\n"
 
 
 def _no_number(text: str) -> float:

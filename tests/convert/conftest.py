@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgequake.edge.manifest import Manifest
 from edgequake.edge.runtime import import_runtime
 
 import_runtime()  # before TensorFlow: tflite-runtime imported after it fails with "vector::reserve"
@@ -272,3 +274,37 @@ def write_training(folder: Path, partial: dict[str, Any]) -> None:
 @pytest.fixture(scope="session")
 def write_training_files() -> Callable[[Path, dict[str, Any]], None]:
     return write_training
+
+
+@dataclass(frozen=True)
+class Converted:
+    manifest: Manifest
+    graphs: dict[str, bytes]
+
+    def probabilities(self, variant: str, sequences: Any) -> Any:
+        from edgequake.convert.verify import graph_probabilities
+
+        return graph_probabilities(self.manifest, self.graphs[variant], self.manifest.variants[variant], sequences)
+
+
+@pytest.fixture(scope="session")
+def convert(make_partial: Callable[..., dict[str, Any]]) -> Callable[..., Converted]:
+    """Return a conversion within this process: network, mode, outputs, calibration sequences, variants."""
+    from edgequake.convert import describe, graph_file, quantize
+    from edgequake.convert.step_graph import build_step_graph
+
+    def convert_(model: Any, mode: str, outputs: list[str], calibration: Any, variants: tuple[str, ...]) -> Converted:
+        graph = build_step_graph(model, mode)
+        states = [state.name for state in graph.states]
+        made = {"float32": graph_file.finish(quantize.convert_variant(graph, "float32", []), states, "float32")}
+        samples = quantize.calibration_samples(graph, made["float32"].graph, calibration) if variants else []
+        for variant in variants:
+            made[variant] = graph_file.finish(quantize.convert_variant(graph, variant, samples), states, variant)
+        described = {
+            name: describe.describe_variant(file, graph, f"small.{name}.tflite") for name, file in made.items()
+        }
+        partial = make_partial(mode, graph.rows_per_step, outputs)
+        manifest = describe.build_manifest(partial, graph, described)
+        return Converted(manifest, {name: file.graph for name, file in made.items()})
+
+    return convert_

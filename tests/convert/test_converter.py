@@ -19,6 +19,19 @@ from edgequake.edge.manifest import load_manifest, parse_manifest, read_graph
 from edgequake.edge.network import StepNetwork
 
 ALL = ("float32", "dynamic", "int8", "int16x8")
+AGREEMENT = {
+    "n_frames",
+    "probability_max_error",
+    "probability_rms_error",
+    "probability_rms_error_third_1",
+    "probability_rms_error_third_2",
+    "probability_rms_error_third_3",
+    "decision_flips",
+    "events",
+    "events_matched",
+    "events_missed",
+    "events_extra",
+}
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +60,7 @@ def test_every_variant_is_written_and_described(converted: tuple[ConversionRepor
         probabilities = network.step(np.zeros((1, 5), np.float32))
         assert probabilities.shape == (2,) and np.all((probabilities >= 0) & (probabilities <= 1))
         assert described.agreement["n_frames"] >= 2000
+        assert set(described.agreement) == AGREEMENT
     assert "converting to int8" in stages and "comparing int8 with Keras" in stages
 
 
@@ -73,6 +87,9 @@ def test_the_report_is_a_table(converted: tuple[ConversionReport, list[str]]) ->
     assert [line.split()[0] for line in lines[2:6]] == list(ALL)
     assert lines[4].split()[1] == str(report.variants[2].file.stat().st_size)
     assert lines[4].endswith("default")
+    assert "events: matched-missed+extra of the " in lines[6]
+    assert lines[-2] == "invoked in tflite-runtime 2.14.0"
+    assert report.variants[0].clipping == () and len(report.variants[2].clipping) > 5
     assert report.variants[0].probability_max_error is not None and report.variants[0].probability_max_error < 1e-5
 
 
@@ -80,11 +97,12 @@ def test_a_refusal_crosses_the_process_as_one_line(
     build_network: Callable[..., Any], make_partial: Callable[..., Any], write_training_files: Any, tmp_path: Path
 ) -> None:
     model = build_network(
-        lambda L: [L.GRU(4, return_sequences=True, name="gru"), L.Dense(2, activation="sigmoid")], None
+        lambda L: [L.Bidirectional(L.LSTM(4, return_sequences=True), name="both"), L.Dense(2, activation="sigmoid")],
+        None,
     )
     model.save(tmp_path / "small.keras")
     write_training_files(tmp_path, make_partial("continuous", 1, ["onset", "event"]))
-    with pytest.raises(ModelError, match=r"^layer 'gru' \(GRU\) cannot become a one-step graph: .*; use LSTM$"):
+    with pytest.raises(ModelError, match=r"^layer 'both' \(Bidirectional\) cannot become a one-step graph: "):
         convert_model(tmp_path / "small.keras", tmp_path / "out", "float32")
     assert not (tmp_path / "out").exists()
 
@@ -109,6 +127,10 @@ STAGE = "import os, sys, time; print('converting to int8', file=open(sys.argv[1]
         (
             "raise ValueError('strange graph')",
             r"ended with exit code 1 .*\(its last words: ValueError: strange graph\)",
+        ),
+        (
+            "bytearray(10**15)",
+            r"ended with exit code 1 while converting to int8 \(its last words: MemoryError\); limits are 30 s",
         ),
         ("sys.exit(0)", "ended with exit code 0 while converting to int8, without a word"),
     ],

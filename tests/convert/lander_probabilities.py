@@ -1,0 +1,33 @@
+"""Run by a lander's interpreter: the probabilities of converted graphs on stored rows, as the device computes them.
+
+    python lander_probabilities.py FOLDER NAME
+
+FOLDER holds manifest.json, rows.npy and the graphs; NAME.npz is written there: an array a variant, and `runtime`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from edgequake.convert.verify import graph_probabilities
+from edgequake.edge.manifest import load_manifest, read_graph
+from edgequake.edge.network import StepNetwork
+
+
+def main(folder: Path, name: str) -> None:
+    """Step every graph through the rows."""
+    manifest, _ = load_manifest(folder / "manifest.json")
+    rows = np.load(folder / "rows.npy")
+    made = {}
+    for variant in manifest.variants:
+        described, graph = read_graph(manifest, folder, variant)
+        made[variant] = graph_probabilities(manifest, graph, described, rows)
+        runtime = StepNetwork(manifest, graph, described).runtime
+    np.savez(folder / f"{name}.npz", runtime=np.array(runtime), **made)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,56 @@
+"""A few architectures all the way: Keras, the graphs in the runtimes that there are, and the page that has them all."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+FLOAT_LIMIT = 1e-5
+FEWEST = 40
+
+# name -> largest rms error of int8: these random weights saturate and answer less smoothly than trained ones
+FEW = {
+    "residual TCN, BatchNormalization": 0.05,
+    "branches with strides 2, LSTM": 0.03,
+    "GRU reset before": 0.03,
+    "DepthwiseConv1D, pointwise, BatchNormalization": 0.03,
+    "Conv2D causal, pooling over features, LSTM": 0.03,
+    "both global pools, Concatenate": 0.03,
+    "Conv1D same, BatchNormalization, Flatten (one step)": 0.03,
+}
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_an_architecture_goes_all_the_way(name: str, conformance: Any, conformance_run: Any, tmp_path: Path) -> None:
+    landers = conformance_run.interpreters() or {"tflite-runtime": sys.executable}
+    measured = conformance_run.measure(name, conformance, tmp_path / "graphs", landers)
+    assert measured.n_compared >= conformance_run.N_FRAMES
+    assert measured.deviation > 0.01
+    assert measured.errors["float32"][0] < FLOAT_LIMIT
+    assert measured.errors["int8"][1] < FEW[name]
+    assert measured.errors["int16x8"][1] < FEW[name]
+    assert len(measured.runtimes) == len(landers)
+    if len(landers) == 2:
+        assert measured.int8_equal
+
+
+@pytest.fixture(scope="module")
+def page(root: Path) -> list[list[str]]:
+    """Return the cells of each row of docs/conformance.md, the head first."""
+    text = (root / "docs" / "conformance.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| (.+) \|$", text, flags=re.MULTILINE)
+    return [line.split(" | ") for line in lines]
+
+
+def test_the_page_has_every_architecture(page: list[list[str]], conformance: Any) -> None:
+    head, *rows = page
+    assert [row[0] for row in rows] == list(conformance.ARCHITECTURES)
+    assert len(rows) >= FEWEST
+    assert sum("seed network" in row[0] for row in rows) == 2
+    assert all(float(row[head.index("float error")]) < FLOAT_LIMIT for row in rows)
+    assert all(np.isfinite(float(row[head.index("int8 rms")])) for row in rows)

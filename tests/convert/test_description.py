@@ -1,0 +1,152 @@
+"""Networks from elsewhere: what their rows mean is described by a TOML file or a few options."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from edgequake.commands import app
+from edgequake.convert import convert_model
+from edgequake.convert.description import built_rows, read_description
+from edgequake.edge import strict
+from edgequake.edge.errors import ConfigError, ModelError
+from edgequake.edge.manifest import FrontEndConfig, TriggerConfig, load_manifest, read_graph
+from edgequake.edge.network import StepNetwork
+
+TOML = """
+name = "elsewhere"
+body = "mars"
+sampling_rate_hz = 20.0
+
+[front_end]
+kind = "spectrogram"
+hop_samples = 128
+
+[front_end.spectrogram]
+window_samples = 256
+band_edges_hz = [0.5, 1.0, 2.0, 4.0, 8.0]
+clip_high = 4.0
+"""
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a window classifier of 24 rows as Keras users save it, with two outputs."""
+    import keras
+    from keras import layers
+
+    folder = tmp_path_factory.mktemp("elsewhere")
+    rows = keras.Input((24, 5))
+    x = layers.GlobalAveragePooling1D()(layers.Conv1D(4, 3, activation="relu")(rows))
+    model = keras.Model(rows, layers.Dense(2, activation="sigmoid")(x))
+    model.save(folder / "elsewhere.keras")
+    model.save(folder / "elsewhere.h5")
+    (folder / "elsewhere.toml").write_text(TOML, encoding="utf-8")
+    np.savez(folder / "calibration.npz", rows=np.random.default_rng(1).normal(size=(60, 24, 5)))
+    return folder
+
+
+def test_a_description_is_completed_by_defaults(network: Path) -> None:
+    described = read_description(network / "elsewhere.toml", {"trigger.hold_s": 33.0}, network / "elsewhere.keras")
+    front_end = strict.build(FrontEndConfig, described["front_end"], "front_end", ConfigError)
+    assert front_end.spectrogram is not None and front_end.n_features == 5
+    assert (front_end.spectrogram.clip_high, front_end.spectrogram.clip_low) == (4.0, -1.0)
+    trigger = strict.build(TriggerConfig, described["trigger"], "trigger", ConfigError)
+    assert (trigger.hold_s, trigger.merge_s) == (33.0, 300.0)  # the option's, and the body's
+    assert described["channels"] == ["BH?"]
+    assert described["network"] == {"mode": "windowed", "window_rows": 24, "window_hop_rows": 12}
+    described = read_description(
+        network / "elsewhere.toml", {"network.mode": "continuous"}, network / "elsewhere.keras"
+    )
+    assert described["network"] == {"mode": "continuous", "window_rows": None, "window_hop_rows": None}
+
+
+def test_the_rows_of_a_window_are_read_off_the_file(network: Path) -> None:
+    assert built_rows(network / "elsewhere.keras") == built_rows(network / "elsewhere.h5") == 24
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": None}, "'name' is missing; a network that train did not make needs name, body, sampling_rate_hz and"),
+        ({"body": "venus"}, "body is 'venus', expected one of moon, mars, earth"),
+        ({"front_end.kind": "wavelet"}, "front_end.kind is 'wavelet', expected 'spectrogram' or 'waveform'"),
+        ({"front_end.hop_samples": 0}, "front_end: hop_samples must be 1 to 1000000, got 0"),
+        ({"front_end.hops": 3}, "front_end: unknown field 'hops'"),
+        ({"trigger.hold_s": "long"}, "trigger.hold_s: expected float, got 'long'"),
+        ({"network.window": 3}, "unknown field 'network.window'; known fields are mode, outputs, window_hop_rows"),
+        ({"name.first": 3}, "--set name.first: 'name' is a value, not a table of fields"),
+        ({"nme": "x"}, "unknown field 'nme'; known fields are body, channels, front_end"),
+    ],
+)
+def test_half_descriptions_are_refused(network: Path, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    text = TOML
+    if changes == {"name": None}:
+        text, changes = text.replace('name = "elsewhere"', ""), {}
+    (tmp_path / "d.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        read_description(tmp_path / "d.toml", changes, network / "elsewhere.keras")
+
+
+def test_a_file_that_is_no_toml_is_refused(network: Path, tmp_path: Path) -> None:
+    (tmp_path / "d.toml").write_text("name = ", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"d.toml cannot be read: .*docs/convert.md has an example"):
+        read_description(tmp_path / "d.toml", {}, network / "elsewhere.keras")
+
+
+@pytest.mark.parametrize("file", ["elsewhere.keras", "elsewhere.h5"])
+def test_a_described_network_converts_and_runs(network: Path, tmp_path: Path, file: str) -> None:
+    arguments = ["convert", str(network / file), "--out", str(tmp_path / "out"), "--quantize", "int8", "--json"]
+    described = ["--describe", str(network / "elsewhere.toml"), "--set", "trigger.hold_s=33"]
+    result = CliRunner().invoke(app, [*arguments, *described])
+    assert result.exit_code == 0, result.output
+    manifest, folder = load_manifest(tmp_path / "out" / "elsewhere.json")
+    assert manifest.network.outputs == ("onset", "event")
+    assert (manifest.network.rows_per_step, manifest.network.window_rows) == (1, 24)
+    assert manifest.trigger.hold_s == 33.0
+    variant, graph = read_graph(manifest, folder)
+    assert StepNetwork(manifest, graph, variant).step(np.zeros((1, 5), np.float32)).shape == (2,)
+    assert json.loads((folder / "elsewhere.json").read_text())["body"] == "mars"
+
+
+def test_what_the_network_contradicts_is_refused(network: Path, tmp_path: Path) -> None:
+    def convert(**changes: Any) -> None:
+        dotted = {name.replace("__", "."): value for name, value in changes.items()}
+        convert_model(
+            network / "elsewhere.keras",
+            tmp_path / "out",
+            "float32",
+            verify=False,
+            description=network / "elsewhere.toml",
+            changes=dotted,
+        )
+
+    with pytest.raises(ConfigError, match=r"calibration.npz: expected finite rows of shape .*, 4\)"):
+        convert(front_end__spectrogram__band_edges_hz=[1.0, 2.0, 4.0, 8.0])
+    with pytest.raises(ModelError, match=r"elsewhere.toml and the network disagree on number of outputs: it says 1"):
+        convert(network__outputs=["event"])
+    with pytest.raises(ModelError, match=r"layer 'conv1d\w*' \(Conv1D\) .*a continuous stream has no first row"):
+        convert(network__mode="continuous")
+
+
+def test_more_than_two_outputs_are_refused(conformance: Any) -> None:
+    import keras
+
+    from edgequake.convert.describe import complete
+    from edgequake.convert.step_graph import build_step_graph
+
+    model = keras.Sequential([keras.Input((None, 5)), keras.layers.Dense(3, activation="softmax")])
+    with pytest.raises(ModelError, match=r"has 3 columns of outputs: expected one .* keep those columns with a last"):
+        complete({"network": {}}, build_step_graph(model, "continuous"), "the description")
+
+
+def test_a_file_that_is_no_hdf5_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.h5").write_bytes(b"not a network")
+    with pytest.raises(ModelError, match=r"a.h5 is not an HDF5 file: expected what model.save\('NAME.h5'\) writes"):
+        convert_model(tmp_path / "a.h5", tmp_path / "out")
