@@ -2,6 +2,7 @@
 #   make demo      the shipped model on a synthesised lunar day (no TensorFlow): catalogue, segments, a picture
 #   make test      all tests, in a full environment and in two lander environments
 #   make pipeline  synthesise, train `tiny`, convert, run, bench: the whole line on synthetic records
+#   make conformance  every kind of layer converted and measured: docs/conformance.md, the table in docs/convert.md
 #   make check     format, lint, types, tests
 #   make bench     accuracy and latency of the shipped model on real records: make bench DATA=/path/to/records
 # A particular interpreter: make PYTHON=python3.11 demo
@@ -16,7 +17,7 @@ PIP := -m pip --disable-pip-version-check -q
 QUIET := PYTHONWARNINGS=ignore TF_CPP_MIN_LOG_LEVEL=3
 
 .DELETE_ON_ERROR:
-.PHONY: demo test pipeline check format bench picture landers clean
+.PHONY: demo test pipeline conformance check format bench picture landers clean
 
 $(ENV)/ready: EXTRAS = dev
 $(DEMO_ENV)/ready: EXTRAS = cli,edge
@@ -51,6 +52,10 @@ pipeline: $(ENV)/ready
 
 test: $(ENV)/ready landers
 	@EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" EDGEQUAKE_DATA="$(DATA)" $(QUIET) $(ENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+conformance: $(ENV)/ready landers
+	EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) $(ENV)/bin/python docs/conformance.py
+	EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) $(ENV)/bin/python docs/plain_route.py
 
 # Two environments as a lander would have them, with the wheel that a user would install.
 landers: $(ENV)/ready

@@ -68,6 +68,8 @@ def rebuilt(graph: LayerGraph, tensor: Any) -> Any:
             changes["stateful"] = False
         if getattr(place.layer, "return_state", False):
             changes["return_state"] = False
+        if isinstance(place.layer, layers.Reshape) and len(place.layer.target_shape) > 1 and not place.per_row:
+            changes["target_shape"] = (-1, *place.layer.target_shape[1:])  # as many rows as come
         if place.per_row:
             made[index] = _per_row(place, sources[0], changes)
         else:

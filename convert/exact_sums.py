@@ -13,8 +13,10 @@ from typing import Any
 
 from edgequake.convert import flat_model
 from edgequake.convert.flat_model import dtype_of, is_constant, operator_name, quantization
+from edgequake.convert.wide_cells import HEADROOM
 
 _SUMS = ("ADD", "SUB")
+WITHIN = 0.02  # of a factor of two: an 8-bit range of 1 is 1.004 in its own steps
 MOST_SHIFT = 14  # the kernels have 15 bits below a 16-bit integer
 
 
@@ -59,9 +61,11 @@ class _Scales:
         needed = max(self._scale(t) for t in (*free, result))
         if fixed:
             shift = math.floor(math.log2(min(fixed) / needed) + 1e-9)
-            scale = min(fixed) * 2.0**-shift
+            if shift < 0:  # without the headroom, as for 1 - z, which no step takes out of its range
+                shift = math.floor(math.log2(min(fixed) * HEADROOM / needed) + WITHIN)
             if not 0 <= shift <= MOST_SHIFT:
                 return
+            scale = min(fixed) * 2.0**-shift
         else:
             scale = needed
         for tensor in (*free, result):

@@ -41,7 +41,7 @@ def refuse(place: Any, reason_and_way_out: str) -> NoReturn:
     ----------
     place : a `Place` of the layer graph, or a Keras layer.
     """
-    layer = getattr(place, "layer", place) if hasattr(place, "sources") else place
+    layer = place.layer if hasattr(place, "per_row") else place
     raise ModelError(
         f"layer '{place.name}' ({type(layer).__name__}) cannot become a one-step graph: {reason_and_way_out}"
     )

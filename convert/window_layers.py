@@ -26,6 +26,12 @@ def flatten(build: Build, place: Place, sources: list[Stream], weights: list[Arr
     if stream.sums_up:
         return stream
     window = _window(build, place, stream)
+    n_built = place.shapes[0][1]
+    if n_built not in (None, window.shape[1]):
+        refuse(
+            place,
+            f"it was built for {n_built} rows and gets {window.shape[1]}; take windows as long as it was built for",
+        )
     return _vector(stream, ops.reshape(window, (1, -1)))
 
 

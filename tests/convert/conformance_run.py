@@ -34,8 +34,8 @@ class Measured:
     size_bytes: dict[str, int]
     minimum_runtime: str
     runtimes: tuple[str, ...]  # that ran all the graphs
-    int8_equal: bool | None  # the same bits in both runtimes; None where there is one only
-    int16x8_difference: float | None  # largest, between the runtimes
+    int8_difference: float | None  # largest, between the runtimes: 0 for the same bits; None where there is one only
+    int16x8_difference: float | None
 
 
 def interpreters() -> dict[str, str]:
@@ -78,7 +78,7 @@ def measure(name: str, conformance: Any, folder: Path, landers: dict[str, str]) 
         size_bytes={name: variant.size_bytes for name, variant in manifest.variants.items()},
         minimum_runtime=max((variant.minimum_runtime for variant in manifest.variants.values()), key=_release),
         runtimes=tuple(str(arrays["runtime"]) for arrays in made.values()),
-        int8_equal=bool(np.array_equal(both[0]["int8"], both[1]["int8"])) if both else None,
+        int8_difference=_difference(both, "int8") if both else None,
         int16x8_difference=_difference(both, "int16x8") if both and "int16x8" in architecture.variants else None,
     )
 

@@ -138,3 +138,29 @@ def test_numbered_layers_are_told_apart(
     tensors = model.subgraphs[0].tensors
     widths = {layer: {int(tensors[t].shape[-1]) for t in found if found[t] == layer} for layer in set(found.values())}
     assert widths == {"the input": {5}, "dense": {7}, "dense_1": {6}, "dense_2": {2}}
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_wide_sums_leave_nothing_to_round(
+    kind: str, build_network: Callable[..., Any], convert: Callable[..., Any], make_rows: Callable[..., Any]
+) -> None:
+    """The runtimes round the last bit of a 16-bit sum differently, where there is one."""
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    from edgequake.convert.flat_model import dtype_of, operator_name, quantization
+
+    def layers_of(layers: Any) -> list[Any]:
+        recurrent = [getattr(layers, kind)(12, return_sequences=True) for _ in range(2)]
+        return [*recurrent, layers.Dense(2, activation="sigmoid")]
+
+    _, made = int8_error(convert, build_network(layers_of, None), make_rows)
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(made.graphs["int8"]))
+    tensors, n_sums = model.subgraphs[0].tensors, 0
+    for operator in model.subgraphs[0].operators:
+        result = tensors[operator.outputs[0]]
+        if operator_name(model, operator) in ("ADD", "SUB") and dtype_of(result) == "int16":
+            n_sums += 1
+            for index in operator.inputs:
+                shift = np.log2(quantization(tensors[index]).scale / quantization(result).scale)
+                assert shift == pytest.approx(round(shift), abs=1e-6) and -1e-6 <= shift <= 14
+    assert n_sums == {"LSTM": 2, "GRU": 4}[kind] * 2

@@ -177,7 +177,17 @@ def test_a_window_of_unknown_length_cannot_be_summed_up(build_network: Callable[
     assert build_step_graph(model, "windowed", 12).states[0].shape == (1, 11, 5)
 
 
-def test_attention_needs_windows() -> None:
+def test_a_flattened_window_is_as_long_as_it_was_built_for(build_network: Callable[..., Any]) -> None:
+    from edgequake.convert.step_graph import build_step_graph
+
+    model = build_network(lambda L: [L.LSTM(2, return_sequences=True), L.Flatten(name="a"), L.Dense(1)], WINDOW_ROWS)
+    with pytest.raises(
+        ModelError, match=refused("a", "Flatten", "built for 48 rows and gets 12; take windows as long")
+    ):
+        build_step_graph(model, "windowed", 12)
+
+
+def test_attention_is_refused() -> None:
     import keras
     from keras import layers
 
@@ -187,6 +197,10 @@ def test_attention_needs_windows() -> None:
     attended = layers.MultiHeadAttention(1, 2, name="a")(rows, rows)
     with pytest.raises(ModelError, match=refused("a", "MultiHeadAttention", ONE_ROW)):
         build_step_graph(keras.Model(rows, attended), "continuous")
+    rows = keras.Input((WINDOW_ROWS, 3))
+    attended = layers.MultiHeadAttention(1, 2, name="a")(rows, rows)
+    with pytest.raises(ModelError, match=refused("a", "MultiHeadAttention", ONE_ROW)):
+        build_step_graph(keras.Model(rows, attended), "windowed")
 
 
 def test_branches_must_be_in_step() -> None:
