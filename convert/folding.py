@@ -1,8 +1,7 @@
 """Normalisation as scale and offset, folded into the weights of the layer before or after it where that is exact.
 
 What is folded costs nothing and is not rounded a second time. What cannot be folded becomes a convolution over one row
-and one feature: its weights have a scale a feature and its offset is a 32-bit integer, where a plain multiplication
-would round all features' factors to one scale of 8 bits.
+(`copies.apply_affine`).
 """
 
 from __future__ import annotations
@@ -113,10 +112,11 @@ def _takes_after(graph: LayerGraph, before: int, index: int) -> bool:
 
 def _takes_before(reader: Place, place: Place) -> bool:
     """Whether the layer after a normalisation sees only true rows: a convolution's zeros of padding are none."""
-    if reader.per_row != place.per_row or isinstance(reader.layer, layers.DepthwiseConv1D):
+    if reader.per_row != place.per_row:
         return False
-    if isinstance(reader.layer, layers.Conv1D):
-        return set(reader.layer.kernel_size) == {1} and reader.layer.groups == 1
+    if isinstance(reader.layer, (layers.Conv1D, layers.Conv2D)):
+        unpadded = reader.layer.padding == "valid" or set(reader.layer.kernel_size) == {1}
+        return unpadded and reader.layer.groups == 1
     return isinstance(reader.layer, (layers.Dense, *RECURRENT))
 
 
@@ -144,7 +144,7 @@ def _scaled_outputs(place: Place, weights: list[Array] | None, affine: Affine) -
 
 def _scaled_inputs(place: Place, weights: list[Array] | None, affine: Affine) -> list[Array]:
     kernel, *others, bias = weights or full_weights(place.layer)
-    from_offset = affine.offset @ kernel.reshape(-1, kernel.shape[-1]) if kernel.ndim == 3 else affine.offset @ kernel
+    from_offset = affine.offset @ kernel.reshape(-1, *kernel.shape[-2:]).sum(axis=0)  # (..., features in, out)
     if bias.ndim == 2:  # a GRU's two biases, of the row and of h
         bias = np.stack([bias[0] + from_offset, bias[1]])
     else:

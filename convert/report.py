@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgequake.convert.graph_reader import read_graph_file
+from edgequake.convert.operators import ROUNDED_APART
 from edgequake.convert.tensor_use import TensorUse
 from edgequake.edge.errors import GateError
 from edgequake.edge.manifest import Manifest
@@ -29,6 +31,7 @@ class VariantReport:
     probability_rms_error: float | None
     agreement: dict[str, float]  # all that the manifest says of it, see docs/manifest.md
     clipping: tuple[TensorUse, ...]  # of integer graphs, the most clipped first
+    rounded_apart: tuple[str, ...]  # operators of the int8 graph that runtimes may round differently
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class ConversionReport:
         if self.variants and "events" in self.variants[0].agreement:
             n_events = int(self.variants[0].agreement["events"])
             lines.append(f"events: matched-missed+extra of the {n_events} that Keras finds at the normal threshold")
-        lines += [line for item in self.variants for line in _clipping(item)]
+        lines += [line for item in self.variants for line in (*_clipping(item), *_rounding(item))]
         lines.append(
             f"invoked in {self.invoked_in}" if self.invoked_in else "not invoked in 2.14: no tflite-runtime here"
         )
@@ -86,6 +89,7 @@ def report_of(manifest: Manifest, folder: Path, elapsed_s: float, details: dict[
             probability_rms_error=variant.agreement.get("probability_rms_error"),
             agreement=variant.agreement,
             clipping=tuple(TensorUse(**use) for use in clipping.get(name, ())),
+            rounded_apart=_rounded_apart(folder / variant.file) if name == "int8" else (),
         )
         for name, variant in manifest.variants.items()
     )
@@ -110,6 +114,15 @@ def _clipping(item: VariantReport) -> list[str]:
         f"{use.available_low:.3g}..{use.available_high:.3g}"
         for use in worst
     ]
+
+
+def _rounded_apart(file: Path) -> tuple[str, ...]:
+    operators = read_graph_file(file.read_bytes(), str(file)).operators
+    return tuple(sorted({operator.name for operator in operators} & ROUNDED_APART))
+
+
+def _rounding(item: VariantReport) -> list[str]:
+    return [f"{item.variant}: {name} may differ by its last bit between runtimes" for name in item.rounded_apart]
 
 
 def _events(agreement: dict[str, float]) -> str:

@@ -86,6 +86,8 @@ def _stepped(folded: Folded, mode: str, window_rows: int | None, parameters: int
     build = Build(mode=mode, window_rows=window_rows, rows_per_step=steps_rows)
     made = {INPUT: Stream(_as_images(graph, rows), steps_rows, graph.row_shape)}
     for index, place in enumerate(graph.places):
+        if index != graph.output and not graph.readers(index):
+            continue  # a normalisation that was folded
         sources = [
             build.apart(place, made[source]) if _meets_contexts(graph, source, place) else made[source]
             for source in place.sources

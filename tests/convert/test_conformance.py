@@ -17,6 +17,7 @@ FEWEST = 40
 FEW = {
     "residual TCN, BatchNormalization": 0.05,
     "branches with strides 2, LSTM": 0.03,
+    "Conv1D relu, BatchNormalization, Conv1D": 0.03,
     "GRU reset before": 0.03,
     "DepthwiseConv1D, pointwise, BatchNormalization": 0.03,
     "Conv2D causal, pooling over features, LSTM": 0.03,

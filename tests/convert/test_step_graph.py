@@ -130,6 +130,10 @@ def test_steps_equal_keras(name: str, conformance: Any) -> None:
         (lambda L: [L.BatchNormalization(), L.LSTM(4, return_sequences=True, use_bias=False), L.Dense(1)], 0),
         (lambda L: [L.BatchNormalization(), L.GRU(4, return_sequences=True), L.Dense(1)], 0),
         (lambda L: [L.BatchNormalization(), L.Conv1D(4, 1), L.Dense(1)], 0),
+        (lambda L: [L.BatchNormalization(), L.Conv1D(4, 3, strides=3), L.Dense(1)], 0),
+        # zeros before the normalisation are normalised too
+        (lambda L: [L.ZeroPadding1D((2, 0)), L.BatchNormalization(), L.Conv1D(4, 3), L.Dense(1)], 0),
+        (lambda L: [L.Dense(4), L.BatchNormalization(), L.Conv1D(4, 3, padding="causal"), L.Dense(1)], 0),
         # the zeros of the padding are not normalised, and tanh stands between: these stay
         (lambda L: [L.BatchNormalization(), L.Conv1D(4, 3, padding="causal"), L.Dense(1)], 1),
         (lambda L: [L.Conv1D(4, 1, activation="tanh"), L.BatchNormalization(), L.ReLU(), L.Dense(1)], 1),
@@ -146,8 +150,9 @@ def test_normalisation_goes_into_a_neighbour_s_weights(
     model = build_network(layers_of, None)
     graph = build_step_graph(model, "continuous")
     assert not [layer for layer in graph.model.layers if isinstance(layer, layers.BatchNormalization)]
-    assert len([layer for layer in graph.model.layers if isinstance(layer, layers.DepthwiseConv2D)]) == n_affine
-    rows = make_rows(40, 1)
+    assert len([layer for layer in graph.model.layers if isinstance(layer, layers.Conv2D)]) == n_affine
+    assert all(state.name.endswith(("_context", "_h", "_c")) for state in graph.states)  # none of a folded layer
+    rows = make_rows(42, 1)
     np.testing.assert_allclose(step_probabilities(graph, rows), model(rows[np.newaxis])[0], atol=1e-5)
 
 
