@@ -93,6 +93,19 @@ def test_the_report_is_a_table(converted: tuple[ConversionReport, list[str]]) ->
     assert report.variants[0].probability_max_error is not None and report.variants[0].probability_max_error < 1e-5
 
 
+def test_the_report_names_operators_that_runtimes_round_apart(
+    converted: tuple[ConversionReport, list[str]], conformance: Any, conformance_run: Any, tmp_path: Path
+) -> None:
+    report = converted[0]
+    assert report.variants[2].rounded_apart == () and "between runtimes" not in report.table()
+    name = "SeparableConv1D, GRU"
+    conformance_run.measure(name, conformance, tmp_path, {"tflite-runtime": sys.executable})
+    manifest, _ = load_manifest(tmp_path / "manifest.json")
+    separable = report_of(manifest, tmp_path, 1.0, {"invoked_in": None})
+    assert [item.rounded_apart for item in separable.variants] == [(), ("DEPTHWISE_CONV_2D",), ()]
+    assert "\nint8: DEPTHWISE_CONV_2D may differ by its last bit between runtimes\n" in separable.table()
+
+
 def test_a_refusal_crosses_the_process_as_one_line(
     build_network: Callable[..., Any], make_partial: Callable[..., Any], write_training_files: Any, tmp_path: Path
 ) -> None:
