@@ -1,9 +1,5 @@
-"""From a Keras network to one-step TFLite graphs and their manifest: `convert_model` does the whole of it.
+"""From a Keras network to one-step TFLite graphs and their manifest: `converter.convert_model` does the whole of it.
 
-Importing this package loads no TensorFlow: only the worker process that `convert_model` starts does.
+Importing this package imports nothing else, and none of its modules loads TensorFlow but those of the worker process
+that `convert_model` starts; stepping finished graphs (`verify.graph_probabilities`) needs what a lander has.
 """
-
-from edgequake.convert.converter import convert_model
-from edgequake.convert.report import ConversionReport, GateError, VariantReport
-
-__all__ = ["ConversionReport", "GateError", "VariantReport", "convert_model"]

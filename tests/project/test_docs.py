@@ -35,7 +35,8 @@ COMMANDS = leaf_commands(typer.main.get_command(app))
 
 def shell_lines(readme: str, program: str) -> list[str]:
     """Return the indented README lines that call a program, without their comments."""
-    return [line.strip().partition(" #")[0] for line in readme.splitlines() if line.startswith(f"    {program} ")]
+    lines = re.sub(r"\\\n +", "", readme).splitlines()  # a backslash joins the next line
+    return [line.strip().partition(" #")[0] for line in lines if line.startswith(f"    {program} ")]
 
 
 def makefile_targets(root: Path) -> set[str]:
