@@ -46,6 +46,8 @@ class Sequences:
     calibration: FloatArray
     verification: FloatArray  # not calibrated with, where there is more than one sequence
     source: str  # where the rows came from, for the manifest
+    parts: tuple[tuple[int, int], ...]  # sequence of the source, and first row in it, of each part calibrated with
+    part_rows: int  # rows in a part
 
 
 def from_file(path: Path, stepping: Stepping) -> Sequences:
@@ -156,18 +158,20 @@ def _divide(sequences: Iterable[FloatArray], stepping: Stepping, source: str) ->
     if stepping.mode == "continuous" and joined:
         joined = [np.concatenate(joined)]
     n_rows = stepping.window_rows or min(SEQUENCE_ROWS, max(1, sum(map(len, joined)) // 3))
-    cut = [rows[start : start + n_rows] for rows in joined for start in range(0, len(rows) - n_rows + 1, n_rows)]
+    cut = [(i, start) for i, rows in enumerate(joined) for start in range(0, len(rows) - n_rows + 1, n_rows)]
     if not cut:
         raise ConfigError(
             f"the calibration rows from {source} are too few: expected at least {n_rows} consecutive rows; "
             "give --calibration a folder with longer records"
         )
     cut = _thin(cut, max(3, MAX_ROWS // n_rows))
-    calibration = np.stack([part for index, part in enumerate(cut) if index % 3 != 2])
-    verification = np.stack(cut[2::3] or cut)
+    parts = tuple(part for index, part in enumerate(cut) if index % 3 != 2)
+    calibration, verification = (
+        np.stack([joined[i][start : start + n_rows] for i, start in chosen]) for chosen in (parts, cut[2::3] or cut)
+    )
     if stepping.mode == "continuous":
         calibration, verification = (part.reshape(1, -1, part.shape[2]) for part in (calibration, verification))
-    return Sequences(calibration, _comparable(verification, stepping), source)
+    return Sequences(calibration, _comparable(verification, stepping), source, parts, n_rows)
 
 
 def _comparable(sequences: FloatArray, stepping: Stepping) -> FloatArray:

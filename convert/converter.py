@@ -161,6 +161,7 @@ def _provenance(keras_file: Path, rows: Sequences) -> dict[str, Any]:
         "keras_sha256": hashlib.sha256(keras_file.read_bytes()).hexdigest(),
         "calibration_source": rows.source,
         "calibration_rows": int(rows.calibration.shape[0] * rows.calibration.shape[1]),
+        "calibration_parts": {"n_rows": rows.part_rows, "sequence_and_first_row": rows.parts},
     }
 
 

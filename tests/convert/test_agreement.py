@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgequake.convert import convert_model
+from edgequake.convert.converter import convert_model
 from edgequake.convert.event_agreement import count_matched, event_agreement
 from edgequake.edge.errors import GateError
 from edgequake.edge.trigger import Event

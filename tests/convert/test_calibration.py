@@ -48,6 +48,7 @@ def test_continuous_rows_are_joined_and_every_third_part_is_kept_apart(tmp_path:
     assert got.calibration.shape == (1, 6 * 512, 5)
     parts = got.calibration[0, ::512, 0] / 512
     assert parts.tolist() == [0, 1, 3, 4, 6, 7]
+    assert got.parts == tuple((0, 512 * part) for part in (0, 1, 3, 4, 6, 7)) and got.part_rows == 512
     # 3 * 512 rows are too few to compare on, so they are repeated up to 2000
     assert got.verification.shape == (1, 2000, 5)
     assert (got.verification[0, [0, 512, 1024, 1536], 0] / 512).tolist() == [2, 5, 8, 2]
@@ -57,6 +58,7 @@ def test_windows_are_cut_within_sequences(tmp_path: Path) -> None:
     np.savez(tmp_path / "calibration.npz", rows=numbered(3, 70))
     got = calibration.from_file(tmp_path / "calibration.npz", WINDOWED)
     assert got.calibration[:, 0, 0].tolist() == [0, 30, 70 + 30, 140]  # without 70 and 170, which compare
+    assert got.parts == ((0, 0), (0, 30), (1, 30), (2, 0)) and got.part_rows == 30
     assert got.verification.shape == (67, 30, 5)  # 2000 rows in whole windows
     assert set(got.verification[:, 0, 0].tolist()) == {70, 170}
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgequake.convert import ConversionReport, convert_model, worker_process
-from edgequake.convert.report import report_of
+from edgequake.convert import worker_process
+from edgequake.convert.converter import convert_model
+from edgequake.convert.report import ConversionReport, report_of
 from edgequake.edge.errors import ConfigError, GateError, ModelError
 from edgequake.edge.manifest import load_manifest, parse_manifest, read_graph
 from edgequake.edge.network import StepNetwork

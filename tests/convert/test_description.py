@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edgequake.commands import app
-from edgequake.convert import convert_model
+from edgequake.convert.converter import convert_model
 from edgequake.convert.description import built_rows, read_description
 from edgequake.edge import strict
 from edgequake.edge.errors import ConfigError, ModelError
