@@ -15,14 +15,15 @@ import keras
 import numpy as np
 
 from edgequake import __version__
-from edgequake.dataset import Record, data_hash, load
+from edgequake.dataset import Record, data_hash
 from edgequake.edge.atomic import write_bytes_atomically
-from edgequake.edge.errors import ConfigError, DataError
+from edgequake.edge.errors import ConfigError
 from edgequake.train import networks
 from edgequake.train.examples import Examples, join, made_examples, real_examples
 from edgequake.train.fitting import Epoch, fit
 from edgequake.train.quiet import build_bank
 from edgequake.train.recipe import Recipe, load_recipe
+from edgequake.train.splits import train_and_val
 
 Progress = Callable[[str, float], None]  # what is being done, and how much of it, 0..1
 
@@ -59,7 +60,7 @@ def train(
 ) -> TrainResult:
     """Train a recipe on a folder's train split, watch the val split, and write the result to `out`.
 
-    Validation records are whole event groups: no group lies in both splits. A run stopped half-way goes on from its
+    Validation records are whole event groups (`train_and_val`). A run stopped half-way goes on from its
     last checkpoint in `out` when the recipe and the data are the same.
 
     Raises
@@ -71,8 +72,7 @@ def train(
     """
     say = progress or (lambda what, share: None)
     recipe = load_recipe(recipe_name, overrides)
-    train_records, val_records = load(data, recipe.body, "train"), load(data, recipe.body, "val")
-    _require_separate(train_records, val_records)
+    train_records, val_records = train_and_val(data, recipe.body)
     identity = {
         "recipe": dataclasses.asdict(recipe),
         "data_sha256": data_hash([*train_records, *val_records]),
@@ -176,12 +176,6 @@ def _write_calibration(examples: Examples, out: Path) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, rows=examples.rows[index].reshape(n, n_blocks * per_block, n_features))
     write_bytes_atomically(out / "calibration.npz", buffer.getvalue())
-
-
-def _require_separate(train_records: list[Record], val_records: list[Record]) -> None:
-    shared = {record.group for record in train_records} & {record.group for record in val_records}
-    if shared:
-        raise DataError(f"event group '{min(shared)}' is in both train and val; give each group to one split")
 
 
 def _claim(out: Path, identity: dict[str, Any]) -> None:
