@@ -6,6 +6,7 @@ integer in the quantized graphs, where the cells' own addition of it would be ro
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -52,7 +53,7 @@ def _check(build: Build, place: Place, sources: list[Stream]) -> None:
         refuse(place, "stateful=True carries its state from window to window; convert in continuous mode")
 
 
-class _Cell:
+class _Cell(ABC):
     """One row's worth of a recurrent layer."""
 
     states: tuple[str, ...] = ("h",)
@@ -68,13 +69,13 @@ class _Cell:
         """Return a layer that multiplies with the weights of some gates."""
         return layers.Dense(n_gates * self.layer.units, use_bias=use_bias, name=f"{self.name}_{what}")
 
+    @abstractmethod
     def step(self, row: Any, *state: Any) -> list[Any]:
         """Return the new state, h first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def set_weights(self, weights: list[Any]) -> None:
         """Take the Keras layer's weights."""
-        raise NotImplementedError
 
     def bias(self, weights: list[Any]) -> Any:
         """Return the bias, of zeros where there is none."""
