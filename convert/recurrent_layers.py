@@ -82,14 +82,22 @@ class _Cell(ABC):
         return weights[2] if len(weights) == 3 else np.zeros(weights[0].shape[1], np.float32)
 
 
-class _Lstm(_Cell):
-    """Hochreiter & Schmidhuber 1997 with forget gates, in Keras' order of the gates."""
-
-    states = ("h", "c")
+class _SummedCell(_Cell):
+    """A cell that adds one product of h with all its gates' weights to that of the row."""
 
     def __init__(self, layer: Any, name: str) -> None:
         super().__init__(layer, name)
-        self.of_hidden = self.product("gates_h", 4, False)
+        self.of_hidden = self.product("gates_h", self.n_gates, False)
+
+    def set_weights(self, weights: list[Any]) -> None:
+        self.of_row.set_weights([weights[0], self.bias(weights)])
+        self.of_hidden.set_weights([weights[1]])
+
+
+class _Lstm(_SummedCell):
+    """Hochreiter & Schmidhuber 1997 with forget gates, in Keras' order of the gates."""
+
+    states = ("h", "c")
 
     def step(self, row: Any, *state: Any) -> list[Any]:
         hidden, cell = state
@@ -98,24 +106,12 @@ class _Lstm(_Cell):
         cell = self.squash(forget_gate) * cell + self.squash(input_gate) * self.activation(candidate)
         return [self.squash(output_gate) * self.activation(cell), cell]
 
-    def set_weights(self, weights: list[Any]) -> None:
-        self.of_row.set_weights([weights[0], self.bias(weights)])
-        self.of_hidden.set_weights([weights[1]])
 
-
-class _SimpleRnn(_Cell):
+class _SimpleRnn(_SummedCell):
     """h = activation(x W + h U + b)."""
-
-    def __init__(self, layer: Any, name: str) -> None:
-        super().__init__(layer, name)
-        self.of_hidden = self.product("gates_h", 1, False)
 
     def step(self, row: Any, *state: Any) -> list[Any]:
         return [self.activation(self.of_row(row) + self.of_hidden(state[0]))]
-
-    def set_weights(self, weights: list[Any]) -> None:
-        self.of_row.set_weights([weights[0], self.bias(weights)])
-        self.of_hidden.set_weights([weights[1]])
 
 
 class _Gru(_Cell):

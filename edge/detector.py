@@ -1,11 +1,13 @@
 """Pieces of one station in, events out: front end, network and trigger in a row.
 
-manifest, folder = load_manifest("moon")
-variant, graph = read_graph(manifest, folder)
-detector = Detector(manifest, graph, variant, manifest.trigger.onset_thresholds["normal"])
-for piece in pieces:                  # any acquisition loop
-    for event in detector.push(piece):
-        print(event)
+With any acquisition loop::
+
+    manifest, folder = load_manifest("moon")
+    variant, graph = read_graph(manifest, folder)
+    detector = Detector(manifest, graph, variant, manifest.trigger.onset_thresholds["normal"])
+    for piece in pieces:
+        for event in detector.push(piece):
+            print(event)
 """
 
 from __future__ import annotations

@@ -112,14 +112,14 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None) -> S
     threshold = _threshold(config, manifest)
     live = config.inputs == ("-",)
     plan = Plan() if live else plan_inputs(config.inputs, manifest, config.channels)
-    Detector(manifest, graph, variant, threshold)  # a graph that cannot run is refused before anything is written
+    # A graph that cannot run is refused before anything is written.
+    runtime = Detector(manifest, graph, variant, threshold).network.runtime
     _prepare(config.out, config.force)
-    tally, runtime = _Tally(), ""
+    tally = _Tally()
     stations: dict[int | str, _Station] = {}
     for key, station_id, piece in _pieces(config, manifest, plan, progress):
         if key not in stations:
             detector = Detector(manifest, graph, variant, threshold)
-            runtime = detector.network.runtime
             keeper = SegmentKeeper(config.out, station_id, manifest.trigger)
             stations[key] = _Station(detector, keeper, station_id, manifest.front_end.bridge_s)
         wrote = stations.pop(key).finish(tally) if piece is None else stations[key].push(piece, tally)

@@ -16,9 +16,7 @@ import numpy as np
 import pytest
 
 from edgequake.edge.manifest import Manifest
-from edgequake.edge.runtime import import_runtime
 
-import_runtime()  # before TensorFlow: tflite-runtime imported after it fails with "vector::reserve"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
