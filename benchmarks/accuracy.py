@@ -16,6 +16,7 @@ from edgequake.benchmarks.starts import random_start_ns
 from edgequake.benchmarks.tables import accuracy_table
 from edgequake.dataset import Record, data_hash, load
 from edgequake.edge.errors import ConfigError
+from edgequake.folds import Fold, split_fold
 
 Progress = Callable[[float, str], None]  # takes the share done, 0..1, and what is being done
 
@@ -50,7 +51,7 @@ class AccuracyReport:
     """A model and the baselines side by side, and where the figures came from."""
 
     body: str
-    split: str
+    split: str  # "val", or "fold 0/3"
     seeds: tuple[int, ...]  # none: every record from its own start
     n_records: int
     n_arrivals: int
@@ -78,19 +79,21 @@ def bench_accuracy(
     variant: str | None = None,
     seeds: int = 5,
     *,
+    fold: Fold | None = None,
     body: str | None = None,
     sensitivity: str = "normal",
     baselines: bool = True,
     curves: bool = False,
     progress: Progress | None = None,
 ) -> AccuracyReport:
-    """Score a model and the baselines on one split of a data folder.
+    """Score a model and the baselines on one split of a data folder, or on what a fold holds out.
 
     Parameters
     ----------
     model : shipped name or path of a manifest; None scores the baselines alone.
     data : folder in either layout that `edgequake.dataset.load` reads.
     seeds : random starts; 0 begins every record at its own start, where the files' layout gives away the answer.
+    fold : of a cross-validation over train and val; its held-out records are scored instead of a split.
     body : by default the model's.
     curves : also sweep the thresholds of the model and of the tuned STA/LTA.
     progress : called with the share done and what is being done.
@@ -108,7 +111,7 @@ def bench_accuracy(
     if body and of_model and body != of_model:
         raise ConfigError(f"model '{model}' is for {of_model}, got records of {body}; name a model for {body}")
     chosen = body or of_model or ""
-    records = load(data, chosen, split)
+    records = split_fold(data, chosen, fold)[1] if fold else load(data, chosen, split)
     detectors = _detectors(model, variant, sensitivity, chosen, baselines)
     sweeps = _sweeps(model, variant, chosen, baselines) if curves else {}
     steps = _Steps(progress, len(detectors) + sum(map(len, sweeps.values())), records, range(seeds))
@@ -119,7 +122,7 @@ def bench_accuracy(
     first = results[0].summary.scores[0]
     return AccuracyReport(
         body=chosen,
-        split=split,
+        split=f"fold {fold.index}/{fold.count}" if fold else split,
         seeds=tuple(range(seeds)),
         n_records=first.n_records,
         n_arrivals=first.n_arrivals,

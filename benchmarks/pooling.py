@@ -114,7 +114,7 @@ def pool(scores: Iterable[RecordScore]) -> Score:
 def summarise(scores: Sequence[Score]) -> Summary:
     """Join the passes of several seeds; intervals are those of the mean, as seeds do not make more events."""
     values = {name: [getattr(score, name) for score in scores] for name in SPREAD_FIELDS}
-    spreads = {name: _spread(seen) for name, seen in values.items() if None not in seen}
+    spreads = {name: spread(seen) for name, seen in values.items() if None not in seen}
     n_groups = scores[0].n_groups
     quiet_days = spreads["quiet_days"].mean
     return Summary(
@@ -150,7 +150,7 @@ def _group_interval(spreads: dict[str, Spread], name: str, n_groups: int) -> tup
     return wilson(spreads[name].mean * n_groups, n_groups) if name in spreads else (0.0, 1.0)
 
 
-def _spread(values: Sequence[float]) -> Spread:
+def spread(values: Sequence[float]) -> Spread:
     return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
 
 

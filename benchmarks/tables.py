@@ -26,14 +26,14 @@ def align(rows: Sequence[Sequence[str]]) -> str:
 
 def accuracy_table(report: AccuracyReport) -> str:
     """Return the accuracy of all detectors side by side, with the curves below where there are any."""
-    rows = [[""] + [title for title, _ in _COLUMNS]]
-    rows += [[result.name] + [cell(result.summary) for _, cell in _COLUMNS] for result in report.results]
+    rows = [[""] + [title for title, _ in SUMMARY_COLUMNS]]
+    rows += [[result.name] + [cell(result.summary) for _, cell in SUMMARY_COLUMNS] for result in report.results]
     parts = [_title(report), align(rows), _notes(report)]
     for name, points in report.curves.items():
         header = ["threshold", "recall", "captured", "kept, >= 10 h", "kept", "F1", "false/quiet day"]
         lines = [
-            [f"{point.threshold:g}", f"{point.recall:.2f}", f"{point.captured:.2f}", _percent(point.kept_long),
-             _percent(point.kept), f"{point.f1:.2f}", f"{point.false_per_quiet_day:.1f}"]
+            [f"{point.threshold:g}", f"{point.recall:.2f}", f"{point.captured:.2f}", percent(point.kept_long),
+             percent(point.kept), f"{point.f1:.2f}", f"{point.false_per_quiet_day:.1f}"]
             for point in points
         ]  # fmt: skip
         parts.append(f"{name}: recall against kept\n{align([header, *lines])}")
@@ -76,10 +76,11 @@ def _spread(name: str, digits: int = 2) -> Callable[[Summary], str]:
 
 
 def _share(name: str) -> Callable[[Summary], str]:
-    return lambda summary: _percent(summary.spreads[name].mean if name in summary.spreads else None)
+    return lambda summary: percent(summary.spreads[name].mean if name in summary.spreads else None)
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
+    """Return a share as a cell."""
     return "-" if share is None else f"{100 * share:.1f} %"
 
 
@@ -107,7 +108,7 @@ def _onset_error(summary: Summary) -> str:
     return "-" if spread is None else f"{spread.mean:.0f} s" if spread.mean >= 10 else f"{spread.mean:.1f} s"
 
 
-_COLUMNS: tuple[Column, ...] = (
+SUMMARY_COLUMNS: tuple[Column, ...] = (
     ("recall", _spread("recall")),
     ("recalled", _count("n_recalled")),
     ("fixed", _count("n_fixed_recalled")),

@@ -22,6 +22,7 @@ from edgequake.edge.station import Rows, decimation_factor, station_rows
 
 FloatArray = npt.NDArray[np.float32]
 T = TypeVar("T")
+# Rows of continuous networks are counted in steps where one step takes many of them (raw samples, strides).
 MAX_ROWS = 30_000  # two thirds calibrate (two lunar days of 9.7 s frames), one third compares
 MAX_FILES = 48  # taken evenly from a data folder
 SEQUENCE_ROWS = 512  # length of the parts that are taken from a continuous network's rows
@@ -37,6 +38,7 @@ class Stepping:
     mode: str  # "continuous" or "windowed"
     n_features: int
     window_rows: int | None  # in windowed mode
+    rows_per_step: int = 1
 
 
 @dataclass(frozen=True)
@@ -157,14 +159,14 @@ def _divide(sequences: Iterable[FloatArray], stepping: Stepping, source: str) ->
     joined = list(sequences)
     if stepping.mode == "continuous" and joined:
         joined = [np.concatenate(joined)]
-    n_rows = stepping.window_rows or min(SEQUENCE_ROWS, max(1, sum(map(len, joined)) // 3))
+    n_rows = stepping.window_rows or _part_rows(stepping, sum(map(len, joined)))
     cut = [(i, start) for i, rows in enumerate(joined) for start in range(0, len(rows) - n_rows + 1, n_rows)]
     if not cut:
         raise ConfigError(
             f"the calibration rows from {source} are too few: expected at least {n_rows} consecutive rows; "
             "give --calibration a folder with longer records"
         )
-    cut = _thin(cut, max(3, MAX_ROWS // n_rows))
+    cut = _thin(cut, max(3, MAX_ROWS * (1 if stepping.window_rows else stepping.rows_per_step) // n_rows))
     parts = tuple(part for index, part in enumerate(cut) if index % 3 != 2)
     calibration, verification = (
         np.stack([joined[i][start : start + n_rows] for i, start in chosen]) for chosen in (parts, cut[2::3] or cut)
@@ -174,13 +176,20 @@ def _divide(sequences: Iterable[FloatArray], stepping: Stepping, source: str) ->
     return Sequences(calibration, _comparable(verification, stepping), source, parts, n_rows)
 
 
+def _part_rows(stepping: Stepping, n_available: int) -> int:
+    """Return the length of a part of a continuous network's rows, in whole steps."""
+    n_steps = min(SEQUENCE_ROWS, max(1, n_available // 3 // stepping.rows_per_step))
+    return n_steps * stepping.rows_per_step
+
+
 def _comparable(sequences: FloatArray, stepping: Stepping) -> FloatArray:
     """Return one sequence long enough to show drift, or windows enough; short material is repeated."""
     _, n_rows, n_features = sequences.shape
     if stepping.mode == "windowed":
         n_windows = max(VERIFIED_WINDOWS, -(-VERIFIED_ROWS // n_rows))
         return np.resize(sequences, (n_windows, n_rows, n_features))
-    return np.resize(sequences, (1, min(max(n_rows, VERIFIED_ROWS), MOST_VERIFIED_ROWS), n_features))
+    least, most = (limit * stepping.rows_per_step for limit in (VERIFIED_ROWS, MOST_VERIFIED_ROWS))
+    return np.resize(sequences, (1, min(max(n_rows, least), most), n_features))
 
 
 def _thin(items: list[T], limit: int) -> list[T]:

@@ -140,7 +140,12 @@ def _rows(keras_file: Path, folder: Path | None, partial: dict[str, Any], needed
     """Find rows to calibrate on and to compare on."""
     network = partial["network"]
     front_end = strict.build(FrontEndConfig, partial["front_end"], "front_end", ConfigError)
-    stepping = Stepping(network["mode"], network.get("n_features", front_end.n_features), network.get("window_rows"))
+    stepping = Stepping(
+        network["mode"],
+        network.get("n_features", front_end.n_features),
+        network.get("window_rows"),
+        network.get("rows_per_step", 1),
+    )
     if folder is not None:
         return from_records(
             folder, partial["body"], tuple(partial["channels"]), front_end, partial["sampling_rate_hz"], stepping

@@ -65,6 +65,7 @@ DEFAULTS: dict[str, Any] = {
 }
 KINDS: dict[str, dict[str, Any]] = {
     "spectrogram": {"clip_low": -1.0, "clip_high": 3.0, "steps_per_decade": 64},
+    "scalogram": {"cycles": 5.0, "support_scales": 3.0, "clip_low": -1.0, "clip_high": 3.0, "steps_per_decade": 64},
     "waveform": {"clip": 8.0, "steps_per_unit": 16},
 }
 
@@ -98,7 +99,7 @@ def read_description(path: Path | None, changes: dict[str, Any], model: Path) ->
     front_end = table.get("front_end")
     kind = front_end.get("kind") if isinstance(front_end, dict) else None
     if kind not in KINDS:
-        raise ConfigError(f"{where}: front_end.kind is {kind!r}, expected 'spectrogram' or 'waveform'")
+        raise ConfigError(f"{where}: front_end.kind is {kind!r}, expected one of {', '.join(KINDS)}")
     whole = _merged(_merged(DEFAULTS, BODIES[table["body"]]), {"front_end": {kind: KINDS[kind]}})
     described = _merged(whole, table)
     described["network"] = _network(described["network"], model, where)

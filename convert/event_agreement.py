@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from edgequake.edge.manifest import Manifest
 from edgequake.edge.piece import duration_ns
-from edgequake.edge.trigger import Decision, Event, Trigger
+from edgequake.edge.trigger import Event, Trigger, decision_of
 
 FloatArray = npt.NDArray[np.float32]
 SENSITIVITY = "normal"
@@ -50,10 +50,11 @@ def event_agreement(manifest: Manifest, probabilities: FloatArray, expected: Flo
 
 def events_of(manifest: Manifest, probabilities: FloatArray, threshold: float) -> list[Event]:
     """Return the events of one record, shape (n_steps, n_outputs), which begins at time 0."""
-    trigger, step_ns = Trigger(manifest.trigger, threshold), _decision_ns(manifest)
+    trigger, step_ns, outputs = Trigger(manifest.trigger, threshold), _decision_ns(manifest), manifest.network.outputs
+    window_ns = _rows_ns(manifest, int(manifest.network.window_rows or 0))
     events = [
-        trigger.push(Decision(step * step_ns, (step + 1) * step_ns, float(row[0]), float(row[-1])))
-        for step, row in enumerate(probabilities)
+        trigger.push(decision_of(outputs, row, step * step_ns, (step + 1) * step_ns, window_ns))
+        for step, row in enumerate(probabilities.tolist())
     ]
     return [event for event in (*events, trigger.close()) if event is not None]
 
@@ -72,7 +73,11 @@ def count_matched(true: Sequence[Event], found: Sequence[Event], tolerance_ns: i
 
 def _decision_ns(manifest: Manifest) -> int:
     """Return the time from one decision to the next: a step's, or from window to window."""
-    network, front_end = manifest.network, manifest.front_end
+    network = manifest.network
     n_rows = network.window_hop_rows if network.mode == "windowed" else network.rows_per_step
-    samples_per_row = front_end.hop_samples // front_end.rows_per_block
-    return duration_ns(int(n_rows or 1) * samples_per_row, manifest.sampling_rate_hz)
+    return _rows_ns(manifest, int(n_rows or 1))
+
+
+def _rows_ns(manifest: Manifest, n_rows: int) -> int:
+    front_end = manifest.front_end
+    return duration_ns(n_rows * (front_end.hop_samples // front_end.rows_per_block), manifest.sampling_rate_hz)

@@ -8,19 +8,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgequake import __version__
-from edgequake.edge.errors import EdgequakeError
+from edgequake.edge.control import Control, heeding_signals
+from edgequake.edge.errors import EdgequakeError, Stopped
 from edgequake.edge.manifest import SENSITIVITIES
 from edgequake.edge.piece import parse_time
 from edgequake.edge.runner import RunConfig, run
 
-EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 130
+EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 130, 143
 
 
 def main(argv: Sequence[str] | None = None, program: str = "edgequake-edge") -> int:
-    """Run the command line and return its exit code: 0 done, 1 an error of ours, 2 usage, 130 interrupted."""
+    """Run the command line and return its exit code.
+
+    0 done (a live run that was asked to end by SIGTERM is done), 1 an error of ours, 2 usage, 130 interrupted by
+    Ctrl-C, 143 stopped by SIGTERM before the end of the files.
+    """
     arguments = _parser(program).parse_args(argv)
+    control = Control(tell=lambda line: print(f"{program}: {line}", file=sys.stderr, flush=True))
     try:
-        return int(arguments.command(arguments))
+        with heeding_signals(control):
+            return int(arguments.command(arguments, control))
+    except Stopped as stopped:
+        print(f"{program}: {stopped}", file=sys.stderr)
+        return EXIT_INTERRUPTED if control.interrupted else EXIT_TERMINATED
     except EdgequakeError as error:
         return _refuse(program, str(error))
     except OSError as error:  # a disk that vanishes, a path too long: nothing of ours, but no traceback either
@@ -51,10 +61,32 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "--channels", metavar="CODES", help="channel codes or patterns, as 'MH?,BHZ' (default: the model's)"
     )
     parser.add_argument("--force", action="store_true", help="replace an earlier run's results in DIR")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in DIR after a stop or power loss")
+    parser.add_argument(
+        "--checkpoint-every",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="what a power loss may cost (default: 60)",
+    )
+    parser.add_argument("--follow", action="store_true", help="INPUT is one folder that is still being written")
+    parser.add_argument(
+        "--poll", type=float, default=1.0, metavar="SECONDS", help="how often to look at it (default: 1)"
+    )
+    parser.add_argument(
+        "--raw", metavar="RATE,DTYPE,ID,START", help="- is raw samples, as 6.625,int32,FDSN:XX_LUN_00_M_H_Z,now"
+    )
+    parser.add_argument(
+        "--idle-stop", type=float, metavar="SECONDS", help="end when a live input is silent for so long"
+    )
+    parser.add_argument(
+        "--stall-after", type=float, metavar="SECONDS", help="say so when a live input is silent so long"
+    )
+    parser.add_argument("--model-copy", metavar="MANIFEST", help="what to use when the model's files are damaged")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
-def run_command(arguments: argparse.Namespace) -> int:
+def run_command(arguments: argparse.Namespace, control: Control) -> int:
     """Run a model over records and print the summary."""
     config = RunConfig(
         inputs=tuple(arguments.inputs),
@@ -67,15 +99,23 @@ def run_command(arguments: argparse.Namespace) -> int:
         stop_ns=None if arguments.stop is None else parse_time(arguments.stop),
         channels=None if arguments.channels is None else tuple(code.strip() for code in arguments.channels.split(",")),
         force=arguments.force,
+        resume=arguments.resume,
+        checkpoint_s=arguments.checkpoint_every,
+        follow=arguments.follow,
+        raw=arguments.raw,
+        poll_s=arguments.poll,
+        idle_stop_s=arguments.idle_stop,
+        stall_after_s=arguments.stall_after,
+        model_copy=arguments.model_copy,
     )
-    summary = run(config, _show_progress if sys.stderr.isatty() else None)
+    summary = run(config, _show_progress if sys.stderr.isatty() else None, control)
     for warning in summary.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(
         summary.to_json() if arguments.json else f"{summary.text()}\nin {config.out}",
         end="" if arguments.json else "\n",
     )
-    return EXIT_DONE
+    return EXIT_INTERRUPTED if control.interrupted else EXIT_DONE
 
 
 def _show_progress(share: float) -> None:

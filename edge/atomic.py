@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
 
 from edgequake.edge.errors import DataError
+
+_REMEDIES = {
+    errno.ENOSPC: "free the disk, then go on with --resume; nothing in the catalogue is lost",
+    errno.EDQUOT: "free the disk, then go on with --resume; nothing in the catalogue is lost",
+    errno.EROFS: "mount the disk writable or choose another --out",
+    errno.EACCES: "make the folder writable or choose another --out",
+    errno.EIO: "the disk fails: choose another --out",
+}
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files that a process which was killed has left."""
+    for path in folder.glob(".*.part"):
+        with suppress(OSError):
+            path.unlink()
 
 
 def write_bytes_atomically(path: Path, data: bytes) -> None:
@@ -27,7 +43,8 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
         _sync_folder(path.parent)
     except OSError as problem:
         reason = problem.strerror or problem
-        raise DataError(f"cannot write {path}: {reason}; free the disk or choose another") from problem
+        remedy = _REMEDIES.get(problem.errno or 0, "free the disk or choose another")
+        raise DataError(f"cannot write {path}: {reason}; {remedy}") from problem
     finally:
         with suppress(OSError):  # gone after a rename; and a folder that has gone takes it along
             temporary.unlink()

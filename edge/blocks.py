@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgequake.edge.gaps import Stretch
+from edgequake.edge.gaps import Stretch, stretch_of, stretch_state
+from edgequake.edge.state import State
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,14 @@ class Blocks:
         self._tail: Stretch | None = None
         self._n_flat = 0  # consecutive windows without any change, up to now
 
+    def state(self) -> State:
+        """Return what `restore` goes on from."""
+        return {"tail": stretch_state(self._tail), "n_flat": self._n_flat}
+
+    def restore(self, state: State) -> None:
+        """Go on from what `state` returned."""
+        self._tail, self._n_flat = stretch_of(state["tail"]), state["n_flat"]
+
     @property
     def next_block(self) -> int:
         """Index of the first window not given out yet."""
@@ -56,7 +65,8 @@ class Blocks:
         offset = block * self._hop - first  # samples before the first whole window are never used
         n_blocks = max(0, (len(values) - offset - self._window) // self._hop + 1)
         used = offset + n_blocks * self._hop if n_blocks else 0
-        self._tail = Stretch(first + used, values[used:], valid[used:], fresh and n_blocks == 0)
+        # Copies: a view would keep the whole block alive.
+        self._tail = Stretch(first + used, values[used:].copy(), valid[used:].copy(), fresh and n_blocks == 0)
         if n_blocks == 0:
             return None
         return self._windows(block, n_blocks, values[offset:], valid[offset:], fresh)

@@ -22,6 +22,7 @@ COLUMNS = (
     "station_id",
     "channels",
     "stop_abs",
+    "onset_uncertainty_s",
     "peak_probability",
     "priority",
     "segment",
@@ -31,7 +32,7 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CatalogRow:
     """One event.
 
@@ -47,6 +48,7 @@ class CatalogRow:
     n_samples, size_bytes : of that segment, all channels.
     priority : rank for the downlink, higher first; for now the peak probability.
     sent : whether the segment has been handed to the downlink.
+    onset_uncertainty_s : about two thirds of all onsets lie within this of the truth; None where it is not told.
     """
 
     filename: str
@@ -63,6 +65,7 @@ class CatalogRow:
     n_samples: int
     size_bytes: int
     sent: bool
+    onset_uncertainty_s: float | None = None
 
 
 def event_id(station_id: str, onset_ns: int) -> str:
@@ -117,6 +120,7 @@ def _cells(row: CatalogRow) -> tuple[str, ...]:
         row.station_id,
         " ".join(row.channels),
         format_time(row.stop_ns),
+        "" if row.onset_uncertainty_s is None else f"{row.onset_uncertainty_s:.3f}",
         f"{row.peak_probability:.4f}",
         f"{row.priority:.4f}",
         row.segment,
@@ -142,4 +146,5 @@ def _row(cells: dict[str, str]) -> CatalogRow:
         n_samples=int(cells["n_samples"]),
         size_bytes=int(cells["size_bytes"]),
         sent=cells["sent"] == "1",
+        onset_uncertainty_s=float(cells["onset_uncertainty_s"]) if cells["onset_uncertainty_s"] else None,
     )

@@ -12,7 +12,7 @@ With any acquisition loop::
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -22,8 +22,9 @@ from edgequake.edge.errors import ManifestError
 from edgequake.edge.manifest import Manifest, Variant
 from edgequake.edge.network import StepNetwork
 from edgequake.edge.piece import Piece, duration_ns
+from edgequake.edge.state import State
 from edgequake.edge.station import ChannelFrontEnd, Rows, StationFrontEnd
-from edgequake.edge.trigger import Decision, Event, Trigger
+from edgequake.edge.trigger import Decision, Event, Trigger, decision_of
 
 Float32 = npt.NDArray[np.float32]
 
@@ -31,26 +32,49 @@ Float32 = npt.NDArray[np.float32]
 class Detector:
     """The detector of one station; pieces come in the order of their start times."""
 
-    def __init__(self, manifest: Manifest, graph: bytes, variant: Variant, onset_threshold: float) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        graph: bytes,
+        variant: Variant,
+        onset_threshold: float,
+        trigger: Trigger | None = None,  # by default the manifest's; the benchmarks record decisions with one of theirs
+    ) -> None:
         _require_front_end(manifest)
         self.front_end = StationFrontEnd(manifest.front_end, manifest.sampling_rate_hz)
         self.network = StepNetwork(manifest, graph, variant)
-        self._trigger = Trigger(manifest.trigger, onset_threshold)
+        self._trigger = Trigger(manifest.trigger, onset_threshold) if trigger is None else trigger
         self._clock = _RowClock(manifest)
         stepper = _Windowed if manifest.network.mode == "windowed" else _Continuous
         self._stepper = stepper(self.network, manifest)
         self._lag_ns = round(manifest.trigger.onset_lag_s * 1e9)
+        self._outputs = manifest.network.outputs
+        self._window_ns = self._clock.rows_ns(self._stepper.longest_rows)
+        self._reach_back_ns = self._window_ns if "start" in self._outputs else 0  # an onset may lie in time decided on
         self._decided_until_ns: int | None = None
         self.restarts = 0
 
     @property
     def horizon_ns(self) -> int | None:
-        """No event that is still to be returned begins before this time; None before the first decision."""
-        if self._decided_until_ns is None:
+        """No event that is still to be returned begins before this time; None before the first piece."""
+        next_ns = self.front_end.next_ns()
+        if next_ns is None:
             return None
-        undecided = self._decided_until_ns - self._lag_ns
+        undecided_ns = next_ns - self._clock.rows_ns(self._stepper.longest_rows)  # rows that do not fill a step wait
+        if self._decided_until_ns is not None:
+            undecided_ns = max(undecided_ns, self._decided_until_ns - self._reach_back_ns)
+        undecided = undecided_ns - self._lag_ns
         waiting = self._trigger.earliest_onset_ns
         return undecided if waiting is None else min(undecided, waiting)
+
+    @property
+    def threshold(self) -> float:
+        """Onset probability that declares an event; it may be changed at any time."""
+        return self._trigger.threshold
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        self._trigger.threshold = value
 
     def push(self, piece: Piece) -> list[Event]:
         """Take a piece, return the events that closed.
@@ -60,21 +84,53 @@ class Detector:
         DataError
             The piece's sampling rate does not fit the model.
         """
-        return list(self._events(self.front_end.push(piece)))
+        return self.push_all((piece,))
+
+    def push_all(self, pieces: Sequence[Piece]) -> list[Event]:
+        """Take pieces, return the events that closed; the same events as piece by piece, for less work.
+
+        Raises
+        ------
+        DataError
+            As `push`.
+        """
+        events = list(self._events(self.front_end.push_all(pieces)))
+        if not self.front_end.goes_on:  # a tear too long to bridge: what comes after it cannot lengthen the event
+            events += self._close()
+        return events
 
     def finish(self) -> list[Event]:
-        """No further piece will come: return what is still open."""
+        """No further piece will come, or not for long: return what is still open. Pieces may be pushed again."""
         return [*self._events(self.front_end.finish()), *self._close()]
+
+    def state(self) -> State:
+        """Return what `restore` goes on from."""
+        return {
+            "front_end": self.front_end.state(),
+            "network": self.network.state(),
+            "trigger": self._trigger.state(),
+            "stepper": self._stepper.state(),
+            "decided_until_ns": self._decided_until_ns,
+            "restarts": self.restarts,
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from what `state` returned; this detector must be of the same manifest and graph."""
+        self.front_end.restore(state["front_end"])
+        self.network.set_state(state["network"])
+        self._trigger.restore(state["trigger"])
+        self._stepper.restore(state["stepper"])
+        self._decided_until_ns, self.restarts = state["decided_until_ns"], state["restarts"]
 
     def decide(self, rows: Rows) -> Iterator[Decision]:
         """Yield the network's decisions on rows that follow one another without a restart."""
         n_per_block = rows.rows.shape[1]
         flat = rows.rows.reshape(-1, rows.rows.shape[2])
+        blocks = rows.block.tolist()
         for last_row, n_rows, probability in self._stepper.push(flat):
-            block, row = int(rows.block[last_row // n_per_block]), last_row % n_per_block
-            stop_ns = self._clock.stop_ns(rows.t0_ns, block, row)
+            stop_ns = self._clock.stop_ns(rows.t0_ns, blocks[last_row // n_per_block], last_row % n_per_block)
             start_ns = stop_ns - self._clock.rows_ns(n_rows)
-            yield Decision(start_ns, stop_ns, float(probability[0]), float(probability[-1]))
+            yield decision_of(self._outputs, probability, start_ns, stop_ns, self._window_ns)
 
     def _events(self, rows: Rows) -> Iterator[Event]:
         for part in _between_restarts(rows):
@@ -113,9 +169,7 @@ class _RowClock:
         self._rate_hz = manifest.sampling_rate_hz
         self._hop = config.hop_samples
         self._samples_per_row = config.hop_samples // config.rows_per_block
-        # A spectrogram's window reaches over earlier hops; its news is in the newest one.
-        window = config.spectrogram.window_samples if config.spectrogram and config.kind == "spectrogram" else self._hop
-        self._lead = window - self._hop
+        self._lead = config.window_samples - self._hop  # a window reaches over earlier hops; its news is in the newest
 
     def stop_ns(self, t0_ns: int, block: int, row: int) -> int:
         samples = block * self._hop + self._lead + (row + 1) * self._samples_per_row
@@ -125,53 +179,68 @@ class _RowClock:
         return duration_ns(n_rows * self._samples_per_row, self._rate_hz)
 
 
-class _Continuous:
+class _Stepper:
+    """Rows of features to the steps of a graph; rows that do not fill one yet are held."""
+
+    longest_rows: int  # that a decision speaks of
+
+    def __init__(self, network: StepNetwork, manifest: Manifest) -> None:
+        self._network = network
+        self._held = np.zeros((0, manifest.network.n_features), np.float32)
+
+    def restart(self) -> None:
+        self._held = self._held[:0]
+
+    def state(self) -> State:
+        return {"held": self._held}
+
+    def restore(self, state: State) -> None:
+        self._held = state["held"]
+
+
+class _Continuous(_Stepper):
     """State carried on from step to step."""
 
     def __init__(self, network: StepNetwork, manifest: Manifest) -> None:
-        self._network = network
-        self._rows_per_step = manifest.network.rows_per_step
-        self._held = np.zeros((0, manifest.network.n_features), np.float32)  # rows that do not fill a step yet
+        super().__init__(network, manifest)
+        self.longest_rows = self._rows_per_step = manifest.network.rows_per_step
 
     def restart(self) -> None:
+        super().restart()
         self._network.reset()
-        self._held = self._held[:0]
 
-    def push(self, rows: Float32) -> Iterator[tuple[int, int, Float32]]:
+    def push(self, rows: Float32) -> Iterator[tuple[int, int, list[float]]]:
         """Yield (index of the last row of a step, rows in it, probabilities)."""
         n_before = len(self._held)
-        joined = np.concatenate([self._held, rows])
+        joined = np.concatenate([self._held, rows]) if n_before else rows
         n_steps = len(joined) // self._rows_per_step
         n_taken = n_steps * self._rows_per_step
-        self._held = joined[n_taken:]
+        self._held = joined[n_taken:].copy()  # a view would keep all rows alive
         steps = joined[:n_taken].reshape(n_steps, self._rows_per_step, rows.shape[1])
-        for i, probability in enumerate(self._network.run(steps)):
+        for i, probability in enumerate(self._network.run(steps).tolist()):
             yield (i + 1) * self._rows_per_step - 1 - n_before, self._rows_per_step, probability
 
 
-class _Windowed:
+class _Windowed(_Stepper):
     """State reset every window: the textbook classifiers."""
 
     def __init__(self, network: StepNetwork, manifest: Manifest) -> None:
+        super().__init__(network, manifest)
         config = manifest.network
-        self._network = network
         self._rows_per_step, self._warmup_steps = config.rows_per_step, config.warmup_steps
         self._window_rows, self._hop_rows = int(config.window_rows or 0), int(config.window_hop_rows or 0)
-        self._held = np.zeros((0, config.n_features), np.float32)
+        self.longest_rows = max(self._window_rows, self._hop_rows)
 
-    def restart(self) -> None:
-        self._held = self._held[:0]
-
-    def push(self, rows: Float32) -> Iterator[tuple[int, int, Float32]]:
+    def push(self, rows: Float32) -> Iterator[tuple[int, int, list[float]]]:
         """Yield (index in `rows` of a window's last row, rows from window to window, probabilities)."""
         n_before = len(self._held)
         joined = np.concatenate([self._held, rows])
         start = 0
         while start + self._window_rows <= len(joined):
             probability = self._classify(joined[start : start + self._window_rows])
-            yield start + self._window_rows - n_before - 1, self._hop_rows, probability
+            yield start + self._window_rows - n_before - 1, self._hop_rows, probability.tolist()
             start += self._hop_rows
-        self._held = joined[start:]
+        self._held = joined[start:].copy()
 
     def _classify(self, window: Float32) -> Float32:
         steps = window.reshape(-1, self._rows_per_step, window.shape[1])

@@ -23,3 +23,7 @@ class ConfigError(EdgequakeError):
 
 class GateError(EdgequakeError):
     """A figure that is worse than its stated limit; the commands exit with code 3."""
+
+
+class Stopped(EdgequakeError):
+    """A run that was asked to stop before the end of its input; it can go on from its checkpoint."""

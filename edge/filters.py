@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from edgequake.edge.gaps import Stretch
+from edgequake.edge.gaps import Stretch, stretch_of, stretch_state
+from edgequake.edge.state import State
 
 Float = npt.NDArray[np.float64]
 
@@ -32,7 +33,17 @@ class _Tail:
 
     def keep(self, joined: Stretch, n_used: int, fresh: bool) -> None:
         """Keep what lies after the first `n_used` samples; `fresh` while nothing was given out yet."""
-        self._kept = Stretch(joined.first + n_used, joined.values[n_used:], joined.valid[n_used:], fresh)
+        # Copies: a view would keep the whole block alive.
+        values, valid = joined.values[n_used:].copy(), joined.valid[n_used:].copy()
+        self._kept = Stretch(joined.first + n_used, values, valid, fresh)
+
+    def state(self) -> State:
+        """Return what `restore` goes on from."""
+        return {"kept": stretch_state(self._kept)}
+
+    def restore(self, state: State) -> None:
+        """Go on from what `state` returned."""
+        self._kept = stretch_of(state["kept"])
 
 
 def _median_of_five(a: Float, b: Float, c: Float, d: Float, e: Float) -> Float:
@@ -61,6 +72,14 @@ class Despike:
     def __init__(self, threshold: float) -> None:
         self._limit = threshold * MAD_TO_STANDARD_DEVIATION
         self._tail = _Tail()
+
+    def state(self) -> State:
+        """Return what `restore` goes on from."""
+        return self._tail.state()
+
+    def restore(self, state: State) -> None:
+        """Go on from what `state` returned."""
+        self._tail.restore(state)
 
     def push(self, stretch: Stretch) -> Stretch | None:
         """Take a stretch, return the despiked samples that are certain now, or None."""
@@ -93,6 +112,14 @@ class Decimate:
         self._taps = np.asarray(taps, np.float64)
         self._half = len(taps) // 2
         self._tail = _Tail()
+
+    def state(self) -> State:
+        """Return what `restore` goes on from."""
+        return self._tail.state()
+
+    def restore(self, state: State) -> None:
+        """Go on from what `state` returned."""
+        self._tail.restore(state)
 
     def push(self, stretch: Stretch) -> Stretch | None:
         """Take a stretch at the input rate, return one at the decimated rate, or None."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from edgequake.edge.state import State
 
 Float = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
@@ -33,6 +36,16 @@ class Stretch:
     fresh: bool
 
 
+def stretch_state(stretch: Stretch | None) -> State | None:
+    """Return a stretch as plain values."""
+    return None if stretch is None else dict(vars(stretch))
+
+
+def stretch_of(state: State | None) -> Stretch | None:
+    """Return the stretch that `stretch_state` was given."""
+    return None if state is None else Stretch(**state)
+
+
 @dataclass
 class GapCounts:
     """What the gap rule met."""
@@ -57,10 +70,22 @@ class GapBridge:
 
     def __init__(self, max_bridge_samples: int, fill_values: tuple[int, ...], fill_min_jump: int) -> None:
         self._max_bridge = max_bridge_samples
-        self._fill_values = np.asarray(fill_values, np.int64)
+        self._fill_values = fill_values
         self._fill_min_jump = fill_min_jump
         self._last: tuple[int, float] | None = None  # position and value of the last true sample
+        self._beyond_doubt: float | None = None  # the last one that does not look like a fill value
         self.counts = GapCounts()
+
+    def state(self) -> State:
+        """Return what `restore` goes on from."""
+        last = None if self._last is None else list(self._last)
+        return {"last": last, "beyond_doubt": self._beyond_doubt, "counts": dict(vars(self.counts))}
+
+    def restore(self, state: State) -> None:
+        """Go on from what `state` returned."""
+        self._last = None if state["last"] is None else (state["last"][0], state["last"][1])
+        self._beyond_doubt = state["beyond_doubt"]
+        self.counts = GapCounts(**state["counts"])
 
     @property
     def last_position(self) -> int | None:
@@ -69,8 +94,15 @@ class GapBridge:
 
     def push(self, first: int, samples: npt.NDArray[Any]) -> list[Stretch]:
         """Take samples whose first lies at grid position `first`; return what can be said now."""
+        return self.push_parts([(first, samples)])
+
+    def push_parts(self, parts: Sequence[tuple[int, npt.NDArray[Any]]]) -> list[Stretch]:
+        """Take samples of one dtype in parts (first, samples) that do not overlap, in order; many cost little more."""
+        samples = parts[0][1] if len(parts) == 1 else np.concatenate([part for _, part in parts])
         usable = self._usable(samples)
-        positions = first + np.flatnonzero(usable).astype(np.int64)
+        positions = np.concatenate([np.arange(first, first + len(part), dtype=np.int64) for first, part in parts])[
+            usable
+        ]
         values = samples[usable].astype(np.float64)
         if self._last is not None:
             new = positions > self._last[0]
@@ -115,17 +147,22 @@ class GapBridge:
             finite = np.abs(samples.astype(np.float64)) < _LARGEST  # False for NaN and infinity
             self.counts.not_finite_samples += int(len(finite) - finite.sum())
             return np.asarray(finite, np.bool_)
-        candidate = np.isin(samples, self._fill_values)
-        if not candidate.any():
-            return ~candidate
-        fill = candidate & self._far_from_last_true(samples, candidate)
-        self.counts.fill_samples += int(fill.sum())
-        return ~fill
+        candidate = np.zeros(len(samples), np.bool_)
+        for value in self._fill_values:
+            candidate |= samples == value
+        usable = ~candidate
+        if candidate.any():
+            usable |= ~self._far_from_last_true(samples, candidate)
+            self.counts.fill_samples += int(len(usable) - usable.sum())
+        true = np.flatnonzero(~candidate)
+        if len(true):
+            self._beyond_doubt = float(samples[true[-1]])
+        return usable
 
     def _far_from_last_true(self, samples: npt.NDArray[Any], candidate: Bool) -> Bool:
         """Whether each sample lies fill_min_jump or more from the last one that is no candidate."""
         last_true = np.maximum.accumulate(np.where(candidate, -1, np.arange(len(samples))))
         before = samples[np.maximum(last_true, 0)].astype(np.float64)
-        carried = np.inf if self._last is None else self._last[1]
+        carried = np.inf if self._beyond_doubt is None else self._beyond_doubt
         before = np.where(last_true >= 0, before, carried)
         return np.asarray(np.abs(samples - before) >= self._fill_min_jump, np.bool_)

@@ -16,13 +16,35 @@ from pathlib import Path
 from typing import Any
 
 from edgequake.edge import strict
+from edgequake.edge.class_config import ClassConfig
 from edgequake.edge.errors import ManifestError
+from edgequake.edge.onset_config import OnsetConfig
 
 FORMAT = "edgequake-manifest"
 FORMAT_VERSION = 1
 _LONGEST_SAMPLES = 1_000_000  # a window or a hop beyond that is a slip, and would take the lander's memory
 _LONGEST_S = 1e8  # three years: a longer duration is a slip, and 1e10 s do not fit 64-bit nanoseconds
 SENSITIVITIES = ("low", "normal", "high")
+
+
+@dataclass(frozen=True)
+class CatchUpConfig:
+    """When the background is plainly wrong, and how fast it then moves.
+
+    A quantile q lies under a share 1 - q of the frames. After a tapered or dead start the background lies decades too
+    low, and nearly every frame lies above it: the share of frames above, remembered over about `memory_frames`, tells.
+    A frame above the background moves it by the larger `step` while the share is over `share_high`, and a frame below
+    it while the share is under `share_low`.
+    """
+
+    memory_frames: float  # the share forgets over this many live frames
+    share_high: float
+    share_low: float
+    step: float  # decades a frame
+
+    def __post_init__(self) -> None:
+        if self.memory_frames < 1 or not 0 <= self.share_low < self.share_high <= 1 or self.step <= 0:
+            raise ValueError("expected memory_frames >= 1, 0 <= share_low < share_high <= 1 and step > 0")
 
 
 @dataclass(frozen=True)
@@ -38,6 +60,7 @@ class BackgroundConfig:
     step: float  # decades (log10 units) per frame
     step_start: float  # decades per frame, right after the start
     start_frames: int
+    catch_up: CatchUpConfig | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.quantile < 1 or self.step <= 0 or self.step_start < self.step or self.start_frames < 1:
@@ -63,6 +86,28 @@ class SpectrogramConfig:
 
 
 @dataclass(frozen=True)
+class ScalogramConfig:
+    """Log power of a bank of complex Morlet wavelets, averaged over a block; `edge/scalogram.py` has the formula."""
+
+    window_samples: int  # hop_samples and the longest wavelet must fit: at least hop_samples + its taps - 1
+    centre_frequencies_hz: tuple[float, ...]  # rising, one wavelet each
+    cycles: float  # 2 pi times the periods in one standard deviation of the envelope (omega_0 of the literature)
+    support_scales: float  # a wavelet is cut off this many standard deviations of its envelope from its middle
+    clip_low: float  # decades below the background
+    clip_high: float  # decades above the background
+    steps_per_decade: int  # features are rounded to 1 / steps_per_decade: the same bits on every machine
+
+    def __post_init__(self) -> None:
+        centres = self.centre_frequencies_hz
+        if not 2 <= self.window_samples <= _LONGEST_SAMPLES:
+            raise ValueError(f"window_samples must be 2 to {_LONGEST_SAMPLES}, got {self.window_samples}")
+        if not centres or centres[0] <= 0 or any(b <= a for a, b in pairwise(centres)):
+            raise ValueError(f"centre_frequencies_hz must be rising frequencies above 0, got {list(centres)}")
+        if not (0 < self.cycles <= 1000 and 0 < self.support_scales <= 100):
+            raise ValueError("cycles must lie in (0, 1000] and support_scales in (0, 100]")
+
+
+@dataclass(frozen=True)
 class WaveformConfig:
     """Samples, less their running mean, over their running scale."""
 
@@ -74,29 +119,32 @@ class WaveformConfig:
 class FrontEndConfig:
     """From raw samples to rows of features, one block of `hop_samples` samples at a time.
 
-    A block becomes one row (spectrogram: one frame of bands) or `hop_samples` rows (waveform: one row a sample).
+    A block becomes one row (spectrogram, scalogram) or `hop_samples` rows (waveform: one row a sample).
     """
 
-    kind: str  # "spectrogram" or "waveform"
+    kind: str  # "spectrogram", "scalogram" or "waveform"
     hop_samples: int  # at the model's sampling rate
     bridge_s: float  # tears up to this long are bridged and flagged, longer ones restart the warm-up
     max_gap_fraction: float  # a block whose window holds more bridged samples than this is not live
     stuck_s: float  # a channel that has not changed for this long is not live
     fill_values: tuple[int, ...]  # sample values of integer records that mean "no sample"
     fill_min_jump: int  # ... when they lie at least this many counts away from the last true sample
-    despike_threshold: float  # five-sample Hampel filter, in robust standard deviations
+    despike_threshold: float  # five-sample Hampel filter, in robust standard deviations; 0: no despiking
     decimators: dict[str, tuple[float, ...]]  # factor -> symmetric low-pass taps, for exact multiples of the rate
     background: BackgroundConfig
     spectrogram: SpectrogramConfig | None = None
+    scalogram: ScalogramConfig | None = None
     waveform: WaveformConfig | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in ("spectrogram", "waveform"):
-            raise ValueError(f"kind must be 'spectrogram' or 'waveform', got {self.kind!r}")
+        if self.kind not in ("spectrogram", "scalogram", "waveform"):
+            raise ValueError(f"kind must be 'spectrogram', 'scalogram' or 'waveform', got {self.kind!r}")
         if getattr(self, self.kind) is None:
             raise ValueError(f"kind is '{self.kind}' but the table '{self.kind}' is missing")
         if not 1 <= self.hop_samples <= _LONGEST_SAMPLES:
             raise ValueError(f"hop_samples must be 1 to {_LONGEST_SAMPLES}, got {self.hop_samples}")
+        if self.despike_threshold < 0:
+            raise ValueError(f"despike_threshold must be positive, or 0 for no despiking, got {self.despike_threshold}")
         if not 0 <= self.bridge_s <= _LONGEST_S or not 0 <= self.stuck_s <= _LONGEST_S:
             raise ValueError(f"bridge_s and stuck_s must be 0 to {_LONGEST_S:g} s")
         if any(len(taps) % 2 == 0 for taps in self.decimators.values()):
@@ -105,12 +153,25 @@ class FrontEndConfig:
     @property
     def rows_per_block(self) -> int:
         """Rows of features that one block of `hop_samples` samples becomes."""
-        return 1 if self.kind == "spectrogram" else self.hop_samples
+        return self.hop_samples if self.kind == "waveform" else 1
+
+    @property
+    def window_samples(self) -> int:
+        """Samples that a block's rows are computed from; the newest `hop_samples` of them are the block's news."""
+        if self.kind == "spectrogram" and self.spectrogram is not None:
+            return self.spectrogram.window_samples
+        if self.kind == "scalogram" and self.scalogram is not None:
+            return self.scalogram.window_samples
+        return self.hop_samples
 
     @property
     def n_features(self) -> int:
-        """Features in a row: the bands and a gap flag, or the sample and a gap flag."""
-        return len(self.spectrogram.band_edges_hz) if self.spectrogram and self.kind == "spectrogram" else 2
+        """Features in a row: the bands, the wavelets or the sample, and a gap flag."""
+        if self.kind == "spectrogram" and self.spectrogram is not None:
+            return len(self.spectrogram.band_edges_hz)
+        if self.kind == "scalogram" and self.scalogram is not None:
+            return len(self.scalogram.centre_frequencies_hz) + 1
+        return 2
 
 
 @dataclass(frozen=True)
@@ -129,7 +190,9 @@ class NetworkConfig:
     mode: str  # "continuous": the state is carried on; "windowed": reset every window
     rows_per_step: int  # rows of features that one invoke consumes; input shape is (1, rows_per_step, n_features)
     n_features: int
-    outputs: tuple[str, ...]  # ("onset", "event"), or ("event",) serving as both; output shape is (1, n_outputs)
+    # ("onset", "event"), or ("event",) serving as both; in windowed mode also ("event", "start"): the second says where
+    # in the window the event begins, 0..1. Output shape is (1, n_outputs).
+    outputs: tuple[str, ...]
     states: tuple[StateTensor, ...]
     parameters: int  # trained numbers in the network
     # Windowed mode only: rows in a window, rows from one window's start to the next, and the first steps of a window
@@ -145,8 +208,12 @@ class NetworkConfig:
             raise ValueError(f"mode must be 'continuous' or 'windowed', got {self.mode!r}")
         if self.mode == "windowed" and not (self.window_rows and self.window_hop_rows):
             raise ValueError("windowed mode needs window_rows and window_hop_rows")
-        if self.outputs not in (("onset", "event"), ("event",)):
-            raise ValueError(f"outputs must be ['onset', 'event'] or ['event'], got {list(self.outputs)}")
+        if self.outputs not in (("onset", "event"), ("event",), ("event", "start")):
+            raise ValueError(
+                f"outputs must be ['onset', 'event'], ['event'] or ['event', 'start'], got {list(self.outputs)}"
+            )
+        if "start" in self.outputs and self.mode != "windowed":
+            raise ValueError("the output 'start' says where in a window an event begins: it needs mode 'windowed'")
 
 
 @dataclass(frozen=True)
@@ -215,6 +282,8 @@ class Manifest:
     default_variant: str
     variants: dict[str, Variant]
     training: dict[str, Any]  # provenance, for people: recipe, seed, data hash, validation figures
+    onset: OnsetConfig | None = None  # how onsets are refined from the samples; None: the trigger's own stand
+    classes: ClassConfig | None = None  # how the class of an event is told; None: it is left blank
 
     def __post_init__(self) -> None:
         if not 0 < self.sampling_rate_hz < 1e6:
@@ -228,8 +297,16 @@ class Manifest:
         network = self.network
         if network.mode == "windowed" and int(network.window_rows or 0) % network.rows_per_step:
             raise ValueError(f"the {network.window_rows} rows of a window are no multiple of rows_per_step")
+        onset, trigger = self.onset, self.trigger
+        if onset and (onset.reach_before_s > trigger.pre_roll_s or onset.reach_after_s > trigger.post_roll_s):
+            raise ValueError(
+                f"onset looks at {onset.reach_before_s:g} s before and {onset.reach_after_s:g} s after the trigger's "
+                f"onset: more than pre_roll_s and post_roll_s keep"
+            )
         if self.network.n_features != self.front_end.n_features:
             raise ValueError("network.n_features differs from what the front end makes")
+        if self.classes is not None and self.front_end.kind == "waveform":
+            raise ValueError("classes are told from bands, which the front end 'waveform' does not make")
 
     def to_json(self) -> str:
         """Return the text of NAME.json."""

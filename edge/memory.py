@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
 import sys
 from pathlib import Path
@@ -18,3 +19,10 @@ def peak_memory_bytes() -> int:
                 return int(line.split()[1]) * 1024  # "kB" there means KiB
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, others kibibytes
+
+
+def give_memory_back() -> None:
+    """Return freed memory to the system, where the C library can; left alone, its heap frays for weeks and grows."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
-from pymseed import DataEncoding, MiniSEEDError, MS3Record, get_error_messages
+from pymseed import MiniSEEDError, MS3Record, get_error_messages
 
 from edgequake.edge.errors import DataError
-from edgequake.edge.piece import Piece, duration_ns
+from edgequake.edge.notes import Notes
+from edgequake.edge.piece import Piece
+from edgequake.edge.record_scanner import RecordHeader, RecordScanner, first_reason
 
-_CHUNK_BYTES = 512  # the shortest common record: a longer wait would delay a live stream
-_END_OF_FILE = 1  # libmseed's status for a source that stops within a record
-# Where a record may begin, by the fields that libmseed itself goes by: sequence number and quality (version 2) or the
-# letters MS and a 3 (version 3), then a time of day that exists.
-_RECORD_START = re.compile(
-    rb"[0-9 \0]{6}[DRQM][ \0][\x20-\x7e\0]{12}.{4}[\0-\x17][\0-\x3b][\0-\x3c]|MS\x03.{9}[\0-\x17][\0-\x3b][\0-\x3c]",
-    re.DOTALL,
-)
+__all__ = ["FileIndex", "Note", "RecordFile", "RecordHeader", "index_file", "read_indexed", "read_stream"]
+
+_STREAM_BYTES = 512  # the shortest common record: a longer wait would delay a live stream
+_FILE_BYTES = 1 << 18
 Note = Callable[[str, int], None]  # takes a warning and the number of bytes that could not be used
-
-
-@dataclass(frozen=True)
-class RecordHeader:
-    """Where one miniSEED record lies and what it covers."""
-
-    offset: int
-    size_bytes: int
-    source_id: str
-    start_ns: int
-    sampling_rate_hz: float
-    n_samples: int
-
-    @property
-    def stop_ns(self) -> int:
-        """Time one sampling interval after the last sample."""
-        return self.start_ns + duration_ns(self.n_samples, self.sampling_rate_hz)
 
 
 class ReadableBytes(Protocol):
@@ -65,28 +44,7 @@ class FileIndex:
         return self.headers[0].start_ns
 
 
-@dataclass
-class _Damage:
-    """Records of one source that could not be used, or not be trusted."""
-
-    n_left_out: int = 0
-    n_suspect: int = 0
-    size_bytes: int = 0
-    first: str = ""
-
-    def leave_out(self, problem: str, size_bytes: int) -> None:
-        self.n_left_out += 1
-        self.size_bytes += size_bytes
-        self.first = self.first or problem
-
-    def tell(self, note: Note, source: str) -> None:
-        if self.n_left_out:
-            note(f"{source}: {self.n_left_out} damaged record(s) left out; the first: {self.first}", self.size_bytes)
-        if self.n_suspect:
-            note(f"{source}: {self.n_suspect} record(s) fail their own check of the samples, used as they are", 0)
-
-
-def index_file(path: Path) -> FileIndex:
+def index_file(path: Path, start_byte: int = 0, stop_byte: int | None = None) -> FileIndex:
     """Read the headers of a file's records that hold samples; nothing is decoded.
 
     Bytes that are no record are passed over and counted: one damaged header must not cost the rest of a day.
@@ -96,32 +54,77 @@ def index_file(path: Path) -> FileIndex:
     DataError
         The file cannot be opened, is empty, is not miniSEED, or holds no sample.
     """
+    notes = Notes()
+    scanner = RecordScanner("", notes, decode=False, offset=start_byte)
     headers: list[RecordHeader] = []
-    offset, unreadable_bytes, problem = 0, 0, None
+    size = 0
     try:
-        size = path.stat().st_size
-        while offset < size:
-            try:
-                for record in MS3Record.from_file(path, start_byte_offset=offset):
-                    try:
-                        headers += [_header(record, offset)] if _holds_samples(record) else []
-                    except UnicodeDecodeError:
-                        problem = problem or "its channel codes are no text"
-                        unreadable_bytes += record.reclen
-                    offset += record.reclen
-                break
-            except MiniSEEDError as error:
-                problem = problem or _first_reason(error)
-                following = _next_record(path, offset + 1, size)
-                unreadable_bytes += following - offset
-                offset = following
+        with path.open("rb") as file:
+            file.seek(start_byte)
+            while data := file.read(_FILE_BYTES if stop_byte is None else min(_FILE_BYTES, stop_byte - file.tell())):
+                size += len(data)
+                headers += [record.header for record in scanner.feed(data)]
+            headers += [record.header for record in scanner.feed(b"", at_end=True)]
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    problem = next(iter(notes.texts()), "").partition("belong to no readable record: ")[2] or None
     if not headers:
         reason = "is empty" if size == 0 else f"is not miniSEED ({problem})" if problem else "holds no sample"
         raise DataError(f"{path} {reason}; expected a miniSEED file with samples")
     headers.sort(key=lambda header: (header.start_ns, header.source_id, header.offset))
-    return FileIndex(path, tuple(headers), unreadable_bytes, problem)
+    return FileIndex(path, tuple(headers), notes.unreadable_bytes, problem)
+
+
+class RecordFile:
+    """A file whose records are decoded one by one."""
+
+    def __init__(self, path: Path, file_start_ns: int) -> None:
+        self._path, self._file_start_ns = path, file_start_ns
+        self._record = MS3Record()
+        self._file: BinaryIO | None = None
+
+    def piece(self, header: RecordHeader, notes: Notes | None) -> Piece | None:
+        """Decode one record; one that cannot be decoded is None and noted, one that fails its own check only noted.
+
+        Raises
+        ------
+        DataError
+            The file has gone, or, without `notes`, the record cannot be decoded.
+        """
+        try:
+            if self._file is None:
+                self._file = self._path.open("rb")
+            self._file.seek(header.offset)
+            data = self._file.read(header.size_bytes)
+        except OSError as error:
+            raise DataError(f"{self._path} cannot be read: {error.strerror or error}") from error
+        try:
+            samples = self._samples(data)
+        except (MiniSEEDError, ValueError, StopIteration) as error:
+            problem = f"the record at byte {header.offset} cannot be decoded: {first_reason(error)}"
+            if notes is None:
+                raise DataError(f"{self._path.name}: {problem}") from error
+            notes.leave_out(str(self._path), problem, header.size_bytes)
+            return None
+        if notes is not None and get_error_messages():
+            notes.suspect(str(self._path))
+        rate_hz = header.sampling_rate_hz
+        return Piece(header.source_id, header.start_ns, rate_hz, samples, self._path.name, self._file_start_ns)
+
+    def _samples(self, data: bytes) -> np.ndarray:  # type: ignore[type-arg]
+        try:
+            record = self._record.parse_into(data, unpack_data=True)
+        except MiniSEEDError as error:
+            if error.status_code <= 0:
+                raise
+            record = next(MS3Record.from_buffer(data, unpack_data=True))  # one that does not tell its length
+        return np.array(record.np_datasamples)  # a copy: the record's own memory is used again
+
+    def close(self) -> None:
+        """Close the file; it is opened again when needed."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def read_indexed(index: FileIndex, headers: Iterable[RecordHeader], note: Note | None = None) -> Iterator[Piece]:
@@ -135,90 +138,36 @@ def read_indexed(index: FileIndex, headers: Iterable[RecordHeader], note: Note |
     DataError
         The file has gone, or, without `note`, a record's body cannot be decoded.
     """
-    name, start_ns = index.path.name, index.start_ns
-    damage = _Damage()
+    notes = None if note is None else Notes()
+    file = RecordFile(index.path, index.start_ns)
     try:
-        with index.path.open("rb") as file:
-            for header in headers:
-                file.seek(header.offset)
-                try:
-                    piece = _decode(file.read(header.size_bytes), header, name, start_ns)
-                except DataError as problem:
-                    if note is None:
-                        raise
-                    damage.leave_out(str(problem), header.size_bytes)
-                    continue
-                damage.n_suspect += bool(get_error_messages())
+        for header in headers:
+            piece = file.piece(header, notes)
+            if piece is not None:
                 yield piece
-    except OSError as error:
-        raise DataError(f"{index.path} cannot be read: {error.strerror or error}") from error
-    if note is not None:
-        damage.tell(note, str(index.path))
+    finally:
+        file.close()
+    if note is not None and notes is not None:
+        for text in notes.texts():
+            note(text, notes.unreadable_bytes if "left out" in text else 0)
 
 
-def read_stream(stream: ReadableBytes, note: Note, name: str = "-") -> Iterator[Piece]:
-    """Decode miniSEED records from a live stream, as they come.
-
-    A record that cannot be decoded is left out; that, and a stream that stops within a record, is told to `note` at the
-    stream's end.
-
-    Raises
-    ------
-    DataError
-        Something that is no miniSEED record, or nothing at all.
-    """
+def read_stream(stream: ReadableBytes, notes: Notes, name: str = "-") -> Iterator[Piece]:
+    """Decode miniSEED records from a stream, as they come; whatever else comes is skipped and noted."""
+    scanner = RecordScanner(f"input stream '{name}'", notes, decode=True)
     first_ns: dict[str, int] = {}
-    damage = _Damage()
-    try:
-        for record in MS3Record.from_filelike(stream, chunk_size=_CHUNK_BYTES):
-            if not _holds_samples(record):
-                continue
-            try:
-                record.unpack_data()
-                header = _header(record, 0)
-            except (MiniSEEDError, ValueError) as error:
-                damage.leave_out(_first_reason(error), record.reclen)
-                continue
-            damage.n_suspect += bool(get_error_messages())
-            samples = np.array(record.np_datasamples)  # a copy: the record's own memory is used again
-            start_ns = first_ns.setdefault(header.source_id, header.start_ns)
-            yield Piece(header.source_id, header.start_ns, header.sampling_rate_hz, samples, name, start_ns)
-    except MiniSEEDError as error:
-        if error.status_code != _END_OF_FILE or not first_ns:
-            raise DataError(f"input stream '{name}': {_first_reason(error)}; expected miniSEED records") from error
-        note(f"input stream '{name}': {_first_reason(error)}", 0)
-    damage.tell(note, f"input stream '{name}'")
+    data = stream.read(_STREAM_BYTES)
+    while data:
+        yield from _stream_pieces(scanner, data, False, first_ns, name)
+        data = stream.read(_STREAM_BYTES)
+    yield from _stream_pieces(scanner, b"", True, first_ns, name)
 
 
-def _decode(data: bytes, header: RecordHeader, name: str, file_start_ns: int) -> Piece:
-    try:
-        record = next(MS3Record.from_buffer(data, unpack_data=True))
-        samples = np.array(record.np_datasamples)  # a copy: the record's own memory is used again
-    except (MiniSEEDError, ValueError, StopIteration) as error:
-        reason = _first_reason(error)
-        raise DataError(f"{name}: the record at byte {header.offset} cannot be decoded: {reason}") from error
-    return Piece(header.source_id, header.start_ns, header.sampling_rate_hz, samples, name, file_start_ns)
-
-
-def _next_record(path: Path, offset: int, size: int) -> int:
-    """Byte of the next thing that looks like a record's start, or the file's size."""
-    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-        found = _RECORD_START.search(data, offset)
-        return found.start() if found else size
-
-
-def _first_reason(error: Exception) -> str:
-    return str(error).split(" :: ")[0].split("; ")[0].removeprefix("Error: ")
-
-
-def _holds_samples(record: MS3Record) -> bool:
-    return bool(record.samplecnt > 0 and _rate_hz(record) > 0.0 and record.encoding != DataEncoding.TEXT)
-
-
-def _header(record: MS3Record, offset: int) -> RecordHeader:
-    return RecordHeader(offset, record.reclen, record.sourceid, record.starttime, _rate_hz(record), record.samplecnt)
-
-
-def _rate_hz(record: MS3Record) -> float:
-    rate = float(record.samprate)
-    return rate if rate > 0 else 0.0
+def _stream_pieces(
+    scanner: RecordScanner, data: bytes, at_end: bool, first_ns: dict[str, int], name: str
+) -> Iterator[Piece]:
+    for record in scanner.feed(data, at_end):
+        header = record.header
+        assert record.samples is not None
+        start_ns = first_ns.setdefault(header.source_id, header.start_ns)
+        yield Piece(header.source_id, header.start_ns, header.sampling_rate_hz, record.samples, name, start_ns)

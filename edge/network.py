@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,9 +73,16 @@ class StepNetwork:
             _state(inputs, outputs, variant.state_inputs[s.name], variant.state_outputs[s.name], s.kind)
             for s in manifest.network.states
         ]
-        self._rows_per_step = manifest.network.rows_per_step
         self._n_outputs = len(manifest.network.outputs)
         self.reset()
+        self._interpreter.invoke()  # memory is settled after the first one
+        self.reset()
+        self._frame_memory = tensor_memory(self._interpreter, self._frame.index)
+        self._probability_memory = tensor_memory(self._interpreter, self._probability.index)
+        self._carried = [
+            (tensor_memory(self._interpreter, state.target), tensor_memory(self._interpreter, state.source))
+            for state in self._states
+        ]
 
     def reset(self) -> None:
         """Set every state to zero, as at the start of a record."""
@@ -96,9 +104,14 @@ class StepNetwork:
         """Consume rows of shape (n_steps, rows_per_step, n_features), return shape (n_steps, n_outputs)."""
         quantized = self._frame.quantize(rows)
         out = np.empty((len(rows), 1, self._n_outputs), self._probability.dtype)
+        frame, probability, carried = self._frame_memory, self._probability_memory, self._carried
+        invoke = self._interpreter.invoke
         for i in range(len(rows)):
-            self._invoke(quantized[i : i + 1])
-            out[i] = self._interpreter.get_tensor(self._probability.index)
+            frame[0] = quantized[i]
+            invoke()
+            out[i] = probability
+            for target, source in carried:  # raw integers: quantizing anew would cost more than the graph does
+                target[...] = source
         return self._probability.dequantize(out[:, 0])
 
     def state(self) -> list[npt.NDArray[Any]]:
@@ -110,12 +123,18 @@ class StepNetwork:
         for state, value in zip(self._states, values, strict=True):
             self._interpreter.set_tensor(state.target, value)
 
-    def _invoke(self, frame: npt.NDArray[Any]) -> None:
-        interpreter = self._interpreter
-        interpreter.set_tensor(self._frame.index, frame)
-        interpreter.invoke()
-        for state in self._states:  # raw integers: quantizing anew would cost more than the graph does
-            interpreter.set_tensor(state.target, interpreter.get_tensor(state.source))
+
+def tensor_memory(interpreter: Any, index: int) -> npt.NDArray[Any]:
+    """Return an array over a tensor's own memory, which stays where it is once tensors are allocated.
+
+    The runtime counts the references to the arrays that it hands out and refuses to invoke while there are any, because
+    allocating anew would leave them dangling. Copying six small tensors in and out of every step costs as much as the
+    graph; so this one is made of the bare address, by its owner, which never allocates anew.
+    """
+    view = interpreter.tensor(index)()
+    n_bytes, address = view.nbytes, view.__array_interface__["data"][0]
+    memory = (ctypes.c_char * n_bytes).from_address(address)
+    return np.frombuffer(memory, view.dtype).reshape(view.shape)
 
 
 def _tensor(details: dict[str, Any], name: str, side: str) -> _Tensor:

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from itertools import chain, count
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from edgequake.edge.atomic import write_bytes_atomically
 from edgequake.edge.catalog import CatalogRow, event_id
+from edgequake.edge.ledger import Ledger, Segment
 from edgequake.edge.manifest import TriggerConfig
 from edgequake.edge.miniseed_writer import encode
+from edgequake.edge.onset import Onset
 from edgequake.edge.piece import NS_PER_S, Piece, channel_of, duration_ns
+from edgequake.edge.state import State
 from edgequake.edge.trigger import Event
 
+__all__ = ["Segment", "SegmentKeeper"]
 
-@dataclass(frozen=True)
-class Segment:
-    """One kept file."""
+Refine = Callable[[Iterable[Piece], int], Onset]  # raw pieces of the station and the trigger's onset, ns
 
-    file: str  # under the run's folder
-    station_id: str
-    start_ns: int
-    stop_ns: int
-    n_samples: int  # all channels
-    size_bytes: int
+_REPEATED_WITHIN = 8  # pieces of a channel: links repeat what they sent last
 
 
 @dataclass
@@ -40,22 +38,35 @@ class SegmentKeeper:
     """Ring of a station's raw pieces, and the segments cut from it.
 
     A segment is [onset - pre-roll, stop + post-roll) of an event; overlapping ones are merged, up to twice the longest
-    event, after which a new segment goes on where the last one stops. No sample is kept twice.
+    event, after which a new segment goes on where the last one stops. No sample is kept twice. `refine`, if given, says
+    when an event began from the samples held around it; it may look no further than pre-roll and post-roll.
     """
 
-    def __init__(self, folder: Path, station_id: str, config: TriggerConfig) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        station_id: str,
+        config: TriggerConfig,
+        ledger: Ledger | None = None,
+        refine: Refine | None = None,
+    ) -> None:
         self._folder = folder
         self._station_id = station_id
+        self._refine = refine
+        self._ledger = Ledger() if ledger is None else ledger
         self._pre_ns = round(config.pre_roll_s * NS_PER_S)
         self._post_ns = round(config.post_roll_s * NS_PER_S)
         self._longest_ns = round(2 * config.max_event_s * NS_PER_S) + self._pre_ns + self._post_ns
         self._pieces: dict[str, deque[Piece]] = {}
         self._pending: deque[_Pending] = deque()
         self._written_until_ns: int | None = None
+        self.oldest_ns: int | None = None  # no sample before it is wanted any more
 
     def add_piece(self, piece: Piece) -> None:
-        """Hold a piece's raw samples until it is certain that no event wants them."""
-        self._pieces.setdefault(piece.source_id, deque()).append(piece)
+        """Hold a piece's raw samples until it is certain that no event wants them; a piece that came before is not."""
+        held = self._pieces.setdefault(piece.source_id, deque())
+        if not any(_same(piece, earlier) for earlier in islice(reversed(held), _REPEATED_WITHIN)):
+            held.append(piece)
 
     def add_event(self, event: Event) -> None:
         """Claim the samples around an event; events come in the order of their onsets."""
@@ -86,25 +97,40 @@ class SegmentKeeper:
             written.append(self._write(self._pending[0]))
             self._written_until_ns = self._pending.popleft().stop_ns
         if reach_ns is not None:
-            self._drop_before(min([reach_ns, *(p.start_ns for p in self._pending)]))
+            self.oldest_ns = min([reach_ns, *(p.start_ns for p in self._pending)])
+            self._drop_before(self.oldest_ns)
         return written
 
     def _write(self, pending: _Pending) -> tuple[Segment, list[CatalogRow]]:
         cut = {name: self._cut(pieces, pending) for name, pieces in sorted(self._pieces.items())}
         kept = [piece for pieces in cut.values() for piece in _joined(pieces)]
-        data = encode(kept)
         start_ns, stop_ns = _within_record(pending, kept)
-        name = self._free_name(event_id(self._station_id, start_ns))
+        name = self._ledger.name(event_id(self._station_id, start_ns))
+        acknowledged = self._ledger.acknowledged(name)
+        if acknowledged is not None:
+            n_samples, size_bytes = acknowledged[0].n_samples, acknowledged[0].size_bytes
+            return Segment(name, self._station_id, start_ns, stop_ns, n_samples, size_bytes), acknowledged
+        data = encode(kept)
         write_bytes_atomically(self._folder / name, data)
         n_samples = sum(len(piece.samples) for piece in kept)
         segment = Segment(name, self._station_id, start_ns, stop_ns, n_samples, len(data))
         channels = tuple(dict.fromkeys(channel_of(piece.source_id) for piece in kept))
         return segment, [self._row(event, segment, channels) for event in pending.events]
 
-    def _free_name(self, stem: str) -> str:
-        """Name of a segment; two versions of the same hours, each a stream of its own, may find the same event."""
-        names = chain([f"segments/{stem}.mseed"], (f"segments/{stem}_{i}.mseed" for i in count(2)))
-        return next(name for name in names if not (self._folder / name).exists())
+    def state(self) -> State:
+        """Return what `restore` goes on from."""
+        return {
+            "pieces": {name: [vars(piece) for piece in pieces] for name, pieces in self._pieces.items()},
+            "pending": [[p.start_ns, p.stop_ns, [vars(event) for event in p.events]] for p in self._pending],
+            "written_until_ns": self._written_until_ns,
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from what `state` returned."""
+        self._pieces = {name: deque(Piece(**piece) for piece in pieces) for name, pieces in state["pieces"].items()}
+        pending = ((start_ns, stop_ns, [Event(**e) for e in events]) for start_ns, stop_ns, events in state["pending"])
+        self._pending = deque(_Pending(*values) for values in pending)
+        self._written_until_ns = state["written_until_ns"]
 
     @staticmethod
     def _cut(pieces: deque[Piece], pending: _Pending) -> list[Piece]:
@@ -112,17 +138,18 @@ class SegmentKeeper:
         return [part for part in parts if len(part.samples)]
 
     def _row(self, event: Event, segment: Segment, channels: tuple[str, ...]) -> CatalogRow:
-        source = self._piece_at(event.onset_ns)
-        file_start_ns = source.start_ns if source.file_start_ns is None else source.file_start_ns
+        onset_ns, uncertainty_s = self._onset(event)
+        file, file_start_ns = self._file_at(onset_ns)
         return CatalogRow(
-            filename=_bare_name(source.file),
-            onset_ns=event.onset_ns,
-            time_rel_s=(event.onset_ns - file_start_ns) / NS_PER_S,
-            evid=event_id(self._station_id, event.onset_ns),
+            filename=_bare_name(file),
+            onset_ns=onset_ns,
+            time_rel_s=(onset_ns - file_start_ns) / NS_PER_S,
+            evid=event_id(self._station_id, onset_ns),
             mq_type="",
             station_id=self._station_id,
             channels=channels,
-            stop_ns=event.stop_ns,
+            stop_ns=max(event.stop_ns, onset_ns),
+            onset_uncertainty_s=uncertainty_s,
             peak_probability=event.peak_probability,
             priority=event.peak_probability,
             segment=segment.file,
@@ -131,15 +158,28 @@ class SegmentKeeper:
             sent=False,
         )
 
-    def _piece_at(self, time_ns: int) -> Piece:
-        """Return the held piece that covers a time, or the one nearest to it."""
+    def _onset(self, event: Event) -> tuple[int, float | None]:
+        if self._refine is None:
+            return event.onset_ns, None
+        onset = self._refine((piece for pieces in self._pieces.values() for piece in pieces), event.onset_ns)
+        return onset.onset_ns, onset.sigma_s
+
+    def _file_at(self, time_ns: int) -> tuple[str, int]:
+        """Name and start of the file that covers a time, or of the one nearest to it."""
         held = [piece for name in sorted(self._pieces) for piece in self._pieces[name]]
-        return min(held, key=lambda piece: max(piece.start_ns - time_ns, time_ns - piece.stop_ns, 0))
+        if not held:
+            return "-", time_ns
+        piece = min(held, key=lambda piece: max(piece.start_ns - time_ns, time_ns - piece.stop_ns, 0))
+        return piece.file, piece.start_ns if piece.file_start_ns is None else piece.file_start_ns
 
     def _drop_before(self, time_ns: int) -> None:
         for pieces in self._pieces.values():
             while pieces and pieces[0].stop_ns <= time_ns:
                 pieces.popleft()
+
+
+def _same(piece: Piece, other: Piece) -> bool:
+    return piece.start_ns == other.start_ns and np.array_equal(piece.samples, other.samples)
 
 
 def _within_record(pending: _Pending, kept: list[Piece]) -> tuple[int, int]:
@@ -156,22 +196,21 @@ def _within_record(pending: _Pending, kept: list[Piece]) -> tuple[int, int]:
 
 def _joined(pieces: list[Piece]) -> list[Piece]:
     """Join pieces that follow one another to within a hundredth of a sample, so that fewer records are written."""
-    joined: list[Piece] = []
+    runs: list[list[Piece]] = []
+    stop_ns, n_samples = 0, 0
     for piece in pieces:
-        last = joined[-1] if joined else None
         tolerance_ns = duration_ns(1, piece.sampling_rate_hz) // 100
-        if (
-            last is not None
-            and last.samples.dtype == piece.samples.dtype
-            and abs(piece.start_ns - last.stop_ns) <= tolerance_ns
-        ):
-            samples = np.concatenate([last.samples, piece.samples])
-            joined[-1] = Piece(
-                last.source_id, last.start_ns, last.sampling_rate_hz, samples, last.file, last.file_start_ns
-            )
-        else:
-            joined.append(piece)
-    return joined
+        first = runs[-1][0] if runs else None
+        if first is None or first.samples.dtype != piece.samples.dtype or abs(piece.start_ns - stop_ns) > tolerance_ns:
+            first, n_samples = piece, 0
+            runs.append([])
+        runs[-1].append(piece)
+        n_samples += len(piece.samples)
+        stop_ns = first.start_ns + duration_ns(n_samples, first.sampling_rate_hz)
+    return [
+        run[0] if len(run) == 1 else replace(run[0], samples=np.concatenate([piece.samples for piece in run]))
+        for run in runs
+    ]
 
 
 def _bare_name(file: str) -> str:

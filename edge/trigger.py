@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgequake.edge.manifest import TriggerConfig
 from edgequake.edge.piece import NS_PER_S
+from edgequake.edge.state import State
+
+_CONSTANTS = ("_config", "_threshold", "_lag_ns")
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,7 @@ class Decision:
     stop_ns: int
     onset: float  # probability that an event begins about now
     event: float  # probability that an event is in progress
+    onset_ns: int | None = None  # when the event began, of a network that says so; else `start_ns` serves
 
 
 @dataclass(frozen=True)
@@ -27,11 +32,24 @@ class Event:
     peak_probability: float  # largest onset probability
 
 
+def decision_of(
+    outputs: tuple[str, ...], values: Sequence[float], start_ns: int, stop_ns: int, window_ns: int
+) -> Decision:
+    """Return the decision on [start_ns, stop_ns) from a network's outputs, which are named as in the manifest.
+
+    window_ns : duration of the window that ends at `stop_ns`; the output "start" is a share of it.
+    """
+    if outputs[-1] == "start":
+        onset_ns = stop_ns - window_ns + round(values[1] * window_ns)
+        return Decision(start_ns, stop_ns, values[0], values[0], onset_ns)
+    return Decision(start_ns, stop_ns, values[0], values[-1])
+
+
 class Trigger:
     """A small state machine over decisions in time order.
 
     - An event is declared when the onset probability has stayed at or above the threshold for `min_duration_s`. Its
-      onset is the start of that rise, less `onset_lag_s`.
+      onset is the start of that rise, or what the rise's first decision says of it, less `onset_lag_s`.
     - The next one can be declared only after the onset probability has been under ``rearm_ratio * threshold``
       (hysteresis). One whose rise starts less than `merge_s` after the open event's rise belongs to it; a later one
       closes the open event where it begins.
@@ -50,15 +68,37 @@ class Trigger:
         """Forget everything, as at the start of a record; an open event is lost, so `close` it first."""
         self._armed = True
         self._rise_ns: int | None = None
+        self._rise_onset_ns = 0  # of the event that a rise may become
         self._rise_peak = 0.0
         self._open_rise_ns: int | None = None
+        self._open_onset_ns = 0
         self._active_until_ns = 0
         self._peak = 0.0
 
     @property
+    def threshold(self) -> float:
+        """Onset probability that declares an event; it may be changed at any time."""
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        self._threshold = value
+
+    def state(self) -> State:
+        """Return what `restore` goes on from: everything but the constants."""
+        return {name: value for name, value in vars(self).items() if name not in _CONSTANTS}
+
+    def restore(self, state: State) -> None:
+        """Go on from what `state` returned."""
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    @property
     def earliest_onset_ns(self) -> int | None:
         """No event that is reported later can begin before this; None when only the future can bring one."""
-        known = [t for t in (self._open_rise_ns, self._rise_ns) if t is not None]
+        open_ns = None if self._open_rise_ns is None else self._open_onset_ns
+        rise_ns = None if self._rise_ns is None else self._rise_onset_ns
+        known = [onset_ns for onset_ns in (open_ns, rise_ns) if onset_ns is not None]
         return min(known) - self._lag_ns if known else None
 
     def push(self, decision: Decision) -> Event | None:
@@ -88,6 +128,7 @@ class Trigger:
             return None
         if self._rise_ns is None:
             self._rise_ns, self._rise_peak = decision.start_ns, 0.0
+            self._rise_onset_ns = decision.start_ns if decision.onset_ns is None else decision.onset_ns
         self._rise_peak = max(self._rise_peak, decision.onset)
         if not self._armed or decision.stop_ns - self._rise_ns < _ns(self._config.min_duration_s):
             return None
@@ -99,6 +140,7 @@ class Trigger:
             return None
         previous = None if self._open_rise_ns is None else self._close(min(self._active_until_ns, rise_ns))
         self._open_rise_ns, self._active_until_ns, self._peak = rise_ns, rise_ns, self._rise_peak
+        self._open_onset_ns = self._rise_onset_ns
         return previous
 
     def _is_same_event(self, rise_ns: int) -> bool:
@@ -106,7 +148,7 @@ class Trigger:
 
     def _close(self, stop_ns: int) -> Event:
         assert self._open_rise_ns is not None
-        event = Event(self._open_rise_ns - self._lag_ns, stop_ns, self._peak)
+        event = Event(self._open_onset_ns - self._lag_ns, stop_ns, self._peak)
         self._open_rise_ns = None
         return event
 

@@ -8,7 +8,8 @@ import numpy.typing as npt
 from edgequake.edge.background import Background
 from edgequake.edge.blocks import Windows
 from edgequake.edge.manifest import BackgroundConfig, WaveformConfig
-from edgequake.edge.spectrogram import quantization_density
+from edgequake.edge.power_features import quantization_density
+from edgequake.edge.state import State
 
 # The running mean forgets over 32 blocks: slower than any quake's swing, faster than thermal drift.
 MEAN_MEMORY_BLOCKS = 32.0
@@ -27,6 +28,17 @@ class WaveformFeatures:
         self._sampling_rate_hz = sampling_rate_hz
         self._mean: np.float64 | None = None
         self._floor = 0.0
+
+    def state(self) -> State:
+        """Return what `restore` goes on from."""
+        mean = None if self._mean is None else float(self._mean)
+        return {"background": self._background.state(), "floor": self._floor, "mean": mean}
+
+    def restore(self, state: State) -> None:
+        """Go on from what `state` returned."""
+        self._background.restore(state["background"])
+        self._floor = state["floor"]
+        self._mean = None if state["mean"] is None else np.float64(state["mean"])
 
     def __call__(self, windows: Windows, integer_samples: bool) -> npt.NDArray[np.float32]:
         """Return features, float32, shape (n_blocks, hop_samples, 1)."""

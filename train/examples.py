@@ -13,14 +13,11 @@ from edgequake.edge.manifest import FrontEndConfig
 from edgequake.edge.piece import NS_PER_S, Piece
 from edgequake.edge.station import Rows, station_rows
 from edgequake.train.implants import make_record
-from edgequake.train.labels import SEARCH_S, Targets, mark
+from edgequake.train.labels import Targets, loudest_bands, mark
 from edgequake.train.quiet import Bank
 from edgequake.train.recipe import Recipe
 from edgequake.train.records import record_pieces
-
-# A real arrival's visible onset may lie this long before its catalogued minute (labels early and late by minutes).
-REAL_SEARCH_BEFORE_S = 150.0
-MIN_LEAD_S = {"moon": 300.0, "mars": 180.0, "earth": 10.0}  # random starts lie at least this long before the arrival
+from edgequake.train.scales import Scales
 
 
 @dataclass(frozen=True)
@@ -77,29 +74,31 @@ def join(parts: list[Examples]) -> Examples:
     )
 
 
-def real_targets(rows: Rows, record: Record, front_end: FrontEndConfig, rate_hz: float) -> Targets:
+def real_targets(rows: Rows, record: Record, front_end: FrontEndConfig, rate_hz: float, scales: Scales) -> Targets:
     """Return the targets of a real record's rows, from its catalogue and its own visible excess.
 
-    A spectrogram front end shows the excess itself; with a waveform one it is the log power of the normalised block.
+    Spectrogram and scalogram show the excess itself; with a waveform it is the log power of the normalised block.
     """
     block_s = front_end.hop_samples / rate_hz
-    excess = _visible_excess(rows, front_end)
+    excess = _visible_excess(rows, front_end, scales)
     targets = Targets.quiet(len(rows.block))
     for arrival in record.arrivals:
         elapsed_s = (arrival.time_ns - rows.t0_ns) / NS_PER_S
-        block = int(np.searchsorted(rows.block, elapsed_s / block_s - 1.0))  # a window's newest hop is its second
-        before_s = max(REAL_SEARCH_BEFORE_S, arrival.precision_s) if arrival.precision_s >= 60 else arrival.precision_s
-        visible = mark(targets, excess, block, block_s, before_s)
+        block = int(np.searchsorted(rows.block, elapsed_s / block_s - _lead_hops(front_end)))
+        is_coarse = arrival.precision_s >= scales.coarse_label_s
+        before_s = max(scales.search_before_s, arrival.precision_s) if is_coarse else arrival.precision_s
+        visible = mark(targets, excess, block, block_s, scales, before_s)
         if not visible and not arrival.primary:
-            low = max(0, block - round(SEARCH_S / block_s))
-            targets.weight[low : block + round(SEARCH_S / block_s)] = 0.0
+            reach = round(scales.search_s / block_s)
+            targets.weight[max(0, block - reach) : block + reach] = 0.0
     targets.weight[~rows.live] *= 0.5
     return targets
 
 
 def _made(rng: np.random.Generator, recipe: Recipe, bank: Bank) -> tuple[npt.NDArray[np.float32], Targets]:
     plan, config = recipe.examples, recipe.front_end
-    front = int(rng.integers(0, plan.max_front_blocks + 1)) if rng.random() < 0.8 else 0
+    with_front = rng.random() < 0.8 and plan.random_starts
+    front = int(rng.integers(0, plan.max_front_blocks + 1)) if with_front else 0
     n_blocks = plan.n_blocks + front
     made = make_record(
         rng, bank, plan, (n_blocks + 2) * config.hop_samples, config.hop_samples, recipe.sampling_rate_hz
@@ -108,30 +107,36 @@ def _made(rng: np.random.Generator, recipe: Recipe, bank: Bank) -> tuple[npt.NDA
     block_s = config.hop_samples / recipe.sampling_rate_hz
     truth = Targets.quiet(len(made.excess))
     for arrival_s in made.arrivals_s:
-        mark(truth, made.excess, int(np.floor(arrival_s / block_s)) - 1, block_s)
-    index = rows.block[(rows.block >= front) & (rows.block < len(made.excess))]
-    chosen = np.isin(rows.block, index)
+        mark(truth, made.excess, int(np.floor(arrival_s / block_s)) - 1, block_s, plan.scales)
+    same_news = rows.block + _lead_hops(config) - 1  # the truth is told for windows of two hops
+    chosen = (rows.block >= front) & (same_news >= 0) & (same_news < len(made.excess))
+    index = same_news[chosen]
     return rows.rows[chosen], Targets(truth.onset[index], truth.event[index], truth.weight[index])
 
 
 def _real(
     rng: np.random.Generator, recipe: Recipe, record: Record, pieces: list[Piece]
 ) -> tuple[npt.NDArray[np.float32], Targets]:
-    """Begin a record at a random instant before its first arrival, or, in a long record, anywhere at all."""
+    """Cut a record and give it a unit; without `random_starts` it begins where it does."""
     first_ns = min(piece.start_ns for piece in pieces)
-    latest_ns = max(piece.stop_ns for piece in pieces) - 1800 * NS_PER_S
-    if record.arrivals and rng.random() < 0.8:
-        arrival_ns = int(rng.choice([a.time_ns for a in record.arrivals]))
-        latest_ns = arrival_ns - round(MIN_LEAD_S[record.body] * NS_PER_S)
-        earliest_ns = max(first_ns, latest_ns - 9000 * NS_PER_S)
-    else:
-        earliest_ns = first_ns
-    start_ns = int(rng.integers(earliest_ns, latest_ns)) if latest_ns > earliest_ns else first_ns
+    plan = recipe.examples
+    start_ns = _start_ns(rng, record, pieces, first_ns, plan.scales) if plan.random_starts else first_ns
     gain = 10.0 ** rng.uniform(-2.0, 2.0) if rng.random() < 0.5 else None
     cut = [piece.between(start_ns, None) for piece in pieces]
     scaled = [_scaled(piece, gain) for piece in cut if len(piece.samples)]
     rows = station_rows(recipe.front_end, recipe.sampling_rate_hz, scaled)
-    return rows.rows, real_targets(rows, record, recipe.front_end, recipe.sampling_rate_hz)
+    return rows.rows, real_targets(rows, record, recipe.front_end, recipe.sampling_rate_hz, plan.scales)
+
+
+def _start_ns(rng: np.random.Generator, record: Record, pieces: list[Piece], first_ns: int, scales: Scales) -> int:
+    """Draw an instant before one of the arrivals, or, in a long record, anywhere at all."""
+    latest_ns = max(piece.stop_ns for piece in pieces) - round(scales.min_rest_s * NS_PER_S)
+    earliest_ns = first_ns
+    if record.arrivals and rng.random() < 0.8:
+        arrival_ns = int(rng.choice([a.time_ns for a in record.arrivals]))
+        latest_ns = arrival_ns - round(scales.lead_s * NS_PER_S)
+        earliest_ns = max(first_ns, latest_ns - round(scales.approach_s * NS_PER_S))
+    return int(rng.integers(earliest_ns, latest_ns)) if latest_ns > earliest_ns else first_ns
 
 
 def _scaled(piece: Piece, gain: float | None) -> Piece:
@@ -144,13 +149,33 @@ def _scaled(piece: Piece, gain: float | None) -> Piece:
     return Piece(piece.source_id, piece.start_ns, piece.sampling_rate_hz, samples * gain, piece.file)
 
 
-def _visible_excess(rows: Rows, front_end: FrontEndConfig) -> npt.NDArray[np.float64]:
-    if front_end.kind == "spectrogram" and front_end.spectrogram is not None:
-        edges = np.asarray(front_end.spectrogram.band_edges_hz)
-        inside = (edges[:-1] >= 0.35) & (edges[1:] <= 1.5)
-        return np.asarray(np.mean(rows.rows[:, 0, :-1][:, inside], axis=1), np.float64)
+def _visible_excess(rows: Rows, front_end: FrontEndConfig, scales: Scales) -> npt.NDArray[np.float64]:
+    if front_end.kind != "waveform":
+        features = rows.rows[:, 0, :-1][:, _label_features(front_end, scales)]
+        return loudest_bands(features, _n_best(features.shape[1], scales))
     power = np.mean(np.square(rows.rows[..., 0], dtype=np.float64), axis=1)
     return np.asarray(np.log10(power + 1e-3), np.float64)
+
+
+def _n_best(n_features: int, scales: Scales) -> int:
+    """Return how many features are as wide as the best label bands."""
+    return max(1, round(n_features * scales.label_best_bands / (len(scales.label_bands_hz) - 1)))
+
+
+def _label_features(front_end: FrontEndConfig, scales: Scales) -> npt.NDArray[np.bool_]:
+    """Return which bands or wavelets lie where quakes are."""
+    if front_end.kind == "scalogram" and front_end.scalogram is not None:
+        low = high = np.asarray(front_end.scalogram.centre_frequencies_hz)
+    else:
+        assert front_end.spectrogram is not None
+        edges = np.asarray(front_end.spectrogram.band_edges_hz)
+        low, high = edges[:-1], edges[1:]
+    return (low >= scales.label_bands_hz[0]) & (high <= scales.label_bands_hz[-1])
+
+
+def _lead_hops(front_end: FrontEndConfig) -> int:
+    """Return whole hops from the start of a block's window to its newest hop."""
+    return front_end.window_samples // front_end.hop_samples - 1
 
 
 def _empty(n_examples: int, recipe: Recipe) -> Examples:

@@ -16,7 +16,11 @@ import numpy.typing as npt
 
 from edgequake.edge.atomic import write_bytes_atomically
 from edgequake.train.examples import Examples
-from edgequake.train.recipe import FitRecipe, NetworkRecipe
+from edgequake.train.network_recipe import NetworkRecipe
+from edgequake.train.recipe import FitRecipe, Recipe
+from edgequake.train.start_output import ONSET_SHARE, EventAndStart, rises, start_targets
+
+Index = npt.NDArray[np.int64]
 
 STEPS_PER_EPOCH = 100
 VAL_BATCH = 32
@@ -31,28 +35,26 @@ class Epoch:
     loss: float
     val_loss: float
     learning_rate: float
+    val_start_error_s: float | None = None  # of the output "start": mean absolute error over windows with an onset
 
 
 Report = Callable[[Epoch], None]
 
 
 def fit(
-    network: keras.Model,
-    recipe: NetworkRecipe,
-    plan: FitRecipe,
-    train: Examples,
-    val: Examples,
-    folder: Path,
-    report: Report,
+    network: keras.Model, recipe: Recipe, train: Examples, val: Examples, folder: Path, report: Report
 ) -> list[Epoch]:
     """Train `network` in place and return the history, one entry an epoch of 100 steps.
 
-    The learning rate follows the steps, or the time budget where that runs out first, so that training always ends
-    with small steps. After each epoch the weights, the optimiser and the history go to `folder`; a run that was
-    stopped goes on from there.
+    Each step reads random crops of the examples; without `examples.random_starts` every crop begins with its example.
+    The learning rate follows the steps, or the time budget where that runs out first, so that training always ends with
+    small steps. After each epoch the weights, the optimiser and the history go to `folder`; a run that was stopped
+    goes on from there.
     """
+    plan = recipe.fit
     optimizer = keras.optimizers.Adam(plan.learning_rate, clipnorm=1.0)
-    network.compile(optimizer=optimizer, loss=keras.losses.BinaryCrossentropy(), jit_compile=False)
+    loss_function = EventAndStart(plan.start_weight) if recipe.network.has_start else keras.losses.BinaryCrossentropy()
+    network.compile(optimizer=optimizer, loss=loss_function, jit_compile=False)
     history = _resume(network, folder)
     begun = time.monotonic() - (history[-1].seconds if history else 0.0)
     while True:
@@ -63,58 +65,94 @@ def fit(
         rate = plan.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * done)))
         optimizer.learning_rate = rate
         n_steps = min(STEPS_PER_EPOCH, plan.steps - step)
-        loss = _epoch(network, recipe, plan, train, step, n_steps)
-        val_loss = evaluate(network, recipe, plan, val)
-        history.append(Epoch(step + n_steps, time.monotonic() - begun, loss, val_loss, rate))
+        loss = _epoch(network, recipe, train, range(step, step + n_steps))
+        val_loss, start_error_s = evaluate(network, recipe, val)
+        history.append(Epoch(step + n_steps, time.monotonic() - begun, loss, val_loss, rate, start_error_s))
         _checkpoint(network, folder, history)
         report(history[-1])
 
 
-def evaluate(network: keras.Model, recipe: NetworkRecipe, plan: FitRecipe, examples: Examples) -> float:
-    """Return the weighted loss over whole examples (windowed networks: over every window of them)."""
-    losses, sizes = [], []
+def evaluate(network: keras.Model, recipe: Recipe, examples: Examples) -> tuple[float, float | None]:
+    """Return the weighted loss over whole examples (windowed networks: over every window of them).
+
+    The second value is the mean absolute error of the output "start" over windows with an onset; None where the
+    network has no such output, or no window an onset.
+    """
+    losses, sizes, errors = [], [], [np.zeros(0, np.float32)]
     for first in range(0, len(examples.rows), VAL_BATCH):
         part = Examples(*(a[first : first + VAL_BATCH] for a in (examples.rows, examples.targets, examples.weights)))
-        x, y, w = _windows(part, recipe) if recipe.mode == "windowed" else _sequences(part, recipe, plan)
+        x, y, w = _batch_of(part, recipe)
         losses.append(float(network.test_on_batch(x, y, sample_weight=w)))
         network.reset_metrics()
         sizes.append(len(x))
-    return float(np.average(losses, weights=sizes))
+        if recipe.network.has_start and np.any(y[:, 2]):
+            begins = y[:, 2] > 0
+            errors.append(np.abs(network.predict_on_batch(x[begins])[:, 1] - y[begins, 1]))
+    error = np.concatenate(errors)
+    window_s = float(np.float64(recipe.network.window_rows or 0) * recipe.row_s)
+    return float(np.average(losses, weights=sizes)), float(np.mean(error) * window_s) if len(error) else None
 
 
-def _epoch(
-    network: keras.Model, recipe: NetworkRecipe, plan: FitRecipe, examples: Examples, step: int, n_steps: int
-) -> float:
+def _epoch(network: keras.Model, recipe: Recipe, examples: Examples, steps: range) -> float:
+    _reseed_dropout(network, recipe.fit.seed, steps.start)
     losses = []
-    for i in range(step, step + n_steps):
-        rng = np.random.default_rng([plan.seed, 3, i])  # by step, so that a resumed run draws the same crops
-        x, y, w = _batch(rng, examples, recipe, plan)
+    for i in steps:
+        rng = np.random.default_rng([recipe.fit.seed, 3, i])  # by step, so that a resumed run draws the same crops
+        x, y, w = _batch(rng, examples, recipe)
         losses.append(float(network.train_on_batch(x, y, sample_weight=w)))
         network.reset_metrics()
     return float(np.mean(losses))
 
 
-def _batch(rng: np.random.Generator, examples: Examples, recipe: NetworkRecipe, plan: FitRecipe) -> tuple[Any, ...]:
+def _reseed_dropout(network: keras.Model, seed: int, step: int) -> None:
+    """Let dropout depend on the step alone: what a stopped run had drawn is in no checkpoint."""
+    for i, layer in enumerate(layer for layer in network.layers if isinstance(layer, keras.layers.Dropout)):
+        layer.seed_generator.state.assign([seed + i, step])
+
+
+def _batch(rng: np.random.Generator, examples: Examples, recipe: Recipe) -> tuple[Any, ...]:
+    plan = recipe.fit
     chosen = rng.integers(0, len(examples.rows), plan.batch)
     n_blocks, crop = examples.rows.shape[1], min(plan.crop_blocks, examples.rows.shape[1])
     lengths = np.sum(np.cumsum(examples.weights[chosen, ::-1], axis=1) > 0, axis=1)  # up to the last known block
     starts = rng.integers(0, np.maximum(1, np.minimum(lengths, n_blocks) - crop + 1))
-    starts = np.where(rng.random(plan.batch) < 0.3, 0, starts)  # the beginning of a record is a place of its own
+    at_start = rng.random(plan.batch) < (0.3 if recipe.examples.random_starts else 1.0)  # a place of its own
+    starts = np.where(at_start, 0, starts)
+    if recipe.network.has_start:
+        chosen, starts = _some_with_onset(rng, examples, chosen, starts, crop)
     index = starts[:, np.newaxis] + np.arange(crop)  # (batch, crop)
     pick = chosen[:, np.newaxis]
     part = Examples(examples.rows[pick, index], examples.targets[pick, index], examples.weights[pick, index])
-    if recipe.mode == "windowed":
-        return _windows(part, recipe, rng)
-    return _sequences(part, recipe, plan)
+    return _batch_of(part, recipe, rng)
+
+
+def _some_with_onset(
+    rng: np.random.Generator, examples: Examples, chosen: Index, starts: Index, crop: int
+) -> tuple[Index, Index]:
+    """Move a share of the crops, (chosen example, first block) each, to where they contain an onset."""
+    places = np.argwhere(rises(examples.targets[..., 0]))
+    if len(places) == 0:
+        return chosen, starts
+    example, block = places[rng.integers(0, len(places), len(chosen))].T
+    around = np.clip(block - rng.integers(1, crop, len(chosen)), 0, examples.rows.shape[1] - crop)
+    moved = rng.random(len(chosen)) < ONSET_SHARE
+    return np.where(moved, example, chosen), np.where(moved, around, starts)
+
+
+def _batch_of(part: Examples, recipe: Recipe, rng: np.random.Generator | None = None) -> tuple[Any, ...]:
+    if recipe.network.mode == "windowed":
+        return _windows(part, recipe.network, rng)
+    return _sequences(part, recipe.network, recipe.fit)
 
 
 def _sequences(part: Examples, recipe: NetworkRecipe, plan: FitRecipe) -> tuple[Any, ...]:
-    """Every row gets its block's target; onset rows weigh more, for they are few."""
+    """Every output gets its block's target; onset rows weigh more, for they are few."""
     n, n_blocks, per_block, n_features = part.rows.shape
     targets = part.targets if recipe.outputs == ("onset", "event") else part.targets[..., 1:]
     weights = part.weights * np.where(part.targets[..., 0] > 0, np.float32(plan.onset_weight), np.float32(1.0))
     rows = part.rows.reshape(n, n_blocks * per_block, n_features)
-    return rows, np.repeat(targets, per_block, axis=1), np.repeat(weights, per_block, axis=1)
+    n_outputs = per_block // recipe.rows_per_output  # of the network, a block
+    return rows, np.repeat(targets, n_outputs, axis=1), np.repeat(weights, n_outputs, axis=1)
 
 
 def _windows(part: Examples, recipe: NetworkRecipe, rng: np.random.Generator | None = None) -> tuple[Any, ...]:
@@ -131,6 +169,9 @@ def _windows(part: Examples, recipe: NetworkRecipe, rng: np.random.Generator | N
     picked = rows[np.arange(n)[:, np.newaxis, np.newaxis], index]
     x = picked.reshape(-1, window_rows, n_features)
     y = np.take_along_axis(part.targets[..., 1], stops - 1, axis=1).reshape(-1, 1)
+    if recipe.has_start:
+        told = start_targets(part.targets[..., 0], stops, per_block, window_rows)
+        y = np.concatenate([y, *(column.reshape(-1, 1) for column in told)], axis=1)
     w = np.take_along_axis(part.weights, stops - 1, axis=1).reshape(-1)
     return x, y, w
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 from keras import layers
 
 from edgequake.edge.errors import ConfigError
-from edgequake.train.recipe import NetworkRecipe
+from edgequake.train.network_recipe import NetworkRecipe
 from edgequake.train.rounded import Agreeing, Doubled, rounded_lstm
 
 
 def build(recipe: NetworkRecipe, n_features: int, seed: int) -> keras.Model:
     """Return the untrained network in the form it is trained in.
 
-    Input shape (batch, n_rows, n_features); output (batch, n_rows, n_outputs) for "cnn-lstm", (batch, n_outputs)
-    for "seed". The initial weights depend on `seed` alone.
+    Input shape (batch, n_rows, n_features); output (batch, n_rows / recipe.rows_per_output, n_outputs) for "cnn-lstm",
+    (batch, n_outputs) for "seed". The initial weights depend on `seed` alone.
     """
     keras.utils.set_random_seed(seed)
     if recipe.kind == "seed":
@@ -26,9 +27,7 @@ def build(recipe: NetworkRecipe, n_features: int, seed: int) -> keras.Model:
 
 def plain(recipe: NetworkRecipe, n_features: int, trained: keras.Model) -> keras.Model:
     """Return the trained network in plain Keras layers, which is what is saved and converted."""
-    if recipe.kind == "seed" or not recipe.rounded:
-        return trained
-    network = _cnn_lstm(recipe, n_features, rounded=False)
+    network = _seed(recipe, n_features) if recipe.kind == "seed" else _cnn_lstm(recipe, n_features, rounded=False)
     network.set_weights(trained.get_weights())
     return network
 
@@ -50,9 +49,11 @@ def copy_weights(path: Path, network: keras.Model) -> None:
 
 def _cnn_lstm(recipe: NetworkRecipe, n_features: int, rounded: bool) -> keras.Model:
     rows = keras.Input((None, n_features), name="rows")
-    x = Doubled(name="doubled")(rows) if rounded else rows
-    for i, (filters, kernel) in enumerate(zip(recipe.conv_filters, recipe.conv_kernels, strict=True)):
-        x = layers.Conv1D(filters, kernel, padding="causal", activation="relu", name=f"conv_{i}")(x)
+    x = rows
+    for i in range(len(recipe.conv_filters)):
+        x = _convolved(recipe, i, x)
+    if rounded:
+        x = Doubled(name="doubled")(x)  # behind the convolutions, which are the same in both halves
     for i, units in enumerate(recipe.lstm_units):
         if rounded:
             x = rounded_lstm(units, f"lstm_{i}", x)
@@ -64,8 +65,21 @@ def _cnn_lstm(recipe: NetworkRecipe, n_features: int, rounded: bool) -> keras.Mo
     return keras.Model(rows, probability, name="cnn_lstm")
 
 
+def _convolved(recipe: NetworkRecipe, i: int, x: Any) -> Any:
+    """Apply convolution `i`; every output sees up to the newest of the `stride` rows that it stands for.
+
+    Keras' own causal padding would let it see up to the first of them only: in a stride of a block that is a block's
+    delay. Zeros for kernel - stride rows in front give the alignment of a stream, and convert exactly.
+    """
+    kernel, stride = recipe.conv_kernels[i], recipe.strides[i]
+    padding = "causal" if stride == 1 else "valid"
+    if padding == "valid" and kernel > stride:
+        x = layers.ZeroPadding1D((kernel - stride, 0), name=f"pad_{i}")(x)
+    return layers.Conv1D(recipe.conv_filters[i], kernel, stride, padding, activation="relu", name=f"conv_{i}")(x)
+
+
 def _seed(recipe: NetworkRecipe, n_features: int) -> keras.Model:
-    """The network of the original brief, layer for layer."""
+    """The network of the original brief, layer for layer; its second output, the start, is a share of the window."""
     return keras.Sequential(
         [
             keras.Input((recipe.window_rows, n_features), name="rows"),
@@ -76,7 +90,7 @@ def _seed(recipe: NetworkRecipe, n_features: int) -> keras.Model:
             layers.Dropout(0.3, name="dropout_1"),
             layers.LSTM(100, name="lstm_1"),
             layers.Dense(100, activation="relu", name="dense_0"),
-            layers.Dense(1, activation="sigmoid", name="probability"),
+            layers.Dense(len(recipe.outputs), activation="sigmoid", name="probability"),
         ],
         name="seed",
     )

@@ -16,14 +16,27 @@ from edgequake.edge.gaps import GapBridge, Stretch
 from edgequake.edge.manifest import FrontEndConfig
 from edgequake.edge.piece import NS_PER_S, Piece
 from edgequake.edge.station import decimation_factor
+from edgequake.train.bandpower import QuietCurve
+from edgequake.train.earth import EarthQuake
+from edgequake.train.loudness import in_band
 from edgequake.train.records import record_pieces
+from edgequake.train.scales import Scales
 
 Float = npt.NDArray[np.float64]
 
-BEFORE_EVENT_S = 420.0  # catalogued minutes may be late by this much (data traps: labels early and late by minutes)
-AFTER_EVENT_S = 7200.0  # the longest codas
-MIN_QUIET_S = 600.0
-MIN_QUAKE_RATIO_DECADES = 1.0  # a real quake is reused only where it stands this far above its own record's noise
+
+@dataclass(frozen=True)
+class RealQuake:
+    """An event cut out of a record, from just before its arrival to the fading of its coda, faded in and out.
+
+    Attributes
+    ----------
+    channels : shape (n_channels, n_samples).
+    clear_decades : how far its loudest stretch stands above its own record's noise.
+    """
+
+    channels: Float
+    clear_decades: float
 
 
 @dataclass(frozen=True)
@@ -31,23 +44,32 @@ class Bank:
     """Parts cut from training records; every part is one station's channels, shape (n_channels, n_samples)."""
 
     noise: tuple[Float, ...]
-    quakes: tuple[Float, ...]  # from just before the arrival to the fading of the coda
+    quakes: tuple[RealQuake, ...]
+    earth: tuple[EarthQuake, ...] = ()  # earthquakes to be played slowly
+    curves: tuple[QuietCurve, ...] = ()  # how the level of real quiet time moves
 
 
-def build_bank(records: list[Record], config: FrontEndConfig, model_rate_hz: float, levent: Path | None) -> Bank:
-    """Cut quiet parts and clear quakes out of records; `levent` names Nakamura's catalogue, where there is one."""
+def build_bank(
+    records: list[Record], config: FrontEndConfig, model_rate_hz: float, scales: Scales, levent: Path | None
+) -> Bank:
+    """Cut quiet parts and clear quakes out of records; `levent` names Nakamura's catalogue, where there is one.
+
+    A record without arrivals whose note begins with "noise" (a spacecraft landing) is quiet time as a whole: the
+    catalogue lists its own noise.
+    """
     catalogued = read_levent(levent) if levent else []
     noise: list[Float] = []
-    quakes: list[Float] = []
+    quakes: list[RealQuake] = []
     for record in records:
         channels, start_ns = even_channels(record_pieces(record), config, model_rate_hz)
         if channels.shape[1] == 0:
             continue
         times_s = sorted({(a.time_ns - start_ns) / NS_PER_S for a in record.arrivals})
-        known_s = times_s + [(t - start_ns) / NS_PER_S for t in catalogued]
-        quiet = _quiet_parts(channels, known_s, model_rate_hz)
+        is_noise = not record.arrivals and record.note.startswith("noise")
+        known_s = [] if is_noise else times_s + [(t - start_ns) / NS_PER_S for t in catalogued]
+        quiet = _quiet_parts(channels, known_s, model_rate_hz, scales)
         noise += quiet
-        quakes += [q for t in times_s for q in _clear_quake(channels, t, quiet, model_rate_hz)]
+        quakes += [q for t in times_s for q in _clear_quake(channels, t, quiet, model_rate_hz, scales)]
     return Bank(tuple(noise), tuple(quakes))
 
 
@@ -111,34 +133,39 @@ def _longest_stretch(
     return max(joined, key=lambda s: len(s.values), default=None)
 
 
-def _quiet_parts(channels: Float, known_s: list[float], rate_hz: float) -> list[Float]:
-    """Return what lies outside [t - BEFORE_EVENT_S, t + AFTER_EVENT_S) of every known event."""
+def _quiet_parts(channels: Float, known_s: list[float], rate_hz: float, scales: Scales) -> list[Float]:
+    """Return what lies outside [t - before_event_s, t + after_event_s) of every known event."""
     n = channels.shape[1]
     busy = np.zeros(n, np.bool_)
     for t in known_s:
-        low, high = int((t - BEFORE_EVENT_S) * rate_hz), int((t + AFTER_EVENT_S) * rate_hz)
+        low, high = int((t - scales.before_event_s) * rate_hz), int((t + scales.after_event_s) * rate_hz)
         busy[max(low, 0) : max(high, 0)] = True
     edges = np.flatnonzero(np.diff(np.concatenate([[True], busy, [True]]).astype(np.int8)))
     parts = [channels[:, a:b] for a, b in zip(edges[::2], edges[1::2], strict=True)]
-    return [part for part in parts if part.shape[1] >= MIN_QUIET_S * rate_hz]
+    return [part for part in parts if part.shape[1] >= scales.min_quiet_s * rate_hz]
 
 
-def _clear_quake(channels: Float, arrival_s: float, quiet: list[Float], rate_hz: float) -> list[Float]:
+def _clear_quake(
+    channels: Float, arrival_s: float, quiet: list[Float], rate_hz: float, scales: Scales
+) -> list[RealQuake]:
     """Return the event of one arrival when it stands clear of its record's own noise, faded in and out."""
-    first = int((arrival_s - 30.0) * rate_hz)
-    part = channels[:, max(first, 0) : first + int(5400.0 * rate_hz)]
-    if not quiet or first < 0 or part.shape[1] < 900.0 * rate_hz:
+    first = int((arrival_s - scales.quake_lead_s) * rate_hz)
+    part = channels[:, max(first, 0) : first + int(scales.quake_s * rate_hz)]
+    if not quiet or first < 0 or part.shape[1] < scales.min_quake_s * rate_hz:
         return []
-    noise_rms = _robust_rms(np.concatenate(quiet, axis=1))
-    minutes = part[:, : part.shape[1] // int(60 * rate_hz) * int(60 * rate_hz)]
-    level = np.sqrt(np.mean(np.square(minutes.reshape(len(part), -1, int(60 * rate_hz))), axis=2))  # (n_channels, n)
-    if 2 * np.log10(np.max(np.median(level, axis=0)) / np.median(noise_rms)) < MIN_QUAKE_RATIO_DECADES:
+    heard = in_band(part, scales.loudness_band_hz, rate_hz)
+    noise_rms = _robust_rms(in_band(np.concatenate(quiet, axis=1), scales.loudness_band_hz, rate_hz))
+    n = int(scales.level_s * rate_hz)
+    stretches = heard[:, : heard.shape[1] // n * n].reshape(len(part), -1, n)
+    level = np.sqrt(np.mean(np.square(stretches), axis=2))  # (n_channels, n_stretches)
+    clear_decades = 2 * float(np.log10(np.max(np.median(level, axis=0)) / np.median(noise_rms)))
+    if clear_decades < scales.clear_decades:
         return []
     fade = np.ones(part.shape[1])
-    rise, fall = int(30.0 * rate_hz), int(600.0 * rate_hz)
+    rise, fall = int(scales.quake_lead_s * rate_hz), int(scales.quake_fade_s * rate_hz)
     fade[:rise] = np.linspace(0.0, 1.0, rise)
     fade[-fall:] = np.linspace(1.0, 0.0, fall)
-    return [part * fade]
+    return [RealQuake(part * fade, clear_decades)]
 
 
 def _robust_rms(channels: Float) -> Float:

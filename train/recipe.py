@@ -15,6 +15,10 @@ from scipy.signal import firwin
 from edgequake.edge import strict
 from edgequake.edge.errors import ConfigError
 from edgequake.edge.manifest import FrontEndConfig, TriggerConfig
+from edgequake.edge.onset_config import OnsetConfig
+from edgequake.train.class_recipe import ClassesRecipe
+from edgequake.train.network_recipe import NetworkRecipe
+from edgequake.train.scales import Scales
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,53 +30,43 @@ MAX_BASES = 4  # a recipe may build on another, that on a third, ...
 
 
 @dataclass(frozen=True)
-class NetworkRecipe:
-    """The network to train.
-
-    "cnn-lstm": causal convolutions, LSTMs, a dense head, a probability in every row.
-    "seed": the window classifier of the original brief, which reads `window_rows` rows at a time.
-    """
-
-    kind: str
-    outputs: tuple[str, ...]
-    conv_filters: tuple[int, ...] = ()
-    conv_kernels: tuple[int, ...] = ()
-    lstm_units: tuple[int, ...] = ()
-    rounded: bool = False  # cnn-lstm: train the LSTMs as 8-bit integers will compute them (train/rounded.py)
-    window_rows: int | None = None
-    window_hop_rows: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("cnn-lstm", "seed"):
-            raise ValueError(f"kind must be 'cnn-lstm' or 'seed', got {self.kind!r}")
-        if self.kind == "cnn-lstm" and (len(self.conv_filters) != len(self.conv_kernels) or not self.lstm_units):
-            raise ValueError("cnn-lstm needs as many conv_kernels as conv_filters, and at least one of lstm_units")
-        if self.kind == "seed" and (self.outputs != ("event",) or not (self.window_rows and self.window_hop_rows)):
-            raise ValueError("seed needs outputs = ['event'], window_rows and window_hop_rows")
-
-    @property
-    def mode(self) -> str:
-        """How the graph is stepped: see `edgequake.edge.manifest.NetworkConfig`."""
-        return "windowed" if self.kind == "seed" else "continuous"
-
-
-@dataclass(frozen=True)
 class ExamplesRecipe:
     """The made and real sequences that the network learns from; durations in blocks of `hop_samples`."""
 
     n_examples: int
     n_blocks: int  # length of one example, after the quiet time joined in front
     max_front_blocks: int  # up to this much quiet time is joined in front of it, and not learned from
-    real_share: float  # examples that are real labelled records, begun at a random instant
+    real_share: float  # examples that are real labelled records, begun at a random instant; 1: no implants at all
     synthetic_noise_share: float  # made examples whose noise is synthetic; the others use real quiet time
     synthetic_quake_share: float  # quakes that are synthetic; the others are real ones
     quakes_per_example: float  # mean number, Poisson
     excess_decades: tuple[float, ...]  # [low, high]: largest power of a quake over the noise
     integer_share: float  # made examples rounded to counts; the others stay floats in an arbitrary unit
+    signals: str  # whose synthetic noise, quakes and disturbances: "moon", "mars" or "earth" (train/worlds.py)
+    scales: Scales
+    # False: every sequence that is learned from begins where its record does, with no quiet time in front. Labels lie
+    # at nearly fixed times in short records, so this teaches the clock: an ablation, not a way to train.
+    random_starts: bool = True
+    # Quakes that are earthquakes played slowly, each by a random factor of `earth_stretch` (log-uniform); the two
+    # shares above divide what is left. For pretraining: needs Earth records beside the body's own.
+    earth_quake_share: float = 0.0
+    earth_stretch: tuple[float, ...] = (4.0, 30.0)
+    # Of the examples with synthetic noise, those whose level follows a quiet stretch of a real lunar day
+    # (train/bandpower.py): needs moon_bandpower.npz and .csv, and Nakamura's catalogue, levent.csv, in the data folder.
+    bandpower_share: float = 0.0
+    # Earth: PhaseNet's files with manual picks belong to the records learned from and those watched (train/picked.py).
+    picked_records: bool = False
 
     def __post_init__(self) -> None:
         if len(self.excess_decades) != 2 or not 0 < self.excess_decades[0] < self.excess_decades[1]:
             raise ValueError(f"excess_decades must be [low, high] with 0 < low < high, got {list(self.excess_decades)}")
+        if len(self.earth_stretch) != 2 or not 0 < self.earth_stretch[0] <= self.earth_stretch[1]:
+            raise ValueError(f"earth_stretch must be [low, high] with 0 < low <= high, got {list(self.earth_stretch)}")
+        if self.signals not in ("moon", "mars", "earth"):
+            raise ValueError(f"signals must be 'moon', 'mars' or 'earth', got {self.signals!r}")
+        for name, share in vars(self).items():
+            if name.endswith("_share") and not 0.0 <= share <= 1.0:
+                raise ValueError(f"{name} must lie in 0..1, got {share:g}")
 
 
 @dataclass(frozen=True)
@@ -86,6 +80,7 @@ class FitRecipe:
     learning_rate: float  # falls to 1 % of it along a cosine
     onset_weight: float  # weight of the rows that say "onset"
     time_budget_s: float  # training stops here even when steps are left
+    start_weight: float = 20.0  # of the squared error of the output "start", beside the event's cross-entropy
     start_from: str | None = None  # a .keras file of the same network whose weights to begin with (fine-tuning)
 
 
@@ -102,6 +97,26 @@ class Recipe:
     trigger: TriggerConfig
     examples: ExamplesRecipe
     fit: FitRecipe
+    # How onsets are refined from the samples (docs/onsets.md); not those that the output "start" tells.
+    onset: OnsetConfig | None = None
+    classes: ClassesRecipe | None = None  # event classes to learn (docs/event-classes.md)
+
+    def __post_init__(self) -> None:
+        per_block, per_output = self.front_end.rows_per_block, self.network.rows_per_output
+        if per_block % per_output:
+            raise ValueError(
+                f"network.conv_strides take {per_output} rows for an output, but a block of the "
+                f"'{self.front_end.kind}' front end has {per_block}: expected a divisor of it"
+            )
+        if self.network.has_start and self.onset is not None:
+            raise ValueError("the output 'start' says when an event began: put onset = false in the recipe")
+        if self.front_end.kind == "waveform" and self.classes is not None:
+            raise ValueError("classes are told from bands, which a waveform has not: put classes = false in the recipe")
+
+    @property
+    def row_s(self) -> float:
+        """Time from one row of features to the next."""
+        return self.front_end.hop_samples / self.front_end.rows_per_block / self.sampling_rate_hz
 
 
 def bundled_recipes() -> dict[str, Path]:
@@ -143,9 +158,15 @@ def _read(name_or_path: str, depth: int = 0) -> dict[str, Any]:
 
 
 def _merged(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Put fields in place of the base's, table by table; a dictionary of thresholds is a value, not a table."""
+    """Put fields in place of the base's, table by table; false in place of a table leaves it out.
+
+    A dictionary of thresholds is a value, not a table.
+    """
     merged = dict(base)
     for name, value in own.items():
+        if value is False and isinstance(base.get(name), dict):
+            del merged[name]
+            continue
         is_table = isinstance(value, dict) and isinstance(base.get(name), dict) and name != "onset_thresholds"
         merged[name] = _merged(base[name], value) if is_table else value
     return merged

@@ -1,4 +1,4 @@
-"""Labelled records to pieces: miniSEED through obspy, the NASA packet's CSV through the device's own reader."""
+"""Labelled records to pieces: miniSEED through obspy, the packet's CSV through the device's reader, manual picks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from edgequake.dataset import Record
 from edgequake.edge.errors import DataError
 from edgequake.edge.packet import read_packet_csv
 from edgequake.edge.piece import Piece, source_id_of
+from edgequake.train.picked import picked_pieces
 
 
 def record_pieces(record: Record) -> list[Piece]:
@@ -23,6 +24,8 @@ def record_pieces(record: Record) -> list[Piece]:
     """
     if record.file.suffix == ".csv":
         return list(read_packet_csv(record.file))
+    if record.file.suffix == ".npz":
+        return picked_pieces(record)
     try:
         stream = obspy.read(str(record.file))
     except Exception as problem:  # obspy raises TypeError, ValueError and errors of its own for a bad file

@@ -21,7 +21,8 @@ def accuracy(
     data: Annotated[Path, typer.Option(envvar="EDGEQUAKE_DATA", help="Folder with records.csv and catalog.csv.")],
     model: Model = "moon",
     variant: Variant = None,
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
+    split: Annotated[str | None, typer.Option(help="train, val or test; by default val.", show_default=False)] = None,
+    fold: Annotated[str | None, typer.Option(metavar="K/N", help="What this fold holds out, not a split.")] = None,
     seeds: Annotated[int, typer.Option(min=0, help="Random starts; 0 begins each record at its own start.")] = 5,
     sensitivity: Annotated[str, typer.Option(help="low, normal or high.")] = "normal",
     baselines: Annotated[bool, typer.Option(help="Score the three baselines too.")] = True,
@@ -30,20 +31,47 @@ def accuracy(
 ) -> None:
     """Score a model and three baselines on continuous records."""
     from edgequake.benchmarks.accuracy import bench_accuracy
+    from edgequake.edge.errors import ConfigError
+    from edgequake.folds import Fold
 
+    if split and fold:
+        raise ConfigError("a split and a fold were named; choose one of --split and --fold")
     with progress_bar() as show:
         report = bench_accuracy(
             model,
             data,
-            split,
+            split or "val",
             variant,
             seeds,
+            fold=Fold.parse(fold) if fold else None,
             sensitivity=sensitivity,
             baselines=baselines,
             curves=curves,
             progress=lambda share, doing: show(doing, share),
         )
     _print_and_keep(report, json_file)
+
+
+@bench.command()
+def folds(
+    models: Annotated[
+        list[str], typer.Argument(metavar="MANIFEST:K/N...", help="A model, and the fold that was held out from it.")
+    ],
+    data: Annotated[Path, typer.Option(envvar="EDGEQUAKE_DATA", help="Folder with records.csv and catalog.csv.")],
+    variant: Variant = None,
+    seeds: Annotated[int, typer.Option(min=0, help="Random starts; 0 begins each record at its own start.")] = 5,
+    json_file: JsonFile = None,
+) -> None:
+    """Judge models of a cross-validation by the records held out from them, pooled over the folds."""
+    from edgequake.benchmarks.cross_validation import cross_validate
+    from edgequake.benchmarks.fold_models import FoldModel
+
+    parsed = [FoldModel.parse(text) for text in models]
+    with progress_bar() as show:
+        result = cross_validate(
+            parsed, data, variant=variant, seeds=seeds, progress=lambda share, doing: show(doing, share)
+        )
+    _print_and_keep(result, json_file)
 
 
 @bench.command()

@@ -19,6 +19,7 @@ EXTRAS = {
     "typer": "cli",
     "rich": "cli",
     "matplotlib": "cli",
+    "jinja2": "cli",
     "tflite": "cli",
     "tflite_runtime": "edge",
     "ai_edge_litert": "edge",

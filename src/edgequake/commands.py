@@ -16,7 +16,10 @@ import typer
 
 from edgequake._version import __version__
 from edgequake.bench_commands import bench
+from edgequake.export_commands import export, fetch
+from edgequake.report_commands import report
 from edgequake.terminal import native_stderr_silenced, progress_bar, tell
+from edgequake.tune_commands import tune
 
 app = typer.Typer(
     name="edgequake",
@@ -28,6 +31,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(bench, name="bench")
+app.command()(tune)
+app.command()(export)
+app.command()(fetch)
+app.command()(report)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
@@ -106,6 +113,9 @@ def train(
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Override a recipe field; repeatable.")
     ] = None,
+    fold: Annotated[
+        str | None, typer.Option(metavar="K/N", help="Cross-validation: hold out fold K, counted from 0, of N.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a network on labelled records."""
@@ -115,7 +125,7 @@ def train(
         from edgequake.train.trainer import train as train_network
 
     with progress_bar() as show:
-        result = train_network(recipe, data, out, overrides, show)
+        result = train_network(recipe, data, out, overrides, show, fold)
     tell(result, result.table(), as_json)
 
 

@@ -72,6 +72,13 @@ def load(folder: Path, body: str | None = None, split: str | None = None) -> lis
     return _require_some(records, folder, body, split)
 
 
+def is_labelled(folder: Path) -> bool:
+    """Tell whether a folder has `records.csv` or a catalogue of the packet's; else it is a heap of records."""
+    from edgequake.packet import find_catalogs
+
+    return (folder / "records.csv").is_file() or any(find_catalogs(folder))
+
+
 def read_dataset(folder: Path, body: str | None = None, split: str | None = None) -> list[Record]:
     """Read `records.csv` and `catalog.csv`: one `Record` per file, in the order of the table.
 
@@ -99,8 +106,19 @@ def data_hash(records: Iterable[Record]) -> str:
     DataError
         A file cannot be read.
     """
+    return hash_files(record.file for record in records)
+
+
+def hash_files(paths: Iterable[Path]) -> str:
+    """Return a sha256 over the names and contents of files, each counted once, whatever order they come in.
+
+    Raises
+    ------
+    DataError
+        A file cannot be read.
+    """
     digest = hashlib.sha256()
-    for path in sorted({record.file for record in records}, key=lambda path: (path.name, str(path))):
+    for path in sorted(set(paths), key=lambda path: (path.name, str(path))):
         try:
             content = path.read_bytes()
         except OSError as problem:

@@ -49,7 +49,7 @@ def read_packet(folder: Path, body: str | None = None, sampling_rate_hz: float |
     DataError
         No catalogue, a malformed one, a row whose file is nowhere, or a file whose header cannot be read.
     """
-    catalogs = list(_catalogs(folder))
+    catalogs = list(find_catalogs(folder))
     if not catalogs:
         raise DataError(
             f"{folder} holds no records: expected records.csv, or a catalogue CSV with the columns "
@@ -64,7 +64,8 @@ def read_packet(folder: Path, body: str | None = None, sampling_rate_hz: float |
     return [record for record in records if body in (None, record.body)]
 
 
-def _catalogs(folder: Path) -> Iterator[Path]:
+def find_catalogs(folder: Path) -> Iterator[Path]:
+    """Yield the packet's catalogues in a folder, at any depth."""
     for path in sorted(folder.rglob("*.csv")):
         with path.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
             header = next(csv.reader(stream), [])

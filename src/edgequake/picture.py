@@ -41,9 +41,9 @@ def draw_run(run_dir: Path, out: Path, inputs: Sequence[Path] = (), station_id: 
     """
     events = read_catalog(run_dir / "catalog.csv")
     named = inputs or _inputs_of(run_dir)
-    pieces = [piece for path in _record_files(named) for piece in read_record(path)]
+    pieces = [piece for path in record_files(named) for piece in read_record(path)]
     chosen = station_id or _largest_station(pieces, named)
-    kept = [piece for path in _record_files([run_dir / "segments"]) for piece in read_record(path)]
+    kept = [piece for path in record_files([run_dir / "segments"]) for piece in read_record(path)]
     kept_ns = join_intervals((piece.start_ns, piece.stop_ns) for piece in kept if piece.station_id == chosen)
     heard = [piece for piece in pieces if piece.station_id == chosen]
     if not heard:
@@ -160,7 +160,7 @@ def _inputs_of(run_dir: Path) -> list[Path]:
         ) from problem
 
 
-def _record_files(paths: Iterable[Path]) -> list[Path]:
+def record_files(paths: Iterable[Path]) -> list[Path]:
     """Return the files among `paths`, and the miniSEED files in the folders among them."""
     files: list[Path] = []
     for path in paths:

@@ -54,6 +54,14 @@ def test_continuous_rows_are_joined_and_every_third_part_is_kept_apart(tmp_path:
     assert (got.verification[0, [0, 512, 1024, 1536], 0] / 512).tolist() == [2, 5, 8, 2]
 
 
+def test_the_rows_of_a_strided_network_are_counted_in_steps(tmp_path: Path) -> None:
+    np.savez(tmp_path / "calibration.npz", rows=numbered(9, 2048))
+    got = calibration.from_file(tmp_path / "calibration.npz", Stepping("continuous", 5, None, 4))
+    assert got.part_rows == 2048  # 512 steps, in which a recurrent state goes as far as in one of one row a step
+    assert (got.calibration[0, ::2048, 0] / 2048).tolist() == [0, 1, 3, 4, 6, 7]
+    assert got.verification.shape == (1, 4 * 2000, 5)
+
+
 def test_windows_are_cut_within_sequences(tmp_path: Path) -> None:
     np.savez(tmp_path / "calibration.npz", rows=numbered(3, 70))
     got = calibration.from_file(tmp_path / "calibration.npz", WINDOWED)

@@ -20,6 +20,7 @@ from edgequake.edge.__main__ import main
 Write = Callable[..., Path]
 MakeModel = Callable[[Callable[[dict[str, Any]], Any]], Path]
 Said = Callable[..., str]
+NO_RECORD = "is not miniSEED (byte 0: No miniSEED data detected); expected a miniSEED file with samples"
 
 
 @pytest.fixture
@@ -61,8 +62,8 @@ def test_a_missing_file_among_others(refused: Said, record: Path, tmp_path: Path
     ("content", "sentence"),
     [
         (b"", "is empty; expected a miniSEED file with samples"),
-        (b"dear reader, " * 1000, "is not miniSEED (No miniSEED data detected); expected a miniSEED file with samples"),
-        (b"\0" * 100_000, "is not miniSEED (No miniSEED data detected); expected a miniSEED file with samples"),
+        (b"dear reader, " * 1000, NO_RECORD),
+        (b"\0" * 100_000, NO_RECORD),
         (b"000001D ", "is not miniSEED"),
         (b"MS\x03" * 20_000, "is not miniSEED"),
     ],
@@ -127,7 +128,7 @@ def test_a_truncated_record_is_used_as_far_as_it_goes(
     assert main(["run", str(record), "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr()
     assert said.err.startswith("warning: ") and said.err.count("\n") == 1
-    assert "a.mseed: 212 bytes belong to no readable record: Incomplete miniSEED record" in said.err
+    assert "a.mseed: 212 bytes belong to no readable record: byte 14848: Incomplete miniSEED record" in said.err
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["unreadable_bytes"] == 212 and 19_000 < summary["samples_in"] < 20_000
 
@@ -344,6 +345,6 @@ def test_the_process_itself_says_one_line(tmp_path: Path) -> None:
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (answer.returncode, answer.stdout) == (1, "")
     assert answer.stderr == (
-        f"edgequake-edge: error: {path} is not miniSEED (No miniSEED data detected); "
+        f"edgequake-edge: error: {path} is not miniSEED (byte 0: No miniSEED data detected); "
         f"expected a miniSEED file with samples\n"
     )

@@ -10,14 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
+from scipy.stats import norm
 
 from edgequake.edge.background import Background
 from edgequake.edge.errors import DataError
 from edgequake.edge.filters import Decimate, Despike
 from edgequake.edge.gaps import GapBridge, Stretch
-from edgequake.edge.manifest import BackgroundConfig, FrontEndConfig, SpectrogramConfig, WaveformConfig
+from edgequake.edge.manifest import BackgroundConfig, CatchUpConfig, FrontEndConfig, SpectrogramConfig, WaveformConfig
 from edgequake.edge.piece import Piece, duration_ns
-from edgequake.edge.spectrogram import BandPower, quantization_density
+from edgequake.edge.power_features import quantization_density
+from edgequake.edge.spectrogram import BandPower
 from edgequake.edge.station import Rows, StationFrontEnd, station_rows
 
 RATE_HZ = 6.625
@@ -209,6 +211,29 @@ def test_a_background_settles_where_its_quantile_says() -> None:
     levels = np.random.default_rng(7).standard_normal((40_000, 1))
     excess = background.excess(levels, np.ones(40_000, bool))
     assert np.mean(excess[20_000:] < 0) == pytest.approx(0.7, abs=0.03)
+
+
+def test_a_background_that_is_plainly_wrong_catches_up_by_the_stated_rule() -> None:
+    catch_up = CatchUpConfig(memory_frames=2.0, share_high=0.6, share_low=0.1, step=1.0)
+    background = Background(BackgroundConfig(0.5, 0.1, 0.1, 1, catch_up))
+    excess = background.excess(np.array([[0.0], [9.0], [9.0], [-9.0], [-9.0], [-9.0], [-9.0]]), np.ones(7, bool))[:, 0]
+    # Shares of frames above, from 0.5: 0.75 and 0.875 (fast: up by 0.5), then 0.4375, 0.21875, 0.109375 (slow: down by
+    # 0.05), 0.0546875 (fast again).
+    np.testing.assert_allclose(excess, [0.0, 9.0, 8.5, -10.0, -9.95, -9.9, -9.85])
+    assert background.excess(np.array([[0.35]]), np.ones(1, bool))[0, 0] == pytest.approx(0.0)
+
+
+def test_a_tapered_start_blinds_the_front_end_for_an_hour_and_not_for_a_day() -> None:
+    config = BackgroundConfig(0.7, 0.002, 0.06, 16, CatchUpConfig(186.0, 0.75, 0.05, 0.05))
+    rng = np.random.default_rng(8)
+    levels = 0.3 * rng.standard_normal((1500, 1))
+    levels[:200, 0] += 4.0 * np.log10(np.sin(0.5 * np.pi * (np.arange(200) + 1.0) / 200))  # a taper's power
+    quantile = 0.3 * float(norm.ppf(0.7))
+    after = 1 + int(np.ceil(4200 / 9.66))  # 70 minutes
+    caught_up = levels[after:] - Background(config).excess(levels, np.ones(1500, bool))[after:]
+    assert np.abs(caught_up - quantile).max() < 0.35
+    slow = Background(replace(config, catch_up=None)).excess(levels, np.ones(1500, bool))[after:]
+    assert np.median(levels[after:] - slow) < quantile - 1.0
 
 
 def test_a_station_is_the_mean_of_its_live_channels() -> None:

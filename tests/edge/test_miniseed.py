@@ -14,6 +14,7 @@ import pytest
 from edgequake.edge.errors import DataError
 from edgequake.edge.miniseed import index_file, read_indexed, read_stream
 from edgequake.edge.miniseed_writer import encode
+from edgequake.edge.notes import Notes
 from edgequake.edge.piece import Piece, channel_of, duration_ns
 
 Write = Callable[..., Path]
@@ -163,7 +164,7 @@ def test_records_out_of_order_come_in_order(write: Write, noise: np.ndarray) -> 
 
 def test_a_stream_gives_the_pieces_of_the_file(quake_file: Path) -> None:
     data = quake_file.read_bytes()
-    streamed = by_channel(list(read_stream(io.BytesIO(data), lambda text, size: None)))
+    streamed = by_channel(list(read_stream(io.BytesIO(data), Notes())))
     from_file = by_channel(read(quake_file))
     assert set(streamed) == set(from_file)
     for name, pieces in from_file.items():
@@ -177,11 +178,13 @@ def test_damage_in_a_stream_costs_its_record_and_is_told(write: Write, noise: np
     data[5 * 512 + 64 : 6 * 512] = np.random.default_rng(3).bytes(448)
     data[7 * 512 + 15] = 0xC5  # a channel code that is no text
     data[9 * 512 + 103] ^= 0x01
-    told: list[tuple[str, int]] = []
-    pieces = list(read_stream(io.BytesIO(data), lambda text, size: told.append((text, size))))
+    notes = Notes()
+    pieces = list(read_stream(io.BytesIO(data), notes))
     assert len(pieces) == len(data) // 512 - 2
-    assert "2 damaged record(s) left out" in told[0][0] and told[0][1] == 1024
-    assert "1 record(s) fail their own check" in told[1][0] and told[1][1] == 0
+    junk, damaged, suspect = notes.texts()
+    assert "512 bytes belong to no readable record: byte 3584: its channel codes are no text" in junk
+    assert "1 damaged record(s) left out; the first: the record at byte 2560 cannot be decoded" in damaged
+    assert "1 record(s) fail their own check" in suspect and notes.unreadable_bytes == 1024
 
 
 def test_codes_that_are_no_text_cost_their_record_and_no_other(write: Write, noise: np.ndarray) -> None:
@@ -190,17 +193,47 @@ def test_codes_that_are_no_text_cost_their_record_and_no_other(write: Write, noi
     data[7 * 512 + 15] = 0xC5
     path.write_bytes(data)
     index = index_file(path)
-    assert (index.unreadable_bytes, index.problem) == (512, "its channel codes are no text")
+    assert (index.unreadable_bytes, index.problem) == (512, "byte 3584: its channel codes are no text")
     assert len(index.headers) == len(data) // 512 - 1
 
 
-def test_a_stream_that_stops_within_a_record_is_told_and_junk_refused(quake_file: Path) -> None:
-    told: list[str] = []
+def test_a_stream_that_stops_within_a_record_is_told(quake_file: Path) -> None:
+    notes = Notes()
     data = quake_file.read_bytes()[: 10 * 512 - 100]
-    assert len(list(read_stream(io.BytesIO(data), lambda text, size: told.append(text)))) == 9
-    assert len(told) == 1 and "Incomplete miniSEED record" in told[0]
-    with pytest.raises(DataError, match="expected miniSEED records"):
-        list(read_stream(io.BytesIO(b"no record at all " * 100), lambda text, size: told.append(text)))
+    assert len(list(read_stream(io.BytesIO(data), notes))) == 9
+    (told,) = notes.texts()
+    assert "412 bytes belong to no readable record: byte 4608: Incomplete miniSEED record" in told
+
+
+@pytest.mark.parametrize("size", [1, 7, 511, 512, 513, 100_000])
+def test_junk_between_records_is_skipped_and_told_however_it_comes(size: int, write: Write, noise: np.ndarray) -> None:
+    data = write("a.mseed", noise).read_bytes()
+    rng = np.random.default_rng(6)
+    junk = [b"no record at all " * 100, b"\0" * 3000, rng.bytes(5000), data[:200]]  # the last: a record cut short
+    mixed = junk[0] + b"".join(data[512 * i : 512 * (i + 1)] + junk[i % 4] for i in range(len(data) // 512))
+
+    class InPieces(io.BytesIO):
+        def read(self, n_bytes: int | None = None, /) -> bytes:
+            return super().read(size)
+
+    notes = Notes()
+    pieces = list(read_stream(InPieces(mixed), notes))
+    np.testing.assert_array_equal(np.concatenate([piece.samples for piece in pieces]), noise)
+    assert notes.unreadable_bytes == len(mixed) - len(data)
+    junk_told, cut_told = notes.texts()  # a record cut short ends within the next one: it is found, and is damaged
+    assert "belong to no readable record: byte 0: No miniSEED data detected" in junk_told
+    assert "damaged record(s) left out" in cut_told
+
+
+def test_a_damaged_length_does_not_swallow_the_records_behind(write: Write, noise: np.ndarray) -> None:
+    path = write("a.mseed", noise)
+    data = bytearray(path.read_bytes())
+    assert data[5 * 512 + 54] == 9  # the record's length as a power of two, in its blockette 1000
+    data[5 * 512 + 54] = 13
+    path.write_bytes(data)
+    n_lost = index_file(write("b.mseed", noise)).headers[5].n_samples
+    for pieces in (read(path), list(read_stream(io.BytesIO(data), Notes()))):
+        assert sum(len(piece.samples) for piece in pieces) in (len(noise), len(noise) - n_lost)
 
 
 # --- writing -------------------------------------------------------------------------------------------------------

@@ -184,7 +184,7 @@ def test_results_are_replaced_only_when_told(quake_file: Path, write: Write, noi
 def test_progress_rises_to_one(quake_file: Path, tmp_path: Path) -> None:
     shares: list[float] = []
     run(RunConfig((str(quake_file),), tmp_path / "out"), shares.append)
-    assert shares == sorted(shares) and shares[-1] == 1.0 and len(shares) > 50
+    assert shares == sorted(shares) and shares[-1] == 1.0 and len(shares) > 3
 
 
 # --- what must not change it ---------------------------------------------------------------------------------------
@@ -208,6 +208,7 @@ def test_a_stream_out_of_order_is_told(quake_file: Path, on_stdin: Callable[[byt
     on_stdin(quake_file.read_bytes())  # one channel after the other
     summary = run(RunConfig(("-",), tmp_path / "out"))
     assert len(summary.warnings) == 1 and "expected records in time order" in summary.warnings[0]
+    assert int(summary.warnings[0].split()[0]) > 100
 
 
 @pytest.mark.parametrize("years", [-61, -30, 100])
@@ -356,7 +357,10 @@ def _hear_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def test_an_interrupted_stream_ends_with_130_and_no_summary(quake_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("signal_number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_stream_that_is_told_to_stop_ends_cleanly(
+    signal_number: signal.Signals, exit_code: int, quake_file: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "edgequake.edge", "run", "-", "--out", str(out)]
     pipes = dict.fromkeys(("stdin", "stderr", "stdout"), subprocess.PIPE)
@@ -368,15 +372,17 @@ def test_an_interrupted_stream_ends_with_130_and_no_summary(quake_file: Path, tm
             if (out / "catalog.csv").exists():
                 break
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal_number)
         try:
-            assert process.wait(timeout=60) == 130
+            assert process.wait(timeout=60) == exit_code
         finally:
             process.kill()
         said = process.stderr.read().decode()
-    assert said == "edgequake-edge: interrupted; events found so far are in the catalogue\n"
-    assert len(read_catalog(out / "catalog.csv")) == 1
-    assert sorted(path.name for path in out.iterdir()) == ["catalog.csv", "segments"]
+    assert said == ""
+    assert len(read_catalog(out / "catalog.csv")) == json.loads((out / "summary.json").read_text())["n_events"] == 1
+    assert sorted(path.name for path in out.iterdir()) == [
+        "catalog.csv", "checkpoint.edgequake", "segments", "summary.json"
+    ]  # fmt: skip
 
 
 # --- the command ---------------------------------------------------------------------------------------------------

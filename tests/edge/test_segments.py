@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from edgequake import synthetic
 from edgequake.edge.catalog import CatalogRow, event_id, read_catalog, write_catalog
+from edgequake.edge.ledger import Ledger
 from edgequake.edge.manifest import TriggerConfig, load_manifest
 from edgequake.edge.piece import Piece
 from edgequake.edge.runner import RunConfig, run
@@ -120,9 +121,9 @@ def test_samples_written_once_are_not_written_again(out: Path) -> None:
 
 
 def test_two_streams_that_find_the_same_event_keep_a_file_each(out: Path) -> None:
-    names = []
+    names, ledger = [], Ledger()
     for _ in range(3):
-        keeper = SegmentKeeper(out, "XX_LUN", CONFIG)
+        keeper = SegmentKeeper(out, "XX_LUN", CONFIG, ledger)
         keeper.add_piece(piece(0, 100))
         keeper.add_event(event(30, 40))
         ((segment, (row,)),) = keeper.flush(None)

@@ -55,7 +55,10 @@ def test_wheel_has_one_top_level_name(wheel_names: list[str]) -> None:
 
 
 def test_wheel_has_every_module_the_models_and_the_recipes(root: Path, wheel_names: list[str]) -> None:
-    expected = {f"edgequake/{path.name}" for path in (root / "src" / "edgequake").glob("*.py")} | {"edgequake/py.typed"}
+    source = root / "src"
+    expected = {path.relative_to(source).as_posix() for path in (source / "edgequake").rglob("*.py")}
+    templates = (source / "edgequake" / "report" / "templates").iterdir()
+    expected |= {"edgequake/py.typed", *(path.relative_to(source).as_posix() for path in templates)}
     for folder in FOLDERS[1:]:
         expected |= {f"edgequake/{folder}/{path.name}" for path in (root / folder).glob("*.py")}
     for pattern in ("edge/models/*.json", "edge/models/*.tflite", "train/recipes/*.toml"):

@@ -16,8 +16,8 @@ from edgequake.edge.spectrogram import BandPower
 from edgequake.edge.station import station_rows
 from edgequake.synthetic import write_dataset
 from edgequake.train.examples import made_examples, real_examples, real_targets
-from edgequake.train.implants import LABEL_BANDS_HZ, make_record
-from edgequake.train.quiet import AFTER_EVENT_S, BEFORE_EVENT_S, Bank, build_bank, even_channels
+from edgequake.train.implants import make_record
+from edgequake.train.quiet import Bank, build_bank, even_channels
 from edgequake.train.recipe import Recipe, load_recipe
 from edgequake.train.records import record_pieces
 
@@ -107,13 +107,14 @@ def test_quakes_are_where_the_labels_say(recipe: Recipe) -> None:
 
 
 def test_quiet_parts_keep_away_from_every_known_event(records: list[Record], recipe: Recipe) -> None:
-    rate_hz = recipe.sampling_rate_hz
+    rate_hz, scales = recipe.sampling_rate_hz, recipe.examples.scales
+    before_s, after_s = scales.before_event_s, scales.after_event_s
     for record in records:
-        bank = build_bank([record], recipe.front_end, rate_hz, None)
+        bank = build_bank([record], recipe.front_end, rate_hz, scales, None)
         channels, start_ns = even_channels(record_pieces(record), recipe.front_end, rate_hz)
         times_s = [(arrival.time_ns - start_ns) / 1e9 for arrival in record.arrivals]
         seconds = np.arange(channels.shape[1]) / rate_hz
-        free = np.all([(seconds < t - BEFORE_EVENT_S) | (seconds >= t + AFTER_EVENT_S) for t in times_s], axis=0)
+        free = np.all([(seconds < t - before_s) | (seconds >= t + after_s) for t in times_s], axis=0)
         n_free = int(free.sum()) if times_s else channels.shape[1]
         assert sum(part.shape[1] for part in bank.noise) <= n_free + 2 * len(times_s)
         assert all(len(part) == len(channels) for part in bank.noise)
@@ -134,7 +135,7 @@ def test_labels_of_synthetic_records_lie_at_their_onsets(records: list[Record], 
     found = 0
     for record in records:
         rows = station_rows(recipe.front_end, recipe.sampling_rate_hz, record_pieces(record))
-        targets = real_targets(rows, record, recipe.front_end, recipe.sampling_rate_hz)
+        targets = real_targets(rows, record, recipe.front_end, recipe.sampling_rate_hz, recipe.examples.scales)
         begins = np.flatnonzero(np.diff(np.concatenate([[0], targets.onset])) > 0)
         times_s = [(rows.block[i] + 1) * 64 / recipe.sampling_rate_hz for i in begins]
         for time_s in times_s:
@@ -145,7 +146,7 @@ def test_labels_of_synthetic_records_lie_at_their_onsets(records: list[Record], 
 
 
 def test_label_bands_lie_in_the_features_band(recipe: Recipe) -> None:
-    config = SpectrogramConfig(128, LABEL_BANDS_HZ, -1.0, 3.0, 64)
+    config = SpectrogramConfig(128, recipe.examples.scales.label_bands_hz, -1.0, 3.0, 64)
     tone = np.sin(2 * np.pi * 0.8 * np.arange(128) / recipe.sampling_rate_hz)[np.newaxis]
     power = BandPower(config, recipe.sampling_rate_hz)(tone)[0]
     assert power.argmax() == 1 and power[1] > 100 * power[[0, 2]].max()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from edgequake.train.labels import UNSURE_WEIGHT, Targets, mark, smooth
+from edgequake.train.recipe import load_recipe
 
 BLOCK_S = 10.0
+MOON = load_recipe("moon").examples.scales
 
 
 def drawn(n_blocks: int, start: int, stop: int, height: float = 1.0) -> np.ndarray:
@@ -17,7 +19,7 @@ def drawn(n_blocks: int, start: int, stop: int, height: float = 1.0) -> np.ndarr
 
 def test_an_event_is_marked_from_its_visible_rise_to_its_fading() -> None:
     targets = Targets.quiet(400)
-    assert mark(targets, drawn(400, 103, 200), 100, BLOCK_S)
+    assert mark(targets, drawn(400, 103, 200), 100, BLOCK_S, MOON)
     # Three-block mean first reaches 0.12 one block early; the fifteen-block mean falls under 0.08 where at most one
     # of its blocks is high: seven after the last one, less one.
     np.testing.assert_array_equal(np.flatnonzero(targets.event), np.arange(102, 206))
@@ -28,29 +30,29 @@ def test_an_event_is_marked_from_its_visible_rise_to_its_fading() -> None:
 
 def test_an_invisible_event_weighs_nothing_and_says_nothing() -> None:
     targets = Targets.quiet(900)
-    assert not mark(targets, np.zeros(900), 100, BLOCK_S)
+    assert not mark(targets, np.zeros(900), 100, BLOCK_S, MOON)
     assert not targets.event.any() and not targets.onset.any()
     np.testing.assert_array_equal(np.flatnonzero(targets.weight == 0), np.arange(100, 640))  # 5400 s
 
 
 def test_a_rise_long_after_the_arrival_is_not_taken_for_it() -> None:
     targets = Targets.quiet(900)
-    assert not mark(targets, drawn(900, 180, 300), 100, BLOCK_S)
+    assert not mark(targets, drawn(900, 180, 300), 100, BLOCK_S, MOON)
 
 
 def test_an_early_rise_is_found_only_when_the_label_may_be_late() -> None:
     early = drawn(400, 92, 200)
     targets = Targets.quiet(400)
-    mark(targets, early, 100, BLOCK_S, search_before_s=150.0)
+    mark(targets, early, 100, BLOCK_S, MOON, search_before_s=150.0)
     assert np.flatnonzero(targets.event)[0] == 91
     exact = Targets.quiet(400)
-    mark(exact, early, 100, BLOCK_S)
+    mark(exact, early, 100, BLOCK_S, MOON)
     assert np.flatnonzero(exact.event)[0] == 100
 
 
 def test_a_record_that_begins_inside_an_event_has_no_onset() -> None:
     targets = Targets.quiet(400)
-    assert mark(targets, drawn(400, 0, 50), -60, BLOCK_S)
+    assert mark(targets, drawn(400, 0, 50), -60, BLOCK_S, MOON)
     assert targets.event[:50].all() and not targets.onset.any()
 
 

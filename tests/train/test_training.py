@@ -94,7 +94,8 @@ def test_the_seed_network_is_the_briefs_layer_for_layer() -> None:
         100,
         False,
     )
-    assert (dense.units, dense.activation.__name__, head.units, head.activation.__name__) == (100, "relu", 1, "sigmoid")
+    assert (dense.units, dense.activation.__name__, head.activation.__name__) == (100, "relu", "sigmoid")
+    assert head.units == 2  # detection and start time
 
 
 def test_training_lowers_the_loss_and_writes_what_convert_needs(data: Path, tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(data: Path, tmp_path: Pa
 
 def test_a_folder_with_another_unfinished_training_is_refused(data: Path, tmp_path: Path) -> None:
     (tmp_path / "identity.json").write_text("{}")
-    with pytest.raises(ConfigError, match="holds an unfinished training of another recipe or other data"):
+    with pytest.raises(ConfigError, match="holds an unfinished training of another recipe, fold or data"):
         train("tiny", data, tmp_path, FAST)
 
 

@@ -1,0 +1,312 @@
+"""What the runner must survive: power loss at any instant, damaged input, months of running.
+
+Each function does one kind of harm and returns what came of it; the test suite calls them with small numbers, the
+benchmark with large ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgequake.edge.errors import EdgequakeError
+from edgequake.edge.runner import RunConfig, run
+
+Progress = Callable[[float, str], None]  # takes the share done and what is being done
+
+_LONGEST_RUN_S = 300.0
+
+
+@dataclass(frozen=True)
+class Kills:
+    """A run that was killed again and again, and one that was left alone."""
+
+    n_kills: int  # that struck a running process
+    n_processes: int  # that it took to come to the end
+    n_resumed: int  # of them that went on from a checkpoint
+    lost_rows: int  # rows that were in the catalogue on disk after a kill and are not in the final one
+    partial_files: int  # files that looked complete after a kill and were not
+    identical: bool  # catalogue and segments, byte for byte
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was lost."""
+        return self.identical and self.lost_rows == 0 and self.partial_files == 0
+
+
+@dataclass(frozen=True)
+class Mutations:
+    """Runs over damaged copies of a record."""
+
+    n_inputs: int
+    n_done: int  # came to their end with a summary
+    n_refused: int  # with one line
+    n_events_kept: int  # of the runs that came to their end, those that still found the record's strongest event
+    failures: tuple[str, ...]  # crashes, hangs, too much memory: seed and what happened
+    longest_s: float
+    growth_bytes: int  # of this process's memory over all runs
+
+    @property
+    def passed(self) -> bool:
+        """Whether none failed."""
+        return not self.failures
+
+
+@dataclass(frozen=True)
+class Soak:
+    """Memory over a long synthetic stream."""
+
+    n_days: int
+    resident_bytes: tuple[int, ...]  # after each day
+    growth_bytes: int  # from the end of day 1 to the largest later value
+    n_events: int
+
+
+def kill_and_resume(
+    inputs: tuple[str, ...],
+    folder: Path,
+    n_kills: int,
+    seed: int,
+    options: tuple[str, ...] = (),
+    progress: Progress | None = None,
+) -> Kills:
+    """Run `inputs` in processes that are killed at random instants, `n_kills` in all, each going on where it can.
+
+    Instants are spread over the time that an uninterrupted process takes; when a run comes to its end before all kills
+    are spent, another run begins in a new folder. A checkpoint is written after every batch.
+
+    Parameters
+    ----------
+    inputs : files or folders.
+    folder : a new one for the results.
+    options : further options of the command.
+
+    Raises
+    ------
+    EdgequakeError
+        A process ends by itself with an error.
+    """
+    rng = np.random.default_rng(seed)
+    command = [sys.executable, "-m", "edgequake.edge", "run", *inputs, *options, "--checkpoint-every", "0", "--resume"]
+    begun_s = time.monotonic()
+    _end_of([*command, "--out", str(folder / "alone")], None)
+    alone_s = time.monotonic() - begun_s
+    expected = contents(folder / "alone")
+    n_done = n_processes = n_resumed = lost_rows = partial_files = n_runs = 0
+    identical = True
+    while n_done < n_kills:
+        out = folder / f"killed-{n_runs}"
+        n_runs += 1
+        rows: set[str] = set()
+        while True:
+            n_processes += 1
+            kill_after_s = float(rng.uniform(0.0, alone_s)) if n_done < n_kills else None
+            n_resumed += (out / "checkpoint.edgequake").exists()
+            over = _end_of([*command, "--out", str(out)], kill_after_s)
+            if over:
+                break
+            n_done += 1
+            rows |= _rows(out)
+            partial_files += _partial_files(out, expected)
+            if progress is not None:
+                progress(n_done / n_kills, "kills")
+        lost_rows += len(rows - _rows(out))
+        identical = identical and contents(out) == expected
+    return Kills(n_done, n_processes, n_resumed, lost_rows, partial_files, identical)
+
+
+def contents(out: Path) -> dict[str, str]:
+    """Return the SHA-256 of a run's catalogue and segments, by name."""
+    files = [out / "catalog.csv", *sorted((out / "segments").glob("*"))]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _end_of(command: list[str], kill_after_s: float | None) -> bool:
+    """Run a command, kill it after a while; return whether it came to its end before."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        try:
+            _, said = process.communicate(timeout=_LONGEST_RUN_S if kill_after_s is None else kill_after_s)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            return False
+    if process.returncode != 0:
+        raise EdgequakeError(f"the run ended with exit code {process.returncode}: {said.decode().strip()[-500:]}")
+    return True
+
+
+def _rows(out: Path) -> set[str]:
+    catalog = out / "catalog.csv"
+    return set(catalog.read_text().splitlines()[1:]) if catalog.exists() else set()
+
+
+def _partial_files(out: Path, expected: dict[str, str]) -> int:
+    """How many segments have a name that says they are complete, and other bytes than they should."""
+    names = (out / "segments").glob("*.mseed")
+    return sum(hashlib.sha256(path.read_bytes()).hexdigest() != expected.get(path.name) for path in names)
+
+
+def mutated(data: bytes, rng: np.random.Generator) -> bytes:
+    """Return a copy of a record file with one to a dozen flipped bits, cuts, splices, repeats or bursts of noise."""
+    damaged = bytearray(data)
+    for _ in range(int(rng.integers(1, 13))):
+        size = max(1, len(damaged))
+        at = int(rng.integers(size))
+        length = int(min(size - at, 2 ** rng.uniform(0, 13)))
+        kind = int(rng.integers(7))
+        if kind <= 1:  # flipped bits, also where they hurt most: in a header
+            at = at // 512 * 512 + int(rng.integers(64)) if kind else at
+            damaged[min(at, len(damaged) - 1)] ^= 1 << int(rng.integers(8))
+        elif kind == 2:
+            del damaged[at:][:0], damaged[at : at + length]
+        elif kind == 3:
+            damaged[at : at + length] = rng.bytes(length)
+        elif kind == 4:
+            damaged[at:at] = rng.bytes(length)
+        elif kind == 5:
+            source = int(rng.integers(size))
+            damaged[at:at] = damaged[source : source + length]
+        else:
+            damaged[at : at + length] = bytes(length)
+        if not damaged:
+            damaged = bytearray(b"\0")
+    return bytes(damaged[: len(data) * 2])
+
+
+def run_mutations(
+    record: Path, n_inputs: int, seed: int, longest_s: float = 20.0, progress: Progress | None = None
+) -> Mutations:
+    """Run `n_inputs` damaged copies of a record, half as files and half as a stream on standard input.
+
+    All in this process, so that what one leaves behind hurts the next; an alarm ends one that hangs.
+    """
+    data = record.read_bytes()
+    n_done = n_refused = n_kept = 0
+    failures: list[str] = []
+    slowest_s, growth_from = 0.0, 0
+    with tempfile.TemporaryDirectory(prefix="edgequake-faults-") as name:
+        folder = Path(name)
+        for i in range(n_inputs):
+            rng = np.random.default_rng([seed, i])
+            begun_s = time.monotonic()
+            try:
+                n_events = _run_damaged(mutated(data, rng), folder / f"{i}", as_stream=bool(i % 2), longest_s=longest_s)
+                n_done += 1
+                n_kept += n_events > 0
+            except EdgequakeError as problem:
+                n_refused += 1
+                if "\n" in str(problem):
+                    failures.append(f"{i}: more than a line: {problem}")
+            except Exception as problem:  # what the runner must never let out
+                failures.append(f"{i}: {type(problem).__name__}: {problem}")
+            slowest_s = max(slowest_s, time.monotonic() - begun_s)
+            if i == min(50, n_inputs // 2):
+                growth_from = resident_bytes()
+            if progress is not None:
+                progress((i + 1) / n_inputs, "damaged inputs")
+    growth = resident_bytes() - growth_from
+    return Mutations(n_inputs, n_done, n_refused, n_kept, tuple(failures), slowest_s, growth)
+
+
+def _run_damaged(data: bytes, folder: Path, as_stream: bool, longest_s: float) -> int:
+    """Run one damaged record and return the number of events."""
+    import io
+    import shutil
+
+    folder.mkdir()
+    path = folder / "xx.lun.mseed"
+    path.write_bytes(data)
+    inputs = ("-",) if as_stream else (str(path),)
+    before = sys.stdin
+    sys.stdin = io.TextIOWrapper(io.BytesIO(data)) if as_stream else before
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.setitimer(signal.ITIMER_REAL, longest_s)
+    try:
+        return len(run(RunConfig(inputs, folder / "out", checkpoint_s=1e9)).events)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        sys.stdin = before
+        shutil.rmtree(folder)
+
+
+def _too_long(number: int, frame: object) -> None:
+    raise TimeoutError("the run hangs")
+
+
+def resident_bytes() -> int:
+    """Return the resident memory of this process now; 0 where the system does not tell."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
+
+
+def soak(n_days: int, seed: int, progress: Progress | None = None) -> Soak:
+    """Feed `n_days` synthesised lunar days, one after the other, to one live run, and watch its memory.
+
+    The run is a process of its own, fed through a pipe as a lander would: its memory is measured after each day.
+    """
+    from edgequake.synthetic import SAMPLING_RATE_HZ, synthetic_record
+
+    day_ns = 86_400_000_000_000
+    sizes: list[int] = []
+    with tempfile.TemporaryDirectory(prefix="edgequake-soak-") as name:
+        out = Path(name) / "out"
+        command = [sys.executable, "-m", "edgequake.edge", "run", "-", "--out", str(out), "--checkpoint-every", "5"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+            assert process.stdin is not None
+            for day in range(n_days):
+                rng = np.random.default_rng([seed, day % 10])
+                record = synthetic_record(
+                    rng, 86_400.0, (10_000.0, 52_000.0), start_ns=1_893_456_000_000_000_000 + day * day_ns,
+                    ratios=(25.0, 8.0),
+                )  # fmt: skip
+                process.stdin.write(_multiplexed(record))
+                process.stdin.flush()
+                _wait_until_idle(process.pid)
+                sizes.append(_resident_of(process.pid))
+                if progress is not None:
+                    progress((day + 1) / n_days, "days")
+            process.stdin.close()
+            process.wait(timeout=120)
+        n_events = len(_rows(out))
+    assert SAMPLING_RATE_HZ > 0
+    return Soak(n_days, tuple(sizes), max(sizes[1:], default=sizes[0]) - sizes[0], n_events)
+
+
+def _multiplexed(record: object) -> bytes:
+    """Return a record's miniSEED as it would arrive: its channels' records in the order of their times."""
+    from edgequake.edge.miniseed import index_file
+    from edgequake.synthetic import SyntheticRecord, write_miniseed
+
+    assert isinstance(record, SyntheticRecord)
+    with tempfile.TemporaryDirectory(prefix="edgequake-soak-") as name:
+        path = write_miniseed(record, Path(name) / "day.mseed")
+        data = path.read_bytes()
+        headers = index_file(path).headers
+    return b"".join(data[header.offset : header.offset + header.size_bytes] for header in headers)
+
+
+def _wait_until_idle(pid: int) -> None:
+    """Wait until a process has used no CPU time for half a second."""
+    before = -1
+    while (now := _cpu_ticks(pid)) != before:
+        before = now
+        time.sleep(0.5)
+
+
+def _cpu_ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def _resident_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,228 @@
+"""Run front end and network once, then replay the trigger as often as wanted.
+
+A network takes minutes over a set of records, the trigger behind it milliseconds. `Tracer` runs a model from an instant
+of a record on and keeps its decisions; `replay` gives what the runner would report and keep of them with any trigger
+settings and threshold. Thresholds and durations are chosen that way, and models compared::
+
+    tracer = Tracer("moon")
+    trace = tracer(record, start_ns)
+    for threshold in (0.5, 0.7, 0.9):
+        print(threshold, replay(trace, tracer.manifest.trigger, threshold).onsets_ns)
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from edgequake.benchmarks.kept_intervals import SampleSpans, SpanList, kept_intervals
+from edgequake.benchmarks.scoring import Detections
+from edgequake.benchmarks.starts import random_start_ns
+from edgequake.dataset import Record
+from edgequake.edge.detector import Detector
+from edgequake.edge.errors import DataError
+from edgequake.edge.manifest import TriggerConfig, load_manifest, read_graph
+from edgequake.edge.onset import refine_onset
+from edgequake.edge.piece import Piece
+from edgequake.edge.sources import plan_inputs
+from edgequake.edge.trigger import Decision, Event, Trigger
+
+Progress = Callable[[float], None]  # takes the share done, 0..1
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What the network said from one restart to the next, in time order; all arrays have shape (n_decisions,)."""
+
+    start_ns: npt.NDArray[np.int64]
+    stop_ns: npt.NDArray[np.int64]
+    onset: npt.NDArray[np.float64]
+    event: npt.NDArray[np.float64]
+    onset_ns: npt.NDArray[np.int64]  # when the event began; `start_ns` of a network that does not say so
+
+    def listed(self) -> list[tuple[int, int, float, float, int]]:
+        """Return the fields of one `Decision` after another."""
+        columns = (self.start_ns, self.stop_ns, self.onset, self.event, self.onset_ns)
+        return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+@dataclass(frozen=True)
+class StreamTrace:
+    """One stream of a record: files of one station that follow one another; nearly every record is a single one."""
+
+    runs: tuple[Decisions, ...]
+    spans: SampleSpans  # where it has samples
+    refine: Callable[[int], int] = int  # the trigger's onset to the catalogue's, ns; by default they are the same
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A model's decisions on one record from `start_ns` on."""
+
+    record: Record
+    start_ns: int
+    streams: tuple[StreamTrace, ...]
+
+
+class Tracer:
+    """Runs a model over records as the runner does, up to the trigger."""
+
+    def __init__(self, model: str, variant: str | None = None) -> None:
+        """Load a shipped model by name, or a manifest file and its graph.
+
+        Raises
+        ------
+        ManifestError
+            No such model or variant, or a graph that is not the manifest's.
+        """
+        self.manifest, self.folder = load_manifest(model)
+        self.variant, self._graph = read_graph(self.manifest, self.folder, variant)
+
+    def __call__(self, record: Record, start_ns: int) -> Trace:
+        """Return the decisions on a record's channels from `start_ns` on.
+
+        Raises
+        ------
+        EdgequakeError
+            Whatever the runner raises: an unreadable file, a sampling rate that the model does not take.
+        """
+        plan = plan_inputs((str(record.file),), self.manifest, record.channels)
+        streams = tuple(self.stream(stream.pieces(plan.note), start_ns) for stream in plan.streams)
+        if not any(len(stream.spans) for stream in streams):
+            raise DataError(f"{record.file} has no sample from {start_ns} ns since 1970 on; start earlier")
+        return Trace(record, start_ns, streams)
+
+    def stream(self, pieces: Iterable[Piece], start_ns: int | None = None) -> StreamTrace:
+        """Return the decisions on the pieces of one stream, which come in the order of their start times."""
+        recorder = _Recorder(self.manifest.trigger, onset_threshold=1.0)
+        detector = Detector(self.manifest, self._graph, self.variant, onset_threshold=1.0, trigger=recorder)
+        spans, held = SpanList(), []
+        for piece in pieces:
+            part = piece.between(start_ns, None)
+            if len(part.samples):
+                spans.add(part)
+                held.append(part)
+                detector.push(part)
+        detector.finish()
+        runs = tuple(run.decisions() for run in recorder.runs if len(run.onset))
+        return StreamTrace(runs, spans.spans(), self._refined(held))
+
+    def _refined(self, pieces: Sequence[Piece]) -> Callable[[int], int]:
+        """Return what the runner makes of a trigger's onset; each is refined once, however often it is asked for."""
+        onset, front_end = self.manifest.onset, self.manifest.front_end
+        if onset is None:
+            return int
+        return lru_cache(maxsize=None)(lambda coarse_ns: refine_onset(onset, front_end, pieces, coarse_ns).onset_ns)
+
+
+def trace_records(
+    tracer: Tracer, records: Sequence[Record], seeds: Sequence[int], progress: Progress | None = None
+) -> tuple[tuple[Trace, ...], ...]:
+    """Return the traces of every record, once per seed of random starts; no seeds: one pass from the records' starts.
+
+    Raises
+    ------
+    EdgequakeError
+        As `Tracer.__call__`.
+    """
+    n_passes = max(1, len(seeds))
+    passes = []
+    for i in range(n_passes):
+        traces: list[Trace] = []
+        for record in records:
+            traces.append(tracer(record, random_start_ns(record, seeds[i]) if seeds else record.start_ns))
+            if progress is not None:
+                progress((i + len(traces) / len(records)) / n_passes)
+        passes.append(tuple(traces))
+    return tuple(passes)
+
+
+def replay(trace: Trace, config: TriggerConfig, threshold: float) -> Detections:
+    """Return the onsets and kept intervals that the runner would give with these settings.
+
+    Onsets are the runner's to the nanosecond. Where a kept interval is clipped at a record's edge, the runner's may
+    differ by less than a sample: it adds up the samples that it joins, while here each piece stands at its own time.
+
+    Parameters
+    ----------
+    config : the trigger's settings; its onset thresholds are not looked at.
+    threshold : onset probability that declares an event.
+    """
+    onsets: list[int] = []
+    kept: list[tuple[int, int]] = []
+    for stream in trace.streams:
+        events = [event for run in stream.runs for event in events_of(run, config, threshold)]
+        onsets += [stream.refine(event.onset_ns) for event in events]
+        kept += kept_intervals(events, config, stream.spans)
+    return Detections(tuple(sorted(onsets)), tuple(sorted(kept)))
+
+
+def events_of(run: Decisions, config: TriggerConfig, threshold: float) -> list[Event]:
+    """Return the events of one run of decisions, as `edgequake.edge.trigger.Trigger` finds them.
+
+    Idle stretches, in which no event is open and the onset probability is low, are passed over: all that they can do is
+    re-arm the trigger, and for that their lowest decision stands for all.
+    """
+    trigger = Trigger(config, threshold)
+    rises = np.flatnonzero(run.onset >= threshold)
+    decisions = run.listed()
+    events: list[Event | None] = []
+    i, n = 0, len(decisions)
+    while i < n:
+        if decisions[i][2] < threshold and trigger.earliest_onset_ns is None:
+            place = int(np.searchsorted(rises, i))
+            if place == len(rises):
+                break
+            rise = int(rises[place])
+            trigger.push(Decision(*decisions[i + int(np.argmin(run.onset[i:rise]))]))
+            i = rise
+        events.append(trigger.push(Decision(*decisions[i])))
+        i += 1
+    return [event for event in (*events, trigger.close()) if event is not None]
+
+
+class _Recorder(Trigger):
+    """Takes decisions down instead of judging them."""
+
+    def __init__(self, config: TriggerConfig, onset_threshold: float) -> None:
+        self.runs: list[_Run] = []
+        super().__init__(config, onset_threshold)
+
+    def reset(self) -> None:
+        super().reset()
+        self.runs.append(_Run())
+
+    def push(self, decision: Decision) -> None:
+        self.runs[-1].add(decision)
+
+
+@dataclass
+class _Run:
+    """Decisions as they come; plain arrays, as a day of a fast model has a million."""
+
+    start_ns: array[int] = field(default_factory=lambda: array("q"))
+    stop_ns: array[int] = field(default_factory=lambda: array("q"))
+    onset: array[float] = field(default_factory=lambda: array("d"))
+    event: array[float] = field(default_factory=lambda: array("d"))
+    onset_ns: array[int] = field(default_factory=lambda: array("q"))
+
+    def add(self, decision: Decision) -> None:
+        self.start_ns.append(decision.start_ns)
+        self.stop_ns.append(decision.stop_ns)
+        self.onset.append(decision.onset)
+        self.event.append(decision.event)
+        self.onset_ns.append(decision.start_ns if decision.onset_ns is None else decision.onset_ns)
+
+    def decisions(self) -> Decisions:
+        return Decisions(
+            start_ns=np.array(self.start_ns, np.int64),
+            stop_ns=np.array(self.stop_ns, np.int64),
+            onset=np.array(self.onset, np.float64),
+            event=np.array(self.event, np.float64),
+            onset_ns=np.array(self.onset_ns, np.int64),
+        )

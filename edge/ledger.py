@@ -1,0 +1,101 @@
+"""What a run has kept so far: the catalogue's rows, the segments, and the names given out."""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import chain, count
+from pathlib import Path
+
+from edgequake.edge.catalog import CatalogRow, read_catalog, write_catalog
+from edgequake.edge.state import State
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Segment:
+    """One kept file."""
+
+    file: str  # under the run's folder
+    station_id: str
+    start_ns: int
+    stop_ns: int
+    n_samples: int  # all channels
+    size_bytes: int
+
+
+class Ledger:
+    """Rows and segments, and what an earlier process of the same run had told the world already.
+
+    An event is *acknowledged* once its row is in the catalogue on disk, which is after its segment is complete there. A
+    resumed run comes upon such events again, as its checkpoint is older than they are. What was acknowledged stands:
+    neither its row nor its segment is written anew, or taken away.
+    """
+
+    def __init__(self) -> None:
+        self.segments: list[Segment] = []
+        self._rows: dict[str, list[CatalogRow]] = {}  # by segment
+        self._names: set[str] = set()
+        self._acknowledged: set[str] = set()  # segments in the catalogue on disk that this process has not met yet
+
+    def name(self, stem: str) -> str:
+        """Give out a segment's name, always the same in the same run.
+
+        Two versions of the same hours, each a stream of its own, may find the same event: the second gets a number.
+        """
+        names = chain([f"segments/{stem}.mseed"], (f"segments/{stem}_{i}.mseed" for i in count(2)))
+        name = next(name for name in names if name not in self._names)
+        self._names.add(name)
+        return name
+
+    def acknowledged(self, name: str) -> list[CatalogRow] | None:
+        """Rows of a segment that an earlier process acknowledged; None for a new one."""
+        return self._rows[name] if name in self._acknowledged else None
+
+    def add(self, segment: Segment, rows: list[CatalogRow]) -> None:
+        """Take down a segment that is complete on disk."""
+        self.segments.append(segment)
+        self._acknowledged.discard(segment.file)
+        self._rows[segment.file] = rows
+
+    def settle(self) -> None:
+        """The run is over: acknowledged segments that it has not met again count all the same; their stream is gone."""
+        for name in sorted(self._acknowledged):
+            rows = self._rows[name]
+            start_ns, stop_ns = min(row.onset_ns for row in rows), max(row.stop_ns for row in rows)
+            segment = Segment(name, rows[0].station_id, start_ns, stop_ns, rows[0].n_samples, rows[0].size_bytes)
+            self.add(segment, rows)
+
+    def rows(self) -> list[CatalogRow]:
+        """Return the rows in the catalogue's order."""
+        rows = [row for rows in self._rows.values() for row in rows]
+        # To the microsecond, as the catalogue has it: rows read back from it must sort as they did.
+        return sorted(rows, key=lambda row: (round(row.onset_ns / 1000), row.station_id, row.filename, row.segment))
+
+    def write(self, path: Path) -> None:
+        """Write the catalogue.
+
+        Raises
+        ------
+        DataError
+            It cannot be written.
+        """
+        write_catalog(path, self.rows())
+
+    def state(self) -> State:
+        """Return what `restore` goes on from; the rows are in the catalogue."""
+        segments = [list(dataclasses.astuple(segment)) for segment in self.segments]
+        return {"segments": segments, "names": sorted(self._names - {segment.file for segment in self.segments})}
+
+    def restore(self, state: State | None, catalog: Path) -> None:
+        """Go on from what `state` returned, or from nothing, and from the catalogue on disk.
+
+        Raises
+        ------
+        DataError
+            The catalogue cannot be read.
+        """
+        for row in read_catalog(catalog) if catalog.exists() else ():
+            self._rows.setdefault(row.segment, []).append(row)
+        if state is not None:
+            self.segments = [Segment(*values) for values in state["segments"]]
+            self._names = {segment.file for segment in self.segments} | set(state["names"])
+        self._acknowledged = set(self._rows) - {segment.file for segment in self.segments}

@@ -1,0 +1,1 @@
+"""Reports: runs and measurements as one self-contained HTML page, measurements as Markdown tables."""

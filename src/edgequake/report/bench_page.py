@@ -1,0 +1,78 @@
+"""The report of measurements: curves, detectors beside each other, latency, and where the figures come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgequake.report.charts import curves_figure, latency_figure, same_records
+from edgequake.report.images import svg_uri
+from edgequake.report.page import render
+from edgequake.report.result_tables import accuracy_tables, curve_tables, latency_table, other_tables
+from edgequake.report.results import Accuracy, Latency, Provenance, Result, read_results
+from edgequake.report.tables import Table
+
+
+def bench_report(paths: Sequence[Path]) -> str:
+    """Return results of `edgequake bench` as one HTML page.
+
+    Raises
+    ------
+    DataError
+        As `read_results`.
+    """
+    results = read_results(paths)
+    accuracy = [result for result in results if isinstance(result, Accuracy)]
+    latency = [result for result in results if isinstance(result, Latency)]
+    groups = [group for group in same_records(accuracy) if any(result.curves for result in group)]
+    return render(
+        "bench.html.j2",
+        title="edgequake: " + (", ".join(dict.fromkeys(_kind(result) for result in results)) or "measurements"),
+        curves=svg_uri(curves_figure(groups)) if groups else None,
+        curves_alt=_curves_alt(groups),
+        curve_tables=curve_tables(results),
+        accuracy=accuracy_tables(results),
+        latency=svg_uri(latency_figure(latency)) if latency else None,
+        latency_alt=_latency_alt(latency),
+        latency_table=latency_table(results),
+        others=other_tables(results),
+        provenance=provenance_table([result.provenance for result in results]),
+    )
+
+
+def provenance_table(provenances: Sequence[Provenance]) -> Table:
+    """Return where each file's figures were measured."""
+    rows = tuple(
+        (
+            where.file,
+            where.measured_at,
+            where.computer,
+            ", ".join([f"python {where.python}", *(f"{name} {version}" for name, version in where.versions.items())]),
+        )
+        for where in provenances
+    )
+    return Table("Where the figures come from", ("file", "measured at (UTC)", "machine", "versions"), rows)
+
+
+def _kind(result: Result) -> str:
+    if isinstance(result, Accuracy):
+        return f"accuracy on {result.body.capitalize()} {result.split}"
+    return "latency" if isinstance(result, Latency) else result.kind
+
+
+def _curves_alt(groups: Sequence[Sequence[Accuracy]]) -> str:
+    """Say in words what the curves show; their points stand in tables."""
+    parts = []
+    for group in groups:
+        names = dict.fromkeys(result.detector_title(name) for result in group for name in result.curves)
+        parts.append(f"{group[0].title}: {', '.join(names)}")
+    return f"Recall against the share kept. {'; '.join(parts)}. The tables below hold every point."
+
+
+def _latency_alt(results: Sequence[Latency]) -> str:
+    rows = (
+        f"{result.model.title} p50 {result.percentiles_us['p50']:.0f}, p95 {result.percentiles_us['p95']:.0f}, p99 "
+        f"{result.percentiles_us['p99']:.0f} us"
+        for result in results
+    )
+    return f"Wall time of a step: {'; '.join(rows)}"

@@ -1,0 +1,129 @@
+"""Charts of measurements: recall against what is kept, and the latency of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from edgequake.report import images
+from edgequake.report.results import Accuracy, Latency
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Told apart by colour, marker and dashes at once: in grey, in print, and by those who see few colours.
+STYLES = (
+    (images.BLUE, "o", "-"),
+    (images.VERMILLION, "s", (0, (5, 2))),
+    (images.GREEN, "^", (0, (1, 1.5))),
+    (images.PURPLE, "D", (0, (5, 2, 1, 2))),
+    (images.ORANGE, "v", "-"),
+    (images.SKY, "P", (0, (5, 2))),
+    (images.BLACK, "X", (0, (1, 1.5))),
+)
+MAX_COLUMNS = 2
+ROW_HEIGHT_IN = 0.42
+
+
+def same_records(results: Sequence[Accuracy]) -> list[list[Accuracy]]:
+    """Group results that were measured on the same records from the same starts: they share one pair of axes."""
+    groups: dict[tuple[str, str, str, int, bool], list[Accuracy]] = {}
+    for result in results:
+        key = (result.body, result.split, result.data_sha256, result.n_seeds, result.long_records)
+        groups.setdefault(key, []).append(result)
+    return list(groups.values())
+
+
+def curves_figure(groups: Sequence[Sequence[Accuracy]]) -> Figure:
+    """Draw recall against the share kept, a pair of axes for each set of records.
+
+    Detectors whose threshold was swept are lines; the others are single marks at their settings.
+    """
+    from matplotlib.figure import Figure  # no pyplot: it would look for a display
+
+    n_columns = min(MAX_COLUMNS, len(groups))
+    n_rows = -(-len(groups) // n_columns)
+    figure = Figure(figsize=(5.0 * n_columns, 4.6 * n_rows), layout="constrained")
+    panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for axes, group in zip(panels, groups, strict=False):
+        _draw_curves(axes, group)
+    for axes in panels[len(groups) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def _draw_curves(axes: Axes, group: Sequence[Accuracy]) -> None:
+    styles = iter(STYLES * 4)
+    drawn: set[str] = set()
+    for result in group:
+        for name, points in result.curves.items():
+            title = result.detector_title(name)
+            if title in drawn:
+                continue
+            drawn |= {title}
+            colour, marker, dashes = next(styles)
+            axes.plot(
+                [100 * point.kept for point in points], [point.recall for point in points], marker=marker, ls=dashes,
+                color=colour, ms=5, lw=1.6, label=title, zorder=3,
+            )  # fmt: skip
+        kept = "kept_long" if result.long_records else "kept"
+        swept = {result.detector_title(name) for name in result.curves}
+        for figures in result.detectors:
+            title = result.detector_title(figures.name)
+            if title in drawn | swept or not {"recall", kept} <= set(figures.mean):
+                continue
+            drawn |= {title}
+            colour, marker, _ = next(styles)
+            axes.plot(
+                [100 * figures.mean[kept]], [figures.mean["recall"]], marker=marker, ls="none", color=colour, ms=8,
+                mec="white", label=title, zorder=4, clip_on=False,
+            )  # fmt: skip
+    first = group[0]
+    axes.set_title(first.title, fontsize=10, loc="left")
+    axes.set_xlabel("kept of records of 10 h or more [%]" if first.long_records else "kept of the record time [%]")
+    axes.set_ylabel("recall: share of arrivals found")
+    axes.set_ylim(-0.03, 1.05)
+    axes.set_xlim(left=-0.5)
+    axes.grid(color=images.GRID, lw=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    # Under the axes: curves may run anywhere inside.
+    axes.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.16), frameon=False, fontsize=9, ncols=1)
+
+
+def latency_figure(results: Sequence[Latency]) -> Figure:
+    """Draw p50, p95 and p99 of a step, a row for each model, variant and runtime."""
+    from matplotlib.figure import Figure  # no pyplot: it would look for a display
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    figure = Figure(figsize=(images.PICTURE_WIDTH_IN, 1.5 + ROW_HEIGHT_IN * len(results)), layout="constrained")
+    axes = figure.subplots()
+    for i, result in enumerate(results):
+        values = result.percentiles_us
+        axes.plot([values["p50"], values["p99"]], [i, i], color=images.GREY, lw=1.5, zorder=2)
+        for (name, label), (colour, marker, _) in zip(_PERCENTILES.items(), STYLES, strict=False):
+            shown = label if i == 0 else None
+            axes.plot([values[name]], [i], marker=marker, ls="none", color=colour, ms=8, label=shown, zorder=3)
+    axes.set_yticks(range(len(results)), [_row_name(result, results) for result in results])
+    axes.set_ylim(len(results) - 0.5, -0.5)
+    axes.set_xscale("log")
+    values_us = [result.percentiles_us[name] for result in results for name in _PERCENTILES]
+    axes.set_xlim(min(values_us) / 1.3, max(values_us) * 1.3)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("wall time of one step of the graph [us], logarithmic")
+    axes.grid(axis="x", color=images.GRID, lw=0.6)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, frameon=False, fontsize=9)
+    return figure
+
+
+_PERCENTILES = {"p50": "p50 (median)", "p95": "p95", "p99": "p99"}
+
+
+def _row_name(result: Latency, results: Sequence[Latency]) -> str:
+    """Name a row by no more than tells it from the others."""
+    several = len({other.environment for other in results}) > 1
+    return f"{result.model.title}\n{result.environment}" if several else result.model.title

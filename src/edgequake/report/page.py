@@ -1,0 +1,21 @@
+"""Pages from the templates: everything stands inside the page, and the browser is told to fetch nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgequake._version import __version__
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a template filled in; whatever a record or a file name holds is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("edgequake.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(version=__version__, **values)

@@ -1,0 +1,60 @@
+"""Damaged input and long running: the short form of `edgequake.benchmarks.faults`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgequake.benchmarks.faults import mutated, run_mutations, soak
+from edgequake.edge.miniseed import index_file, read_indexed, read_stream
+from edgequake.edge.notes import Notes
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def small(write: Write, loud: np.ndarray) -> Path:
+    """Return half an hour before and after the quake's rise, one channel."""
+    return write("small.mseed", loud[20_000:38_000])
+
+
+def test_a_hundred_damaged_records_end_with_a_summary_or_a_sentence(small: Path) -> None:
+    found = run_mutations(small, 100, seed=1)
+    assert found.failures == () and found.n_done + found.n_refused == 100
+    assert found.n_done > 90 and found.n_events_kept > 70
+    assert found.growth_bytes < 10_000_000
+
+
+def test_damage_costs_little_more_than_what_it_hits(small: Path) -> None:
+    """Of three hundred damaged copies, as a file and as a stream: the samples of records that nothing has touched."""
+    data = small.read_bytes()
+    records = {data[i : i + 512] for i in range(0, len(data), 512)}
+    n_intact = n_read = 0
+    for i in range(300):
+        damaged = mutated(data, np.random.default_rng([7, i]))
+        small.write_bytes(damaged)
+        whole = [record for record in records if record in damaged]
+        small_intact = small.with_name("intact.mseed")
+        small_intact.write_bytes(b"".join(whole))
+        wanted = {(p.start_ns, p.samples.tobytes()) for p in _pieces(small_intact)}
+        notes = Notes()
+        as_file = {(p.start_ns, p.samples.tobytes()) for p in _pieces(small)}
+        with small.open("rb") as file:
+            as_stream = {(p.start_ns, p.samples.tobytes()) for p in read_stream(file, notes)}
+        n_intact += 2 * len(wanted)
+        n_read += len(wanted & as_file) + len(wanted & as_stream)
+    assert n_intact > 10_000 and n_read > 0.999 * n_intact
+
+
+def _pieces(path: Path) -> list:  # type: ignore[type-arg]
+    index = index_file(path)
+    return list(read_indexed(index, index.headers, lambda text, size: None))
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_over_three_days() -> None:
+    found = soak(3, seed=1)
+    assert found.n_events >= 3 and found.growth_bytes < 1_500_000

@@ -1,0 +1,52 @@
+"""What docs/runner.md says of the library and the options is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgequake import synthetic
+from edgequake.edge.__main__ import main
+
+
+def test_the_example_finds_the_quake(
+    root: Path, quake: synthetic.SyntheticRecord, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (root / "docs" / "runner.md").read_text(), re.DOTALL)
+    samples = quake.samples[2]
+    blocks = [(quake.sample_time_ns(i), samples[i : i + 1000]) for i in range(0, len(samples), 1000)]
+    exec(compile(example, "docs/runner.md", "exec"), {"blocks": blocks})
+    first, *_, last = capsys.readouterr().out.strip().splitlines()
+    onset_ns, stop_ns, peak = first.split()
+    assert abs(int(onset_ns) - quake.onsets_ns[0]) < 300 * 10**9 < int(stop_ns) - int(onset_ns) + 3 * 10**11
+    assert 0.5 < float(peak) <= 1.0 and last.startswith("[")
+    assert np.issubdtype(samples.dtype, np.integer)
+
+
+def test_every_option_is_explained(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}
+    text = "".join((root / name).read_text() for name in ("README.md", "docs/runner.md"))
+    undocumented = {option for option in options if option not in text}
+    assert undocumented <= {
+        "--force",
+        "--start",
+        "--stop",
+        "--variant",
+        "--threshold",
+        "--channels",
+        "--json",
+        "--sensitivity",
+    }
+
+
+def test_the_service_uses_options_that_there_are(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unit = (root / "docs" / "edgequake-edge.service").read_text()
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    assert set(re.findall(r"--[a-z-]+", unit.split("[Service]")[1].split("ExecReload")[0])) <= known
