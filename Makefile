@@ -3,6 +3,7 @@
 #   make test      all tests, in a full environment and in two lander environments
 #   make pipeline  synthesise, train `tiny`, convert, run, bench: the whole line on synthetic records
 #   make conformance  every kind of layer converted and measured: docs/conformance.md, the table in docs/convert.md
+#   make arm       the aarch64 wheels under emulation find what the machine's own find (needs qemu-user-static, mmdebstrap)
 #   make check     format, lint, types, tests
 #   make bench     accuracy and latency of the shipped model on real records: make bench DATA=/path/to/records
 # A particular interpreter: make PYTHON=python3.11 demo
@@ -17,7 +18,7 @@ PIP := -m pip --disable-pip-version-check -q
 QUIET := PYTHONWARNINGS=ignore TF_CPP_MIN_LOG_LEVEL=3
 
 .DELETE_ON_ERROR:
-.PHONY: demo test pipeline conformance check format bench picture landers clean
+.PHONY: demo test pipeline conformance arm check format bench picture landers clean
 
 $(ENV)/ready: EXTRAS = dev
 $(DEMO_ENV)/ready: EXTRAS = cli,edge
@@ -60,6 +61,11 @@ conformance: $(ENV)/ready landers
 # Two environments as a lander would have them, with the wheel that a user would install.
 landers: $(ENV)/ready
 	@sh tests/project/lander_environments.sh $(ENV)/bin/python $(PYTHON) > .env-landers
+
+# What a Raspberry Pi would run; -rP prints what was the same.
+arm: $(ENV)/ready
+	@python=$$(sh tests/project/arm_userland.sh $(ENV)/bin/python .env-arm) && EDGEQUAKE_ARM_PYTHON="$$python" \
+		EDGEQUAKE_DATA="$(DATA)" $(QUIET) $(ENV)/bin/python -m pytest -q -rPs tests/project/test_arm.py
 
 check: $(ENV)/ready
 	$(ENV)/bin/ruff format --check .

@@ -195,9 +195,9 @@ def _detectors(
 def _sweeps(model: str | None, variant: str | None, body: str, baselines: bool) -> dict[str, Mapping[float, Detector]]:
     sweeps: dict[str, Mapping[float, Detector]] = {}
     if model:
-        from edgequake.benchmarks.model_detector import ModelDetector
+        from edgequake.benchmarks.model_detector import replayed
 
-        sweeps["model"] = {on: ModelDetector(model, variant, threshold=on) for on in MODEL_THRESHOLDS}
+        sweeps["model"] = replayed(model, variant, MODEL_THRESHOLDS)
     if baselines:
         tuned = TUNED_STA_LTA[body]
         sweeps["STA/LTA, tuned on val"] = {on: _with_threshold(tuned, on) for on in STA_LTA_THRESHOLDS}

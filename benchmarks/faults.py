@@ -7,7 +7,8 @@ benchmark with large ones.
 from __future__ import annotations
 
 import hashlib
-import os
+import io
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,8 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
+from edgequake.benchmarks.soak import Soak, resident_bytes, soak
 from edgequake.edge.errors import EdgequakeError
 from edgequake.edge.runner import RunConfig, run
+
+__all__ = ["Kills", "Mutations", "Soak", "contents", "kill_and_resume", "mutated", "run_mutations", "soak"]
 
 Progress = Callable[[float, str], None]  # takes the share done and what is being done
 
@@ -60,16 +64,6 @@ class Mutations:
     def passed(self) -> bool:
         """Whether none failed."""
         return not self.failures
-
-
-@dataclass(frozen=True)
-class Soak:
-    """Memory over a long synthetic stream."""
-
-    n_days: int
-    resident_bytes: tuple[int, ...]  # after each day
-    growth_bytes: int  # from the end of day 1 to the largest later value
-    n_events: int
 
 
 def kill_and_resume(
@@ -168,7 +162,7 @@ def mutated(data: bytes, rng: np.random.Generator) -> bytes:
             at = at // 512 * 512 + int(rng.integers(64)) if kind else at
             damaged[min(at, len(damaged) - 1)] ^= 1 << int(rng.integers(8))
         elif kind == 2:
-            del damaged[at:][:0], damaged[at : at + length]
+            del damaged[at : at + length]
         elif kind == 3:
             damaged[at : at + length] = rng.bytes(length)
         elif kind == 4:
@@ -220,9 +214,6 @@ def run_mutations(
 
 def _run_damaged(data: bytes, folder: Path, as_stream: bool, longest_s: float) -> int:
     """Run one damaged record and return the number of events."""
-    import io
-    import shutil
-
     folder.mkdir()
     path = folder / "xx.lun.mseed"
     path.write_bytes(data)
@@ -241,72 +232,3 @@ def _run_damaged(data: bytes, folder: Path, as_stream: bool, longest_s: float) -
 
 def _too_long(number: int, frame: object) -> None:
     raise TimeoutError("the run hangs")
-
-
-def resident_bytes() -> int:
-    """Return the resident memory of this process now; 0 where the system does not tell."""
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
-
-
-def soak(n_days: int, seed: int, progress: Progress | None = None) -> Soak:
-    """Feed `n_days` synthesised lunar days, one after the other, to one live run, and watch its memory.
-
-    The run is a process of its own, fed through a pipe as a lander would: its memory is measured after each day.
-    """
-    from edgequake.synthetic import SAMPLING_RATE_HZ, synthetic_record
-
-    day_ns = 86_400_000_000_000
-    sizes: list[int] = []
-    with tempfile.TemporaryDirectory(prefix="edgequake-soak-") as name:
-        out = Path(name) / "out"
-        command = [sys.executable, "-m", "edgequake.edge", "run", "-", "--out", str(out), "--checkpoint-every", "5"]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
-            assert process.stdin is not None
-            for day in range(n_days):
-                rng = np.random.default_rng([seed, day % 10])
-                record = synthetic_record(
-                    rng, 86_400.0, (10_000.0, 52_000.0), start_ns=1_893_456_000_000_000_000 + day * day_ns,
-                    ratios=(25.0, 8.0),
-                )  # fmt: skip
-                process.stdin.write(_multiplexed(record))
-                process.stdin.flush()
-                _wait_until_idle(process.pid)
-                sizes.append(_resident_of(process.pid))
-                if progress is not None:
-                    progress((day + 1) / n_days, "days")
-            process.stdin.close()
-            process.wait(timeout=120)
-        n_events = len(_rows(out))
-    assert SAMPLING_RATE_HZ > 0
-    return Soak(n_days, tuple(sizes), max(sizes[1:], default=sizes[0]) - sizes[0], n_events)
-
-
-def _multiplexed(record: object) -> bytes:
-    """Return a record's miniSEED as it would arrive: its channels' records in the order of their times."""
-    from edgequake.edge.miniseed import index_file
-    from edgequake.synthetic import SyntheticRecord, write_miniseed
-
-    assert isinstance(record, SyntheticRecord)
-    with tempfile.TemporaryDirectory(prefix="edgequake-soak-") as name:
-        path = write_miniseed(record, Path(name) / "day.mseed")
-        data = path.read_bytes()
-        headers = index_file(path).headers
-    return b"".join(data[header.offset : header.offset + header.size_bytes] for header in headers)
-
-
-def _wait_until_idle(pid: int) -> None:
-    """Wait until a process has used no CPU time for half a second."""
-    before = -1
-    while (now := _cpu_ticks(pid)) != before:
-        before = now
-        time.sleep(0.5)
-
-
-def _cpu_ticks(pid: int) -> int:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
-
-
-def _resident_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+from edgequake.benchmarks.replay import Trace, Tracer, replay
 from edgequake.benchmarks.scoring import Detections
 from edgequake.dataset import Record
 from edgequake.edge.runner import RunConfig, run
@@ -41,6 +44,42 @@ class ModelDetector:
                 channels=record.channels,
             )
             return detections_of(run(config))
+
+
+@dataclass(frozen=True)
+class ReplayedDetector:
+    """A model at another threshold: its network runs once for all of them, and the trigger is replayed.
+
+    The onsets are those of the runner to the nanosecond, the kept intervals to less than a sample
+    (`edgequake.benchmarks.replay`).
+    """
+
+    tracer: Tracer
+    trace: Callable[[Record, int], Trace]  # the tracer, remembering what it has run
+    threshold: float
+
+    def __call__(self, record: Record, start_ns: int) -> Detections:
+        """Return what the model would find and keep from `start_ns` on.
+
+        Raises
+        ------
+        EdgequakeError
+            Whatever the runner raises.
+        """
+        return replay(self.trace(record, start_ns), self.tracer.manifest.trigger, self.threshold)
+
+
+def replayed(model: str, variant: str | None, thresholds: tuple[float, ...]) -> dict[float, ReplayedDetector]:
+    """Return a model at several thresholds.
+
+    Raises
+    ------
+    ManifestError
+        As `Tracer`.
+    """
+    tracer = Tracer(model, variant)
+    trace = lru_cache(maxsize=None)(tracer)
+    return {threshold: ReplayedDetector(tracer, trace, threshold) for threshold in thresholds}
 
 
 def detections_of(summary: Summary) -> Detections:

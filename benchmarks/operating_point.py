@@ -12,8 +12,9 @@ threshold serve only as neighbours.
   recall) is the lowest that still has `HIGH_PRECISION` of the normal precision and keeps at most `HIGH_KEPT` times what
   the normal one keeps. Every threshold in between must do so too, and the durations are the normal ones. Where there is
   none, they equal the normal one.
-- **onset_lag_s** is what makes the median lateness of the recalled arrivals zero, in steps of `LAG_STEP_S`: found at
-  the manifest's own normal threshold before the grid is scored, and again at the point chosen.
+- **onset_lag_s** is that of the least mean absolute onset error over the recalled arrivals, in steps of `LAG_STEP_S`:
+  found at the manifest's own normal threshold before the grid is scored, and again at the point chosen. Onsets that are
+  refined from the samples do not depend on it; where none are, it makes the median lateness zero.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from edgequake.benchmarks.replay import Trace, replay
+from edgequake.benchmarks.replay import Trace, replay, unrefined
 from edgequake.benchmarks.scoring import RecordScore, score_record
 from edgequake.benchmarks.tally import Figures, Tally, add, mean_figures
 from edgequake.edge.manifest import TriggerConfig
@@ -37,6 +38,7 @@ SAME_F1 = 0.01  # with two dozen arrivals one of them in one pass of five moves 
 LOW_RECALL = 0.9
 HIGH_PRECISION = 0.9
 HIGH_KEPT = 1.5
+LAG_TRIALS = 16
 LAG_STEP_S = {"moon": 1.0, "mars": 1.0, "earth": 0.1}
 
 THRESHOLDS = (*(round(0.05 * i, 2) for i in range(1, 20)), 0.98)
@@ -134,21 +136,30 @@ def choose(points: Mapping[Setting, Figures]) -> Choice:
     return dataclasses.replace(choice, low=_low(normal.threshold, line), high=_high(normal.threshold, line))
 
 
-def lateness_s(scores: Iterable[RecordScore]) -> float | None:
-    """Return the median of detection minus arrival over the recalled primary arrivals, seconds; None for none."""
-    errors = [row.onset_error_s for score in scores for row in score.arrivals if row.arrival.primary]
-    known = [error for error in errors if error is not None]
-    return statistics.median(known) if known else None
-
-
 def with_lag(passes: Passes, trigger: TriggerConfig, threshold: float) -> TriggerConfig:
-    """Return the settings with the lag that makes the median lateness at this threshold zero, to a step."""
-    scores = [score for traces in passes for score in score_traces(traces, trigger, threshold)]
-    late_s = lateness_s(scores)
-    if late_s is None:
+    """Return the settings with the lag of least mean absolute onset error at this threshold, to a step."""
+    errors_s = _onset_errors_s(passes, trigger, threshold)
+    if not errors_s:
         return trigger
     step_s = LAG_STEP_S[passes[0][0].record.body]
-    return dataclasses.replace(trigger, onset_lag_s=round(step_s * round((trigger.onset_lag_s + late_s) / step_s), 3))
+
+    def lagged(late_s: float) -> TriggerConfig:
+        return dataclasses.replace(
+            trigger, onset_lag_s=round(step_s * round((trigger.onset_lag_s + late_s) / step_s), 3)
+        )
+
+    if not any(stream.refine is not unrefined for traces in passes for trace in traces for stream in trace.streams):
+        return lagged(statistics.median(errors_s))  # all move together: the median is the place of least mean error
+    cuts = statistics.quantiles(errors_s, n=LAG_TRIALS) if len(errors_s) > 1 else errors_s
+    tried = {config.onset_lag_s: config for config in map(lagged, (0.0, *cuts))}
+    errors = {lag_s: _onset_errors_s(passes, config, threshold) or [math.inf] for lag_s, config in tried.items()}
+    return tried[min(tried, key=lambda lag_s: (statistics.fmean(map(abs, errors[lag_s])), lag_s))]
+
+
+def _onset_errors_s(passes: Passes, trigger: TriggerConfig, threshold: float) -> list[float]:
+    scores = [score for traces in passes for score in score_traces(traces, trigger, threshold)]
+    errors = [row.onset_error_s for score in scores for row in score.arrivals if row.arrival.primary]
+    return [error for error in errors if error is not None]
 
 
 def _smoothed(points: Mapping[Setting, Figures]) -> dict[Setting, Figures]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ from edgequake.edge.detector import Detector
 from edgequake.edge.errors import DataError
 from edgequake.edge.manifest import TriggerConfig, load_manifest, read_graph
 from edgequake.edge.onset import refine_onset
-from edgequake.edge.piece import Piece
+from edgequake.edge.piece import NS_PER_S, Piece
 from edgequake.edge.sources import plan_inputs
 from edgequake.edge.trigger import Decision, Event, Trigger
 
@@ -57,7 +57,7 @@ class StreamTrace:
 
     runs: tuple[Decisions, ...]
     spans: SampleSpans  # where it has samples
-    refine: Callable[[int], int] = int  # the trigger's onset to the catalogue's, ns; by default they are the same
+    refine: Callable[[int], int | None]  # rise of the probability, ns -> onset, or None where the trigger's stands
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,18 @@ class Tracer:
         runs = tuple(run.decisions() for run in recorder.runs if len(run.onset))
         return StreamTrace(runs, spans.spans(), self._refined(held))
 
-    def _refined(self, pieces: Sequence[Piece]) -> Callable[[int], int]:
-        """Return what the runner makes of a trigger's onset; each is refined once, however often it is asked for."""
-        onset, front_end = self.manifest.onset, self.manifest.front_end
-        if onset is None:
-            return int
-        return lru_cache(maxsize=None)(lambda coarse_ns: refine_onset(onset, front_end, pieces, coarse_ns).onset_ns)
+    def _refined(self, pieces: Sequence[Piece]) -> Callable[[int], int | None]:
+        """Return what the runner makes of a rise; each is looked at once, however often it is asked for."""
+        config, front_end = self.manifest.onset, self.manifest.front_end
+        if config is None:
+            return unrefined
+
+        @cache
+        def refine(rise_ns: int) -> int | None:
+            onset = refine_onset(config, front_end, pieces, rise_ns)
+            return onset.onset_ns if onset.refined else None
+
+        return refine
 
 
 def trace_records(
@@ -157,9 +163,18 @@ def replay(trace: Trace, config: TriggerConfig, threshold: float) -> Detections:
     kept: list[tuple[int, int]] = []
     for stream in trace.streams:
         events = [event for run in stream.runs for event in events_of(run, config, threshold)]
-        onsets += [stream.refine(event.onset_ns) for event in events]
+        onsets += [_onset_ns(stream, event, config) for event in events]
         kept += kept_intervals(events, config, stream.spans)
     return Detections(tuple(sorted(onsets)), tuple(sorted(kept)))
+
+
+def unrefined(rise_ns: int) -> None:
+    """The trigger's onset stands."""
+
+
+def _onset_ns(stream: StreamTrace, event: Event, config: TriggerConfig) -> int:
+    refined_ns = stream.refine(event.onset_ns + round(config.onset_lag_s * NS_PER_S))
+    return event.onset_ns if refined_ns is None else refined_ns
 
 
 def events_of(run: Decisions, config: TriggerConfig, threshold: float) -> list[Event]:

@@ -49,7 +49,7 @@ CONFIGS = {
         late_s=40.0,
         late_spread_s=60.0,
         min_sigma_s=6.0,
-        max_sigma_s=7.0,
+        max_sigma_s=30.0,
         coarse_sigma_s=60.0,
     ),
     "mars": OnsetConfig(

@@ -13,12 +13,14 @@ With any acquisition loop::
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from edgequake.edge.errors import ManifestError
+from edgequake.edge.event_class import EventClasses
 from edgequake.edge.manifest import Manifest, Variant
 from edgequake.edge.network import StepNetwork
 from edgequake.edge.piece import Piece, duration_ns
@@ -47,6 +49,9 @@ class Detector:
         self._clock = _RowClock(manifest)
         stepper = _Windowed if manifest.network.mode == "windowed" else _Continuous
         self._stepper = stepper(self.network, manifest)
+        self._classes = (
+            EventClasses(manifest.classes, manifest.front_end, manifest.sampling_rate_hz) if manifest.classes else None
+        )
         self._lag_ns = round(manifest.trigger.onset_lag_s * 1e9)
         self._outputs = manifest.network.outputs
         self._window_ns = self._clock.rows_ns(self._stepper.longest_rows)
@@ -97,11 +102,11 @@ class Detector:
         events = list(self._events(self.front_end.push_all(pieces)))
         if not self.front_end.goes_on:  # a tear too long to bridge: what comes after it cannot lengthen the event
             events += self._close()
-        return events
+        return self._settled(events)
 
     def finish(self) -> list[Event]:
         """No further piece will come, or not for long: return what is still open. Pieces may be pushed again."""
-        return [*self._events(self.front_end.finish()), *self._close()]
+        return self._settled([*self._events(self.front_end.finish()), *self._close()])
 
     def state(self) -> State:
         """Return what `restore` goes on from."""
@@ -110,6 +115,7 @@ class Detector:
             "network": self.network.state(),
             "trigger": self._trigger.state(),
             "stepper": self._stepper.state(),
+            "classes": None if self._classes is None else self._classes.state(),
             "decided_until_ns": self._decided_until_ns,
             "restarts": self.restarts,
         }
@@ -120,6 +126,8 @@ class Detector:
         self.network.set_state(state["network"])
         self._trigger.restore(state["trigger"])
         self._stepper.restore(state["stepper"])
+        if self._classes is not None:
+            self._classes.restore(state["classes"])
         self._decided_until_ns, self.restarts = state["decided_until_ns"], state["restarts"]
 
     def decide(self, rows: Rows) -> Iterator[Decision]:
@@ -132,7 +140,15 @@ class Detector:
             start_ns = stop_ns - self._clock.rows_ns(n_rows)
             yield decision_of(self._outputs, probability, start_ns, stop_ns, self._window_ns)
 
+    def _settled(self, events: list[Event]) -> list[Event]:
+        """Forget what no later event's class can need."""
+        if self._classes is not None:
+            self._classes.forget_before(self.horizon_ns)
+        return events
+
     def _events(self, rows: Rows) -> Iterator[Event]:
+        if self._classes is not None:
+            self._classes.add(rows)
         for part in _between_restarts(rows):
             if part.restart[0]:
                 yield from self._restart()
@@ -140,7 +156,7 @@ class Detector:
                 event = self._trigger.push(decision)
                 self._decided_until_ns = decision.stop_ns
                 if event is not None:
-                    yield event
+                    yield self._named(event)
 
     def _restart(self) -> Iterator[Event]:
         self.restarts += 1
@@ -150,7 +166,12 @@ class Detector:
 
     def _close(self) -> list[Event]:
         event = self._trigger.close()
-        return [] if event is None else [event]
+        return [] if event is None else [self._named(event)]
+
+    def _named(self, event: Event) -> Event:
+        if self._classes is None:
+            return event
+        return replace(event, mq_type=self._classes.name(event.onset_ns, event.stop_ns))
 
 
 def _require_front_end(manifest: Manifest) -> None:

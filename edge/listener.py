@@ -56,7 +56,8 @@ class Listener:
     ) -> None:
         self.detector, self.station_id = detector, station_id
         self.time = RecordTime(round(manifest.front_end.bridge_s * NS_PER_S))
-        refine = partial(refine_onset, manifest.onset, manifest.front_end) if manifest.onset else None
+        lag_s = manifest.trigger.onset_lag_s
+        refine = partial(refine_onset, manifest.onset, manifest.front_end, lag_s=lag_s) if manifest.onset else None
         self._keeper = SegmentKeeper(out, station_id, manifest.trigger, ledger, refine)
         self._ledger, self._tally = ledger, tally
 

@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -298,10 +297,11 @@ class Manifest:
         if network.mode == "windowed" and int(network.window_rows or 0) % network.rows_per_step:
             raise ValueError(f"the {network.window_rows} rows of a window are no multiple of rows_per_step")
         onset, trigger = self.onset, self.trigger
-        if onset and (onset.reach_before_s > trigger.pre_roll_s or onset.reach_after_s > trigger.post_roll_s):
+        kept_s = trigger.pre_roll_s + trigger.onset_lag_s  # before the rise; after it, at least the post-roll
+        if onset and (onset.reach_before_s > kept_s or onset.reach_after_s > trigger.post_roll_s):
             raise ValueError(
-                f"onset looks at {onset.reach_before_s:g} s before and {onset.reach_after_s:g} s after the trigger's "
-                f"onset: more than pre_roll_s and post_roll_s keep"
+                f"onset looks at {onset.reach_before_s:g} s before and {onset.reach_after_s:g} s after the rise of the "
+                f"probability, but {kept_s:g} and {trigger.post_roll_s:g} s are kept"
             )
         if self.network.n_features != self.front_end.n_features:
             raise ValueError("network.n_features differs from what the front end makes")
@@ -341,7 +341,7 @@ def parse_manifest(text: str, where: str) -> Manifest:
 
 def shipped_models() -> dict[str, Path]:
     """Return the models that come with the package: name -> path of the manifest."""
-    folder = Path(str(resources.files("edgequake.edge") / "models"))
+    folder = Path(__file__).parent / "models"
     return {path.stem: path for path in sorted(folder.glob("*.json"))}
 
 

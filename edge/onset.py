@@ -33,27 +33,31 @@ class Onset:
     refined: bool  # False: the samples say nothing better than the trigger
 
 
-def refine_onset(config: OnsetConfig, front_end: FrontEndConfig, pieces: Iterable[Piece], coarse_ns: int) -> Onset:
+def refine_onset(
+    config: OnsetConfig, front_end: FrontEndConfig, pieces: Iterable[Piece], coarse_ns: int, lag_s: float = 0.0
+) -> Onset:
     """Return the onset of the event that the trigger placed at `coarse_ns`.
 
     The amplitudes of the band-passed frames before and after a split are taken as draws of two exponential
     distributions. The likelihood of every split, all channels together, times the chance that the trigger is so late (a
     Cauchy distribution) says where the onset may lie: its median is the onset, half the width of its middle two thirds
     the uncertainty. A second look at the part up to shortly after that onset finds a weak beginning under a loud later
-    phase. Only samples within [coarse - reach_before_s, coarse + reach_after_s) are used, so the same samples give the
+    phase. Only samples within [rise - reach_before_s, rise + reach_after_s) are used, so the same samples give the
     same onset however the record was cut.
 
     Parameters
     ----------
     front_end : its rule for gaps and spikes is applied to the samples.
     pieces : raw samples of one station, those of a channel in time order; what lies outside the reach is ignored.
+    lag_s : what the trigger has taken off the rise of the probability; the search is around the rise itself.
 
     References
     ----------
     Maeda, N. (1985), A method for reading and checking phase times in autoprocessing system of seismic wave data,
     Zisin 38, 365-379, doi:10.4294/zisin1948.38.3_365: the split of least AIC, there of normal samples.
     """
-    channels = _channels(config, front_end, pieces, coarse_ns)
+    rise_ns = coarse_ns + round(lag_s * NS_PER_S)
+    channels = _channels(config, front_end, pieces, rise_ns)
     split = _split(config, channels)
     if split is None:
         return Onset(coarse_ns, config.coarse_sigma_s, False)
@@ -62,7 +66,7 @@ def refine_onset(config: OnsetConfig, front_end: FrontEndConfig, pieces: Iterabl
     sigma_s = float(np.hypot(split.sigma_s, config.min_sigma_s))
     if sigma_s > config.max_sigma_s:
         return Onset(coarse_ns, config.coarse_sigma_s, False)
-    return Onset(coarse_ns + round((split.offset_s - config.before_s) * NS_PER_S), sigma_s, True)
+    return Onset(rise_ns + round((split.offset_s - config.before_s) * NS_PER_S), sigma_s, True)
 
 
 @dataclass(frozen=True)
@@ -117,16 +121,16 @@ def _gain(channel: _Frames) -> Float:
     return np.asarray(channel.freedom * gain, np.float64)
 
 
-def _channels(config: OnsetConfig, front_end: FrontEndConfig, pieces: Iterable[Piece], coarse_ns: int) -> list[_Frames]:
+def _channels(config: OnsetConfig, front_end: FrontEndConfig, pieces: Iterable[Piece], rise_ns: int) -> list[_Frames]:
     """Return the frames of every channel that has anything to say."""
-    start_ns = coarse_ns - round(config.reach_before_s * NS_PER_S)
-    stop_ns = coarse_ns + round(config.reach_after_s * NS_PER_S)
+    start_ns = rise_ns - round(config.reach_before_s * NS_PER_S)
+    stop_ns = rise_ns + round(config.reach_after_s * NS_PER_S)
     parts: dict[str, list[Piece]] = {}
     for piece in pieces:
         part = piece.between(start_ns, stop_ns)
         if len(part.samples):
             parts.setdefault(part.source_id, []).append(part)
-    first_frame_ns = coarse_ns - round(config.before_s * NS_PER_S)
+    first_frame_ns = rise_ns - round(config.before_s * NS_PER_S)
     channels = (_frames(config, front_end, parts[name], first_frame_ns) for name in sorted(parts))
     return [channel for channel in channels if channel is not None]
 

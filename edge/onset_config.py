@@ -15,14 +15,14 @@ class OnsetConfig:
     high_hz: float
     filter_cycles: float  # length of the band-pass in periods of low_hz
     frame_s: float  # the onset lies between two frames of this length
-    before_s: float  # searched: from so long before the trigger's onset
+    before_s: float  # searched: from so long before the rise of the probability
     after_s: float  # until so long after it
     tail_s: float  # a second look stops so long after the onset of the first
     min_quiet_s: float  # an onset needs so much record before it
     min_gain: float  # nats by which a rise must be likelier than none, else the trigger's own onset stays
     evidence: float  # share of the theoretical evidence that uneven ground motion carries, 0..1
-    late_s: float  # how late the trigger's onset usually is
-    late_spread_s: float  # half of all triggers lie within this of it
+    late_s: float  # how late the rise usually is
+    late_spread_s: float  # half of all rises lie within this of it
     min_sigma_s: float  # what picks of the clearest events scatter by
     max_sigma_s: float  # a rise vaguer than this says less than the trigger, whose own onset then stays
     coarse_sigma_s: float  # uncertainty of the trigger's own onset
@@ -39,12 +39,12 @@ class OnsetConfig:
 
     @property
     def reach_before_s(self) -> float:
-        """Samples are used from so long before the trigger's onset."""
+        """Samples are used from so long before the rise."""
         return self.before_s + self._half_filter_s
 
     @property
     def reach_after_s(self) -> float:
-        """Samples are used until so long after the trigger's onset."""
+        """Samples are used until so long after the rise."""
         return self.after_s + self._half_filter_s
 
     @property

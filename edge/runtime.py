@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from importlib import metadata
+import sys
 from typing import Any
 
 from edgequake.edge.errors import ModelError
@@ -51,7 +51,17 @@ def import_runtime() -> tuple[Any, str]:
     """
     for package, module in _RUNTIMES:
         try:
-            return importlib.import_module(module), f"{package} {metadata.version(package)}"
+            return importlib.import_module(module), f"{package} {_version(package, module)}"
         except ImportError:
             continue
     raise ModelError("no TFLite runtime is installed; install 'edgequake[edge]' (tflite-runtime or ai-edge-litert)")
+
+
+def _version(package: str, module: str) -> str:
+    """Return a runtime's version as it tells it itself; looking it up in the environment takes a tenth of the start."""
+    told = getattr(sys.modules[module.partition(".")[0]], "__version__", None)
+    if isinstance(told, str):
+        return told
+    from importlib import metadata
+
+    return metadata.version(package)

@@ -145,7 +145,7 @@ class SegmentKeeper:
             onset_ns=onset_ns,
             time_rel_s=(onset_ns - file_start_ns) / NS_PER_S,
             evid=event_id(self._station_id, onset_ns),
-            mq_type="",
+            mq_type=event.mq_type,
             station_id=self._station_id,
             channels=channels,
             stop_ns=max(event.stop_ns, onset_ns),

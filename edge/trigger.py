@@ -30,6 +30,7 @@ class Event:
     onset_ns: int
     stop_ns: int
     peak_probability: float  # largest onset probability
+    mq_type: str = ""  # class, as the NASA packet names it; blank where none is told
 
 
 def decision_of(

@@ -123,8 +123,8 @@ def _inputs(
         visible = _visible(rows, record, front_end, rate_hz, scales)
         if visible is None:
             continue
-        onset_ns = visible[0] + round(rng.uniform(*plan.onset_error_s) * NS_PER_S)
-        stop_ns = visible[1] + round(rng.uniform(*plan.stop_error_s) * NS_PER_S)
+        onset_ns = visible[0] + round(rng.uniform(plan.onset_error_s[0], plan.onset_error_s[1]) * NS_PER_S)
+        stop_ns = visible[1] + round(rng.uniform(plan.stop_error_s[0], plan.stop_error_s[1]) * NS_PER_S)
         classes = EventClasses(constants, front_end, rate_hz)
         classes.add(rows)
         inputs = classes.inputs(onset_ns, stop_ns)

@@ -9,7 +9,9 @@ import typer
 
 from edgequake.terminal import progress_bar, to_json
 
-bench = typer.Typer(help="Measure accuracy and latency.", no_args_is_help=True, rich_markup_mode=None)
+bench = typer.Typer(
+    help="Measure accuracy, latency and what the runner survives.", no_args_is_help=True, rich_markup_mode=None
+)
 
 Model = Annotated[str, typer.Option(metavar="NAME|MANIFEST", help="A shipped model, or a manifest file.")]
 Variant = Annotated[str | None, typer.Option(help="float32, dynamic, int8 or int16x8; by default the manifest's.")]

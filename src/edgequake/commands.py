@@ -17,6 +17,7 @@ import typer
 from edgequake._version import __version__
 from edgequake.bench_commands import bench
 from edgequake.export_commands import export, fetch
+from edgequake.fault_commands import faults, soak
 from edgequake.report_commands import report
 from edgequake.terminal import native_stderr_silenced, progress_bar, tell
 from edgequake.tune_commands import tune
@@ -30,6 +31,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+bench.command()(faults)
+bench.command()(soak)
 app.add_typer(bench, name="bench")
 app.command()(tune)
 app.command()(export)

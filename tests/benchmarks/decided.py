@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgequake.benchmarks.kept_intervals import SampleSpans
-from edgequake.benchmarks.replay import Decisions, StreamTrace, Trace
+from edgequake.benchmarks.replay import Decisions, StreamTrace, Trace, unrefined
 from edgequake.dataset import Record
 from edgequake.edge.manifest import TriggerConfig
 from edgequake.edge.piece import NS_PER_S
@@ -54,4 +54,6 @@ def spans_of(length_s: float) -> SampleSpans:
 def trace(record: Record, *runs: Decisions, start_ns: int | None = None) -> Trace:
     """Return the trace of a drawn record that is one stream without gaps."""
     length_s = (record.stop_ns - record.start_ns) / NS_PER_S
-    return Trace(record, record.start_ns if start_ns is None else start_ns, (StreamTrace(runs, spans_of(length_s)),))
+    return Trace(
+        record, record.start_ns if start_ns is None else start_ns, (StreamTrace(runs, spans_of(length_s), unrefined),)
+    )

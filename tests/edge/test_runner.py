@@ -39,7 +39,7 @@ RATE_HZ = synthetic.SAMPLING_RATE_HZ
 # The columns of the NASA packet's catalogue, then ours, as docs and other readers know them.
 HEADER = (
     "filename,time_abs(%Y-%m-%dT%H:%M:%S.%f),time_rel(sec),evid,mq_type,station_id,channels,stop_abs,"
-    "peak_probability,priority,segment,n_samples,size_bytes,sent"
+    "onset_uncertainty_s,peak_probability,priority,segment,n_samples,size_bytes,sent"
 )
 
 Write = Callable[..., Path]

@@ -144,7 +144,7 @@ def test_labels_follow_the_patterns() -> None:
 
 def test_a_class_without_events_is_refused() -> None:
     known = examples(1.0)
-    with pytest.raises(DataError, match="'deep_mq'.*--set classes=null"):
+    with pytest.raises(DataError, match=r"'deep_mq'.*--set classes=null"):
         fit_classes(PLAN, UNTRAINED, known.where(known.label == 0))
 
 
@@ -172,7 +172,8 @@ def test_real_moonquakes_are_told_from_impacts(records_dir: Path) -> None:
     fitted = learn_classes(plan, load(records_dir, "moon", "train"), front_end, 6.625, 3300.0, scales)
     asked = class_examples(plan, fitted, load(records_dir, "moon", "val"), front_end, 6.625, scales)
     names = [class_name(fitted, inputs) for inputs in asked.inputs]
-    told = {(event, fitted.names[label], name) for event, label, name in zip(asked.event, asked.label, names) if name}
+    truth = [fitted.names[label] for label in asked.label]
+    told = {answer for answer in zip(asked.event, truth, names, strict=True) if answer[2]}
     right = {event for event, label, name in told if label == name}
     assert {"A15_LM", "A17_S-IVB"} <= right and len({label for _, label, name in told if label == name}) == 2
     assert not [event for event, label, name in told if label != name]

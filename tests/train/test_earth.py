@@ -147,7 +147,7 @@ def test_pretraining_is_where_another_training_begins(tmp_path: Path) -> None:
             table.write((earth / name).read_text().removeprefix(columns))
     (folder / "earth").symlink_to(earth / "earth")
     small = {"examples.n_examples": 8, "examples.n_blocks": 100, "examples.max_front_blocks": 10,
-             "network.conv_filters": [4, 4], "network.lstm_units": [4],
+             "classes": None, "network.conv_filters": [4, 4], "network.lstm_units": [4],
              "fit.steps": 2, "fit.batch": 4, "fit.crop_blocks": 64}  # fmt: skip
     first = train("moon-pretrain", folder, tmp_path / "first", small)
     second = train("moon", folder, tmp_path / "second", {**small, "fit.start_from": str(first.keras_file)})
