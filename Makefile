@@ -3,7 +3,7 @@
 #   make test      all tests, in a full environment and in two lander environments
 #   make pipeline  synthesise, train `tiny`, convert, run, bench: the whole line on synthetic records
 #   make conformance  every kind of layer converted and measured: docs/conformance.md, the table in docs/convert.md
-#   make arm       the aarch64 wheels under emulation find what the machine's own find (needs qemu-user-static, mmdebstrap)
+#   make arm       the aarch64 wheels, emulated, find what this machine's find (needs qemu-user-static and mmdebstrap)
 #   make check     format, lint, types, tests
 #   make bench     accuracy and latency of the shipped model on real records: make bench DATA=/path/to/records
 # A particular interpreter: make PYTHON=python3.11 demo

@@ -116,7 +116,7 @@ def _gain(channel: _Frames) -> Float:
     after = (summed[-1] - summed[:-1]) / np.where(some, n_after, 1.0)
     rises = some & (after > before) & (before > 0)
     gain = np.zeros_like(before)
-    mean = summed[-1] / recorded[-1]
+    mean = summed[-1] / (recorded[-1] or 1.0)
     gain[rises] = n_before[rises] * np.log(mean / before[rises]) + n_after[rises] * np.log(mean / after[rises])
     return np.asarray(channel.freedom * gain, np.float64)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from sys import intern
 
 import numpy as np
 
@@ -114,7 +115,8 @@ class SegmentKeeper:
         write_bytes_atomically(self._folder / name, data)
         n_samples = sum(len(piece.samples) for piece in kept)
         segment = Segment(name, self._station_id, start_ns, stop_ns, n_samples, len(data))
-        channels = tuple(dict.fromkeys(channel_of(piece.source_id) for piece in kept))
+        # One text for all rows: they are held to the end of the run, which may be months away.
+        channels = tuple(dict.fromkeys(intern(channel_of(piece.source_id)) for piece in kept))
         return segment, [self._row(event, segment, channels) for event in pending.events]
 
     def state(self) -> State:

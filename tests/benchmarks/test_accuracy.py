@@ -87,7 +87,11 @@ def test_a_model_goes_first_and_is_swept(data: Path, monkeypatch: pytest.MonkeyP
         def __call__(self, drawn: Record, start_ns: int) -> Detections:
             return oracle(drawn, start_ns) if (self.threshold or 0.5) < 0.75 else Detections((), ())
 
+    def replayed(model: str, variant: str | None, thresholds: tuple[float, ...]) -> dict[float, FakeModel]:
+        return {threshold: FakeModel(model, variant, threshold=threshold) for threshold in thresholds}
+
     monkeypatch.setattr(model_detector, "ModelDetector", FakeModel)
+    monkeypatch.setattr(model_detector, "replayed", replayed)
     identity = ModelIdentity("fake", "int8", "ab" * 32, 30_000, 5506)
     monkeypatch.setattr(accuracy, "identify", lambda model, variant: (identity, "moon"))
     told: list[tuple[float, str]] = []

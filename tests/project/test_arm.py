@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -21,8 +20,9 @@ from edgequake.edge.manifest import load_manifest
 from edgequake.synthetic import write_day
 
 REAL_RECORD = Path("moon") / "xa.s14.00.1973-06-30.mseed"  # three channels, tears, three events
-# One unit of an int8 probability: that far a rounding tie may move it. Ties are rare (measured: 7 of 17 139 steps).
-TIE = 1 / 256
+# A rounding tie in the graph moves an int8 probability by a unit or two, in few steps (measured: 4 of 8 941).
+UNIT = 1 / 256
+LARGEST_TIE_UNITS = 2
 SHARE_OF_TIES = 0.005
 
 PROBABILITIES = """
@@ -96,7 +96,7 @@ def assert_same_events(python: str, record: Path, folder: Path) -> None:
         assert row.station_id == mine.station_id and row.channels == mine.channels
         assert abs(row.onset_ns - mine.onset_ns) <= frame_ns
         assert abs(row.stop_ns - mine.stop_ns) <= frame_ns
-        assert row.peak_probability == pytest.approx(mine.peak_probability, abs=TIE)
+        assert row.peak_probability == pytest.approx(mine.peak_probability, abs=LARGEST_TIE_UNITS * UNIT)
         if (row.onset_ns, row.stop_ns) == (mine.onset_ns, mine.stop_ns):
             assert (theirs / row.segment).read_bytes() == (ours / mine.segment).read_bytes()
     summary = json.loads((theirs / "summary.json").read_text())
@@ -120,7 +120,7 @@ def test_the_guest_is_what_a_board_has(guest: str) -> None:
         "print(json.dumps([platform.machine(), import_runtime()[1], version('numpy'), edgequake.edge.__file__]))"
     )
     machine, runtime, numpy, package = json.loads(run_python(guest, "-c", script))
-    assert machine == "aarch64" != platform.machine()
+    assert machine == "aarch64"
     assert runtime.startswith("tflite-runtime 2.14") and numpy.startswith("1.")
     assert Path(package).is_relative_to(Path(guest).parent)
 
@@ -140,9 +140,9 @@ def test_rows_have_the_same_bits_and_probabilities_but_for_ties(guest: str, day:
     print(
         f"front end: {ours['rows'].size} values, reference kernels: {len(ours['reference'])} steps, all the same bits"
     )
-    print(f"default kernels: {n_ties} of {len(differences)} steps differ, by {differences.max() / TIE:g}/256 at most")
+    print(f"default kernels: {n_ties} of {len(differences)} steps differ, by {differences.max() / UNIT:g}/256 at most")
     assert n_ties <= SHARE_OF_TIES * len(differences)
-    assert differences.max() <= 2 * TIE
+    assert differences.max() <= LARGEST_TIE_UNITS * UNIT
 
 
 def test_a_synthesised_day(guest: str, day: Path, tmp_path: Path) -> None:
