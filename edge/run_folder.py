@@ -110,6 +110,7 @@ class RunFolder:
         """Write a checkpoint when it is time."""
         if time.monotonic() >= self._next_checkpoint_s:
             self.write_checkpoint(listeners)
+            self._tidy_up()
 
     def write_checkpoint(self, listeners: Listeners) -> None:
         """Write a checkpoint.
@@ -127,8 +128,6 @@ class RunFolder:
             "listeners": listeners.state(),
         }
         write_checkpoint(self._out / CHECKPOINT, Checkpoint(self._identity(), state))
-        if not self._feed.replayed:
-            give_memory_back()  # this run may take months
         now_s = time.monotonic()
         pause_s = self._config.checkpoint_s
         if pause_s > 0:
@@ -146,6 +145,7 @@ class RunFolder:
         self.ledger.write(self._out / CATALOG)
         if not self._feed.replayed:
             self.write_checkpoint(listeners)
+            self._tidy_up()
 
     def close(self, summary: Summary, listeners: Listeners) -> None:
         """The run is over: write its summary. A live run may go on later, warm; one over files may not."""
@@ -158,6 +158,10 @@ class RunFolder:
     def abandon(self) -> None:
         """There was nothing to do: leave nothing to go on from."""
         (self._out / CHECKPOINT).unlink(missing_ok=True)
+
+    def _tidy_up(self) -> None:
+        if not self._feed.replayed:
+            give_memory_back()  # this run may take months
 
     def _read_checkpoint(self) -> Checkpoint | None:
         path = self._out / CHECKPOINT

@@ -13,6 +13,7 @@ from edgequake import synthetic
 from edgequake.edge.detector import Detector
 from edgequake.edge.manifest import Manifest, Variant
 from edgequake.edge.miniseed import index_file, read_indexed
+from edgequake.edge.onset import refine_onset
 from edgequake.edge.piece import Piece, duration_ns
 from edgequake.edge.runner import RunConfig, run
 from edgequake.edge.summary import Summary
@@ -70,7 +71,12 @@ def test_the_detector_alone_finds_what_the_run_found(
         horizon_ns = horizon_ns if detector.horizon_ns is None else detector.horizon_ns
         events += fresh
     events += detector.finish()
-    assert [(e.onset_ns, e.stop_ns) for e in events] == [(row.onset_ns, row.stop_ns) for row in summary.events]
+    manifest, pieces = moon[0], list(read_indexed(index, index.headers))
+    assert manifest.onset is not None
+    lag_s = manifest.trigger.onset_lag_s
+    onsets = [refine_onset(manifest.onset, manifest.front_end, pieces, e.onset_ns, lag_s) for e in events]
+    assert [(o.onset_ns, o.sigma_s) for o in onsets] == [(r.onset_ns, r.onset_uncertainty_s) for r in summary.events]
+    assert [(e.stop_ns, e.mq_type) for e in events] == [(row.stop_ns, row.mq_type) for row in summary.events]
     assert horizon_ns > index.start_ns
 
 

@@ -190,11 +190,18 @@ def assert_kept_bit_for_bit(records: Path, out: Path, summary: Summary) -> None:
     manifest, _ = load_manifest("moon")
     pre_ns, post_ns = round(manifest.trigger.pre_roll_s * S), round(manifest.trigger.post_roll_s * S)
     source = obspy.read(str(records))
+    assert manifest.onset is not None
     taken_until_ns = 0
+    intervals = {kept.file: (kept.start_ns, kept.stop_ns) for kept in summary.segments}
     for name in sorted({row.segment for row in summary.events}):
         rows = [row for row in summary.events if row.segment == name]
-        start_ns = max(taken_until_ns, min(row.onset_ns for row in rows) - pre_ns)
-        stop_ns = max(row.stop_ns for row in rows) + post_ns
+        first = min(rows, key=lambda row: row.onset_ns)
+        start_ns, stop_ns = intervals[name][0], max(row.stop_ns for row in rows) + post_ns
+        if first.onset_uncertainty_s == manifest.onset.coarse_sigma_s:  # the trigger's own onset
+            assert start_ns == max(taken_until_ns, first.onset_ns - pre_ns)
+        else:  # a refined one lies within its search of the rise, which lies the lag after the trigger's onset
+            search_ns = (manifest.trigger.onset_lag_s - manifest.onset.before_s) * S
+            assert start_ns == taken_until_ns or first.onset_ns - start_ns >= pre_ns + search_ns
         taken_until_ns = stop_ns
         segment = obspy.read(str(out / name))
         n_samples = 0

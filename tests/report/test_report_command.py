@@ -46,7 +46,8 @@ def test_report_of_a_run_says_what_the_run_said(own_run: Path, capsys: pytest.Ca
     assert "computed again from the records that were run; they lead to 2 of the 2 events" in page
     manifest, _ = load_manifest("moon")
     assert manifest.training["data_sha256"] in page
-    for words in ("7 858", "6.625 Hz", "probability rms error", "low 0.9, normal 0.8, high 0.5", "tears bridged"):
+    thresholds = ", ".join(f"{name} {value:g}" for name, value in manifest.trigger.onset_thresholds.items())
+    for words in ("7 858", "6.625 Hz", "probability rms error", thresholds, "tears bridged"):
         assert words in page, words
     assert "://" not in page and "<script" not in page
 
