@@ -263,7 +263,9 @@ def test_a_folder_followed_while_it_grows_gives_the_events_of_the_whole(
     out = folder / "out"  # inside: its segments must not be read
     summary = run(RunConfig((str(folder),), out, follow=True, poll_s=0.02, idle_stop_s=1.5))
     writer.join()
-    assert summary.samples_in == from_file.samples_in and summary.warnings == ()
+    # A poll may come between the files of two channels: one is then late, which is said, and does no harm.
+    assert all(layout == "a file a channel" and "time order" in warning for warning in summary.warnings)
+    assert summary.samples_in == from_file.samples_in
     assert events_of(summary) == events_of(from_file) and len(summary.events) == 1
     assert summary.bytes_in == quake_file.stat().st_size
 
