@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -117,18 +117,12 @@ def _identity(path: Path) -> tuple[str, str, int]:
     return network, station, parse_time(f"{year}-{month}-{day}T{hour}:{minute}:{second}.{hundredth}")
 
 
-def _convert(path: Path, out: Path) -> Record:
-    read = read_phasenet(path)
-    pieces = [
-        Piece(source_id_of(read.network, read.station, "", code), read.start_ns, SAMPLING_RATE_HZ, samples)
-        for code, samples in zip(read.channels, read.samples, strict=True)
-    ]
-    file = out / f"{path.stem}.mseed"
-    write_bytes_atomically(file, encode(pieces))
+def record_of(path: Path, read: PhaseNetFile) -> Record:
+    """Return a file as a labelled record; its only arrival is the P pick, the S pick stands in the note."""
     p_ns = read.start_ns + duration_ns(read.p_sample, SAMPLING_RATE_HZ)
     s_after_p_ns = duration_ns(read.s_sample - read.p_sample, SAMPLING_RATE_HZ)
     return Record(
-        file=file,
+        file=path,
         body="earth",
         split=phasenet_split(path.name),
         group=path.stem,
@@ -140,3 +134,18 @@ def _convert(path: Path, out: Path) -> Record:
         arrivals=(Arrival(p_ns, PICK_PRECISION_S, True, path.stem, "earthquake P (manual pick)", path.stem),),
         note=f"S picked {s_after_p_ns / NS_PER_S:.2f} s after P",
     )
+
+
+def pieces_of(read: PhaseNetFile) -> list[Piece]:
+    """Return a file's channels."""
+    return [
+        Piece(source_id_of(read.network, read.station, "", code), read.start_ns, SAMPLING_RATE_HZ, samples)
+        for code, samples in zip(read.channels, read.samples, strict=True)
+    ]
+
+
+def _convert(path: Path, out: Path) -> Record:
+    read = read_phasenet(path)
+    file = out / f"{path.stem}.mseed"
+    write_bytes_atomically(file, encode(pieces_of(read)))
+    return replace(record_of(path, read), file=file)
