@@ -37,7 +37,7 @@ demo: $(DEMO_ENV)/ready
 	$(DEMO_ENV)/bin/edgequake run $(OUT)/demo/day/*.mseed --out $(OUT)/demo/run
 	$(DEMO_ENV)/bin/edgequake plot $(OUT)/demo/run --out $(OUT)/demo/day.png
 	@echo; echo "moonquakes in the synthesised day:"; cut -d, -f7 $(OUT)/demo/day/catalog.csv | tail -n +2
-	@echo "events found, with their peak probability:"; cut -d, -f2,9 $(OUT)/demo/run/catalog.csv | tail -n +2 | tr , ' '
+	@echo "events found, with their peak probability:"; cut -d, -f2,10 $(OUT)/demo/run/catalog.csv | tail -n +2 | tr , ' '
 	@echo; echo "catalogue  $(OUT)/demo/run/catalog.csv"
 	@echo "segments   $(OUT)/demo/run/segments/"
 	@echo "picture    $(OUT)/demo/day.png"
