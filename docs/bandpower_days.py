@@ -17,29 +17,17 @@ import numpy.typing as npt
 
 from edgequake.benchmarks.intervals import poisson
 from edgequake.benchmarks.scoring import BODY_RULES
-from edgequake.dataset import load, parse_time_ns, read_table
+from edgequake.dataset import load
 from edgequake.edge.background import Background
-from edgequake.edge.manifest import SENSITIVITIES, load_manifest, read_graph
+from edgequake.edge.manifest import SENSITIVITIES, Manifest, TriggerConfig, load_manifest, read_graph
 from edgequake.edge.network import StepNetwork
 from edgequake.edge.piece import NS_PER_S
 from edgequake.edge.trigger import Decision, Event, Trigger
-from edgequake.train.bandpower import DAY_NS, FRAME_S
+from edgequake.train.bandpower import DAY_NS, FRAME_S, BandPowerDay, read_days
 from edgequake.train.quiet import read_levent
 
-Float = npt.NDArray[np.float64]
 RULE = BODY_RULES["moon"]
 PRECISION_S = 60.0  # catalogued minutes
-
-
-@dataclass(frozen=True)
-class Day:
-    """One day of band power."""
-
-    start_ns: int
-    arrival_ns: int
-    frames_s: Float  # (n_frames,), middle of each frame
-    power: Float  # (n_frames,)
-    learned: bool  # a record of the same day is in train or val
 
 
 @dataclass(frozen=True)
@@ -66,38 +54,28 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("data", type=Path)
     options = parser.parse_args()
-    days = read_days(options.data)
+    manifest, folder = load_manifest(options.model)
+    by_start = {day.start_ns: day for day in reversed(read_days(options.data))}  # the first row of a day tells
+    days = [by_start[start_ns] for start_ns in sorted(by_start)]
+    learned = {r.start_ns // DAY_NS for r in load(options.data, "moon") if r.split != "test"}
     catalogued = np.sort(np.asarray([*read_levent(options.data / "levent.csv"), *(d.arrival_ns for d in days)]))
-    probabilities = {day.start_ns: probabilities_of(options.model, day) for day in days}
+    probabilities = {day.start_ns: probabilities_of(manifest, folder, day) for day in days}
     print("| days, sensitivity | days | arrivals found | alarms | quiet days | false | false per quiet day (90 %) |")
     print("|---|---|---|---|---|---|---|")
-    for name, chosen in (("other days", [d for d in days if not d.learned]), ("all days", days)):
+    for name, chosen in (("other days", [d for d in days if d.start_ns // DAY_NS not in learned]), ("all days", days)):
         for sensitivity in SENSITIVITIES:
-            tally = count(options.model, chosen, probabilities, catalogued, sensitivity)
+            tally = count(manifest.trigger, chosen, probabilities, catalogued, sensitivity)
             print(tally.row(f"{name}, {sensitivity}"))
 
 
-def read_days(data: Path) -> list[Day]:
-    """Return the days, each once."""
-    learned = {r.start_ns // DAY_NS for r in load(data, "moon") if r.split != "test"}
-    days: dict[int, Day] = {}
-    with np.load(data / "moon_bandpower.npz") as arrays:
-        for row in read_table(data / "moon_bandpower.csv", ("evid", "catalog_time_abs", "trace_start_assumed")):
-            arrival_ns = parse_time_ns(row["catalog_time_abs"], "moon_bandpower.csv")
-            hours, minutes, seconds = (int(part) for part in row["trace_start_assumed"].split(":"))
-            start_ns = arrival_ns // DAY_NS * DAY_NS + (3600 * hours + 60 * minutes + seconds) * NS_PER_S
-            frames_s, power = (arrays[f"{row['evid']}_{what}"].astype(np.float64) for what in ("t", "power"))
-            days.setdefault(start_ns, Day(start_ns, arrival_ns, frames_s, power, start_ns // DAY_NS in learned))
-    return [days[start_ns] for start_ns in sorted(days)]
-
-
-def probabilities_of(model: str, day: Day) -> npt.NDArray[np.float32]:
+def probabilities_of(manifest: Manifest, folder: Path, day: BandPowerDay) -> npt.NDArray[np.float32]:
     """Return the network's answers, shape (n_frames, 2)."""
-    manifest, folder = load_manifest(model)
     variant, graph = read_graph(manifest, folder)
     config = manifest.front_end.spectrogram
     if config is None or manifest.front_end.n_features != 2 or manifest.front_end.hop_samples != 224:
-        raise SystemExit(f"{model} does not hear one band in frames of 224 samples; train the recipe moon-bandpower")
+        raise SystemExit(
+            f"{manifest.name} does not hear one band in frames of 224 samples; train the recipe moon-bandpower"
+        )
     levels = np.log10(np.maximum(day.power, 1e-60))[:, np.newaxis]
     excess = Background(manifest.front_end.background).excess(levels, day.power > 0)
     steps = config.steps_per_decade
@@ -108,8 +86,8 @@ def probabilities_of(model: str, day: Day) -> npt.NDArray[np.float32]:
 
 
 def count(
-    model: str,
-    days: list[Day],
+    trigger: TriggerConfig,
+    days: list[BandPowerDay],
     probabilities: dict[int, npt.NDArray[np.float32]],
     catalogued: npt.NDArray[np.int64],
     sensitivity: str,
@@ -118,13 +96,13 @@ def count(
     n_found = n_false = n_events = 0
     quiet_days = 0.0
     for day in days:
-        events = _events(model, day, probabilities[day.start_ns], sensitivity)
+        events = _events(trigger, day, probabilities[day.start_ns], sensitivity)
         before, after = (round(s * NS_PER_S) for s in (RULE.tolerance_s + PRECISION_S, RULE.coda_s))
-        stop_ns = day.start_ns + round(float(day.frames_s[-1]) * NS_PER_S)
+        stop_ns = day.start_ns + round(float(day.times_s[-1]) * NS_PER_S)
         near = catalogued[(catalogued > day.start_ns - after) & (catalogued < stop_ns + before)]
-        busy = np.zeros(len(day.frames_s), np.bool_)
+        busy = np.zeros(len(day.times_s), np.bool_)
         for t in near:
-            frame_ns = day.start_ns + day.frames_s * NS_PER_S
+            frame_ns = day.start_ns + day.times_s * NS_PER_S
             busy |= (frame_ns >= t - before) & (frame_ns <= t + after)
         quiet_days += float(np.sum(~busy)) * FRAME_S / 86_400
         n_events += len(events)
@@ -133,12 +111,13 @@ def count(
     return Tally(len(days), n_found, n_false, n_events, quiet_days)
 
 
-def _events(model: str, day: Day, answers: npt.NDArray[np.float32], sensitivity: str) -> list[Event]:
-    manifest, _ = load_manifest(model)
-    trigger = Trigger(manifest.trigger, manifest.trigger.onset_thresholds[sensitivity])
+def _events(
+    config: TriggerConfig, day: BandPowerDay, answers: npt.NDArray[np.float32], sensitivity: str
+) -> list[Event]:
+    trigger = Trigger(config, config.onset_thresholds[sensitivity])
     half_ns = round(FRAME_S / 2 * NS_PER_S)
     found = []
-    for middle_s, answer in zip(day.frames_s, answers, strict=True):
+    for middle_s, answer in zip(day.times_s, answers, strict=True):
         middle_ns = day.start_ns + round(float(middle_s) * NS_PER_S)
         decision = Decision(middle_ns - half_ns, middle_ns + half_ns, float(answer[0]), float(answer[-1]))
         found.append(trigger.push(decision))

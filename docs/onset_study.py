@@ -27,6 +27,7 @@ from edgequake.edge.onset import refine_onset
 from edgequake.edge.onset_config import OnsetConfig
 from edgequake.edge.piece import NS_PER_S, Piece
 from edgequake.phasenet import convert_phasenet
+from edgequake.train.recipe import load_recipe
 from edgequake.train.records import record_pieces
 
 Float = npt.NDArray[np.float64]
@@ -34,59 +35,19 @@ Float = npt.NDArray[np.float64]
 N_TRIGGERS = 8  # simulated per label
 EARLY_SHARE = 0.15
 N_RESAMPLES = 1000
-CONFIGS = {
-    "moon": OnsetConfig(
-        low_hz=0.3,
-        high_hz=1.5,
-        filter_cycles=1.5,
-        frame_s=2.0,
-        before_s=170.0,
-        after_s=60.0,
-        tail_s=15.0,
-        min_quiet_s=20.0,
-        min_gain=6.0,
-        evidence=0.5,
-        late_s=40.0,
-        late_spread_s=60.0,
-        min_sigma_s=6.0,
-        max_sigma_s=30.0,
-        coarse_sigma_s=60.0,
-    ),
-    "mars": OnsetConfig(
-        low_hz=0.2,
-        high_hz=0.9,
-        filter_cycles=1.5,
-        frame_s=1.0,
-        before_s=60.0,
-        after_s=30.0,
-        tail_s=15.0,
-        min_quiet_s=10.0,
-        min_gain=6.0,
-        evidence=0.5,
-        late_s=8.0,
-        late_spread_s=8.0,
-        min_sigma_s=3.0,
-        max_sigma_s=15.0,
-        coarse_sigma_s=15.0,
-    ),
-    "earth": OnsetConfig(
-        low_hz=1.0,
-        high_hz=20.0,
-        filter_cycles=4.0,
-        frame_s=0.05,
-        before_s=4.0,
-        after_s=3.0,
-        tail_s=1.0,
-        min_quiet_s=1.0,
-        min_gain=6.0,
-        evidence=0.5,
-        late_s=0.5,
-        late_spread_s=0.7,
-        min_sigma_s=0.1,
-        max_sigma_s=1.0,
-        coarse_sigma_s=1.0,
-    ),
-}
+# Each late_s and late_spread_s (s) is that of the triggers simulated here; everything else is the recipe's.
+LATENESS_S = {"moon": (40.0, 60.0), "mars": (8.0, 8.0), "earth": (0.5, 0.7)}
+
+
+def simulated_config(body: str) -> OnsetConfig:
+    """Return a recipe's constants, for triggers that are late as the simulated ones are."""
+    onset = load_recipe(body).onset
+    assert onset is not None
+    late_s, late_spread_s = LATENESS_S[body]
+    return replace(onset, late_s=late_s, late_spread_s=late_spread_s)
+
+
+CONFIGS = {body: simulated_config(body) for body in LATENESS_S}
 SHARP_EARTH = replace(CONFIGS["earth"], low_hz=3.0, filter_cycles=1.5)
 
 

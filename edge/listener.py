@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from edgequake.edge.detector import Detector
@@ -13,7 +12,7 @@ from edgequake.edge.gaps import GapCounts
 from edgequake.edge.ledger import Ledger
 from edgequake.edge.loaded_model import LoadedModel
 from edgequake.edge.manifest import Manifest
-from edgequake.edge.onset import refine_onset
+from edgequake.edge.onset import refiner
 from edgequake.edge.piece import NS_PER_S, Piece
 from edgequake.edge.record_time import RecordTime
 from edgequake.edge.segments import SegmentKeeper
@@ -56,9 +55,7 @@ class Listener:
     ) -> None:
         self.detector, self.station_id = detector, station_id
         self.time = RecordTime(round(manifest.front_end.bridge_s * NS_PER_S))
-        lag_s = manifest.trigger.onset_lag_s
-        refine = partial(refine_onset, manifest.onset, manifest.front_end, lag_s=lag_s) if manifest.onset else None
-        self._keeper = SegmentKeeper(out, station_id, manifest.trigger, ledger, refine)
+        self._keeper = SegmentKeeper(out, station_id, manifest.trigger, ledger, refiner(manifest))
         self._ledger, self._tally = ledger, tally
 
     def push(self, pieces: Sequence[Piece]) -> bool:

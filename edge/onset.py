@@ -7,15 +7,16 @@ instant that best separates a quiet part from a louder one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from edgequake.edge.filters import Despike
 from edgequake.edge.gaps import GapBridge, Stretch
-from edgequake.edge.manifest import FrontEndConfig
+from edgequake.edge.manifest import FrontEndConfig, Manifest
 from edgequake.edge.onset_config import OnsetConfig
 from edgequake.edge.piece import NS_PER_S, Piece
 
@@ -31,6 +32,16 @@ class Onset:
     onset_ns: int
     sigma_s: float  # about two thirds of all onsets lie within this of the truth
     refined: bool  # False: the samples say nothing better than the trigger
+
+
+Refine = Callable[[Iterable[Piece], int], Onset]  # raw pieces of the station and the trigger's onset, ns
+
+
+def refiner(manifest: Manifest) -> Refine | None:
+    """Return how a model's onsets are refined; None where the trigger's own stand."""
+    if manifest.onset is None:
+        return None
+    return partial(refine_onset, manifest.onset, manifest.front_end, lag_s=manifest.trigger.onset_lag_s)
 
 
 def refine_onset(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -16,14 +15,12 @@ from edgequake.edge.catalog import CatalogRow, event_id
 from edgequake.edge.ledger import Ledger, Segment
 from edgequake.edge.manifest import TriggerConfig
 from edgequake.edge.miniseed_writer import encode
-from edgequake.edge.onset import Onset
+from edgequake.edge.onset import Refine
 from edgequake.edge.piece import NS_PER_S, Piece, channel_of, duration_ns
 from edgequake.edge.state import State
 from edgequake.edge.trigger import Event
 
 __all__ = ["Segment", "SegmentKeeper"]
-
-Refine = Callable[[Iterable[Piece], int], Onset]  # raw pieces of the station and the trigger's onset, ns
 
 _REPEATED_WITHIN = 8  # pieces of a channel: links repeat what they sent last
 

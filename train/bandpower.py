@@ -46,6 +46,44 @@ class QuietCurve:
     amplitude: Float
 
 
+@dataclass(frozen=True)
+class BandPowerDay:
+    """One row of the table: a day, named by an arrival in it.
+
+    Attributes
+    ----------
+    times_s : middle of each frame from the day's start, shape (n_frames,).
+    power : power density in any unit, shape (n_frames,).
+    """
+
+    start_ns: int
+    arrival_ns: int
+    times_s: Float
+    power: Float
+
+
+def read_days(folder: Path) -> list[BandPowerDay]:
+    """Read every row of the table; some days are in it twice, once for each arrival.
+
+    Raises
+    ------
+    DataError
+        A file is missing or malformed.
+    """
+    rows = read_table(folder / "moon_bandpower.csv", ("evid", "catalog_time_abs", "trace_start_assumed"))
+    arrivals_ns = [parse_time_ns(row["catalog_time_abs"], "moon_bandpower.csv") for row in rows]
+    with _opened(folder / "moon_bandpower.npz") as arrays:
+        return [
+            BandPowerDay(
+                _start_ns(arrival_ns, row["trace_start_assumed"]),
+                arrival_ns,
+                _values(arrays, row["evid"], "t"),
+                _values(arrays, row["evid"], "power"),
+            )
+            for row, arrival_ns in zip(rows, arrivals_ns, strict=True)
+        ]
+
+
 def read_quiet_curves(folder: Path, kept_out: Iterable[Record], catalogued_ns: Sequence[int]) -> tuple[QuietCurve, ...]:
     """Read the quiet curves of the days that share no UTC day with a record that is `kept_out`.
 
@@ -57,19 +95,15 @@ def read_quiet_curves(folder: Path, kept_out: Iterable[Record], catalogued_ns: S
         A file is missing or malformed, or no curve is left.
     """
     forbidden = {day for record in kept_out for day in _utc_days(record.start_ns, record.stop_ns)}
-    curves: dict[int, list[QuietCurve]] = {}  # by day: some days are in the table twice, once for each arrival
-    rows = read_table(folder / "moon_bandpower.csv", ("evid", "catalog_time_abs", "trace_start_assumed"))
-    arrivals_ns = [parse_time_ns(row["catalog_time_abs"], "moon_bandpower.csv") for row in rows]
-    events_ns = np.sort(np.asarray([*catalogued_ns, *arrivals_ns], np.int64))
-    with _opened(folder / "moon_bandpower.npz") as days:
-        for row, arrival_ns in zip(rows, arrivals_ns, strict=True):
-            start_ns = _start_ns(arrival_ns, row["trace_start_assumed"])
-            times_s, power = (_values(days, row["evid"], what) for what in ("t", "power"))
-            stop_ns = start_ns + round(float(times_s[-1]) * NS_PER_S)
-            day = start_ns // DAY_NS
-            if day not in curves and not forbidden & set(_utc_days(start_ns, stop_ns)):
-                curves[day] = quiet_curves(times_s, power, start_ns, events_ns)
-    found = tuple(curve for day in sorted(curves) for curve in curves[day])
+    curves: dict[int, list[QuietCurve]] = {}  # by day
+    days = read_days(folder)
+    events_ns = np.sort(np.asarray([*catalogued_ns, *(day.arrival_ns for day in days)], np.int64))
+    for day in days:
+        stop_ns = day.start_ns + round(float(day.times_s[-1]) * NS_PER_S)
+        utc_day = day.start_ns // DAY_NS
+        if utc_day not in curves and not forbidden & set(_utc_days(day.start_ns, stop_ns)):
+            curves[utc_day] = quiet_curves(day.times_s, day.power, day.start_ns, events_ns)
+    found = tuple(curve for utc_day in sorted(curves) for curve in curves[utc_day])
     if not found:
         raise DataError(
             f"{folder / 'moon_bandpower.csv'} leaves no quiet time to use: expected days away from val and test"

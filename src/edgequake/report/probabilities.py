@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from edgequake.edge.detector import Detector
 from edgequake.edge.manifest import Manifest, Variant
-from edgequake.edge.onset import refine_onset
+from edgequake.edge.onset import refiner
 from edgequake.edge.piece import Piece
 from edgequake.edge.sources import plan_inputs
 from edgequake.edge.trigger import Decision, Event, Trigger
@@ -101,15 +101,9 @@ def probabilities(model: Model, threshold: float, station_id: str, pieces: Itera
         held.append(piece)
         events += detector.push(piece)
     events += detector.finish()
-    return trigger.trace(station_id, [_onset_ns(model.manifest, held, event) for event in events])
-
-
-def _onset_ns(manifest: Manifest, pieces: Sequence[Piece], event: Event) -> int:
-    """Return an event's onset as the catalogue has it: refined from the samples where the model says how."""
-    if manifest.onset is None:
-        return event.onset_ns
-    lag_s = manifest.trigger.onset_lag_s
-    return refine_onset(manifest.onset, manifest.front_end, pieces, event.onset_ns, lag_s).onset_ns
+    refine = refiner(model.manifest)
+    onsets_ns = [refine(held, event.onset_ns).onset_ns if refine else event.onset_ns for event in events]
+    return trigger.trace(station_id, onsets_ns)
 
 
 def of_inputs(

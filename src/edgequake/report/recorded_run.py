@@ -11,9 +11,10 @@ from edgequake.edge.errors import DataError, EdgequakeError, ManifestError
 from edgequake.edge.ledger import Segment
 from edgequake.edge.manifest import load_manifest, read_graph
 from edgequake.edge.piece import Piece
+from edgequake.edge.summary import Summary
 from edgequake.picture import join_intervals, read_record, record_files
 from edgequake.report.probabilities import Model, ProbabilityTrace, of_inputs
-from edgequake.report.run_facts import RunFacts, read_facts
+from edgequake.report.run_facts import read_facts
 
 Progress = Callable[[str, float | None], None]  # what is being done, and the share done, 0..1, where it is known
 
@@ -23,7 +24,7 @@ class RecordedRun:
     """A finished run, and what could still be had of what it read."""
 
     folder: Path
-    facts: RunFacts
+    facts: Summary
     model: Model | None  # None: neither a shipped model nor a named one has this graph
     heard: tuple[Piece, ...]  # of the records, or of the segments
     from_records: bool  # whether `heard` and the probabilities are of the records that were run
@@ -114,7 +115,7 @@ def read_run(
     return RecordedRun(folder, facts, found, tuple(heard), from_records, tuple(traces), tuple(notes))
 
 
-def _model_of(facts: RunFacts, named: str | None, notes: list[str]) -> Model | None:
+def _model_of(facts: Summary, named: str | None, notes: list[str]) -> Model | None:
     """Return the model of the run's graph; where none was named and none is shipped, a note says what is missing."""
     try:
         manifest, folder = load_manifest(named or facts.model)
@@ -132,6 +133,6 @@ def _model_of(facts: RunFacts, named: str | None, notes: list[str]) -> Model | N
     return Model(manifest, graph, variant, facts.variant)
 
 
-def _channels(facts: RunFacts) -> tuple[str, ...] | None:
+def _channels(facts: Summary) -> tuple[str, ...] | None:
     """Return the channels that were kept, which the run may have been told; None where there was no event."""
     return tuple(sorted({channel for row in facts.events for channel in row.channels})) or None

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgequake.edge.piece import NS_PER_S
+from edgequake.edge.summary import Summary
 from edgequake.report.day_plot import Mark, StationDay, day_figure, station_days
 from edgequake.report.event_entries import EVENT_COLUMNS, EventEntry, event_entry
 from edgequake.report.images import plain_png_uri
 from edgequake.report.model_card import model_card
 from edgequake.report.page import render
 from edgequake.report.recorded_run import Progress, RecordedRun, read_run
-from edgequake.report.run_facts import RunFacts
 from edgequake.report.tables import Table
 from edgequake.report.words import duration, percent, plural, size, station_name, thousands, time_of_day
 
@@ -69,7 +69,7 @@ def run_report(
     return RunReport(html, run.notes)
 
 
-def _rows(facts: RunFacts) -> list[tuple[str, str]]:
+def _rows(facts: Summary) -> list[tuple[str, str]]:
     saved_bytes = facts.bytes_in - facts.bytes_kept
     share_saved = saved_bytes / facts.bytes_in if facts.bytes_in else None
     return [
@@ -127,7 +127,7 @@ def _where_from(run: RecordedRun) -> str:
     )
 
 
-def _counters(facts: RunFacts) -> Table:
+def _counters(facts: Summary) -> Table:
     rows = [
         ("tears bridged", thousands(facts.tears_bridged), "short gaps filled by straight lines and flagged"),
         ("samples bridged", thousands(facts.samples_bridged), "that were missing in those"),
@@ -141,5 +141,5 @@ def _counters(facts: RunFacts) -> Table:
     return Table("What was wrong with the records", ("counter", "value", "what it counts"), tuple(rows))
 
 
-def _stations(facts: RunFacts) -> str:
+def _stations(facts: Summary) -> str:
     return ", ".join(map(station_name, facts.stations)) or "no station"
