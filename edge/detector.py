@@ -17,7 +17,6 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from edgequake.edge.errors import ManifestError
 from edgequake.edge.event_class import EventClasses
@@ -26,9 +25,8 @@ from edgequake.edge.network import StepNetwork
 from edgequake.edge.piece import Piece, duration_ns
 from edgequake.edge.state import State
 from edgequake.edge.station import ChannelFrontEnd, Rows, StationFrontEnd
+from edgequake.edge.steppers import make_stepper
 from edgequake.edge.trigger import Decision, Event, Trigger, decision_of
-
-Float32 = npt.NDArray[np.float32]
 
 
 class Detector:
@@ -47,8 +45,7 @@ class Detector:
         self.network = StepNetwork(manifest, graph, variant)
         self._trigger = Trigger(manifest.trigger, onset_threshold) if trigger is None else trigger
         self._clock = _RowClock(manifest)
-        stepper = _Windowed if manifest.network.mode == "windowed" else _Continuous
-        self._stepper = stepper(self.network, manifest)
+        self._stepper = make_stepper(self.network, manifest)
         self._classes = (
             EventClasses(manifest.classes, manifest.front_end, manifest.sampling_rate_hz) if manifest.classes else None
         )
@@ -198,79 +195,6 @@ class _RowClock:
 
     def rows_ns(self, n_rows: int) -> int:
         return duration_ns(n_rows * self._samples_per_row, self._rate_hz)
-
-
-class _Stepper:
-    """Rows of features to the steps of a graph; rows that do not fill one yet are held."""
-
-    longest_rows: int  # that a decision speaks of
-
-    def __init__(self, network: StepNetwork, manifest: Manifest) -> None:
-        self._network = network
-        self._held = np.zeros((0, manifest.network.n_features), np.float32)
-
-    def restart(self) -> None:
-        self._held = self._held[:0]
-
-    def state(self) -> State:
-        return {"held": self._held}
-
-    def restore(self, state: State) -> None:
-        self._held = state["held"]
-
-
-class _Continuous(_Stepper):
-    """State carried on from step to step."""
-
-    def __init__(self, network: StepNetwork, manifest: Manifest) -> None:
-        super().__init__(network, manifest)
-        self.longest_rows = self._rows_per_step = manifest.network.rows_per_step
-
-    def restart(self) -> None:
-        super().restart()
-        self._network.reset()
-
-    def push(self, rows: Float32) -> Iterator[tuple[int, int, list[float]]]:
-        """Yield (index of the last row of a step, rows in it, probabilities)."""
-        n_before = len(self._held)
-        joined = np.concatenate([self._held, rows]) if n_before else rows
-        n_steps = len(joined) // self._rows_per_step
-        n_taken = n_steps * self._rows_per_step
-        self._held = joined[n_taken:].copy()  # a view would keep all rows alive
-        steps = joined[:n_taken].reshape(n_steps, self._rows_per_step, rows.shape[1])
-        for i, probability in enumerate(self._network.run(steps).tolist()):
-            yield (i + 1) * self._rows_per_step - 1 - n_before, self._rows_per_step, probability
-
-
-class _Windowed(_Stepper):
-    """State reset every window: the textbook classifiers."""
-
-    def __init__(self, network: StepNetwork, manifest: Manifest) -> None:
-        super().__init__(network, manifest)
-        config = manifest.network
-        self._rows_per_step, self._warmup_steps = config.rows_per_step, config.warmup_steps
-        self._window_rows, self._hop_rows = int(config.window_rows or 0), int(config.window_hop_rows or 0)
-        self.longest_rows = max(self._window_rows, self._hop_rows)
-
-    def push(self, rows: Float32) -> Iterator[tuple[int, int, list[float]]]:
-        """Yield (index in `rows` of a window's last row, rows from window to window, probabilities)."""
-        n_before = len(self._held)
-        joined = np.concatenate([self._held, rows])
-        start = 0
-        while start + self._window_rows <= len(joined):
-            probability = self._classify(joined[start : start + self._window_rows])
-            yield start + self._window_rows - n_before - 1, self._hop_rows, probability.tolist()
-            start += self._hop_rows
-        self._held = joined[start:].copy()
-
-    def _classify(self, window: Float32) -> Float32:
-        steps = window.reshape(-1, self._rows_per_step, window.shape[1])
-        self._network.reset()
-        for i in range(self._warmup_steps):
-            self._network.run(steps[i : i + 1])
-            self._network.reset_recurrent()
-        probability: Float32 = self._network.run(steps[self._warmup_steps :])[-1]
-        return probability
 
 
 def _between_restarts(rows: Rows) -> Iterator[Rows]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgequake.edge.detector import _Continuous
+from edgequake.edge.steppers import Continuous
 
 
 class FirstOfEachStep:
@@ -23,7 +23,7 @@ class FirstOfEachStep:
 
 
 def stepper() -> Any:
-    return _Continuous(FirstOfEachStep(), SimpleNamespace(network=SimpleNamespace(rows_per_step=3, n_features=2)))  # type: ignore[arg-type]
+    return Continuous(FirstOfEachStep(), SimpleNamespace(network=SimpleNamespace(rows_per_step=3, n_features=2)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("lengths", [[12], [1] * 12, [2, 5, 4, 1], [4, 0, 8]])
