@@ -14,7 +14,7 @@ import numpy as np
 from edgequake.benchmarks.faults import Kills, Mutations, kill_and_resume, run_mutations
 from edgequake.benchmarks.provenance import Provenance, provenance
 from edgequake.benchmarks.soak import Soak, soak
-from edgequake.benchmarks.tables import align
+from edgequake.benchmarks.text_tables import align
 from edgequake.dataset import load
 from edgequake.edge.catalog import read_catalog
 from edgequake.edge.errors import ConfigError, DataError, EdgequakeError, GateError
@@ -25,6 +25,8 @@ Progress = Callable[[float, str], None]  # takes the share done and what is bein
 LONGEST_INPUT_S = 20.0  # a damaged input takes some 50 ms: one that takes this long hangs
 DAMAGE_GROWTH_LIMIT_BYTES = 10_000_000  # over all damaged inputs in one process: caches may fill, nothing may pile up
 SOAK_GROWTH_LIMIT_BYTES = 1_000_000  # after day 1, whatever the number of days
+# Everything on: archive (with a cap that makes it let go of its oldest), summary channel, downlink.
+STORE_OPTIONS = ("--archive-bytes", "600000", "--summary-channel", "--budget", "20000", "--pass-every", "600")
 N_SHOWN = 5  # failures named in a table; all of them are in the JSON
 
 
@@ -55,7 +57,8 @@ class FaultReport:
                 ["  of them resumed from a checkpoint", f"{kills.n_resumed}", ""],
                 ["  events", f"{self.n_events}", ""],
                 ["  acknowledged events lost", f"{kills.lost_rows}", "0"],
-                ["  segments that looked complete and were not", f"{kills.partial_files}", "0"],
+                ["  files that looked complete and were not", f"{kills.partial_files}", "0"],
+                ["  files handed to the radio again", f"{kills.handed_twice}", "0"],
                 ["  output that of an undisturbed run", "yes" if kills.identical else "no", "yes"],
             ]
         if self.mutations is not None:
@@ -81,8 +84,8 @@ class FaultReport:
             return []
         return [
             f"after {self.kills.n_kills} kills {self.kills.lost_rows} acknowledged events were lost, "
-            f"{self.kills.partial_files} segments looked complete and were not, and the output was "
-            f"{'that' if self.kills.identical else 'not that'} of an undisturbed run"
+            f"{self.kills.partial_files} files looked complete and were not, {self.kills.handed_twice} were handed "
+            f"over again, and the output was {'that' if self.kills.identical else 'not that'} of an undisturbed run"
         ]
 
     def _mutations_failed(self) -> list[str]:
@@ -190,7 +193,7 @@ def bench_soak(n_days: int, seed: int = 1, progress: Progress | None = None) -> 
 def _kill(record: Path, folder: Path, n_kills: int, seed: int, progress: Progress | None) -> tuple[Kills, int]:
     """Return what came of the kills, and the number of events of the undisturbed run."""
     try:
-        kills = kill_and_resume((str(record),), folder, n_kills, seed, progress=progress)
+        kills = kill_and_resume((str(record),), folder, n_kills, seed, STORE_OPTIONS, progress)
     except EdgequakeError as problem:
         if (folder / "alone" / "summary.json").exists():  # undisturbed, the record was fine
             raise GateError(f"a run that was killed and resumed failed: {problem}") from problem

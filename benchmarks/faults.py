@@ -40,12 +40,13 @@ class Kills:
     n_resumed: int  # of them that went on from a checkpoint
     lost_rows: int  # rows that were in the catalogue on disk after a kill and are not in the final one
     partial_files: int  # files that looked complete after a kill and were not
-    identical: bool  # catalogue and segments, byte for byte
+    handed_twice: int  # files of the outbox that appeared again after the radio had taken them
+    identical: bool  # catalogue, segments and all else that was asked for, byte for byte
 
     @property
     def passed(self) -> bool:
         """Whether nothing was lost."""
-        return self.identical and self.lost_rows == 0 and self.partial_files == 0
+        return self.identical and not (self.lost_rows or self.partial_files or self.handed_twice)
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,13 @@ def kill_and_resume(
     _end_of([*command, "--out", str(folder / "alone")], None)
     alone_s = time.monotonic() - begun_s
     expected = contents(folder / "alone")
-    n_done = n_processes = n_resumed = lost_rows = partial_files = n_runs = 0
+    n_done = n_processes = n_resumed = lost_rows = partial_files = handed_twice = n_runs = 0
     identical = True
     while n_done < n_kills:
         out = folder / f"killed-{n_runs}"
         n_runs += 1
         rows: set[str] = set()
+        radio = _Radio(out, folder / f"taken-{n_runs}")
         while True:
             n_processes += 1
             kill_after_s = float(rng.uniform(0.0, alone_s)) if n_done < n_kills else None
@@ -112,17 +114,21 @@ def kill_and_resume(
             n_done += 1
             rows |= _rows(out)
             partial_files += _partial_files(out, expected)
+            radio.take(rng)
             if progress is not None:
                 progress(n_done / n_kills, "kills")
         lost_rows += len(rows - _rows(out))
+        handed_twice += radio.give_back()
         identical = identical and contents(out) == expected
-    return Kills(n_done, n_processes, n_resumed, lost_rows, partial_files, identical)
+    return Kills(n_done, n_processes, n_resumed, lost_rows, partial_files, handed_twice, identical)
 
 
 def contents(out: Path) -> dict[str, str]:
-    """Return the SHA-256 of a run's catalogue and segments, by name."""
-    files = [out / "catalog.csv", *sorted((out / "segments").glob("*"))]
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    """Return the SHA-256 of all results of a run but its summary and its status, by name."""
+    folders = ("segments", "archive", "continuous", "outbox")
+    files = [path for name in folders for path in sorted((out / name).rglob("*")) if path.is_file()]
+    files += [path for path in (out / "catalog.csv", out / "downlink.log") if path.exists()]
+    return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def _end_of(command: list[str], kill_after_s: float | None) -> bool:
@@ -141,13 +147,38 @@ def _end_of(command: list[str], kill_after_s: float | None) -> bool:
 
 def _rows(out: Path) -> set[str]:
     catalog = out / "catalog.csv"
-    return set(catalog.read_text().splitlines()[1:]) if catalog.exists() else set()
+    lines = catalog.read_text().splitlines()[1:] if catalog.exists() else []
+    return {line.rpartition(",")[0] for line in lines}  # the last column, `sent`, changes as it should
 
 
 def _partial_files(out: Path, expected: dict[str, str]) -> int:
-    """How many segments have a name that says they are complete, and other bytes than they should."""
-    names = (out / "segments").glob("*.mseed")
-    return sum(hashlib.sha256(path.read_bytes()).hexdigest() != expected.get(path.name) for path in names)
+    """How many files have a name that says they are complete, and other bytes than they should."""
+    names = [f"{folder}/{path.name}" for folder in ("segments", "outbox") for path in (out / folder).glob("[!.]*")]
+    return sum(hashlib.sha256((out / name).read_bytes()).hexdigest() != expected.get(name) for name in names)
+
+
+class _Radio:
+    """Takes files out of an outbox now and then, as a radio does, while the runner is dead."""
+
+    def __init__(self, out: Path, taken: Path) -> None:
+        self._outbox, self._taken = out / "outbox", taken
+
+    def take(self, rng: np.random.Generator) -> None:
+        """Take the first few files."""
+        names = sorted(path.name for path in self._outbox.glob("[!.]*"))
+        self._taken.mkdir(parents=True, exist_ok=True)
+        for name in names[: int(rng.integers(0, 4))]:
+            target = self._taken / name
+            (self._outbox / name).replace(target if not target.exists() else self._taken / f"again-{name}")
+
+    def give_back(self) -> int:
+        """Put everything back; return how many files had come again."""
+        n_again = 0
+        for path in sorted(self._taken.glob("*")) if self._taken.exists() else ():
+            back = self._outbox / path.name
+            n_again += back.exists() or path.name.startswith("again-")
+            path.replace(back)
+        return n_again
 
 
 def mutated(data: bytes, rng: np.random.Generator) -> bytes:

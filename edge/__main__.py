@@ -13,6 +13,9 @@ from edgequake.edge.errors import EdgequakeError, Stopped
 from edgequake.edge.manifest import SENSITIVITIES
 from edgequake.edge.piece import parse_time
 from edgequake.edge.runner import RunConfig, run
+from edgequake.edge.store.outbox import acknowledge_command, add_acknowledge_arguments
+from edgequake.edge.store.request import add_request_arguments, request_command
+from edgequake.edge.store.status import add_status_arguments, status_command
 
 EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 130, 143
 
@@ -48,7 +51,10 @@ def _refuse(program: str, message: str) -> int:
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `run`."""
     parser.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="miniSEED file, packet .csv, folder, or - for a stream"
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="miniSEED file, packet .csv, folder, - for a stream, udp://HOST:PORT or shake://HOST:PORT/NET_STA",
     )
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where catalogue and segments go")
     parser.add_argument("--model", default="moon", help="a shipped model's name or a manifest file (default: moon)")
@@ -83,7 +89,24 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "--stall-after", type=float, metavar="SECONDS", help="say so when a live input is silent so long"
     )
     parser.add_argument("--model-copy", metavar="MANIFEST", help="what to use when the model's files are damaged")
+    _add_store_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+
+
+def _add_store_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--archive-bytes", type=int, metavar="N", help="keep all samples too, the newest N bytes of them (SDS)"
+    )
+    parser.add_argument("--summary-channel", action="store_true", help="keep an account of how loud the signal is")
+    parser.add_argument("--budget", type=int, metavar="BYTES", help="hand over to DIR/outbox so much a UTC day")
+    parser.add_argument(
+        "--pass-every", type=float, default=3600.0, metavar="SECONDS", help="time between hand-overs (default: 3600)"
+    )
+    parser.add_argument("--priority", metavar="MODULE:FUNCTION", help="what ranks events, in place of our formula")
+    parser.add_argument("--on-event", metavar="COMMAND", help="run for each event, which it gets as JSON on its stdin")
+    parser.add_argument(
+        "--on-event-timeout", type=float, default=10.0, metavar="SECONDS", help="for each command (default: 10)"
+    )
 
 
 def run_command(arguments: argparse.Namespace, control: Control) -> int:
@@ -107,6 +130,13 @@ def run_command(arguments: argparse.Namespace, control: Control) -> int:
         idle_stop_s=arguments.idle_stop,
         stall_after_s=arguments.stall_after,
         model_copy=arguments.model_copy,
+        archive_bytes=arguments.archive_bytes,
+        summary_channel=arguments.summary_channel,
+        budget_bytes=arguments.budget,
+        pass_s=arguments.pass_every,
+        priority=arguments.priority,
+        on_event=arguments.on_event,
+        on_event_timeout_s=arguments.on_event_timeout,
     )
     summary = run(config, _show_progress if sys.stderr.isatty() else None, control)
     for warning in summary.warnings:
@@ -131,6 +161,14 @@ def _parser(program: str) -> argparse.ArgumentParser:
     runner = commands.add_parser("run", help="detect events in records and keep their samples")
     add_run_arguments(runner)
     runner.set_defaults(command=run_command)
+    for name, words, add_arguments, command in (
+        ("status", "say how a run is doing", add_status_arguments, status_command),
+        ("request", "ask for any span of time that is still held", add_request_arguments, request_command),
+        ("acknowledge", "take files out of the outbox", add_acknowledge_arguments, acknowledge_command),
+    ):
+        subparser = commands.add_parser(name, help=words, description=words)
+        add_arguments(subparser)
+        subparser.set_defaults(command=command)
     return parser
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from edgequake.edge.errors import DataError
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _REMEDIES = {
     errno.ENOSPC: "free the disk, then go on with --resume; nothing in the catalogue is lost",
@@ -25,14 +28,29 @@ def remove_leftovers(folder: Path) -> None:
             path.unlink()
 
 
-def write_bytes_atomically(path: Path, data: bytes) -> None:
+def write_bytes_atomically(path: Path, data: bytes, make_room: Callable[[int], bool] | None = None) -> None:
     """Write `data` to `path` so that a reader, or a power loss, sees the old file or the new one, never a part.
+
+    On a full disk `make_room` is asked to free so many bytes, and the write is tried again for as long as it does.
 
     Raises
     ------
     DataError
         The file cannot be written (disk full, read-only, no such folder); the temporary file is removed.
     """
+    while True:
+        try:
+            _write(path, data)
+            return
+        except OSError as problem:
+            if problem.errno in DISK_FULL and make_room is not None and make_room(len(data)):
+                continue
+            reason = problem.strerror or problem
+            remedy = _REMEDIES.get(problem.errno or 0, "free the disk or choose another")
+            raise DataError(f"cannot write {path}: {reason}; {remedy}") from problem
+
+
+def _write(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with temporary.open("wb") as file:
@@ -41,10 +59,6 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)
-    except OSError as problem:
-        reason = problem.strerror or problem
-        remedy = _REMEDIES.get(problem.errno or 0, "free the disk or choose another")
-        raise DataError(f"cannot write {path}: {reason}; {remedy}") from problem
     finally:
         with suppress(OSError):  # gone after a rename; and a folder that has gone takes it along
             temporary.unlink()

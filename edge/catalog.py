@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +46,8 @@ class CatalogRow:
     channels : codes of the channels in the segment.
     segment : file under the run's folder that holds the kept samples; events that overlap share one.
     n_samples, size_bytes : of that segment, all channels.
-    priority : rank for the downlink, higher first; for now the peak probability.
-    sent : whether the segment has been handed to the downlink.
+    priority : rank for the downlink, higher first (edge/store/priority.py).
+    sent : whether all of the segment has been handed over to the radio (edge/store/downlink.py).
     onset_uncertainty_s : about two thirds of all onsets lie within this of the truth; None where it is not told.
     """
 
@@ -76,8 +76,8 @@ def event_id(station_id: str, onset_ns: int) -> str:
     return f"{station}_{clock.replace('-', '').replace(':', '')}"
 
 
-def write_catalog(path: Path, rows: Iterable[CatalogRow]) -> None:
-    """Write catalog.csv whole.
+def write_catalog(path: Path, rows: Iterable[CatalogRow], make_room: Callable[[int], bool] | None = None) -> None:
+    """Write catalog.csv whole; `make_room` as in `write_bytes_atomically`.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def write_catalog(path: Path, rows: Iterable[CatalogRow]) -> None:
     writer.writerow(COLUMNS)
     writer.writerows(_cells(row) for row in rows)
     # A file's name need not be UTF-8; bytes that are not are written as \\udcXX.
-    write_bytes_atomically(path, buffer.getvalue().encode("utf-8", "backslashreplace"))
+    write_bytes_atomically(path, buffer.getvalue().encode("utf-8", "backslashreplace"), make_room)
 
 
 def read_catalog(path: Path) -> list[CatalogRow]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from edgequake.edge.atomic import write_bytes_atomically
 from edgequake.edge.errors import DataError
 from edgequake.edge.state import State
 
-_MAGIC = b"edgequake checkpoint 1\n"
+_MAGIC = b"edgequake checkpoint 2\n"
 _ARRAY = "$array"
 
 
@@ -32,8 +33,8 @@ class Checkpoint:
     state: State
 
 
-def write_checkpoint(path: Path, checkpoint: Checkpoint) -> int:
-    """Write a checkpoint in place of an earlier one and return its size in bytes.
+def write_checkpoint(path: Path, checkpoint: Checkpoint, make_room: Callable[[int], bool] | None = None) -> int:
+    """Write a checkpoint in place of an earlier one and return its size in bytes; `make_room` as in `atomic`.
 
     Raises
     ------
@@ -45,7 +46,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> int:
     text = json.dumps(tree, separators=(",", ":")).encode()
     body = b"".join([b"%d\n" % len(text), text, *arrays])
     data = _MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
-    write_bytes_atomically(path, data)
+    write_bytes_atomically(path, data, make_room)
     return len(data)
 
 

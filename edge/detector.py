@@ -78,6 +78,11 @@ class Detector:
     def threshold(self, value: float) -> None:
         self._trigger.threshold = value
 
+    @property
+    def n_let_go(self) -> int:
+        """Rises of the onset probability that were too short for an event: triggers that were false."""
+        return self._trigger.n_let_go
+
     def push(self, piece: Piece) -> list[Event]:
         """Take a piece, return the events that closed.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgequake.edge.addresses import is_address
 from edgequake.edge.control import Control
 from edgequake.edge.errors import ConfigError
 from edgequake.edge.feed import Feed, FileFeed
@@ -18,7 +18,8 @@ from edgequake.edge.sources import plan_inputs
 class RunConfig:
     """What to run on what."""
 
-    inputs: tuple[str, ...]  # miniSEED files, packet CSVs, folders; or "-" alone for a live record stream on stdin
+    # miniSEED files, packet CSVs, folders; or "-" alone for a live record stream on stdin; or addresses, udp://...
+    inputs: tuple[str, ...]
     out: Path
     model: str = "moon"  # a shipped model's name or the path of a manifest
     variant: str | None = None  # by default the manifest's
@@ -36,11 +37,30 @@ class RunConfig:
     idle_stop_s: float | None = None  # a live input that is silent for so long has come to its end
     stall_after_s: float | None = None  # ... is reported as stalled
     model_copy: str | None = None  # a second manifest, with its graph beside it, for when the first is damaged
+    archive_bytes: int | None = None  # keep all samples too, the newest so many bytes of them
+    summary_channel: bool = False  # keep an account of how loud the signal is, all the time
+    budget_bytes: int | None = None  # hand over to the radio at most so much a UTC day
+    pass_s: float = 3600.0  # mission time between two hand-overs
+    priority: str | None = None  # MODULE:FUNCTION that ranks events, by default `edge.store.priority.priority`
+    on_event: str | None = None  # a command to run for each event
+    on_event_timeout_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("budget", self.budget_bytes), ("archive-bytes", self.archive_bytes)):
+            if value is not None and value <= 0:
+                raise ConfigError(f"--{name} {value}: expected a number of bytes above 0")
+        if not 1.0 <= self.pass_s <= 86_400.0:
+            raise ConfigError(f"--pass-every {self.pass_s:g}: expected 1 to 86400 seconds")
+
+    @property
+    def stores(self) -> bool:
+        """Whether more is kept or handed over than the flagged segments."""
+        return self.archive_bytes is not None or self.summary_channel or self.budget_bytes is not None
 
     @property
     def is_live(self) -> bool:
         """Whether the input is still coming in."""
-        return self.follow or self.inputs == ("-",)
+        return self.follow or self.inputs == ("-",) or any(map(is_address, self.inputs))
 
 
 def open_feed(
@@ -53,21 +73,22 @@ def open_feed(
     ConfigError
         Options that do not go together.
     DataError
-        As `plan_inputs`; or there is no standard input.
+        As `plan_inputs` and `open_port`.
     """
     if config.raw is not None and config.inputs != ("-",):
         raise ConfigError("--raw describes samples on standard input: give - as the only input")
     if config.is_live:
         return _live_feed(config, manifest, control)
     if config.idle_stop_s is not None or config.stall_after_s is not None:
-        raise ConfigError("--idle-stop and --stall-after watch a live input: give - or --follow")
+        raise ConfigError("--idle-stop and --stall-after watch a live input: give -, an address or --follow")
     plan = plan_inputs(config.inputs, manifest, config.channels, config.out)
     return FileFeed(plan, config.start_ns, config.stop_ns, progress)
 
 
 def _live_feed(config: RunConfig, manifest: Manifest, control: Control) -> Feed:
-    from edgequake.edge.live_feed import LiveFeed, RawFeed, RawFormat, Watch
+    from edgequake.edge.live_feed import LiveFeed, Watch
     from edgequake.edge.notes import Notes
+    from edgequake.edge.ports import open_port
     from edgequake.edge.router import Router
 
     notes = Notes()
@@ -80,7 +101,4 @@ def _live_feed(config: RunConfig, manifest: Manifest, control: Control) -> Feed:
         if len(config.inputs) != 1 or not folder.is_dir():
             raise ConfigError(f"--follow takes one folder, got {', '.join(config.inputs)}")
         return FollowFeed(folder, config.out, router, notes, watch, config.poll_s)
-    stream = sys.stdin.buffer if sys.stdin else None
-    if config.raw is not None:
-        return RawFeed(stream, router, notes, watch, RawFormat.parse(config.raw))
-    return LiveFeed(stream, router, notes, watch)
+    return LiveFeed(open_port(config.inputs, config.raw, notes, control.tell), router, notes, watch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from itertools import chain, count
 from pathlib import Path
 
@@ -22,6 +23,15 @@ class Segment:
     size_bytes: int
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Found:
+    """A segment that is complete on disk, and its events."""
+
+    segment: Segment
+    rows: tuple[CatalogRow, ...]
+    is_new: bool  # no earlier process has acknowledged it
+
+
 class Ledger:
     """Rows and segments, and what an earlier process of the same run had told the world already.
 
@@ -35,6 +45,9 @@ class Ledger:
         self._rows: dict[str, list[CatalogRow]] = {}  # by segment
         self._names: set[str] = set()
         self._acknowledged: set[str] = set()  # segments in the catalogue on disk that this process has not met yet
+        self._fresh: list[Found] = []
+        self.is_changed = False  # what was sent is not in the catalogue on disk yet
+        self.make_room: Callable[[int], bool] | None = None  # asked for space when the disk is full
 
     def name(self, stem: str) -> str:
         """Give out a segment's name, always the same in the same run.
@@ -53,16 +66,36 @@ class Ledger:
     def add(self, segment: Segment, rows: list[CatalogRow]) -> None:
         """Take down a segment that is complete on disk."""
         self.segments.append(segment)
+        self._fresh.append(Found(segment, tuple(rows), is_new=segment.file not in self._acknowledged))
         self._acknowledged.discard(segment.file)
         self._rows[segment.file] = rows
+
+    def take_fresh(self) -> list[Found]:
+        """Return what was added since the last call."""
+        fresh, self._fresh = self._fresh, []
+        return fresh
+
+    def mark_sent(self, name: str) -> None:
+        """All of a segment has been handed over to the radio."""
+        if not all(row.sent for row in self._rows[name]):
+            self._rows[name] = [dataclasses.replace(row, sent=True) for row in self._rows[name]]
+            self.is_changed = True
+
+    def found(self, with_unmet: bool) -> list[Found]:
+        """Return the segments known so far, and those that an earlier process acknowledged and this has not met yet."""
+        met = [Found(segment, tuple(self._rows[segment.file]), is_new=False) for segment in self.segments]
+        return [*met, *map(self._unmet, sorted(self._acknowledged))] if with_unmet else met
 
     def settle(self) -> None:
         """The run is over: acknowledged segments that it has not met again count all the same; their stream is gone."""
         for name in sorted(self._acknowledged):
-            rows = self._rows[name]
-            start_ns, stop_ns = min(row.onset_ns for row in rows), max(row.stop_ns for row in rows)
-            segment = Segment(name, rows[0].station_id, start_ns, stop_ns, rows[0].n_samples, rows[0].size_bytes)
-            self.add(segment, rows)
+            self.add(self._unmet(name).segment, self._rows[name])
+
+    def _unmet(self, name: str) -> Found:
+        rows = self._rows[name]
+        start_ns, stop_ns = min(row.onset_ns for row in rows), max(row.stop_ns for row in rows)
+        segment = Segment(name, rows[0].station_id, start_ns, stop_ns, rows[0].n_samples, rows[0].size_bytes)
+        return Found(segment, tuple(rows), is_new=False)
 
     def rows(self) -> list[CatalogRow]:
         """Return the rows in the catalogue's order."""
@@ -78,7 +111,8 @@ class Ledger:
         DataError
             It cannot be written.
         """
-        write_catalog(path, self.rows())
+        write_catalog(path, self.rows(), self.make_room)
+        self.is_changed = False
 
     def state(self) -> State:
         """Return what `restore` goes on from; the rows are in the catalogue."""

@@ -17,6 +17,7 @@ from edgequake.edge.piece import NS_PER_S, Piece
 from edgequake.edge.record_time import RecordTime
 from edgequake.edge.segments import SegmentKeeper
 from edgequake.edge.state import State
+from edgequake.edge.store.priority import Priorities, PriorityFunction, priority
 from edgequake.edge.trigger import Event
 
 
@@ -27,6 +28,7 @@ class Tally:
     samples_in: int = 0
     record_ns: int = 0  # of listeners that are done
     kept_ns: int = 0
+    n_let_go: int = 0  # rises too short for an event, of listeners that are done
     stations: set[str] = field(default_factory=set)
     gaps: GapCounts = field(default_factory=GapCounts)  # of listeners that are done
 
@@ -37,6 +39,7 @@ class Tally:
     def restore(self, state: State) -> None:
         """Go on from what `state` returned."""
         self.samples_in, self.record_ns, self.kept_ns = state["samples_in"], state["record_ns"], state["kept_ns"]
+        self.n_let_go = state["n_let_go"]
         self.stations, self.gaps = set(state["stations"]), GapCounts(**state["gaps"])
 
     def add(self, listener: Listener) -> None:
@@ -45,17 +48,25 @@ class Tally:
             for name, value in vars(channel.counts).items():
                 setattr(self.gaps, name, getattr(self.gaps, name) + value)
         self.record_ns += listener.time.total_ns
+        self.n_let_go += listener.detector.n_let_go
 
 
 class Listener:
     """The detector of one stream and the samples that it may still want."""
 
     def __init__(
-        self, detector: Detector, station_id: str, manifest: Manifest, out: Path, ledger: Ledger, tally: Tally
+        self,
+        detector: Detector,
+        station_id: str,
+        manifest: Manifest,
+        out: Path,
+        ledger: Ledger,
+        tally: Tally,
+        priorities: Priorities,
     ) -> None:
         self.detector, self.station_id = detector, station_id
         self.time = RecordTime(round(manifest.front_end.bridge_s * NS_PER_S))
-        self._keeper = SegmentKeeper(out, station_id, manifest.trigger, ledger, refiner(manifest))
+        self._keeper = SegmentKeeper(out, station_id, manifest.trigger, ledger, refiner(manifest), priorities)
         self._ledger, self._tally = ledger, tally
 
     def push(self, pieces: Sequence[Piece]) -> bool:
@@ -96,8 +107,9 @@ class Listener:
 class Listeners:
     """The listeners of a run and their figures together."""
 
-    def __init__(self, model: LoadedModel, out: Path, ledger: Ledger) -> None:
+    def __init__(self, model: LoadedModel, out: Path, ledger: Ledger, function: PriorityFunction = priority) -> None:
         self.tally = Tally()
+        self._priorities = Priorities(model.manifest.trigger.max_event_s, function)
         self._model, self._out, self._ledger = model, out, ledger
         self._listeners: dict[str, Listener] = {}
 
@@ -122,6 +134,11 @@ class Listeners:
             total.add(listener)
         return total
 
+    @property
+    def n_let_go(self) -> int:
+        """Rises of the onset probability that were too short for an event, of all listeners."""
+        return self.tally.n_let_go + sum(listener.detector.n_let_go for listener in self._listeners.values())
+
     def heed_threshold(self) -> None:
         """The model's threshold has changed."""
         for listener in self._listeners.values():
@@ -130,11 +147,12 @@ class Listeners:
     def state(self) -> State:
         """Return what `restore` goes on from."""
         listeners = {key: [one.station_id, one.state()] for key, one in self._listeners.items()}
-        return {"tally": self.tally.state(), "listeners": listeners}
+        return {"tally": self.tally.state(), "listeners": listeners, "priorities": self._priorities.state()}
 
     def restore(self, state: State) -> None:
         """Go on from what `state` returned."""
         self.tally.restore(state["tally"])
+        self._priorities.restore(state["priorities"])
         for key, (station_id, saved) in state["listeners"].items():
             self._listener(key, station_id).restore(saved)
 
@@ -142,6 +160,6 @@ class Listeners:
         if key not in self._listeners:
             model = self._model
             self._listeners[key] = Listener(
-                model.detector(), station_id, model.manifest, self._out, self._ledger, self.tally
+                model.detector(), station_id, model.manifest, self._out, self._ledger, self.tally, self._priorities
             )
         return self._listeners[key]

@@ -22,10 +22,11 @@ def encode(pieces: Iterable[Piece]) -> bytes:
     2, which every seismological program reads and which keeps times to the microsecond; version 3 where the codes are
     too long for version 2 or the year is not within 1900 to 2100.
     """
-    return b"".join(_encode(piece) for piece in pieces)
+    return b"".join(record for piece in pieces for record in records_of(piece))
 
 
-def _encode(piece: Piece) -> bytes:
+def records_of(piece: Piece) -> list[bytes]:
+    """Return a piece as miniSEED records of at most 512 bytes, as `encode` does."""
     encoding, sample_type, samples = _encoding(piece.samples)
     record = MS3Record(reclen=_RECORD_BYTES, encoding=encoding)
     record.formatversion = 2 if _fits_version_2(piece) else 3
@@ -33,7 +34,7 @@ def _encode(piece: Piece) -> bytes:
     record.sourceid = piece.source_id
     record.samprate = piece.sampling_rate_hz
     record.starttime = piece.start_ns
-    return b"".join(record.generate(samples, sample_type))
+    return list(record.generate(samples, sample_type))
 
 
 def _fits_version_2(piece: Piece) -> bool:

@@ -57,8 +57,8 @@ class StepNetwork:
         The graph cannot be loaded, or lacks a tensor that the manifest names.
     """
 
-    def __init__(self, manifest: Manifest, graph: bytes, variant: Variant) -> None:
-        self._interpreter, self.runtime = load_interpreter(graph)
+    def __init__(self, manifest: Manifest, graph: bytes, variant: Variant, n_threads: int = 1) -> None:
+        self._interpreter, self.runtime = load_interpreter(graph, n_threads)
         inputs = {detail["name"]: detail for detail in self._interpreter.get_input_details()}
         outputs = {detail["name"]: detail for detail in self._interpreter.get_output_details()}
         self._frame = _tensor(inputs, variant.frame_tensor, "input")

@@ -20,6 +20,8 @@ class _Damage:
     n_junk: int = 0  # stretches of bytes that belong to no record
     junk_bytes: int = 0
     first_junk: str = ""
+    n_dropped: int = 0  # datagrams that are not of the form
+    first_dropped: str = ""
 
     def texts(self, source: str) -> list[str]:
         texts = []
@@ -30,6 +32,8 @@ class _Damage:
             texts.append(f"{source}: {self.n_left_out} damaged record(s) left out; the first: {self.first}")
         if self.n_suspect:
             texts.append(f"{source}: {self.n_suspect} record(s) fail their own check of the samples, used as they are")
+        if self.n_dropped:
+            texts.append(f"{source}: {self.n_dropped} datagram(s) dropped; the first: {self.first_dropped}")
         return texts
 
 
@@ -79,6 +83,14 @@ class Notes:
         damage.n_junk += n_places
         damage.junk_bytes += size_bytes
         damage.first_junk = damage.first_junk or problem
+
+    def dropped(self, source: str, problem: str, size_bytes: int) -> int:
+        """Take down a datagram that is not of the form; return how many of that source were before it."""
+        self.unreadable_bytes += size_bytes
+        damage = self._damage_of(source)
+        damage.n_dropped += 1
+        damage.first_dropped = damage.first_dropped or problem
+        return damage.n_dropped - 1
 
     def suspect(self, source: str) -> None:
         """Take down a record that fails its own check of the samples."""

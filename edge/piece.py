@@ -12,7 +12,7 @@ import numpy.typing as npt
 from edgequake.edge.errors import DataError
 
 NS_PER_S = 1_000_000_000
-_LAST_NS = 9_214_560_000 * NS_PER_S  # 2261-12-31; miniSEED readers hold nanoseconds in 64 bits
+LAST_NS = 9_214_560_000 * NS_PER_S  # 2261-12-31; miniSEED readers hold nanoseconds in 64 bits
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -110,7 +110,7 @@ def parse_time(text: str) -> int:
         moment = moment.replace(tzinfo=timezone.utc)
     elapsed = moment - _EPOCH
     time_ns = (elapsed.days * 86_400 + elapsed.seconds) * NS_PER_S + elapsed.microseconds * 1_000
-    if abs(time_ns) > _LAST_NS:
+    if abs(time_ns) > LAST_NS:
         raise DataError(f"time '{text}': expected a year from 1678 to 2261")
     return time_ns
 

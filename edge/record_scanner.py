@@ -17,7 +17,7 @@ from edgequake.edge.piece import duration_ns
 
 # Where a record may begin, by the fields that libmseed itself goes by: sequence number and quality (version 2) or the
 # letters MS and a 3 (version 3), then a time of day that exists.
-_RECORD_START = re.compile(
+RECORD_START = re.compile(
     rb"[0-9 \0]{6}[DRQM][ \0][\x20-\x7e\0]{12}.{4}[\0-\x17][\0-\x3b][\0-\x3c]|MS\x03.{9}[\0-\x17][\0-\x3b][\0-\x3c]",
     re.DOTALL,
 )
@@ -134,7 +134,7 @@ class RecordScanner:
     def _following(self, at: int, size_bytes: int) -> int:
         """Where the next record begins: one that is cut short, or claims to be long, must not swallow good ones."""
         following = at + size_bytes
-        if size_bytes != self._usual_bytes or not _RECORD_START.match(self._data, following):
+        if size_bytes != self._usual_bytes or not RECORD_START.match(self._data, following):
             inside = self._good_start(at + _START_BYTES, following)
             if inside is not None:
                 return inside
@@ -161,7 +161,7 @@ class RecordScanner:
         self._one_is_incomplete = False
         if self._usual_bytes == 0:
             return None
-        for found in _RECORD_START.finditer(self._data, start, min(stop + _START_BYTES, len(self._data))):
+        for found in RECORD_START.finditer(self._data, start, min(stop + _START_BYTES, len(self._data))):
             if found.start() >= stop:
                 return None
             try:
@@ -182,7 +182,7 @@ class RecordScanner:
                 return at
             self._junk_from = self._base + at
             self._notes.junk(self._source, f"byte {self._base + at}: {problem}", 0)
-        found = _RECORD_START.search(self._data, at + 1)
+        found = RECORD_START.search(self._data, at + 1)
         return found.start() if found else max(at + 1, len(self._data) - _START_BYTES + 1)
 
     def _junk_stops(self) -> None:

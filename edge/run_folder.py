@@ -6,6 +6,8 @@ checkpoint is older than both. A resumed run comes upon the same events again an
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +23,11 @@ from edgequake.edge.ledger import Ledger
 from edgequake.edge.listener import Listeners
 from edgequake.edge.loaded_model import LoadedModel
 from edgequake.edge.memory import give_memory_back
+from edgequake.edge.store.held import ARCHIVE, CONTINUOUS
+from edgequake.edge.store.journal import JOURNAL
+from edgequake.edge.store.outbox import OUTBOX
+from edgequake.edge.store.status import STATUS, status_of
+from edgequake.edge.store.store import Store
 from edgequake.edge.summary import Summary
 
 CATALOG, SUMMARY, SEGMENTS, CHECKPOINT = "catalog.csv", "summary.json", "segments", "checkpoint.edgequake"
@@ -34,6 +41,7 @@ class RunFolder:
     def __init__(self, config: RunConfig, model: LoadedModel, feed: Feed, tell: Callable[[str], None]) -> None:
         self._config, self._model, self._feed, self._tell = config, model, feed, tell
         self._out = config.out
+        self._has_status = config.stores or not feed.replayed
         self.ledger = Ledger()
         self.n_resumed = 0
         self._next_checkpoint_s = 0.0
@@ -68,6 +76,7 @@ class RunFolder:
         out = self._out
         try:
             earlier = [out / SUMMARY, out / CHECKPOINT, out / CATALOG, *sorted((out / SEGMENTS).glob("*.mseed"))]
+            earlier += [out / STATUS, out / JOURNAL, out / OUTBOX, out / ARCHIVE, out / CONTINUOUS]
             present = [path for path in earlier if path.exists()]
             if present and not self._config.force and not self._config.resume:
                 unfinished = " (an unfinished one: --resume goes on with it)" if (out / CHECKPOINT).exists() else ""
@@ -76,7 +85,7 @@ class RunFolder:
                     f"replace them"
                 )
             for path in present if self._config.force and not self._config.resume else ():
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
             (out / SEGMENTS).mkdir(parents=True, exist_ok=True)
             remove_leftovers(out)
             remove_leftovers(out / SEGMENTS)
@@ -85,7 +94,7 @@ class RunFolder:
                 f"cannot use output folder {out}: {problem.strerror or problem}; choose another --out"
             ) from problem
 
-    def resume(self, listeners: Listeners) -> None:
+    def resume(self, listeners: Listeners, store: Store) -> None:
         """Go on from the checkpoint, if there is one that fits; from the catalogue in any case.
 
         Raises
@@ -103,17 +112,19 @@ class RunFolder:
             self.n_resumed = state["n_resumed"] + 1
             self._feed.restore(state["feed"])
             listeners.restore(state["listeners"])
+        store.restore(None if state is None else state["store"], self._feed.replayed)
+        if state is not None:
             (self._out / SUMMARY).unlink(missing_ok=True)  # it is not over yet
-        self.write_checkpoint(listeners)
+        self.write_checkpoint(listeners, store)
 
-    def keep_checkpoint(self, listeners: Listeners) -> None:
+    def keep_checkpoint(self, listeners: Listeners, store: Store) -> None:
         """Write a checkpoint when it is time."""
         if time.monotonic() >= self._next_checkpoint_s:
-            self.write_checkpoint(listeners)
+            self.write_checkpoint(listeners, store)
             self._tidy_up()
 
-    def write_checkpoint(self, listeners: Listeners) -> None:
-        """Write a checkpoint.
+    def write_checkpoint(self, listeners: Listeners, store: Store) -> None:
+        """Write a checkpoint, and how the run is doing.
 
         Raises
         ------
@@ -121,20 +132,23 @@ class RunFolder:
             It cannot be written.
         """
         begun_s = time.monotonic()
+        store.sync()
         state = {
             "n_resumed": self.n_resumed,
             "ledger": self.ledger.state(),
             "feed": self._feed.state(),
             "listeners": listeners.state(),
+            "store": store.state(),
         }
-        write_checkpoint(self._out / CHECKPOINT, Checkpoint(self._identity(), state))
+        write_checkpoint(self._out / CHECKPOINT, Checkpoint(self._identity(), state), self.ledger.make_room)
+        self._write_status(listeners, store, ended=False)
         now_s = time.monotonic()
         pause_s = self._config.checkpoint_s
         if pause_s > 0:
             pause_s = max(pause_s, (now_s - begun_s) / _LARGEST_SHARE)
         self._next_checkpoint_s = now_s + pause_s
 
-    def write_catalog(self, listeners: Listeners) -> None:
+    def write_catalog(self, listeners: Listeners, store: Store) -> None:
         """Acknowledge the events found so far. What comes live cannot be found again: its checkpoint follows at once.
 
         Raises
@@ -144,20 +158,27 @@ class RunFolder:
         """
         self.ledger.write(self._out / CATALOG)
         if not self._feed.replayed:
-            self.write_checkpoint(listeners)
+            self.write_checkpoint(listeners, store)
             self._tidy_up()
 
-    def close(self, summary: Summary, listeners: Listeners) -> None:
+    def close(self, summary: Summary, listeners: Listeners, store: Store) -> None:
         """The run is over: write its summary. A live run may go on later, warm; one over files may not."""
         if not self._feed.replayed:
-            self.write_checkpoint(listeners)
-        write_bytes_atomically(self._out / SUMMARY, summary.to_json().encode())
+            self.write_checkpoint(listeners, store)
+        self._write_status(listeners, store, ended=True)
+        write_bytes_atomically(self._out / SUMMARY, summary.to_json().encode(), self.ledger.make_room)
         if self._feed.replayed:
             (self._out / CHECKPOINT).unlink(missing_ok=True)
 
     def abandon(self) -> None:
         """There was nothing to do: leave nothing to go on from."""
         (self._out / CHECKPOINT).unlink(missing_ok=True)
+
+    def _write_status(self, listeners: Listeners, store: Store, ended: bool) -> None:
+        if self._has_status:
+            warnings, n_events = self._feed.notes.texts(), len(self.ledger.rows())
+            status = status_of(self._model, store, listeners, n_events, warnings, ended)
+            write_bytes_atomically(self._out / STATUS, json.dumps(status).encode() + b"\n", self.ledger.make_room)
 
     def _tidy_up(self) -> None:
         if not self._feed.replayed:
@@ -195,10 +216,12 @@ class RunFolder:
             "graph": model.variant.sha256,
             "manifest": model.sha256,
             "channels": list(config.channels or model.manifest.channels),
-            "input": [config.follow, config.raw is not None, config.inputs == ("-",)],
+            "input": [config.follow, config.raw is not None, config.is_live and not config.follow],
         }
         if isinstance(self._feed, FileFeed):
             identity["inputs"] = self._feed.fingerprint()
             identity["threshold"] = model.threshold
             identity["start and stop"] = [config.start_ns, config.stop_ns]
+            identity["store"] = [config.archive_bytes, config.summary_channel, config.budget_bytes, config.pass_s]
+            identity["priority"] = config.priority
         return identity

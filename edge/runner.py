@@ -10,6 +10,8 @@ from edgequake.edge.inputs import RunConfig, open_feed
 from edgequake.edge.listener import Listeners, Tally
 from edgequake.edge.loaded_model import LoadedModel
 from edgequake.edge.run_folder import CATALOG, SEGMENTS, SUMMARY, RunFolder
+from edgequake.edge.store.priority import load_priority, priority
+from edgequake.edge.store.store import Store
 from edgequake.edge.summary import Begun, Summary, summarise
 
 __all__ = ["CATALOG", "SEGMENTS", "SUMMARY", "RunConfig", "run"]
@@ -38,33 +40,43 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None, cont
     folder = RunFolder(config, model, feed, control.tell)
     if (summary := folder.finished()) is not None:
         return summary
+    rank = priority if config.priority is None else load_priority(config.priority)
     folder.prepare()  # from here on things are written
-    listeners = Listeners(model, config.out, folder.ledger)
-    folder.resume(listeners)
+    store = Store(config, model, folder.ledger, feed.notes)
+    listeners = Listeners(model, config.out, folder.ledger, rank)
+    folder.resume(listeners, store)
 
     for batch in feed.batches():
-        if batch is not None and listeners.take(batch):
-            folder.write_catalog(listeners)
+        if batch is not None:
+            store.take(batch)
+            if listeners.take(batch):
+                folder.write_catalog(listeners, store)
+            if store.tick():
+                folder.write_catalog(listeners, store)
         if control.reload:
             control.reload = False
             model.reload_threshold(config, control.tell)
             listeners.heed_threshold()
         if control.stop:
             break
-        folder.keep_checkpoint(listeners)
+        folder.keep_checkpoint(listeners, store)
 
     if control.stop and feed.replayed:  # the events that are open now belong to the process that goes on
-        folder.write_checkpoint(listeners)
+        folder.write_checkpoint(listeners, store)
+        store.stop()
         raise Stopped(f"stopped before the end of the input; results so far are in {config.out}, go on with --resume")
     for batch in feed.flush():
+        store.take(batch)
         listeners.take(batch)
     tally = listeners.finish()
     folder.ledger.settle()
     if not control.stop:
         _require_samples(tally, config, folder)
-    folder.write_catalog(listeners)
+    folder.write_catalog(listeners, store)
+    if store.finish():
+        folder.write_catalog(listeners, store)
     summary = summarise(begun, config, model, feed, tally, folder.ledger, folder.n_resumed)
-    folder.close(summary, listeners)
+    folder.close(summary, listeners, store)
     return summary
 
 

@@ -12,10 +12,11 @@ from edgequake.edge.errors import ModelError
 _RUNTIMES = (("tflite-runtime", "tflite_runtime.interpreter"), ("ai-edge-litert", "ai_edge_litert.interpreter"))
 
 
-def load_interpreter(graph: bytes) -> tuple[Any, str]:
+def load_interpreter(graph: bytes, n_threads: int = 1) -> tuple[Any, str]:
     """Return an interpreter with its tensors allocated, and the runtime's name and version.
 
-    The kernels are those without delegates: with them int8 graphs give the same bits in both runtimes.
+    The kernels are those without delegates: with them int8 graphs give the same bits in both runtimes. More than one
+    thread is for benchmarks: handing these small products to another thread costs more than it saves.
 
     Raises
     ------
@@ -26,7 +27,7 @@ def load_interpreter(graph: bytes) -> tuple[Any, str]:
     try:
         interpreter = module.Interpreter(
             model_content=graph,
-            num_threads=1,
+            num_threads=n_threads,
             experimental_op_resolver_type=module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         )
         interpreter.allocate_tensors()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,7 @@ from edgequake.edge.miniseed_writer import encode
 from edgequake.edge.onset import Refine
 from edgequake.edge.piece import NS_PER_S, Piece, channel_of, duration_ns
 from edgequake.edge.state import State
+from edgequake.edge.store.priority import Priorities, signal_to_noise
 from edgequake.edge.trigger import Event
 
 __all__ = ["Segment", "SegmentKeeper"]
@@ -38,6 +40,7 @@ class SegmentKeeper:
     A segment is [onset - pre-roll, stop + post-roll) of an event; overlapping ones are merged, up to twice the longest
     event, after which a new segment goes on where the last one stops. No sample is kept twice. `refine`, if given, says
     when an event began from the samples held around it; it may look no further than pre-roll and post-roll.
+    `priorities` says how urgent it is.
     """
 
     def __init__(
@@ -47,10 +50,12 @@ class SegmentKeeper:
         config: TriggerConfig,
         ledger: Ledger | None = None,
         refine: Refine | None = None,
+        priorities: Priorities | None = None,
     ) -> None:
         self._folder = folder
         self._station_id = station_id
         self._refine = refine
+        self._priorities = Priorities(config.max_event_s) if priorities is None else priorities
         self._ledger = Ledger() if ledger is None else ledger
         self._pre_ns = round(config.pre_roll_s * NS_PER_S)
         self._post_ns = round(config.post_roll_s * NS_PER_S)
@@ -107,9 +112,11 @@ class SegmentKeeper:
         acknowledged = self._ledger.acknowledged(name)
         if acknowledged is not None:
             n_samples, size_bytes = acknowledged[0].n_samples, acknowledged[0].size_bytes
+            for row in acknowledged:
+                self._priorities.note(row.station_id, row.onset_ns, row.mq_type)
             return Segment(name, self._station_id, start_ns, stop_ns, n_samples, size_bytes), acknowledged
         data = encode(kept)
-        write_bytes_atomically(self._folder / name, data)
+        write_bytes_atomically(self._folder / name, data, self._ledger.make_room)
         n_samples = sum(len(piece.samples) for piece in kept)
         segment = Segment(name, self._station_id, start_ns, stop_ns, n_samples, len(data))
         # One text for all rows: they are held to the end of the run, which may be months away.
@@ -139,6 +146,8 @@ class SegmentKeeper:
     def _row(self, event: Event, segment: Segment, channels: tuple[str, ...]) -> CatalogRow:
         onset_ns, uncertainty_s = self._onset(event)
         file, file_start_ns = self._file_at(onset_ns)
+        stop_ns = max(event.stop_ns, onset_ns)
+        ratio = signal_to_noise(self._held(), onset_ns, stop_ns, self._pre_ns)
         return CatalogRow(
             filename=_bare_name(file),
             onset_ns=onset_ns,
@@ -147,10 +156,12 @@ class SegmentKeeper:
             mq_type=event.mq_type,
             station_id=self._station_id,
             channels=channels,
-            stop_ns=max(event.stop_ns, onset_ns),
+            stop_ns=stop_ns,
             onset_uncertainty_s=uncertainty_s,
             peak_probability=event.peak_probability,
-            priority=event.peak_probability,
+            priority=self._priorities.of(
+                self._station_id, onset_ns, stop_ns, event.peak_probability, event.mq_type, ratio
+            ),
             segment=segment.file,
             n_samples=segment.n_samples,
             size_bytes=segment.size_bytes,
@@ -160,16 +171,19 @@ class SegmentKeeper:
     def _onset(self, event: Event) -> tuple[int, float | None]:
         if self._refine is None:
             return event.onset_ns, None
-        onset = self._refine((piece for pieces in self._pieces.values() for piece in pieces), event.onset_ns)
+        onset = self._refine(self._held(), event.onset_ns)
         return onset.onset_ns, onset.sigma_s
 
     def _file_at(self, time_ns: int) -> tuple[str, int]:
         """Name and start of the file that covers a time, or of the one nearest to it."""
-        held = [piece for name in sorted(self._pieces) for piece in self._pieces[name]]
+        held = list(self._held())
         if not held:
             return "-", time_ns
         piece = min(held, key=lambda piece: max(piece.start_ns - time_ns, time_ns - piece.stop_ns, 0))
         return piece.file, piece.start_ns if piece.file_start_ns is None else piece.file_start_ns
+
+    def _held(self) -> Iterator[Piece]:
+        return (piece for name in sorted(self._pieces) for piece in self._pieces[name])
 
     def _drop_before(self, time_ns: int) -> None:
         for pieces in self._pieces.values():

@@ -63,6 +63,7 @@ class Trigger:
         self._config = config
         self._threshold = onset_threshold
         self._lag_ns = _ns(config.onset_lag_s)
+        self.n_let_go = 0  # rises that were over before they were long enough for an event
         self.reset()
 
     def reset(self) -> None:
@@ -124,6 +125,7 @@ class Trigger:
     def _declare(self, decision: Decision) -> Event | None:
         """Follow the onset probability; open an event when it has been up for long enough."""
         if decision.onset < self._threshold:
+            self.n_let_go += self._rise_ns is not None and self._armed
             self._rise_ns = None
             self._armed = self._armed or decision.onset < self._config.rearm_ratio * self._threshold
             return None

@@ -382,7 +382,7 @@ def test_a_stream_that_is_told_to_stop_ends_cleanly(
     assert said == ""
     assert len(read_catalog(out / "catalog.csv")) == json.loads((out / "summary.json").read_text())["n_events"] == 1
     assert sorted(path.name for path in out.iterdir()) == [
-        "catalog.csv", "checkpoint.edgequake", "segments", "summary.json"
+        "catalog.csv", "checkpoint.edgequake", "segments", "status.json", "summary.json"
     ]  # fmt: skip
 
 

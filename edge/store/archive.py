@@ -1,0 +1,222 @@
+"""The archive of the raw stream: every sample that is heard, as miniSEED records in an SDS folder under a size cap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgequake.edge.errors import ConfigError
+from edgequake.edge.miniseed_writer import records_of
+from edgequake.edge.notes import Notes
+from edgequake.edge.piece import NS_PER_S, Piece, duration_ns
+from edgequake.edge.state import State
+from edgequake.edge.store.day_files import DayFiles
+from edgequake.edge.store.record_file import RECORD_BYTES, n_samples_of
+from edgequake.edge.store.repeats import Repeats
+from edgequake.edge.store.sample_buffer import SampleBuffer
+from edgequake.edge.store.sds import DAY_NS, day_name, day_of, parse_day_name
+
+LEAST_CAP_BYTES = 32 * RECORD_BYTES
+BLOCK_SAMPLES = 4096  # of a channel wait until they are written: more than a record holds of the quietest signal
+_MOST_CHANNELS = 16 * 12  # as many as a live run hears at once
+
+
+@dataclass
+class _Channel:
+    until_ns: int  # nothing at or after this time has been archived
+    run: _Run | None = None
+
+
+@dataclass
+class _Run(SampleBuffer):
+    """Samples that follow one another within a UTC day."""
+
+    day: int = 0
+    room: int = 0  # samples until midnight
+
+    @classmethod
+    def of_day(cls, piece: Piece) -> _Run:
+        """Begin where a piece begins; its samples are yet to be added."""
+        run = cls.begin(piece)
+        run.day = day_of(piece.start_ns, piece.sampling_rate_hz)
+        until_midnight = ((run.day + 1) * DAY_NS - piece.start_ns) * piece.sampling_rate_hz / NS_PER_S
+        run.room = int(np.ceil(until_midnight - 1e-3))  # as Piece.between counts
+        return run
+
+    def takes(self, piece: Piece) -> bool:
+        """Whether a piece goes on where this run stops, within the day."""
+        return len(piece.samples) <= self.room and self.is_followed_by(piece)
+
+
+class Archive:
+    """Writes pieces to day files, in whole records, and lets go of the oldest where a cap is reached.
+
+    A sample is archived once for a time: what comes again with the same values is dropped, and what differs from what
+    is held at its time is kept beside it. So a link that repeats itself costs nothing, and a clock that was set back,
+    or a second version of the same hours, loses nothing.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        cap_bytes: int | None,
+        notes: Notes,
+        block_samples: int = BLOCK_SAMPLES,
+        make_room: Callable[[int], bool] | None = None,
+    ) -> None:
+        """Archive in `folder`, which may hold an archive already, at most `cap_bytes` (None: without limit).
+
+        A channel's samples are written `block_samples` at a time, or more, the rest waits for its record to be full.
+        `make_room` is asked when the disk is full; by default this archive lets go of its own oldest files.
+
+        Raises
+        ------
+        ConfigError
+            A cap that not even some records fit into.
+        """
+        if cap_bytes is not None and cap_bytes < LEAST_CAP_BYTES:
+            raise ConfigError(
+                f"an archive of {cap_bytes} bytes holds next to nothing; expected {LEAST_CAP_BYTES} or more, best the "
+                f"volume of two days or more"
+            )
+        self._files = DayFiles(folder, cap_bytes, notes, make_room)
+        self._repeats = Repeats(self._files)
+        self._block_samples = block_samples
+        self._channels: dict[str, _Channel] = {}
+
+    @property
+    def folder(self) -> Path:
+        """Where it is."""
+        return self._files.folder
+
+    @property
+    def total_bytes(self) -> int:
+        """Size of all its files."""
+        return self._files.total_bytes
+
+    def take(self, piece: Piece) -> None:
+        """Archive a piece.
+
+        Raises
+        ------
+        DataError
+            A file cannot be written, for another reason than a full disk.
+        """
+        channel = self._channels.get(piece.source_id)
+        run = None if channel is None else channel.run
+        if channel is None or run is None or run.stop_ns < channel.until_ns or not run.takes(piece):
+            self._take_in_parts(piece)
+        else:
+            self._add(channel, run, piece.samples)
+
+    def sync(self) -> None:
+        """Make what was written durable; what waits is in `state`.
+
+        Raises
+        ------
+        DataError
+            The disk fails.
+        """
+        self._files.sync()
+
+    def close(self) -> None:
+        """Write what waits, in records that may be short. More pieces may come all the same.
+
+        Raises
+        ------
+        DataError
+            As `take`.
+        """
+        for channel in self._channels.values():
+            self._finish(channel)
+        self._files.sync()
+
+    def make_room(self, n_bytes: int) -> bool:
+        """Let go of the oldest files so that a full disk has room again; return whether there were any."""
+        return self._files.make_room(n_bytes)
+
+    def sizes_bytes(self) -> list[tuple[str, int]]:
+        """Return name and size of every file, the oldest days first."""
+        days = {name: parsed.day for name in self._files.names() if (parsed := parse_day_name(name)) is not None}
+        return [(name, self._files.size_bytes(name)) for name in sorted(days, key=lambda name: (days[name], name))]
+
+    def waiting(self) -> list[Piece]:
+        """Return the samples that are not on disk yet."""
+        return [channel.run.piece() for channel in self._channels.values() if channel.run is not None]
+
+    def state(self) -> State:
+        """Return what `restore` goes on from."""
+        channels: State = {}
+        for source_id, channel in self._channels.items():
+            channels[source_id] = [channel.until_ns, None if channel.run is None else channel.run.state()]
+        return {"files": self._files.state(), "channels": channels}
+
+    def restore(self, state: State, replayed: bool) -> None:
+        """Go on from what `state` returned; the same pieces come again from there (`replayed`), or they do not (live).
+
+        Replayed, the archive becomes what it was then, so that the result is that of an undisturbed run. Live, what was
+        written since stays, and of what waited then only that is taken which is not on disk.
+        """
+        self._files.restore(state["files"], replayed)
+        self._channels = {}
+        for source_id, (until_ns, saved) in state["channels"].items():
+            run = None if saved is None else _Run(**saved)
+            if replayed:
+                self._channels[source_id] = _Channel(until_ns, run)
+            elif run is not None:
+                self._take_in_parts(run.piece())
+
+    def _take_in_parts(self, piece: Piece) -> None:
+        channel = self._channel(piece.source_id)
+        for part in _days(piece):
+            is_new = part.start_ns >= channel.until_ns - duration_ns(1, part.sampling_rate_hz) // 100
+            for new in [part] if is_new else self._not_held(part, channel.run):
+                run = channel.run
+                if run is None or not run.takes(new):
+                    self._finish(channel)
+                    run = channel.run = _Run.of_day(new)
+                self._add(channel, run, new.samples)
+
+    def _not_held(self, piece: Piece, run: _Run | None) -> list[Piece]:
+        return self._repeats.left_out(piece, None if run is None else run.piece())
+
+    def _add(self, channel: _Channel, run: _Run, samples: npt.NDArray[Any]) -> None:
+        run.add(samples)
+        run.room -= len(samples)
+        channel.until_ns = max(channel.until_ns, run.stop_ns)
+        if run.room == 0:
+            self._finish(channel)
+        elif run.n_samples >= self._block_samples:
+            self._write(run, whole=False)
+
+    def _finish(self, channel: _Channel) -> None:
+        """A channel's samples do not go on: write what waits."""
+        run, channel.run = channel.run, None
+        if run is not None and run.n_samples:
+            self._write(run, whole=True)
+
+    def _write(self, run: _Run, whole: bool) -> None:
+        records = records_of(run.piece())
+        n_left = 0 if whole else n_samples_of(records.pop())
+        self._files.append(day_name(run.source_id, run.day), records)
+        run.drop(run.n_samples - n_left)
+
+    def _channel(self, source_id: str) -> _Channel:
+        if source_id not in self._channels:
+            if len(self._channels) >= _MOST_CHANNELS:
+                self._finish(self._channels.pop(next(iter(self._channels))))
+            self._channels[source_id] = _Channel(self._repeats.until_ns(source_id))
+        return self._channels[source_id]
+
+
+def _days(piece: Piece) -> Iterator[Piece]:
+    """Cut a piece at UTC midnights."""
+    while len(piece.samples):
+        midnight_ns = (day_of(piece.start_ns, piece.sampling_rate_hz) + 1) * DAY_NS
+        yield piece.between(None, midnight_ns)
+        piece = piece.between(midnight_ns, None)

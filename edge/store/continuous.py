@@ -1,0 +1,212 @@
+"""The summary channel: how loud the signal is in three bands, all the time, at a hundredth of its volume.
+
+A sample of it is 100 log10(rms), the rms in the record's units, over one frame of UTC time that begins at the sample's
+time. Its channels are miniSEED of their own, in an SDS folder of their own, and are never let go of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgequake.edge.notes import Notes
+from edgequake.edge.piece import NS_PER_S, Piece
+from edgequake.edge.state import State
+from edgequake.edge.store.archive import Archive
+from edgequake.edge.store.levels import N_BANDS, WINDOW, FrameGrid, band_powers, frame_s
+from edgequake.edge.store.sample_buffer import SampleBuffer
+from edgequake.edge.store.summary_names import band_source_id
+
+STEPS_A_DECADE = 100
+_FLOOR = -30 * STEPS_A_DECADE  # of a dead channel: no unit of ground motion makes a living one so quiet
+_BLOCK_FRAMES = 16  # are worked out at once
+_BLOCK_VALUES = 768  # of a band wait until they are written: more than a record holds
+_LATE_NS = 300 * NS_PER_S  # what overlaps by less is cut, what is older is another version or a clock set back
+_MOST_CHANNELS = 16 * 12
+
+
+@dataclass
+class _Frame:
+    """A frame of which more may come."""
+
+    index: int
+    powers: npt.NDArray[np.float64]  # shape (3,), summed over the windows
+    n_windows: int
+
+
+@dataclass
+class _Stretch(SampleBuffer):
+    """Samples of one channel that follow one another, from the first frame on that is not done."""
+
+    frame: _Frame | None = None  # the first one, if samples before this stretch belong to it too
+
+
+@dataclass(frozen=True)
+class SummaryRecords:
+    """Bytes [start_byte, stop_byte) of a file of the summary channel: whole records."""
+
+    file: str  # below the summary channel's folder
+    start_byte: int
+    stop_byte: int
+
+
+class Continuous:
+    """Writes the summary channels of every channel that it hears."""
+
+    def __init__(self, folder: Path, notes: Notes, make_room: Callable[[int], bool] | None = None) -> None:
+        """Write to `folder`; `make_room` is asked when the disk is full: `Archive.make_room` of the raw stream."""
+        self._archive = Archive(folder, None, notes, _BLOCK_VALUES, make_room or self.make_room)
+        self._stretches: dict[str, _Stretch] = {}
+
+    @property
+    def folder(self) -> Path:
+        """Where it is."""
+        return self._archive.folder
+
+    @property
+    def total_bytes(self) -> int:
+        """Size of all its files."""
+        return self._archive.total_bytes
+
+    def take(self, piece: Piece) -> None:
+        """Take a piece into account.
+
+        Raises
+        ------
+        DataError
+            A file cannot be written.
+        """
+        stretch = self._stretches.get(piece.source_id)
+        if stretch is None or not stretch.is_followed_by(piece):
+            new = piece if stretch is None else _without_overlap(piece, stretch)
+            if not len(new.samples):
+                return
+            if stretch is None or not stretch.is_followed_by(new):
+                stretch = self._begin(new, stretch)
+            piece = new
+        stretch.add(piece.samples)
+        if stretch.n_samples >= _block_samples(stretch.rate_hz):
+            self._give_out(stretch, is_over=False)
+
+    def sync(self) -> None:
+        """Make what was written durable."""
+        self._archive.sync()
+
+    def close(self) -> None:
+        """Write what waits, frames that are not over included. More pieces may come all the same."""
+        for stretch in self._stretches.values():
+            self._finish(stretch)
+        self._stretches = {}
+        self._archive.close()
+
+    def make_room(self, n_bytes: int) -> bool:
+        """Let go of nothing: the summary channel is always kept."""
+        return False
+
+    def new_records(self, taken_bytes: Mapping[str, int]) -> list[SummaryRecords]:
+        """Return the complete records of each file after the first `taken_bytes`, oldest days first."""
+        return [
+            SummaryRecords(name, taken_bytes.get(name, 0), size_bytes)
+            for name, size_bytes in self._archive.sizes_bytes()
+            if size_bytes > taken_bytes.get(name, 0)
+        ]
+
+    def state(self) -> State:
+        """Return what `restore` goes on from."""
+        stretches: State = {}
+        for source_id, stretch in self._stretches.items():
+            frame = None if stretch.frame is None else dict(vars(stretch.frame))
+            stretches[source_id] = {**stretch.state(), "frame": frame}
+        return {"archive": self._archive.state(), "stretches": stretches}
+
+    def restore(self, state: State, replayed: bool) -> None:
+        """Go on from what `state` returned; see `Archive.restore`."""
+        self._archive.restore(state["archive"], replayed)
+        self._stretches = {}
+        for source_id, saved in state["stretches"].items():
+            frame = None if saved["frame"] is None else _Frame(**saved["frame"])
+            self._stretches[source_id] = _Stretch(**{**saved, "frame": frame})
+
+    def _begin(self, piece: Piece, before: _Stretch | None) -> _Stretch:
+        """Begin a stretch where a piece begins; a frame that it has a share in stays open."""
+        frame = None
+        if before is not None:
+            self._give_out(before, is_over=True)
+            frame = before.frame
+            grid = FrameGrid(piece.start_ns, piece.sampling_rate_hz, 0)
+            if frame is not None and (before.rate_hz, frame.index) != (piece.sampling_rate_hz, grid.first):
+                self._finish(before)
+                frame = None
+        self._stretches.pop(piece.source_id, None)
+        if len(self._stretches) >= _MOST_CHANNELS:
+            self._finish(self._stretches.pop(next(iter(self._stretches))))
+        stretch = self._stretches[piece.source_id] = _Stretch.begin(piece)
+        stretch.frame = frame
+        return stretch
+
+    def _finish(self, stretch: _Stretch) -> None:
+        """Give out all that a stretch holds."""
+        self._give_out(stretch, is_over=True)
+        frame, stretch.frame = stretch.frame, None
+        if frame is not None:
+            self._write(stretch, frame.index, frame.powers[None] / frame.n_windows)
+
+    def _give_out(self, stretch: _Stretch, is_over: bool) -> None:
+        """Write the frames that are whole; where the stretch is over, leave the one that is not as its open one."""
+        piece = stretch.piece()
+        grid = FrameGrid(piece.start_ns, piece.sampling_rate_hz, len(piece.samples))
+        n_whole = grid.n_whole()
+        powers, n_windows = _frame_powers(piece.samples, grid, n_whole + 1 if is_over else n_whole)
+        frame = stretch.frame
+        if frame is not None and len(powers):
+            powers[0] += frame.powers
+            n_windows[0] += frame.n_windows
+            stretch.frame = None
+        if is_over and n_windows[-1]:
+            stretch.frame = _Frame(grid.first + n_whole, powers[-1], int(n_windows[-1]))
+        heard = np.flatnonzero(n_windows[:n_whole])
+        for run in np.split(heard, np.flatnonzero(np.diff(heard) > 1) + 1) if len(heard) else ():
+            self._write(stretch, grid.first + int(run[0]), powers[run] / n_windows[run][:, None])
+        stretch.drop(len(piece.samples) if is_over else max(0, grid.index(grid.first + n_whole)))
+
+    def _write(self, stretch: _Stretch, first_frame: int, powers: npt.NDArray[np.float64]) -> None:
+        """Write frames that follow one another; mean squares, shape (n_frames, 3)."""
+        length_s = frame_s(stretch.rate_hz)
+        levels = (STEPS_A_DECADE / 2) * np.log10(np.maximum(powers, 10.0 ** (2 * _FLOOR / STEPS_A_DECADE)))
+        values = np.rint(levels).astype(np.int32)
+        for band in range(N_BANDS):
+            source_id = band_source_id(stretch.source_id, band, length_s)
+            start_ns = first_frame * length_s * NS_PER_S
+            self._archive.take(Piece(source_id, start_ns, 1.0 / length_s, values[:, band].copy()))
+
+
+@lru_cache(maxsize=64)
+def _block_samples(rate_hz: float) -> int:
+    return int(_BLOCK_FRAMES * frame_s(rate_hz) * rate_hz)
+
+
+def _without_overlap(piece: Piece, stretch: _Stretch) -> Piece:
+    """Return what of a piece comes after a stretch; a piece that is a good deal older is none of it and stays whole."""
+    late_ns = stretch.stop_ns - piece.start_ns
+    return piece.between(stretch.stop_ns, None) if 0 < late_ns < _LATE_NS else piece
+
+
+def _frame_powers(
+    samples: npt.NDArray[Any], grid: FrameGrid, n_frames: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Return each frame's mean squares summed over its windows, shape (n_frames, 3), and how many windows those are."""
+    powers = np.zeros((n_frames, grid.n_windows, N_BANDS), np.float64)
+    if n_frames == 0 or len(samples) < WINDOW:
+        return powers.sum(axis=1), np.zeros(n_frames, np.int64)
+    starts = grid.window_starts(n_frames)
+    whole = (starts >= 0) & (starts + WINDOW <= len(samples))
+    powers[whole] = band_powers(samples, starts[whole])
+    whole &= np.isfinite(powers).all(axis=2)
+    powers[~whole] = 0.0
+    return powers.sum(axis=1), whole.sum(axis=1, dtype=np.int64)

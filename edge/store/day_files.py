@@ -1,0 +1,247 @@
+"""The files of an SDS archive as bytes: appended to, let go of oldest first under a cap, and put back after a kill."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgequake.edge.errors import DataError
+from edgequake.edge.notes import Notes
+from edgequake.edge.state import State
+from edgequake.edge.store.record_file import RECORD_BYTES, append, cut_back, keep_last, mark, marks, sync, whole_bytes
+from edgequake.edge.store.sds import day_files, day_of_name
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass
+class _File:
+    """One file as the books have it; bytes are counted from the first one ever written to it.
+
+    What the books hold is [first, stop). After a resume less may be on disk, [held_from, stop): what an earlier process
+    let go of after the checkpoint, and this one will let go of when it comes to the same place.
+    """
+
+    day: int
+    first: int = 0
+    stop: int = 0
+    held_from: int = 0
+    head: int = 0  # mark of the first record
+    tail: int = 0  # ... and of the last one
+    checked: bool = True  # its tail is known to be whole
+
+    @property
+    def size_bytes(self) -> int:
+        return self.stop - self.first
+
+
+class DayFiles:
+    """Appends records to day files; knows them all, in the order in which they were last written to.
+
+    With a cap, the files together never exceed it, copies included. What was written to longest ago goes first: by
+    whole files, for only of the present day a part can be spared. A file of that day is cut to its later half.
+    """
+
+    def __init__(
+        self, folder: Path, cap_bytes: int | None, notes: Notes, make_room: Callable[[int], bool] | None = None
+    ) -> None:
+        """Know the files in `folder`; `make_room` is asked when the disk is full, by default that of this object."""
+        self.folder, self._cap_bytes, self._notes = folder, cap_bytes, notes
+        self._ask_for_room = self.make_room if make_room is None else make_room
+        self._files: dict[str, _File] = {}
+        self.total_bytes = 0
+        self.n_let_go = 0  # counts changes that make an index of a file worthless
+        self._unsynced: dict[Path, None] = {}
+        self._find()
+
+    def names(self) -> Iterable[str]:
+        """Return the names of all files, the one written to last at the back."""
+        return self._files.keys()
+
+    def size_bytes(self, name: str) -> int:
+        """Return how many bytes of a file are on disk."""
+        file = self._files.get(name)
+        return 0 if file is None else file.stop - file.held_from
+
+    def append(self, name: str, records: Sequence[bytes]) -> None:
+        """Append records to a file, after room was made for them.
+
+        Where the disk is full and nothing is left to let go of, they are lost and counted.
+
+        Raises
+        ------
+        DataError
+            The file cannot be written for another reason than a full disk.
+        """
+        # With a small cap a portion at a time, or there would be no room left to keep anything in.
+        most = len(records) if self._cap_bytes is None else max(1, self._cap_bytes // (4 * RECORD_BYTES))
+        for i in range(0, len(records), max(1, most)):
+            part = records[i : i + most]
+            self._keep_below_cap(sum(map(len, part)))
+            if not self._write(name, part):
+                self._notes.count("record(s) not archived: the disk is full", len(part))
+
+    def make_room(self, n_bytes: int) -> bool:
+        """Let go of whole files, oldest first, until a full disk has so many bytes; return whether there were any."""
+        freed_bytes = 0
+        while freed_bytes < n_bytes and self._files:
+            oldest = next(iter(self._files))
+            freed_bytes += self.size_bytes(oldest)
+            self._remove(oldest)
+        if freed_bytes:
+            self._notes.count("time(s) the archive let go of its oldest because the disk was full")
+        return freed_bytes > 0
+
+    def sync(self) -> None:
+        """Make all that was written durable.
+
+        Raises
+        ------
+        DataError
+            The disk fails.
+        """
+        for path in self._unsynced:
+            try:
+                sync(path)
+            except OSError as problem:
+                raise _unwritable(path, problem) from problem
+        self._unsynced = {}
+
+    def state(self) -> State:
+        """Return what `restore` goes on from."""
+        return {"files": [[name, f.first, f.stop, f.head, f.tail] for name, f in self._files.items()]}
+
+    def restore(self, state: State, replayed: bool) -> None:
+        """Go on from what `state` returned.
+
+        Replayed, what was written since comes again: the files are cut back to what they were. Live, they stay.
+        """
+        self.n_let_go += 1
+        if not replayed:
+            saved = [name for name, *_ in state["files"] if name in self._files]
+            self._files = {name: self._files[name] for name in dict.fromkeys([*saved, *self._files])}
+            return
+        found, self._files, self.total_bytes = self._files, {}, 0
+        for name, first, stop, head, tail in state["files"]:
+            file = self._files[name] = _File(day_of_name(name), first, stop, stop, head, tail)
+            self.total_bytes += file.size_bytes
+            if found.pop(name, None) is not None:
+                file.held_from = stop - cut_back(self.folder / name, file.size_bytes, head, tail)
+        for name in found:  # begun after the checkpoint
+            self._unlink(name)
+
+    def _find(self) -> None:
+        for path in self.folder.glob("[0-9]*/*/*/*.D/.*.part"):  # left by a process that was killed
+            path.unlink()
+        for day, name, path in sorted((parsed.day, name, path) for name, parsed, path in day_files(self.folder)):
+            size_bytes, head, tail = marks(path)
+            self._files[name] = _File(day, stop=size_bytes, head=head, tail=tail, checked=False)
+            self.total_bytes += size_bytes
+
+    def _keep_below_cap(self, n_bytes: int) -> None:
+        while self._cap_bytes is not None and self._files and self._needed_bytes(n_bytes) > self._cap_bytes:
+            oldest = next(iter(self._files))
+            if self._files[oldest].day < self._present_day():
+                self._remove(oldest)
+            else:
+                self._halve(oldest)
+
+    def _needed_bytes(self, n_bytes: int) -> int:
+        """Return the room that bytes to come take: in the files, or in those of the present day and a copy of half one.
+
+        Twice then: the file to be copied will have grown by these bytes, and as many are to come.
+        """
+        present_bytes = largest_bytes = 0
+        day = self._present_day()
+        for file in reversed(self._files.values()):
+            if file.day < day:
+                break
+            present_bytes += file.size_bytes
+            largest_bytes = max(largest_bytes, file.size_bytes)
+        return max(self.total_bytes + n_bytes, present_bytes + largest_bytes // 2 + 2 * n_bytes)
+
+    def _present_day(self) -> int:
+        return next(reversed(self._files.values())).day
+
+    def _halve(self, name: str) -> None:
+        """Cut a file to its later half; one that cannot be cut goes whole."""
+        file, path = self._files[name], self.folder / name
+        kept_bytes = file.size_bytes // 2 // RECORD_BYTES * RECORD_BYTES
+        assert self._cap_bytes is not None
+        if kept_bytes == 0 or self.total_bytes + kept_bytes > self._cap_bytes:
+            self._remove(name)
+            return
+        first = file.stop - kept_bytes
+        if first > file.held_from:  # else an earlier process has done it
+            try:
+                file.head = keep_last(path, kept_bytes)
+            except (OSError, DataError):
+                self._remove(name)
+                return
+            file.held_from = first
+        self.total_bytes -= first - file.first
+        file.first = first
+        self.n_let_go += 1
+
+    def _remove(self, name: str) -> None:
+        self.total_bytes -= self._files.pop(name).size_bytes
+        self._unlink(name)
+        self.n_let_go += 1
+
+    def _unlink(self, name: str) -> None:
+        path = self.folder / name
+        with suppress(OSError):  # it may have been taken away by hand; and a folder may still hold others
+            path.unlink(missing_ok=True)
+            for folder in list(path.parents)[:4]:
+                folder.rmdir()
+
+    def _write(self, name: str, records: Sequence[bytes]) -> bool:
+        """Append to a file; return False where the disk is full and stays so."""
+        data = b"".join(records)
+        while True:
+            file, path = self._opened(name), self.folder / name
+            try:
+                self._make_folder(path.parent)
+                at_byte = append(path, data, file.stop - file.held_from)
+            except OSError as problem:
+                if problem.errno not in _FULL:
+                    raise _unwritable(path, problem) from problem
+                if not self._ask_for_room(len(data)):
+                    return False
+                continue
+            file.held_from = file.stop - at_byte
+            if at_byte == 0:
+                file.head = mark(records[0])
+                self._unsynced[path.parent] = None
+            file.tail = mark(records[-1])
+            file.stop += len(data)
+            self.total_bytes += len(data)
+            self._unsynced[path] = None
+            return True
+
+    def _opened(self, name: str) -> _File:
+        """Return a file to append to, at the back of the order; what a torn write left at its tail is cut off."""
+        file = self._files.pop(name, None) or _File(day_of_name(name))
+        self._files[name] = file
+        if not file.checked:
+            size_bytes = whole_bytes(self.folder / name)
+            if size_bytes < file.stop:
+                self._notes.count("archive file(s) cut back to their last whole record")
+                self.n_let_go += 1
+            self.total_bytes += size_bytes - file.stop
+            file.stop, file.checked = size_bytes, True
+        return file
+
+    def _make_folder(self, folder: Path) -> None:
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            for parent in list(folder.parents)[:4]:  # to that of the archive itself
+                self._unsynced[parent] = None
+
+
+def _unwritable(path: Path, problem: OSError) -> DataError:
+    reason = problem.strerror or problem
+    return DataError(f"cannot write {path}: {reason}; mount the disk writable or choose another --out")
