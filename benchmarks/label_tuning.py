@@ -10,6 +10,8 @@ from typing import Any
 
 from edgequake.benchmarks import operating_point
 from edgequake.benchmarks.operating_point import (
+    QUIET,
+    RECALL,
     Choice,
     Passes,
     Setting,
@@ -49,6 +51,7 @@ class LabelTuning:
     part: str  # the split or fold
     stations: tuple[str, ...]  # asked for; none: all
     seeds: tuple[int, ...]
+    prefer: str
     n_records: int
     n_arrivals: int
     data_sha256: str
@@ -78,6 +81,7 @@ def tune_to_labels(
     *,
     variant: str | None = None,
     seeds: int = 5,
+    prefer: str = QUIET,
     progress: Progress | None = None,
 ) -> LabelTuning:
     """Choose the trigger by the rule of `edgequake.benchmarks.operating_point`, and write the copy into `out`.
@@ -87,14 +91,17 @@ def tune_to_labels(
     model : shipped name or path of a manifest.
     data : folder in either layout that `edgequake.dataset.load` reads.
     seeds : random starts; 0 begins every record at its own start.
+    prefer : `QUIET` or `RECALL`: what decides between points that are equally good.
 
     Raises
     ------
     ConfigError
-        No labels in `data`, no arrival among the records chosen, or `out` is the model's own folder.
+        Nothing that can be preferred, no labels in `data`, no arrival among the records chosen, or `out` is the model's own folder.
     DataError, ManifestError, ModelError
         Records or a model that cannot be used.
     """
+    if prefer not in (QUIET, RECALL):
+        raise ConfigError(f"--prefer {prefer}: expected {QUIET} or {RECALL}")
     tell = progress or (lambda share, doing: None)
     tracer = Tracer(model, variant)
     require_other_folder(tracer.folder, out)
@@ -106,7 +113,7 @@ def tune_to_labels(
     if n_arrivals == 0:
         raise ConfigError(f"{data} has no arrival in these records; give --false-per-day to tune on quiet ones")
     passes = trace_records(tracer, records, range(seeds), lambda share: tell(0.5 * share, "network"))
-    choice, lagged, points = search(passes, manifest.trigger, lambda share: tell(0.5 + 0.5 * share, "trigger"))
+    choice, lagged, points = search(passes, manifest.trigger, lambda s: tell(0.5 + 0.5 * s, "trigger"), prefer)
     trigger = with_lag(passes, choice.apply(lagged), choice.normal.threshold)
     identity, _ = identify(model, variant)
     result = LabelTuning(
@@ -114,6 +121,7 @@ def tune_to_labels(
         part=selection.words(data),
         stations=selection.stations,
         seeds=tuple(range(seeds)),
+        prefer=prefer,
         n_records=len(records),
         n_arrivals=n_arrivals,
         data_sha256=data_hash(records),
@@ -131,13 +139,13 @@ def tune_to_labels(
 
 
 def search(
-    passes: Passes, trigger: TriggerConfig, progress: Callable[[float], None] | None = None
+    passes: Passes, trigger: TriggerConfig, progress: Callable[[float], None] | None = None, prefer: str = QUIET
 ) -> tuple[Choice, TriggerConfig, dict[Setting, Figures]]:
     """Return the choice, the trigger whose lag the grid was scored with, and the grid's figures."""
     lagged = with_lag(passes, trigger, trigger.onset_thresholds["normal"])
     tallies = score_grid(passes, lagged, grid(lagged, decision_s(passes)), progress)
     points = {setting: figures(passed) for setting, passed in tallies.items()}
-    return choose(points), lagged, points
+    return choose(points, prefer), lagged, points
 
 
 def _by_sensitivity(passes: Passes, trigger: TriggerConfig) -> dict[str, Figures]:
@@ -156,6 +164,7 @@ def _provenance(result: LabelTuning) -> dict[str, Any]:
         "part": result.part,
         "stations": list(result.stations),
         "seeds": list(result.seeds),
+        "prefer": result.prefer,
         "n_records": result.n_records,
         "n_arrivals": result.n_arrivals,
         "data_sha256": result.data_sha256,

@@ -5,9 +5,11 @@ records from several random starts; everything else of the trigger stays the man
 mean of itself and its two neighbours in onset threshold, so that no razor's edge is chosen; the lowest and highest
 threshold serve only as neighbours.
 
-- **normal** is the point of the highest mean F1. Points within `SAME_F1` of it count as equal: of these the one with
-  the fewest false alarms per quiet day is taken, then the one that keeps least (of records of 10 h or more where there
-  are any), then the highest thresholds.
+- **normal** is the point of the highest mean F1. Points within `SAME_F1` of it count as equal. Of these, who prefers
+  `QUIET` gets the one with the fewest false alarms per quiet day, as suits an alert that wakes somebody; who prefers
+  `RECALL` the one of the highest recall, as suits a lander with room in its downlink, to which a quake that was left
+  behind is lost, and then the fewest false alarms. Then the one that keeps least is taken (of records of 10 h or more
+  where there are any), then the highest thresholds.
 - **low** (fewer alarms) is the highest onset threshold that still has `LOW_RECALL` of the normal recall; **high** (more
   recall) is the lowest that still has `HIGH_PRECISION` of the normal precision and keeps at most `HIGH_KEPT` times what
   the normal one keeps. Every threshold in between must do so too, and the durations are the normal ones. Where there is
@@ -35,6 +37,7 @@ Progress = Callable[[float], None]  # takes the share done, 0..1
 Passes = Sequence[Sequence[Trace]]  # one sequence of traces a seed of random starts
 
 SAME_F1 = 0.01  # with two dozen arrivals one of them in one pass of five moves F1 by about this much
+QUIET, RECALL = "quiet", "recall"
 LOW_RECALL = 0.9
 HIGH_PRECISION = 0.9
 HIGH_KEPT = 1.5
@@ -117,8 +120,8 @@ def score_grid(
     return tallies
 
 
-def choose(points: Mapping[Setting, Figures]) -> Choice:
-    """Apply the rule that this module states to the figures of a grid.
+def choose(points: Mapping[Setting, Figures], prefer: str = QUIET) -> Choice:
+    """Apply the rule that this module states to the figures of a grid; `prefer` is `QUIET` or `RECALL`.
 
     Raises
     ------
@@ -130,7 +133,7 @@ def choose(points: Mapping[Setting, Figures]) -> Choice:
         raise ValueError("expected at least three onset thresholds to choose from")
     best_f1 = max(_f1(figures) for figures in judged.values())
     equal = [setting for setting, figures in judged.items() if _f1(figures) >= best_f1 - SAME_F1]
-    normal = min(equal, key=lambda setting: _cost(setting, judged[setting]))
+    normal = min(equal, key=lambda setting: _cost(setting, judged[setting], prefer))
     choice = Choice(normal, normal.threshold, normal.threshold)
     line = {at.threshold: judged[at] for at in sorted(judged) if at == choice.at(at.threshold)}  # rising thresholds
     return dataclasses.replace(choice, low=_low(normal.threshold, line), high=_high(normal.threshold, line))
@@ -178,8 +181,9 @@ def _f1(figures: Figures) -> float:
     return figures.f1 or 0.0
 
 
-def _cost(setting: Setting, figures: Figures) -> tuple[float, ...]:
+def _cost(setting: Setting, figures: Figures, prefer: str) -> tuple[float, ...]:
     return (
+        -(figures.recall or 0.0) if prefer == RECALL else 0.0,
         figures.false_per_quiet_day or 0.0, figures.kept_judged,
         -setting.threshold, -setting.event_threshold, -setting.min_duration_s,
     )  # fmt: skip

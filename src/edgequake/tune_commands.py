@@ -27,6 +27,9 @@ def tune(
         str | None, typer.Option(help="float32, dynamic, int8 or int16x8; by default the manifest's.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=0, help="Random starts; 0 begins each record at its own start.")] = 5,
+    prefer: Annotated[
+        str, typer.Option(help="Of equally good settings take the one with fewest false alarms (quiet) or most recall.")
+    ] = "quiet",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """Choose a model's trigger thresholds on labelled records, or for a rate of false alarms on any."""
@@ -41,7 +44,7 @@ def tune(
         if false_per_day is None:
             result = tune_to_labels(
                 model, data, out, selection,
-                variant=variant, seeds=seeds, progress=lambda share, doing: show(doing, share),
+                variant=variant, seeds=seeds, prefer=prefer, progress=lambda share, doing: show(doing, share),
             )  # fmt: skip
         else:
             result = tune_to_rate(

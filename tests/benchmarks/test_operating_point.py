@@ -8,7 +8,7 @@ import statistics
 import pytest
 
 from edgequake.benchmarks.intervals import poisson
-from edgequake.benchmarks.operating_point import Choice, Setting, choose, grid, score_grid, with_lag
+from edgequake.benchmarks.operating_point import QUIET, RECALL, Choice, Setting, choose, grid, score_grid, with_lag
 from edgequake.benchmarks.pooling import pool
 from edgequake.benchmarks.scoring import score_record
 from edgequake.benchmarks.tally import Figures, Tally, add, figures
@@ -134,3 +134,15 @@ def test_the_lag_makes_the_median_lateness_zero() -> None:
     assert with_lag([traces], lagged, 0.5) == lagged
     assert with_lag([traces], TRIGGER, 0.95) == TRIGGER  # nothing recalled, nothing known
     assert DECISION_S == 10.0
+
+
+def test_whoever_prefers_recall_gets_it_among_equals_only() -> None:
+    def of_line(f1: float, recall: float, false: float, min_duration_s: float) -> dict[Setting, Figures]:
+        return line(dict.fromkeys((0.3, 0.4, 0.5), drawn_figures(f1, recall=recall, false=false)), min_duration_s)
+
+    quiet, open_eared = of_line(0.93, 0.88, 0.0, 10.0), of_line(0.925, 0.94, 1.0, 20.0)
+    careless = of_line(0.91, 1.0, 9.0, 30.0)  # more than SAME_F1 worse
+    points = {**quiet, **open_eared, **careless}
+    assert choose(points).normal == choose(points, QUIET).normal == Setting(0.4, 10.0, 0.5)
+    assert choose(points, RECALL).normal == Setting(0.4, 20.0, 0.5)
+    assert choose({**quiet, **careless}, RECALL).normal == Setting(0.4, 10.0, 0.5)
