@@ -5,7 +5,8 @@
 #   make conformance  every kind of layer converted and measured: docs/conformance.md, the table in docs/convert.md
 #   make arm       the aarch64 wheels, emulated, find what this machine's find (needs qemu-user-static and mmdebstrap)
 #   make check     format, lint, types, tests
-#   make bench     accuracy and latency of the shipped model on real records: make bench DATA=/path/to/records
+#   make bench     everything measured, in the lander environments too, and compared with docs/results (docs/costs.md):
+#                  make bench DATA=/path/to/records ALSO=a/network/to/compare/with.json
 # A particular interpreter: make PYTHON=python3.11 demo
 
 PYTHON ?= python3
@@ -79,10 +80,10 @@ format: $(ENV)/ready
 	$(ENV)/bin/ruff format .
 	$(ENV)/bin/ruff check --fix .
 
-bench: $(ENV)/ready
-	$(ENV)/bin/edgequake bench accuracy --data $(DATA) --split val
-	$(ENV)/bin/edgequake bench accuracy --data $(DATA) --split test
-	$(ENV)/bin/edgequake bench latency
+bench: $(ENV)/ready landers
+	EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) $(ENV)/bin/edgequake bench all --data $(DATA) \
+		--out $(OUT)/bench $(addprefix --also ,$(ALSO)) --check docs/results
+	$(ENV)/bin/edgequake report $(OUT)/bench/*.json --out $(OUT)/bench/report.html
 
 picture: $(ENV)/ready
 	$(ENV)/bin/python docs/draw_day.py

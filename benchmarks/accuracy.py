@@ -1,36 +1,39 @@
-"""Accuracy on continuous records: a model and the baselines, on the same random starts, by the same scorer."""
+"""Accuracy on continuous records: models and baselines, from the same random starts, by the same scorer."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgequake.benchmarks.baselines import CLOCKS, NASA_NOTEBOOK, TUNED_STA_LTA, Detector, StaLta
-from edgequake.benchmarks.pooling import Summary, pool, summarise
-from edgequake.benchmarks.provenance import ModelIdentity, Provenance, identify, provenance
-from edgequake.benchmarks.scoring import RecordScore, score_record
-from edgequake.benchmarks.starts import random_start_ns
+from edgequake.benchmarks.breakdown import Breakdown
+from edgequake.benchmarks.entrants import Entrant, NamedModel, enter_baselines, enter_models
+from edgequake.benchmarks.evaluation import evaluate, evaluate_in_detail
+from edgequake.benchmarks.peers import PeerResult, enter_peers
+from edgequake.benchmarks.pooling import Summary
+from edgequake.benchmarks.provenance import ModelIdentity, Provenance, provenance
+from edgequake.benchmarks.station_records import Selection
 from edgequake.benchmarks.tables import accuracy_table
-from edgequake.dataset import Record, data_hash, load
+from edgequake.benchmarks.windows import WINDOW_S
+from edgequake.dataset import Record, data_hash
 from edgequake.edge.errors import ConfigError
-from edgequake.folds import Fold, split_fold
+from edgequake.folds import Fold
 
 Progress = Callable[[float, str], None]  # takes the share done, 0..1, and what is being done
 
-MODEL_THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-STA_LTA_THRESHOLDS = (1.5, 1.6, 1.8, 2.0, 2.2, 2.5, 3.0, 3.5, 4.0, 5.0, 7.0, 10.0)
+MAX_WINDOW_S = 86_400.0  # a longer window is a slip: no record holds two
 
 
 @dataclass(frozen=True)
 class DetectorResult:
     """One detector on the records."""
 
-    name: str
+    name: str  # "model" for the one that the report is about
     settings: str
     summary: Summary
+    breakdown: Breakdown
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,10 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class AccuracyReport:
-    """A model and the baselines side by side, and where the figures came from."""
+    """Detectors side by side, and where the figures came from."""
 
     body: str
-    split: str  # "val", or "fold 0/3"
+    split: str  # "val", "fold 0/3", or "all" of a packet, which has no splits
     seeds: tuple[int, ...]  # none: every record from its own start
     n_records: int
     n_arrivals: int
@@ -59,9 +62,11 @@ class AccuracyReport:
     n_fixed: int  # arrivals in records whose start could not be moved
     data_sha256: str
     model: ModelIdentity | None
+    also: dict[str, ModelIdentity]  # further models, by the names of their results
     provenance: Provenance
     results: tuple[DetectorResult, ...]
     curves: dict[str, tuple[CurvePoint, ...]]  # detector -> recall against kept
+    peers: tuple[PeerResult, ...]  # what SeisBench's models cost, and where no weights are at hand
 
     def table(self) -> str:
         """Return the report as text for people."""
@@ -75,7 +80,7 @@ class AccuracyReport:
 def bench_accuracy(
     model: str | None,
     data: Path,
-    split: str = "val",
+    split: str | None = None,
     variant: str | None = None,
     seeds: int = 5,
     *,
@@ -84,128 +89,98 @@ def bench_accuracy(
     sensitivity: str = "normal",
     baselines: bool = True,
     curves: bool = False,
+    also: Sequence[str] = (),
+    peers: Sequence[str] = (),
+    window_s: float | None = None,
     progress: Progress | None = None,
 ) -> AccuracyReport:
-    """Score a model and the baselines on one split of a data folder, or on what a fold holds out.
+    """Score models and baselines on one split of a data folder, or on what a fold holds out.
 
     Parameters
     ----------
-    model : shipped name or path of a manifest; None scores the baselines alone.
+    model : shipped name or path of a manifest; None scores the others alone.
     data : folder in either layout that `edgequake.dataset.load` reads.
+    split : by default val, or all of a packet, which has no splits.
     seeds : random starts; 0 begins every record at its own start, where the files' layout gives away the answer.
     fold : of a cross-validation over train and val; its held-out records are scored instead of a split.
     body : by default the model's.
-    curves : also sweep the thresholds of the model and of the tuned STA/LTA.
+    curves : also sweep the thresholds of the models and of the tuned baselines.
+    also : further models on the same records, as NAME or MANIFEST, with :VARIANT behind it or without.
+    peers : SeisBench's models, as `edgequake.benchmarks.peers` names them.
+    window_s : length of the windows in seconds; by default the body's of `edgequake.benchmarks.windows`.
     progress : called with the share done and what is being done.
 
     Raises
     ------
     ConfigError
-        Neither a model nor a body, or a model of another body.
+        Neither a model nor a body, a model of another body, or a peer that is not installed.
     DataError, ManifestError, ModelError
         Records or a model that cannot be used.
     """
-    identity, of_model = identify(model, variant) if model else (None, None)
-    if body is None and of_model is None:
+    named = NamedModel.find(model, variant) if model else None
+    if body is None and named is None:
         raise ConfigError("nothing says whose records to score: name a model or a body (moon, mars or earth)")
-    if body and of_model and body != of_model:
-        raise ConfigError(f"model '{model}' is for {of_model}, got records of {body}; name a model for {body}")
-    chosen = body or of_model or ""
-    records = split_fold(data, chosen, fold)[1] if fold else load(data, chosen, split)
-    detectors = _detectors(model, variant, sensitivity, chosen, baselines)
-    sweeps = _sweeps(model, variant, chosen, baselines) if curves else {}
-    steps = _Steps(progress, len(detectors) + sum(map(len, sweeps.values())), records, range(seeds))
-    results = tuple(
-        DetectorResult(name, _settings(detector), steps.evaluate(name, detector))
-        for name, detector in detectors.items()
-    )
-    first = results[0].summary.scores[0]
+    chosen = body or (named.body if named else "")
+    further = [NamedModel.parse(text) for text in also]
+    for one in (*([named] if named else []), *further):
+        one.require_body(chosen)
+    if window_s is not None and not 1 <= window_s <= MAX_WINDOW_S:
+        raise ConfigError(f"windows must be 1 to {MAX_WINDOW_S:g} s long, got {window_s:g} s")
+    peer_results, of_peers = enter_peers(peers, chosen)
+    of_models = enter_models(named, further, sensitivity, curves)
+    entrants = [*of_models, *(enter_baselines(chosen, curves) if baselines else []), *of_peers]
+    if not entrants:
+        raise ConfigError("nothing to score: name a model, or leave the baselines in")
+    selection = Selection(split, fold)
+    records = selection.records(data, chosen)
+    results, points = _score(entrants, records, range(seeds), window_s or WINDOW_S[chosen], progress)
+    first, of_further = results[0].summary.scores[0], of_models[len(of_models) - len(further) :]
     return AccuracyReport(
         body=chosen,
-        split=f"fold {fold.index}/{fold.count}" if fold else split,
+        split=selection.words(data),
         seeds=tuple(range(seeds)),
         n_records=first.n_records,
         n_arrivals=first.n_arrivals,
         n_groups=first.n_groups,
         n_fixed=first.n_fixed,
         data_sha256=data_hash(records),
-        model=identity,
+        model=named.identity if named else None,
+        also={entrant.name: one.identity for entrant, one in zip(of_further, further, strict=True)},
         provenance=provenance(),
         results=results,
-        curves={
-            name: tuple(_point(threshold, steps.evaluate(name, detector)) for threshold, detector in sweep.items())
-            for name, sweep in sweeps.items()
-        },
+        curves=points,
+        peers=peer_results,
     )
 
 
-def evaluate(
-    detector: Detector, records: Sequence[Record], seeds: Sequence[int], progress: Callable[[float], None] | None = None
-) -> Summary:
-    """Score a detector over the records, once per seed of random starts; no seeds: from each record's own start."""
-    scores = []
-    n_passes = max(1, len(seeds))
-    for i in range(n_passes):
-        scored: list[RecordScore] = []
-        for record in records:
-            start_ns = random_start_ns(record, seeds[i]) if seeds else record.start_ns
-            scored.append(score_record(record, start_ns, detector(record, start_ns)))
-            if progress is not None:
-                progress((i + len(scored) / len(records)) / n_passes)
-        scores.append(pool(scored))
-    return summarise(scores)
+def _score(
+    entrants: list[Entrant],
+    records: Sequence[Record],
+    seeds: Sequence[int],
+    window_s: float,
+    progress: Progress | None,
+) -> tuple[tuple[DetectorResult, ...], dict[str, tuple[CurvePoint, ...]]]:
+    """Score one entrant after another, and each at the thresholds of its sweep."""
+    n_steps, done = sum(1 + len(entrant.sweep) for entrant in entrants), 0
+    results, curves = [], {}
 
+    def tell(share: float) -> None:
+        if progress is not None:
+            progress((done + share) / n_steps, entrant.name)
 
-class _Steps:
-    """Evaluate detector after detector, telling one progress callback of all of them."""
-
-    def __init__(
-        self, progress: Progress | None, n_steps: int, records: Sequence[Record], seeds: Sequence[int]
-    ) -> None:
-        self._progress, self._n_steps, self._done = progress, n_steps, 0
-        self._records, self._seeds = records, seeds
-
-    def evaluate(self, name: str, detector: Detector) -> Summary:
-        def tell(share: float) -> None:
-            if self._progress is not None:
-                self._progress((self._done + share) / self._n_steps, name)
-
-        summary = evaluate(detector, self._records, self._seeds, tell)
-        self._done += 1
-        return summary
-
-
-def _detectors(
-    model: str | None, variant: str | None, sensitivity: str, body: str, baselines: bool
-) -> dict[str, Detector]:
-    detectors: dict[str, Detector] = {}
-    if model:
-        from edgequake.benchmarks.model_detector import ModelDetector
-
-        detectors["model"] = ModelDetector(model, variant, sensitivity)
-    if baselines:
-        detectors["clock"] = CLOCKS[body]
-        detectors["STA/LTA, NASA notebook"] = NASA_NOTEBOOK
-        detectors["STA/LTA, tuned on val"] = TUNED_STA_LTA[body]
-    if not detectors:
-        raise ConfigError("nothing to score: name a model, or leave the baselines in")
-    return detectors
-
-
-def _sweeps(model: str | None, variant: str | None, body: str, baselines: bool) -> dict[str, Mapping[float, Detector]]:
-    sweeps: dict[str, Mapping[float, Detector]] = {}
-    if model:
-        from edgequake.benchmarks.model_detector import replayed
-
-        sweeps["model"] = replayed(model, variant, MODEL_THRESHOLDS)
-    if baselines:
-        tuned = TUNED_STA_LTA[body]
-        sweeps["STA/LTA, tuned on val"] = {on: _with_threshold(tuned, on) for on in STA_LTA_THRESHOLDS}
-    return sweeps
-
-
-def _with_threshold(tuned: StaLta, on: float) -> StaLta:
-    return dataclasses.replace(tuned, on=on, off=min(tuned.off, on))
+    for entrant in entrants:
+        summary, breakdown = evaluate_in_detail(entrant.detector, records, seeds, window_s, tell)
+        # Detectors are dataclasses: their settings are what they are made with.
+        results.append(DetectorResult(entrant.name, repr(entrant.detector), summary, breakdown))
+        done += 1
+        points = []
+        for threshold, detector in entrant.sweep.items():
+            points.append(_point(threshold, evaluate(detector, records, seeds, tell)))
+            done += 1
+        if points:
+            curves[entrant.name] = tuple(points)
+        entrant.forget()
+    return tuple(results), curves
 
 
 def _point(threshold: float, summary: Summary) -> CurvePoint:
@@ -219,8 +194,3 @@ def _point(threshold: float, summary: Summary) -> CurvePoint:
         f1=means["f1"],
         false_per_quiet_day=means["false_per_quiet_day"],
     )
-
-
-def _settings(detector: Detector) -> str:
-    """Return a detector's settings as text; baselines and the model's detector are dataclasses."""
-    return repr(detector)

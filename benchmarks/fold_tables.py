@@ -5,8 +5,9 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
-from edgequake.benchmarks.tables import SUMMARY_COLUMNS, align
+from edgequake.benchmarks.tables import SUMMARY_COLUMNS
 from edgequake.benchmarks.tally import mean_figures
+from edgequake.benchmarks.text_tables import align
 from edgequake.benchmarks.tuning_tables import FIGURE_TITLES, figure_cells
 
 if TYPE_CHECKING:

@@ -96,7 +96,8 @@ def tune_to_labels(
     Raises
     ------
     ConfigError
-        Nothing that can be preferred, no labels in `data`, no arrival among the records chosen, or `out` is the model's own folder.
+        Nothing that can be preferred, no labels in `data`, no arrival among the records chosen, or `out` is the
+        model's own folder.
     DataError, ManifestError, ModelError
         Records or a model that cannot be used.
     """

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
+from edgequake.benchmarks.levels import Levels
 from edgequake.benchmarks.replay import Trace, Tracer, replay
 from edgequake.benchmarks.scoring import Detections
 from edgequake.dataset import Record
@@ -23,6 +26,8 @@ class ModelDetector:
     variant: str | None = None
     sensitivity: str = "normal"
     threshold: float | None = None  # instead of the sensitivity's
+    # For figures by windows: the runner does not keep what the network says, so it is run once more.
+    levels: Callable[[Record, int], Levels] | None = field(default=None, repr=False, compare=False)
 
     def __call__(self, record: Record, start_ns: int) -> Detections:
         """Run the model from `start_ns` on and return its catalogue and segments.
@@ -43,7 +48,8 @@ class ModelDetector:
                 start_ns=start_ns,
                 channels=record.channels,
             )
-            return detections_of(run(config))
+            found = detections_of(run(config))
+        return found if self.levels is None else replace(found, levels=self.levels(record, start_ns))
 
 
 @dataclass(frozen=True)
@@ -69,8 +75,17 @@ class ReplayedDetector:
         return replay(self.trace(record, start_ns), self.tracer.manifest.trigger, self.threshold)
 
 
-def replayed(model: str, variant: str | None, thresholds: tuple[float, ...]) -> dict[float, ReplayedDetector]:
-    """Return a model at several thresholds.
+@dataclass(frozen=True)
+class Replayed:
+    """A model whose network runs once over a record from an instant, for its levels and for every threshold."""
+
+    levels: Callable[[Record, int], Levels]
+    at: dict[float, ReplayedDetector]
+    forget: Callable[[], None]  # what was run: the traces of many records take much memory
+
+
+def replayed(model: str, variant: str | None, thresholds: tuple[float, ...]) -> Replayed:
+    """Return a model at several thresholds, and its levels.
 
     Raises
     ------
@@ -78,13 +93,27 @@ def replayed(model: str, variant: str | None, thresholds: tuple[float, ...]) -> 
         As `Tracer`.
     """
     tracer = Tracer(model, variant)
-    trace = lru_cache(maxsize=None)(tracer)
-    return {threshold: ReplayedDetector(tracer, trace, threshold) for threshold in thresholds}
+    trace = lru_cache(maxsize=None if thresholds else 1)(tracer)
+    event_threshold = tracer.manifest.trigger.event_threshold
+    return Replayed(
+        levels=lambda record, start_ns: event_levels(trace(record, start_ns), event_threshold),
+        at={threshold: ReplayedDetector(tracer, trace, threshold) for threshold in thresholds},
+        forget=trace.cache_clear,
+    )
+
+
+def event_levels(trace: Trace, threshold: float) -> Levels:
+    """Return the probability that an event is in progress, at the start of the time that each decision is about."""
+    runs = [run for stream in trace.streams for run in stream.runs]
+    times_ns = [run.start_ns for run in runs] or [np.zeros(0, np.int64)]
+    return Levels(np.concatenate(times_ns), np.concatenate([run.event for run in runs] or [np.zeros(0)]), threshold)
 
 
 def detections_of(summary: Summary) -> Detections:
-    """Return a run's onsets and kept segments; a segment per channel is one of several that overlap."""
+    """Return a run's onsets, classes and kept segments; a segment per channel is one of several that overlap."""
+    events = sorted(summary.events, key=lambda event: event.onset_ns)
     return Detections(
-        onsets_ns=tuple(sorted(event.onset_ns for event in summary.events)),
+        onsets_ns=tuple(event.onset_ns for event in events),
+        mq_types=tuple(event.mq_type for event in events),
         kept=tuple((segment.start_ns, segment.stop_ns) for segment in summary.segments),
     )

@@ -47,6 +47,11 @@ class Score:
         """Median of the absolute onset errors."""
         return statistics.median(map(abs, self.onset_errors_s)) if self.onset_errors_s else None
 
+    @property
+    def mean_onset_error_s(self) -> float | None:
+        """Mean of the absolute onset errors."""
+        return statistics.fmean(map(abs, self.onset_errors_s)) if self.onset_errors_s else None
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -69,7 +74,7 @@ class Summary:
 
 SPREAD_FIELDS = (
     "n_recalled,n_captured,n_fixed_recalled,n_false,n_extra,quiet_days,recall,precision,f1,kept,kept_long,wasted,"
-    "false_per_quiet_day,groups_recalled,groups_captured,group_recall,group_captured,onset_error_s"
+    "false_per_quiet_day,groups_recalled,groups_captured,group_recall,group_captured,onset_error_s,mean_onset_error_s"
 ).split(",")
 
 

@@ -70,6 +70,17 @@ def station_samples(record: Record, start_ns: int) -> StationSamples:
     return StationSamples(start_ns, rate_hz, np.array(alive, np.float64).reshape(len(alive), n_samples))
 
 
+def raw_traces(record: Record) -> list[_Raw]:
+    """Return (channel, start_ns, samples as they are in the file) of the record's channels, piece by piece.
+
+    Raises
+    ------
+    DataError
+        As `station_samples`.
+    """
+    return _raw(record.file, record.channels, record.sampling_rate_hz)
+
+
 def bridge(samples: FloatArray) -> FloatArray:
     """Return the samples with straight lines across the gaps, so that filters do not ring at their edges."""
     live = ~np.isnan(samples)
@@ -100,12 +111,16 @@ def despike(samples: FloatArray) -> FloatArray:
 @functools.lru_cache(maxsize=256)
 def _read(file: Path, channels: tuple[str, ...], rate_hz: float) -> tuple[_Piece, ...]:
     """Read and cache a file's pieces: five seeds and a threshold sweep read each one dozens of times."""
-    raw = _read_csv(file) if file.suffix == ".csv" else _read_mseed(file, channels, rate_hz)
+    raw = _raw(file, channels, rate_hz)
     filled = {name: _has_fills([samples for channel, _, samples in raw if channel == name]) for name in channels}
     return tuple(
         _Piece(channel, start_ns, _open_fills(samples) if filled[channel] else samples.astype(np.float64))
         for channel, start_ns, samples in raw
     )
+
+
+def _raw(file: Path, channels: tuple[str, ...], rate_hz: float) -> list[_Raw]:
+    return _read_csv(file) if file.suffix == ".csv" else _read_mseed(file, channels, rate_hz)
 
 
 def _read_csv(file: Path) -> list[_Raw]:

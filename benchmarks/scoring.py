@@ -6,9 +6,10 @@ Pure functions from a record, the instant its scoring began, and what a detector
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
+from edgequake.benchmarks.levels import Levels
 from edgequake.dataset import Arrival, Record
 from edgequake.edge.errors import DataError
 from edgequake.edge.piece import NS_PER_S
@@ -41,6 +42,8 @@ class Detections:
 
     onsets_ns: tuple[int, ...]
     kept: tuple[Interval, ...]  # the segments that it would send home; they may overlap
+    mq_types: tuple[str, ...] = ()  # class of each onset, blank where none is told; empty: it tells no classes
+    levels: Levels | None = field(default=None, repr=False, compare=False)  # for figures by windows; None: only onsets
 
 
 @dataclass(frozen=True)
@@ -122,11 +125,19 @@ def match(arrivals: Sequence[Arrival], onsets_ns: Sequence[int], rule: BodyRule)
     -------
     index of an arrival -> index of the detection that it took.
     """
+    return _match(arrivals, onsets_ns, lambda arrival: reach_ns(arrival, rule))
+
+
+def match_within(arrivals: Sequence[Arrival], onsets_ns: Sequence[int], within_s: float) -> dict[int, int]:
+    """Match as `match` does, with the same tolerance for every arrival, however well it is known."""
+    return _match(arrivals, onsets_ns, lambda _: round(within_s * NS_PER_S))
+
+
+def _match(arrivals: Sequence[Arrival], onsets_ns: Sequence[int], reach: Callable[[Arrival], int]) -> dict[int, int]:
     taken: dict[int, int] = {}
     for i in sorted(range(len(arrivals)), key=lambda i: (arrivals[i].time_ns, not arrivals[i].primary)):
-        reach_ns = _reach_ns(arrivals[i], rule)
         for j, onset in enumerate(onsets_ns):
-            if abs(onset - arrivals[i].time_ns) <= reach_ns and j not in taken.values():
+            if abs(onset - arrivals[i].time_ns) <= reach(arrivals[i]) and j not in taken.values():
                 taken[i] = j
                 break
     return taken
@@ -163,18 +174,18 @@ def duration(intervals: Iterable[Interval]) -> int:
     return sum(stop - start for start, stop in intervals)
 
 
-def _reach_ns(arrival: Arrival, rule: BodyRule) -> int:
-    """Return T + p."""
+def reach_ns(arrival: Arrival, rule: BodyRule) -> int:
+    """Return T + p: how far from an arrival a detection of it may lie."""
     return round((rule.tolerance_s + arrival.precision_s) * NS_PER_S)
 
 
 def _span(arrival: Arrival, rule: BodyRule) -> Interval:
     """Return the closed [t - T - p, t + C] in which no detection is false and no time is quiet."""
-    return arrival.time_ns - _reach_ns(arrival, rule), arrival.time_ns + round(rule.coda_s * NS_PER_S)
+    return arrival.time_ns - reach_ns(arrival, rule), arrival.time_ns + round(rule.coda_s * NS_PER_S)
 
 
 def _captured(arrival: Arrival, rule: BodyRule, kept: Iterable[Interval]) -> bool:
     """Tell whether a kept segment meets the closed [t - 30 s, t + T + p]."""
     first = arrival.time_ns - round(CAPTURE_BEFORE_S * NS_PER_S)
-    last = arrival.time_ns + _reach_ns(arrival, rule)
+    last = arrival.time_ns + reach_ns(arrival, rule)
     return any(start <= last and stop > max(first, start) for start, stop in kept)

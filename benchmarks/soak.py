@@ -57,7 +57,7 @@ def soak(n_days: int, seed: int, progress: Progress | None = None) -> Soak:
                 process.stdin.write(_multiplexed(record))
                 process.stdin.flush()
                 _wait_until_idle(process.pid)
-                sizes.append(_resident_of(process.pid))
+                sizes.append(resident_of(process.pid))
                 if progress is not None:
                     progress((day + 1) / n_days, "days")
             process.stdin.close()
@@ -78,15 +78,17 @@ def _multiplexed(record: SyntheticRecord) -> bytes:
 def _wait_until_idle(pid: int) -> None:
     """Wait until a process has used no CPU time for half a second."""
     before = -1
-    while (now := _cpu_ticks(pid)) != before:
+    while (now := cpu_ticks(pid)) != before:
         before = now
         time.sleep(0.5)
 
 
-def _cpu_ticks(pid: int) -> int:
+def cpu_ticks(pid: int) -> int:
+    """Return the CPU time that a process has used, in clock ticks (`os.sysconf("SC_CLK_TCK")` a second)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
 
 
-def _resident_of(pid: int) -> int:
+def resident_of(pid: int) -> int:
+    """Return the resident memory of a process, in bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

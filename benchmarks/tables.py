@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from edgequake.benchmarks.breakdown_tables import breakdown_texts, peer_texts
 from edgequake.benchmarks.pooling import Summary
+from edgequake.benchmarks.text_tables import align, count, percent, seconds, spread_cell
 
 if TYPE_CHECKING:
     from edgequake.benchmarks.accuracy import AccuracyReport
@@ -13,22 +15,11 @@ if TYPE_CHECKING:
 Column = tuple[str, Callable[[Summary], str]]
 
 
-def align(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows of cells as columns: the first to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    )
-
-
 def accuracy_table(report: AccuracyReport) -> str:
     """Return the accuracy of all detectors side by side, with the curves below where there are any."""
     rows = [[""] + [title for title, _ in SUMMARY_COLUMNS]]
     rows += [[result.name] + [cell(result.summary) for _, cell in SUMMARY_COLUMNS] for result in report.results]
-    parts = [_title(report), align(rows), _notes(report)]
+    parts = [_title(report), align(rows), _notes(report), *breakdown_texts(report), *peer_texts(report)]
     for name, points in report.curves.items():
         header = ["threshold", "recall", "captured", "kept, >= 10 h", "kept", "F1", "false/quiet day"]
         lines = [
@@ -45,6 +36,7 @@ def _title(report: AccuracyReport) -> str:
     starts = f"{n_seeds} random start{'s' if n_seeds > 1 else ''} each" if n_seeds else "each from its own start"
     model = report.model
     named = f"; model {model.name}, {model.variant}, sha256 {model.sha256[:12]}" if model else ""
+    named += "".join(f"; {name}, sha256 {one.sha256[:12]}" for name, one in report.also.items())
     return (
         f"{report.body} {report.split}: {report.n_records} records, {report.n_arrivals} arrivals of {report.n_groups} "
         f"events, {starts}; data sha256 {report.data_sha256[:12]}{named}"
@@ -64,24 +56,12 @@ def _notes(report: AccuracyReport) -> str:
     return "\n".join(notes)
 
 
-def _spread(name: str, digits: int = 2) -> Callable[[Summary], str]:
-    def cell(summary: Summary) -> str:
-        spread = summary.spreads.get(name)
-        if spread is None:
-            return "-"
-        text = f"{spread.mean:.{digits}f}"
-        return f"{text} ± {spread.deviation:.{digits}f}" if len(summary.scores) > 1 else text
-
-    return cell
+def _spread(name: str) -> Callable[[Summary], str]:
+    return lambda summary: spread_cell(summary.spreads.get(name), len(summary.scores) > 1)
 
 
 def _share(name: str) -> Callable[[Summary], str]:
     return lambda summary: percent(summary.spreads[name].mean if name in summary.spreads else None)
-
-
-def percent(share: float | None) -> str:
-    """Return a share as a cell."""
-    return "-" if share is None else f"{100 * share:.1f} %"
 
 
 def _events(summary: Summary) -> str:
@@ -91,11 +71,7 @@ def _events(summary: Summary) -> str:
 
 
 def _count(name: str) -> Callable[[Summary], str]:
-    def cell(summary: Summary) -> str:
-        mean = summary.spreads[name].mean
-        return f"{mean:g}" if mean == round(mean) else f"{mean:.1f}"
-
-    return cell
+    return lambda summary: count(summary.spreads[name].mean)
 
 
 def _false_rate(summary: Summary) -> str:
@@ -103,9 +79,8 @@ def _false_rate(summary: Summary) -> str:
     return "-" if spread is None or upper is None else f"{spread.mean:.1f} (< {upper:.1f})"
 
 
-def _onset_error(summary: Summary) -> str:
-    spread = summary.spreads.get("onset_error_s")
-    return "-" if spread is None else f"{spread.mean:.0f} s" if spread.mean >= 10 else f"{spread.mean:.1f} s"
+def _seconds(name: str) -> Callable[[Summary], str]:
+    return lambda summary: seconds(summary.spreads[name].mean if name in summary.spreads else None)
 
 
 SUMMARY_COLUMNS: tuple[Column, ...] = (
@@ -121,5 +96,5 @@ SUMMARY_COLUMNS: tuple[Column, ...] = (
     ("kept, >= 10 h", _share("kept_long")),
     ("kept", _share("kept")),
     ("wasted", _share("wasted")),
-    ("error", _onset_error),
+    ("error", _seconds("onset_error_s")),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgequake.benchmarks.tables import align, percent
+from edgequake.benchmarks.text_tables import align, percent
 from edgequake.edge.manifest import SENSITIVITIES
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from edgequake.convert.operators import OperatorUse, oldest_runtime, unsupported
 from edgequake.edge.errors import ModelError
 from edgequake.edge.manifest import Manifest, load_manifest, read_graph, shipped_models
 
+MATRIX_PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 NEXT = "_next"  # what convert calls a state's output after its input
 ARENA_METHOD = "tensors packed greedily by size and lifetime, 16-byte places, without the runtime's own structures"
 
@@ -54,6 +56,7 @@ class Inspection:
     tensors: tuple[TensorRow, ...]
     macs_per_step: int  # multiplications of matrix products and convolutions
     macs_per_s: float | None  # per second of signal; known with a manifest
+    elementwise_per_step: int  # values made by all other operators
     states: tuple[str, ...]
     state_bytes: int
     arena_bytes: int
@@ -68,7 +71,8 @@ class Inspection:
             f"{self.names_bytes}, tables {self.rest_bytes})",
             f"runs in: {self._runs_in()}",
             f"work: {self.macs_per_step} multiply-accumulates a step"
-            + ("" if self.macs_per_s is None else f", {self.macs_per_s:.0f} a second of signal"),
+            + ("" if self.macs_per_s is None else f", {self.macs_per_s:.0f} a second of signal")
+            + f"; {self.elementwise_per_step} elementwise values a step",
             f"state: {self.state_bytes} bytes in {len(self.states)} tensors ({', '.join(self.states) or 'none'})",
             f"arena: about {self.arena_bytes} bytes ({self.arena_method})",
             "",
@@ -147,6 +151,7 @@ def _inspect(graph: Graph, where: str, manifest: Manifest | None) -> Inspection:
         tensors=_rows(graph),
         macs_per_step=macs,
         macs_per_s=None if manifest is None else macs * steps_per_s(manifest),
+        elementwise_per_step=sum(_elementwise(graph, operator) for operator in graph.operators),
         states=tuple(state.name for state in states),
         state_bytes=sum(state.size_bytes for state in states),
         arena_bytes=arena.packed_bytes(_lifetimes(graph)),
@@ -202,7 +207,7 @@ def _rows(graph: Graph) -> tuple[TensorRow, ...]:
 
 def _macs(graph: Graph, operator: Operator) -> int:
     """Return the multiply-accumulates of a matrix product; elementwise operators count as none."""
-    if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED") or len(operator.inputs) < 2:
+    if operator.name not in MATRIX_PRODUCTS or len(operator.inputs) < 2:
         return 0
     rows, weights = (graph.tensors[i] for i in operator.inputs[:2])
     made, n_weights = _n_values(graph.tensors[operator.outputs[0]].shape), _n_values(weights.shape)
@@ -212,11 +217,14 @@ def _macs(graph: Graph, operator: Operator) -> int:
     return made * n_weights // max(1, outputs)
 
 
+def _elementwise(graph: Graph, operator: Operator) -> int:
+    """Return how many values an operator makes that is no matrix product; sliced or moved about, too."""
+    values = sum(_n_values(graph.tensors[index].shape) for index in operator.outputs)
+    return 0 if operator.name in MATRIX_PRODUCTS else values
+
+
 def _n_values(shape: tuple[int, ...]) -> int:
-    n = 1
-    for length in shape:
-        n *= length
-    return n
+    return math.prod(shape)
 
 
 def _lifetimes(graph: Graph) -> list[arena.Lifetime]:

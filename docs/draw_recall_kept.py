@@ -1,4 +1,4 @@
-"""Draw docs/recall_kept.png: recall against the fraction kept, model and tuned STA/LTA, from docs/results/*.json."""
+"""Draw docs/recall_kept.png: recall against the fraction kept, models and tuned baselines, from docs/results/*.json."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ from matplotlib.axes import Axes
 HERE = Path(__file__).parent
 BODIES = ("moon", "mars", "earth")
 SPLITS = ("val", "test")
-STYLES = {"model": {"color": "#0072B2", "marker": "o"}}  # Okabe & Ito's colours: told apart by every eye
-OTHERS = {"color": "#D55E00", "marker": "s"}
+STYLES = {  # Okabe & Ito's colours: told apart by every eye
+    "model": {"color": "#0072B2", "marker": "o"},
+    "STA/LTA, tuned on val": {"color": "#D55E00", "marker": "s"},
+    "recursive STA/LTA, tuned on val": {"color": "#009E73", "marker": "^"},
+    "z-detector, tuned on val": {"color": "#CC79A7", "marker": "D"},
+}
+OTHERS = {"color": "#56B4E9", "marker": "v"}  # a further model
 
 
 def main() -> None:

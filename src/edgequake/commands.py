@@ -15,9 +15,11 @@ from typing import Annotated, Any
 import typer
 
 from edgequake._version import __version__
+from edgequake.bench_all import everything
 from edgequake.bench_commands import bench
+from edgequake.cost_commands import energy, footprint, latency
 from edgequake.export_commands import export, fetch
-from edgequake.fault_commands import faults, soak
+from edgequake.fault_commands import faults, shake, soak
 from edgequake.report_commands import report
 from edgequake.terminal import native_stderr_silenced, progress_bar, tell
 from edgequake.tune_commands import tune
@@ -31,8 +33,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+bench.command()(latency)
+bench.command()(footprint)
+bench.command()(energy)
+bench.command("all")(everything)
 bench.command()(faults)
 bench.command()(soak)
+bench.command()(shake)
 app.add_typer(bench, name="bench")
 app.command()(tune)
 app.command()(export)
@@ -86,9 +93,12 @@ def synth(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 )
 def run(context: typer.Context) -> None:
-    """Run a model on records and keep the flagged segments; the same as `edgequake-edge run`."""
+    """Run a model on records and keep the flagged segments; as `edgequake-edge run`, and from seedlink://HOST/..."""
     from edgequake.edge.__main__ import main
+    from edgequake.seedlink import SCHEME, run_seedlink
 
+    if any(argument.startswith(SCHEME) for argument in context.args):
+        raise typer.Exit(run_seedlink(context.args, lambda line: typer.echo(f"edgequake: {line}", err=True)))
     raise typer.Exit(main(["run", *context.args], program="edgequake"))
 
 

@@ -1,4 +1,4 @@
-"""`edgequake bench faults|soak`: what the runner must survive, in its long form."""
+"""`edgequake bench faults|soak|shake`: what the runner must survive, in its long form."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from edgequake.terminal import progress_bar, to_json
 
 if TYPE_CHECKING:
     from edgequake.benchmarks.fault_reports import FaultReport, SoakReport
+    from edgequake.benchmarks.shake import ShakeReport
 
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write every figure to this file.")]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, same instants and damage.")]
@@ -49,7 +50,21 @@ def soak(
     _judge(report, json_file)
 
 
-def _judge(report: FaultReport | SoakReport, json_file: Path | None) -> None:
+def shake(
+    minutes: Annotated[float, typer.Option(min=10.0, help="Of signal, with a quake about every 150 s.")] = 30.0,
+    speed: Annotated[float, typer.Option(min=1.0, help="How many times as fast as a Shake it is sent.")] = 20.0,
+    seed: Seed = 1,
+    json_file: JsonFile = None,
+) -> None:
+    """Simulate a Raspberry Shake on a bad network. Exit code 3 when a live run misses an event of the file's run."""
+    from edgequake.benchmarks.shake import bench_shake
+
+    with progress_bar() as show:
+        report = bench_shake(minutes, speed, seed, lambda share, doing: show(doing, share))
+    _judge(report, json_file)
+
+
+def _judge(report: FaultReport | SoakReport | ShakeReport, json_file: Path | None) -> None:
     """Print a report's table, write all of it to a file where one is named, and fail where a limit is passed."""
     from edgequake.edge.atomic import write_bytes_atomically
     from edgequake.edge.errors import GateError

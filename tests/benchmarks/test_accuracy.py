@@ -6,11 +6,15 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
+import pymseed
 import pytest
 
-from edgequake.benchmarks import accuracy
-from edgequake.benchmarks.accuracy import bench_accuracy, evaluate
+from edgequake.benchmarks import entrants, model_detector
+from edgequake.benchmarks.accuracy import bench_accuracy
 from edgequake.benchmarks.baselines import CLOCKS, NASA_NOTEBOOK, TUNED_STA_LTA
+from edgequake.benchmarks.evaluation import evaluate
+from edgequake.benchmarks.provenance import ModelIdentity
 from edgequake.benchmarks.scoring import Detections
 from edgequake.dataset import Record, load
 from edgequake.edge.errors import ConfigError, DataError
@@ -58,6 +62,8 @@ def test_the_report_holds_the_baselines_side_by_side(data: Path) -> None:
         "clock",
         "STA/LTA, NASA notebook",
         "STA/LTA, tuned on val",
+        "recursive STA/LTA, tuned on val",
+        "z-detector, tuned on val",
     ]
     assert report.n_arrivals == sum(len(record.arrivals) for record in load(data, "moon", "val"))
     table = report.table()
@@ -73,36 +79,118 @@ def test_the_report_holds_the_baselines_side_by_side(data: Path) -> None:
     assert [point.kept for point in points] == sorted((point.kept for point in points), reverse=True)
 
 
-def test_a_model_goes_first_and_is_swept(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgequake.benchmarks import model_detector
-    from edgequake.benchmarks.provenance import ModelIdentity
+def write_packet(folder: Path) -> Path:
+    """Write a packet of one lunar record, an hour of noise with one catalogued impact."""
+    name = "xa.s12.00.mhz.1971-04-13HR02_evid00029"
+    start_ns = 40_358_568_990_062_000
+    samples = np.random.default_rng(1).normal(0.0, 1e-9, round(3600 * 6.625))
+    traces = pymseed.MS3TraceList()
+    traces.add_data("FDSN:XA_S12_00_M_H_Z", samples, "d", 6.625, starttime=start_ns)
+    traces.to_file(folder / f"{name}.mseed", overwrite=True, format_version=2, max_record_length=512)
+    header = "filename,time_abs(%Y-%m-%dT%H:%M:%S.%f),time_rel(sec),evid,mq_type\n"
+    row = f"{name},1971-04-13T03:12:00.000000,11520.0,evid00029,impact_mq\n"
+    (folder / "apollo12_catalog_GradeA_final.csv").write_text(header + row)
+    return folder
 
-    @dataclasses.dataclass(frozen=True)
-    class FakeModel:
-        model: str
-        variant: str | None = None
-        sensitivity: str = "normal"
-        threshold: float | None = None
 
-        def __call__(self, drawn: Record, start_ns: int) -> Detections:
-            return oracle(drawn, start_ns) if (self.threshold or 0.5) < 0.75 else Detections((), ())
+@dataclasses.dataclass(frozen=True)
+class FakeModel:
+    """Finds everything, and tells the class of half of it, up to a threshold."""
 
-    def replayed(model: str, variant: str | None, thresholds: tuple[float, ...]) -> dict[float, FakeModel]:
-        return {threshold: FakeModel(model, variant, threshold=threshold) for threshold in thresholds}
+    model: str
+    variant: str | None = None
+    sensitivity: str = "normal"
+    threshold: float | None = None
+    levels: object = dataclasses.field(default=None, repr=False)
+
+    def __call__(self, drawn: Record, start_ns: int) -> Detections:
+        found = oracle(drawn, start_ns)
+        told = tuple("deep_mq" if i % 2 else "" for i, _ in enumerate(found.onsets_ns, start=1))
+        known = dataclasses.replace(found, mq_types=told)
+        return known if (self.threshold or 0.5) < 0.75 else Detections((), ())
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stand-ins for models: NAME is any; returns the names in the order in which their traces were let go."""
+    forgotten: list[str] = []
+
+    def replayed(model: str, variant: str | None, thresholds: tuple[float, ...]) -> model_detector.Replayed:
+        at = {threshold: FakeModel(model, variant, threshold=threshold) for threshold in thresholds}
+        return model_detector.Replayed(lambda *_: None, at, lambda: forgotten.append(model))  # type: ignore[arg-type]
+
+    def identify(model: str, variant: str | None) -> tuple[ModelIdentity, str]:
+        body = "mars" if "mars" in model else "moon"
+        name = Path(model).stem
+        return ModelIdentity(name, variant or "int8", f"{model}".encode().hex().ljust(64, "0"), 30_000, 5506), body
 
     monkeypatch.setattr(model_detector, "ModelDetector", FakeModel)
     monkeypatch.setattr(model_detector, "replayed", replayed)
-    identity = ModelIdentity("fake", "int8", "ab" * 32, 30_000, 5506)
-    monkeypatch.setattr(accuracy, "identify", lambda model, variant: (identity, "moon"))
+    monkeypatch.setattr(entrants, "identify", identify)
+    return forgotten
+
+
+def test_a_model_goes_first_and_is_swept(data: Path, fakes: list[str]) -> None:
     told: list[tuple[float, str]] = []
     report = bench_accuracy("fake", data, seeds=1, curves=True, progress=lambda *step: told.append(step))
     assert report.results[0].name == "model"
     assert report.results[0].summary.spreads["f1"].mean == 1.0
     recalls = {point.threshold: point.recall for point in report.curves["model"]}
     assert (recalls[0.05], recalls[0.7], recalls[0.8]) == (1.0, 1.0, 0.0)
-    assert "model fake, int8, sha256 abababababab" in report.table()
+    assert "model fake, int8, sha256 66616b650000" in report.table()
     assert [share for share, _ in told] == sorted(share for share, _ in told)
     assert told[-1][0] == pytest.approx(1.0)
+    assert fakes == ["fake"]
+
+
+def test_further_models_stand_beside_it_under_their_own_names(data: Path, fakes: list[str]) -> None:
+    also = ("else/seed.json:float32", "seed.json", "other/seed.json:int8", "fake")
+    report = bench_accuracy("fake", data, seeds=1, curves=True, baselines=False, also=also)
+    names = [
+        "seed float32",
+        "seed int8 (seed.json)",
+        "seed int8 (other/seed.json)",
+        "fake int8 (fake)",  # the same graph as the model's: told apart all the same
+    ]
+    assert [result.name for result in report.results] == ["model", *names]
+    assert list(report.also) == list(report.curves)[1:] == names
+    assert [one.variant for one in report.also.values()] == ["float32", "int8", "int8", "int8"]
+    assert all(f"{name}, sha256 " in report.table() for name in names)
+    assert fakes == ["fake", "else/seed.json", "seed.json", "other/seed.json", "fake"]  # none is held while others run
+
+
+def test_the_details_are_in_the_report(data: Path, fakes: list[str]) -> None:
+    report = bench_accuracy("fake", data, seeds=2, baselines=False)
+    values = json.loads(json.dumps(report.to_json()))["results"][0]["breakdown"]
+    assert values["onset_within"]["5"]["mean"] == 1.0
+    assert values["windows"]["window_s"] == 900.0
+    assert sum(part["n_arrivals"] for part in values["by_class"].values()) == report.n_arrivals
+    assert sum(part["n_records"] for part in values["by_station"].values()) == report.n_records
+    (row,) = values["confusion"].values()
+    assert row["deep_mq"] + row.get("blank", 0) == report.n_arrivals
+    table = report.table()
+    for words in ("within 320 s", "windows of 900 s", "recall by class", "recall by station", "class told"):
+        assert words in table
+    assert (
+        bench_accuracy("fake", data, seeds=1, baselines=False, window_s=60).results[0].breakdown.windows.window_s == 60
+    )
+
+
+def test_models_of_another_body_and_odd_windows_are_refused(data: Path, fakes: list[str]) -> None:
+    with pytest.raises(ConfigError, match="model 'mars' is for mars, got records of moon"):
+        bench_accuracy("fake", data, also=("mars",))
+    with pytest.raises(ConfigError, match="model 'fake' is for moon, got records of earth"):
+        bench_accuracy("fake", data, body="earth")
+    for window_s in (0.0, -5.0, float("nan"), 1e9):
+        with pytest.raises(ConfigError, match="windows must be 1 to 86400 s long"):
+            bench_accuracy("fake", data, window_s=window_s)
+
+
+def test_a_packet_has_no_splits_and_is_scored_whole(tmp_path: Path, fakes: list[str]) -> None:
+    packet = write_packet(tmp_path)
+    report = bench_accuracy("fake", packet, seeds=1)
+    assert (report.split, report.n_records, report.n_arrivals) == ("all", 1, 1)
+    assert list(report.results[0].breakdown.by_class) == ["impact_mq"]
 
 
 def test_nothing_to_score_is_an_error(data: Path) -> None:

@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pymseed
 import pytest
 
-from edgequake.benchmarks.baselines import Clock, StaLta, prepare, station_ratio
+from edgequake.benchmarks.baselines import Clock
+from edgequake.benchmarks.power_detectors import RecursiveStaLta, StaLta, ZDetect, prepare, swept
 from edgequake.benchmarks.samples import bridge, despike, station_samples
-from edgequake.benchmarks.tuning import Grid, choose_clock, tune_sta_lta
+from edgequake.benchmarks.tuning import Grid, choose_clock, tune
 from edgequake.dataset import Record
 from edgequake.edge.errors import DataError
 from edgequake.edge.piece import NS_PER_S
@@ -55,10 +56,15 @@ def slow_ratio(samples: npt.NDArray[np.float64], n_sta: int, n_lta: int) -> npt.
     return ratio
 
 
+def ratio_of(drawn: Record) -> npt.NDArray[np.float64]:
+    """Return the classic ratio of 20 s and 100 s over the whole record."""
+    return StaLta(20, 100, 1, 1).curve(prepare(drawn, T0_NS, None, despiked=False)).values
+
+
 def test_the_ratio_is_that_of_mean_powers(tmp_path: Path) -> None:
     samples = burst(1, length_s=500, onset_s=300)
     drawn = write(tmp_path / "a.mseed", [("MHZ", 0, samples)])
-    ratio = station_ratio(prepare(drawn, T0_NS, None, despiked=False), 20, 100)
+    ratio = ratio_of(drawn)
     assert ratio == pytest.approx(slow_ratio(samples - samples.mean(), 160, 800), abs=1e-9)
 
 
@@ -69,6 +75,61 @@ def test_a_burst_is_detected_within_the_short_window_and_kept_with_its_rolls(tmp
     assert at(2500) < onset < at(2530)
     assert start == onset - 60 * NS_PER_S
     assert at(2900 + 300) < stop < at(2900 + 30 + 300 + 30)  # the trigger closes within about a short window
+
+
+def slow_recursive(samples: npt.NDArray[np.float64], n_sta: int, n_lta: int) -> npt.NDArray[np.float64]:
+    """Averages that forget: each new power counts 1 / n; 0 until the long window's length has gone by."""
+    sta, lta, ratio = 0.0, 1e-99, np.zeros(len(samples))
+    for i, power in enumerate(samples**2):
+        if i > 0:  # obspy leaves out the first sample
+            sta += (power - sta) / n_sta
+            lta += (power - lta) / n_lta
+        ratio[i] = sta / lta if i >= n_lta else 0.0
+    return ratio
+
+
+def test_the_recursive_ratio_is_that_of_forgetting_averages(tmp_path: Path) -> None:
+    samples = burst(1, length_s=500, onset_s=300)
+    drawn = write(tmp_path / "a.mseed", [("MHZ", 0, samples)])
+    ratio = RecursiveStaLta(20, 100, 1, 1).curve(prepare(drawn, T0_NS, None, despiked=False)).values
+    expected = slow_recursive(samples - samples.mean(), 160, 800)
+    assert ratio == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+def test_z_is_the_powers_distance_from_its_mean_in_deviations(tmp_path: Path) -> None:
+    samples = burst(1, length_s=500, onset_s=300)
+    drawn = write(tmp_path / "a.mseed", [("MHZ", 0, samples)])
+    z = ZDetect(20, 1, 0).curve(prepare(drawn, T0_NS, None, despiked=False)).values
+    power = (samples - samples.mean()) ** 2
+    sums = np.array([power[max(0, i - 160) : i].sum() if i >= 160 else 0.0 for i in range(len(power))])
+    expected = (sums - sums.mean()) / sums.std()
+    assert np.abs(z - expected)[200:].max() < 0.05  # obspy's window stands a sample elsewhere
+    assert np.corrcoef(z, expected)[0, 1] > 0.9999
+
+
+@pytest.mark.parametrize("detector", [RecursiveStaLta(30, 600, on=3.0, off=1.5), ZDetect(30, on=2.0, off=0.5)])
+def test_the_other_detectors_find_a_burst_and_their_curve_says_where(
+    tmp_path: Path, detector: RecursiveStaLta | ZDetect
+) -> None:
+    drawn = write(tmp_path / "a.mseed", [("MHZ", 0, burst(2))])
+    found = detector(drawn, T0_NS)
+    (onset,) = found.onsets_ns
+    assert at(2500) < onset < at(2530)
+    assert found.levels is not None and found.levels.threshold == detector.on
+    edges_ns = np.array([at(0), at(1000), at(2000), at(3000), at(4000)])
+    assert found.levels.largest(edges_ns).argmax() == 2
+    assert (found.levels.largest(edges_ns) >= detector.on).tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    "detector", [StaLta(30, 600, 3.0, 1.5, (0.3, 1.5), True), RecursiveStaLta(30, 600, 3.0, 1.5), ZDetect(30, 2.0, 0.5)]
+)
+def test_a_sweep_finds_what_the_detector_finds_at_each_threshold(tmp_path: Path, detector: StaLta | ZDetect) -> None:
+    drawn = write(tmp_path / "a.mseed", [("MHZ", 0, burst(2, gain=4))])
+    for on, at_on in swept(detector, (0.3, 1.2, 2.0, 50.0)).items():
+        alone = dataclasses.replace(detector, on=on, off=min(detector.off, on))
+        for start_ns in (T0_NS, at(500)):
+            assert at_on(drawn, start_ns) == alone(drawn, start_ns)
 
 
 def test_nothing_before_the_start_is_looked_at(tmp_path: Path) -> None:
@@ -86,11 +147,10 @@ def test_a_tear_restarts_no_window(tmp_path: Path) -> None:
     samples = burst(4, length_s=500, onset_s=300)
     pieces = [("MHZ", 0.0, samples[:800]), ("MHZ", 160.0, samples[800:])]  # 60 s are missing between them
     torn = write(tmp_path / "torn.mseed", pieces)
-    prepared = prepare(torn, T0_NS, None, despiked=False)
-    ratio = station_ratio(prepared, 20, 100)
+    ratio = ratio_of(torn)
     assert np.isnan(ratio[800:1280]).all()
     whole = write(tmp_path / "whole.mseed", [("MHZ", 0, samples)])
-    expected = station_ratio(prepare(whole, T0_NS, None, despiked=False), 20, 100)
+    expected = ratio_of(whole)
     assert ratio[~np.isnan(ratio)] == pytest.approx(expected, abs=1e-9)
     # times go by the clock, not by the count of samples: the burst comes 60 s later
     found, moved = (StaLta(20, 100, on=2.0, off=1.2)(drawn, T0_NS).onsets_ns for drawn in (whole, torn))
@@ -102,7 +162,7 @@ def test_the_station_is_the_mean_of_its_live_channels(tmp_path: Path) -> None:
     pieces = [("MH1", 0.0, first), ("MH2", 0.0, second[:2000]), ("MHZ", 0.0, np.full(4000, 508))]
     pieces += [("SHZ", 0.0, noise(7, 4000, 500))]
     drawn = dataclasses.replace(write(tmp_path / "a.mseed", pieces), channels=("MH1", "MH2", "MHZ"))
-    ratio = station_ratio(prepare(drawn, T0_NS, None, despiked=False), 20, 100)
+    ratio = ratio_of(drawn)
     one = slow_ratio(first - first.mean(), 160, 800)
     other = slow_ratio(second[:2000] - second[:2000].mean(), 160, 800)
     assert ratio[:2000] == pytest.approx((one[:2000] + other) / 2, abs=1e-9)  # the flat MHZ and SHZ take no part
@@ -150,8 +210,16 @@ def test_despiking_takes_spikes_and_leaves_quakes_and_steps() -> None:
     assert despike(stairs).tolist() == stairs.tolist()
 
 
-@pytest.mark.parametrize("detector", [StaLta(30, 600, 3.0, 1.5), StaLta(30, 600, 3.0, 1.5, (0.3, 1.5), True)])
-def test_a_record_with_nothing_in_it_has_no_detections(tmp_path: Path, detector: StaLta) -> None:
+@pytest.mark.parametrize(
+    "detector",
+    [
+        StaLta(30, 600, 3.0, 1.5),
+        StaLta(30, 600, 3.0, 1.5, (0.3, 1.5), True),
+        RecursiveStaLta(30, 600, 3.0, 1.5),
+        ZDetect(101, 1.0, 0.5),
+    ],
+)
+def test_a_record_with_nothing_in_it_has_no_detections(tmp_path: Path, detector: StaLta | ZDetect) -> None:
     flat = write(tmp_path / "flat.mseed", [("MHZ", 0, np.full(8000, 508))])
     short = write(tmp_path / "short.mseed", [("MHZ", 0, noise(1, 800))])
     assert detector(flat, T0_NS).onsets_ns == detector(short, T0_NS).onsets_ns == ()
@@ -191,7 +259,7 @@ def test_tuning_finds_the_combination_that_scores_best(tmp_path: Path) -> None:
     ]
     grid = Grid(bands_hz=((0.3, 1.5),), windows_s=((30.0, 600.0),), ons=(1.05, 2.5, 50.0), offs=(1.0,))
     shares: list[float] = []
-    tuned, summary = tune_sta_lta(records, (0, 1), grid, shares.append)
+    tuned, summary = tune(records, (0, 1), grid, shares.append)
     assert (tuned.on, tuned.band_hz, tuned.despiked) == (2.5, (0.3, 1.5), True)
     assert summary.spreads["f1"].mean == 1.0
     assert shares == [1.0]

@@ -43,7 +43,7 @@ rows = station_rows(manifest.front_end, manifest.sampling_rate_hz, pieces).rows
 steps = rows.reshape(-1, manifest.network.rows_per_step, manifest.network.n_features)
 default = network.StepNetwork(manifest, graph, variant).run(steps)
 
-def load_with_reference_kernels(graph):
+def load_with_reference_kernels(graph, n_threads=1):
     module, name = import_runtime()
     kernels = module.OpResolverType.BUILTIN_REF
     interpreter = module.Interpreter(model_content=graph, experimental_op_resolver_type=kernels)

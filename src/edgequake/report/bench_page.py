@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgequake.report.charts import curves_figure, latency_figure, same_records
+from edgequake.report.cost_tables import energy_tables, footprint_tables, latency_table, run_tables
+from edgequake.report.costs import BaselineCost, Energy, Footprint, Installed, Latency
+from edgequake.report.detail_tables import detail_tables, peer_table
 from edgequake.report.images import svg_uri
 from edgequake.report.page import render
-from edgequake.report.result_tables import accuracy_tables, curve_tables, latency_table, other_tables
-from edgequake.report.results import Accuracy, Latency, Provenance, Result, read_results
+from edgequake.report.provenances import Provenance
+from edgequake.report.result_tables import accuracy_tables, curve_tables, other_tables
+from edgequake.report.results import Accuracy, Result, read_results
 from edgequake.report.tables import Table
 
 
@@ -32,16 +36,21 @@ def bench_report(paths: Sequence[Path]) -> str:
         curves_alt=_curves_alt(groups),
         curve_tables=curve_tables(results),
         accuracy=accuracy_tables(results),
+        details=detail_tables(results),
+        peers=peer_table(results),
         latency=svg_uri(latency_figure(latency)) if latency else None,
         latency_alt=_latency_alt(latency),
         latency_table=latency_table(results),
+        runs=run_tables(results),
+        footprint=footprint_tables(results),
+        energy=energy_tables(results),
         others=other_tables(results),
         provenance=provenance_table([result.provenance for result in results]),
     )
 
 
 def provenance_table(provenances: Sequence[Provenance]) -> Table:
-    """Return where each file's figures were measured."""
+    """Return where each file's figures were measured, each file once."""
     rows = tuple(
         (
             where.file,
@@ -49,7 +58,7 @@ def provenance_table(provenances: Sequence[Provenance]) -> Table:
             where.computer,
             ", ".join([f"python {where.python}", *(f"{name} {version}" for name, version in where.versions.items())]),
         )
-        for where in provenances
+        for where in {where.file: where for where in provenances}.values()
     )
     return Table("Where the figures come from", ("file", "measured at (UTC)", "machine", "versions"), rows)
 
@@ -57,7 +66,8 @@ def provenance_table(provenances: Sequence[Provenance]) -> Table:
 def _kind(result: Result) -> str:
     if isinstance(result, Accuracy):
         return f"accuracy on {result.body.capitalize()} {result.split}"
-    return "latency" if isinstance(result, Latency) else result.kind
+    kinds = {Latency: "latency", BaselineCost: "latency", Footprint: "footprint", Installed: "footprint"}
+    return "energy" if isinstance(result, Energy) else kinds.get(type(result)) or getattr(result, "kind", "")
 
 
 def _curves_alt(groups: Sequence[Sequence[Accuracy]]) -> str:

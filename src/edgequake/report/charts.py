@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgequake.report import images
-from edgequake.report.results import Accuracy, Latency
+from edgequake.report.costs import Latency
+from edgequake.report.results import Accuracy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +23,7 @@ STYLES = (
     (images.SKY, "P", (0, (5, 2))),
     (images.BLACK, "X", (0, (1, 1.5))),
 )
+FURTHER_MARKERS = "<>hpd*8"  # of more detectors than there are colours
 MAX_COLUMNS = 2
 ROW_HEIGHT_IN = 0.42
 
@@ -46,15 +48,16 @@ def curves_figure(groups: Sequence[Sequence[Accuracy]]) -> Figure:
     n_rows = -(-len(groups) // n_columns)
     figure = Figure(figsize=(5.0 * n_columns, 4.6 * n_rows), layout="constrained")
     panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    styles = _Styles()
     for axes, group in zip(panels, groups, strict=False):
-        _draw_curves(axes, group)
+        _draw_curves(axes, group, styles)
     for axes in panels[len(groups) :]:
         axes.set_axis_off()
     return figure
 
 
-def _draw_curves(axes: Axes, group: Sequence[Accuracy]) -> None:
-    styles = iter(STYLES * 4)
+def _draw_curves(axes: Axes, group: Sequence[Accuracy], styles: _Styles) -> None:
+    styles.begin()
     drawn: set[str] = set()
     for result in group:
         for name, points in result.curves.items():
@@ -62,7 +65,7 @@ def _draw_curves(axes: Axes, group: Sequence[Accuracy]) -> None:
             if title in drawn:
                 continue
             drawn |= {title}
-            colour, marker, dashes = next(styles)
+            colour, marker, dashes = styles.of(result, name)
             axes.plot(
                 [100 * point.kept for point in points], [point.recall for point in points], marker=marker, ls=dashes,
                 color=colour, ms=5, lw=1.6, label=title, zorder=3,
@@ -74,7 +77,7 @@ def _draw_curves(axes: Axes, group: Sequence[Accuracy]) -> None:
             if title in drawn | swept or not {"recall", kept} <= set(figures.mean):
                 continue
             drawn |= {title}
-            colour, marker, _ = next(styles)
+            colour, marker, _ = styles.of(result, figures.name)
             axes.plot(
                 [100 * figures.mean[kept]], [figures.mean["recall"]], marker=marker, ls="none", color=colour, ms=8,
                 mec="white", label=title, zorder=4, clip_on=False,
@@ -126,4 +129,31 @@ _PERCENTILES = {"p50": "p50 (median)", "p95": "p95", "p99": "p99"}
 def _row_name(result: Latency, results: Sequence[Latency]) -> str:
     """Name a row by no more than tells it from the others."""
     several = len({other.environment for other in results}) > 1
-    return f"{result.model.title}\n{result.environment}" if several else result.model.title
+    return f"{result.title}\n{result.environment}" if several else result.title
+
+
+class _Styles:
+    """The same detector looks the same on all axes; so does the first model of each, and the second."""
+
+    def __init__(self) -> None:
+        self._given: dict[str, tuple[str, str, Any]] = {}
+        self._models: list[str] = []
+
+    def begin(self) -> None:
+        """Begin new axes."""
+        self._models = []
+
+    def of(self, result: Accuracy, name: str) -> tuple[str, str, Any]:
+        """Return colour, marker and dashes."""
+        key = title = result.detector_title(name)
+        if result.model_of(name) is not None:
+            self._models += [] if title in self._models else [title]
+            key = f"model {self._models.index(title)}"
+        return self._given.setdefault(key, _style(len(self._given)))
+
+
+def _style(i: int) -> tuple[str, str, Any]:
+    """Return the i-th style; the first fourteen are all different."""
+    turn, place = divmod(i, len(STYLES))
+    colour, marker, dashes = STYLES[place]
+    return colour, FURTHER_MARKERS[place] if turn % 2 else marker, dashes

@@ -8,7 +8,10 @@ from pathlib import Path
 from edgequake.edge.atomic import write_bytes_atomically
 from edgequake.edge.errors import DataError
 from edgequake.report.bench_page import provenance_table
-from edgequake.report.result_tables import accuracy_tables, curve_tables, headline_table, latency_table, other_tables
+from edgequake.report.cost_tables import energy_tables, footprint_tables, latency_table, run_tables
+from edgequake.report.detail_tables import detail_tables, peer_table
+from edgequake.report.headline import headline_table
+from edgequake.report.result_tables import accuracy_tables, curve_tables, other_tables
 from edgequake.report.results import read_results
 from edgequake.report.tables import Table
 
@@ -24,13 +27,17 @@ def results_page(paths: Sequence[Path]) -> str:
         As `edgequake.report.results.read_results`.
     """
     results = read_results(paths)
-    latency = latency_table(results)
+    latency, peers = latency_table(results), peer_table(results)
     names = ", ".join(dict.fromkeys(result.provenance.file for result in results))
     parts = ["# Results", f"Written by `edgequake report --markdown` from {names}: do not edit by hand."]
     sections = (
         ("Accuracy", accuracy_tables(results)),
+        ("Onsets, windows, classes and stations", detail_tables(results)),
         ("Recall against what is kept", curve_tables(results)),
-        ("Latency", [latency] if latency else []),
+        ("Latency", [*([latency] if latency else []), *run_tables(results)]),
+        ("Footprint", footprint_tables(results)),
+        ("Energy", energy_tables(results)),
+        ("Other pickers", [peers] if peers else []),
         ("Further measurements", other_tables(results)),
         ("Where the figures come from", [provenance_table([result.provenance for result in results])]),
     )

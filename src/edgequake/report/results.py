@@ -13,39 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from edgequake.edge.errors import DataError
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where figures come from."""
-
-    file: str
-    measured_at: str
-    processor: str
-    machine: str
-    python: str
-    versions: dict[str, str]
-
-    @property
-    def computer(self) -> str:
-        """Processor and architecture."""
-        return f"{self.processor} ({self.machine})"
-
-
-@dataclass(frozen=True)
-class ModelIdentity:
-    """The graph that was measured."""
-
-    name: str
-    variant: str
-    sha256: str
-    size_bytes: int
-    parameters: int
-
-    @property
-    def title(self) -> str:
-        """Name and variant."""
-        return f"{self.name} {self.variant}"
+from edgequake.report.costs import Cost, read_energy, read_footprint, read_latency
+from edgequake.report.details import Details, Peer, read_details, read_peers
+from edgequake.report.provenances import ModelIdentity, Provenance, read_model, read_provenance
 
 
 @dataclass(frozen=True)
@@ -57,6 +27,7 @@ class Figures:
     deviation: dict[str, float]
     recall_interval: tuple[float, float]  # 90 %, of recall by events
     false_upper: float | None  # of the 90 % interval of false alarms per quiet day
+    details: Details | None  # None in files of before there were any
 
 
 @dataclass(frozen=True)
@@ -84,6 +55,8 @@ class Accuracy:
     detectors: tuple[Figures, ...]
     curves: dict[str, tuple[CurvePoint, ...]]
     long_records: bool  # whether `kept` of the curves is of records of at least 10 h
+    also: dict[str, ModelIdentity]  # further models, by the names of their figures
+    peers: tuple[Peer, ...]
 
     @property
     def title(self) -> str:
@@ -94,24 +67,9 @@ class Accuracy:
         """Name of a detector; a model's is its own."""
         return self.model.title if name == "model" and self.model else name
 
-
-@dataclass(frozen=True)
-class Latency:
-    """A result of `bench latency`: one model, variant and runtime."""
-
-    provenance: Provenance
-    model: ModelIdentity
-    runtime: str
-    n_threads: int
-    percentiles_us: dict[str, float]  # "p50", "p95", "p99", "max" of a step's wall time
-    signal_s: float  # of signal that a step consumes
-    us_per_signal_s: float
-    memory_bytes: int | None  # peak of the device process over a day; None where no day was run
-
-    @property
-    def environment(self) -> str:
-        """Device environment, threads and runtime, for the head of a column."""
-        return f"{self.provenance.computer}, {self.n_threads} thread{'s'[: self.n_threads > 1]}, {self.runtime}"
+    def model_of(self, name: str) -> ModelIdentity | None:
+        """Return the graph behind a detector's name; None of one that is no model."""
+        return self.model if name == "model" else self.also.get(name)
 
 
 @dataclass(frozen=True)
@@ -124,21 +82,22 @@ class OtherResult:
     figures: tuple[tuple[str, str], ...]
 
 
-Result = Accuracy | Latency | OtherResult
+Result = Accuracy | Cost | OtherResult
+COSTS = {"latency": read_latency, "footprint": read_footprint, "energy": read_energy}
 
 
 def read_results(paths: Sequence[Path]) -> list[Result]:
-    """Read results, in the order given.
+    """Read results, in the order given; a file of costs holds several.
 
     Raises
     ------
     DataError
         A file that is missing, no JSON, or no result of `edgequake bench`.
     """
-    return [_read(path) for path in paths]
+    return [result for path in paths for result in _read(path)]
 
 
-def _read(path: Path) -> Result:
+def _read(path: Path) -> Sequence[Result]:
     try:
         values: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:
@@ -152,10 +111,11 @@ def _read(path: Path) -> Result:
         )
     try:
         if kind == "accuracy":
-            return _accuracy(values, path)
-        if kind == "latency":
-            return _latency(values, path)
-        return OtherResult(_provenance(values, path), kind, _model(values), tuple(_figures_of(values)))
+            return [_accuracy(values, path)]
+        if kind in COSTS:
+            return COSTS[kind](values, path)
+        model = read_model(values.get("model"))
+        return [OtherResult(read_provenance(values, path), kind, model, tuple(_figures_of(values)))]
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         reason = f"field {problem} is missing" if isinstance(problem, KeyError) else str(problem)
         raise DataError(f"{path} is no whole result of `bench {kind}`: {reason}; measure again") from problem
@@ -166,8 +126,8 @@ def _accuracy(values: Mapping[str, Any], path: Path) -> Accuracy:
     long_records = all(point["kept_long"] is not None for points in curves.values() for point in points)
     kept = "kept_long" if long_records else "kept"
     return Accuracy(
-        provenance=_provenance(values, path),
-        model=_model(values),
+        provenance=read_provenance(values, path),
+        model=read_model(values.get("model")),
         body=str(values["body"]),
         split=str(values["split"]),
         n_seeds=len(values["seeds"]),
@@ -183,6 +143,8 @@ def _accuracy(values: Mapping[str, Any], path: Path) -> Accuracy:
             for name, points in curves.items()
         },
         long_records=long_records,
+        also={name: model for name, one in values.get("also", {}).items() if (model := read_model(one))},
+        peers=read_peers(values.get("peers", ())),
     )
 
 
@@ -196,44 +158,7 @@ def _figures(result: Mapping[str, Any]) -> Figures:
         deviation={name: float(spread["deviation"]) for name, spread in summary["spreads"].items()},
         recall_interval=(float(low), float(high)),
         false_upper=None if upper is None else float(upper),
-    )
-
-
-def _latency(values: Mapping[str, Any], path: Path) -> Latency:
-    step, day, model = values["step"], values.get("day"), _model(values)
-    if model is None:
-        raise ValueError("it names no model")
-    return Latency(
-        provenance=_provenance(values, path),
-        model=model,
-        runtime=str(values["runtime"]),
-        n_threads=int(values.get("n_threads", 1)),
-        percentiles_us={name: float(step[f"{name}_us"]) for name in ("p50", "p95", "p99", "max")},
-        signal_s=float(step["signal_s"]),
-        us_per_signal_s=float(step["us_per_signal_s"]),
-        memory_bytes=int(day["peak_rss_bytes"]) if day else None,
-    )
-
-
-def _model(values: Mapping[str, Any]) -> ModelIdentity | None:
-    model = values.get("model")
-    if not isinstance(model, Mapping):
-        return None
-    return ModelIdentity(
-        str(model["name"]), str(model["variant"]), str(model["sha256"]), int(model["size_bytes"]),
-        int(model["parameters"]),
-    )  # fmt: skip
-
-
-def _provenance(values: Mapping[str, Any], path: Path) -> Provenance:
-    where = values["provenance"]
-    return Provenance(
-        file=path.name,
-        measured_at=str(where["measured_at"]),
-        processor=str(where["processor"]),
-        machine=str(where["machine"]),
-        python=str(where["python"]),
-        versions={str(name): str(version) for name, version in where["versions"].items()},
+        details=read_details(result.get("breakdown")),
     )
 
 

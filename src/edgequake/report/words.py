@@ -21,6 +21,11 @@ def percent(share: float | None, digits: int = 1) -> str:
     return "–" if share is None else f"{100 * share:.{digits}f} %"
 
 
+def seconds(value: float | None) -> str:
+    """Return a time error in seconds."""
+    return "–" if value is None else f"{value:.0f} s" if value >= 10 else f"{value:.1f} s"
+
+
 def moment(time_ns: int) -> str:
     """Return a time (UTC) to the tenth of a second."""
     tenth_ns = NS_PER_S // 10
@@ -44,6 +49,13 @@ def duration(seconds: float) -> str:
 def thousands(number: int) -> str:
     """Return a count with its thousands apart."""
     return f"{number:,}".replace(",", " ")
+
+
+def number(value: float) -> str:
+    """Return a positive number to about three significant digits, never with an exponent."""
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
 def plural(n: int, word: str) -> str:

@@ -1,0 +1,96 @@
+"""What the summary channel takes of the raw volume, day by day of real records: python docs/summary_share.py DATA.
+
+Archives every record in counts, as Steim2, with its summary channel beside it. A record that is shorter than a day is
+repeated end to end until it fills one: its events then come all day long, which is the worst case for the summary.
+Prints, for each body, the days' shares in per cent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from edgequake.dataset import load
+from edgequake.edge.miniseed import index_file, read_indexed
+from edgequake.edge.notes import Notes
+from edgequake.edge.piece import Piece, duration_ns
+from edgequake.edge.store.archive import Archive
+from edgequake.edge.store.continuous import Continuous
+from edgequake.edge.store.held import joined
+from edgequake.edge.store.sds import DAY_NS
+
+BODIES = ("moon", "mars", "earth")
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    options = parser.parse_args()
+    print("| body | record | channel-days | share of the raw Steim2 volume, % | largest |")
+    print("|---|---|--:|--:|--:|")
+    for body in BODIES:
+        files = sorted({record.file for record in load(options.data, body) if record.file.suffix != ".csv"})
+        shares: dict[str, list[float]] = {}
+        for path in files:
+            for kind, share in _shares(path):
+                shares.setdefault(kind, []).append(share)
+        for kind, found in sorted(shares.items()):
+            print(f"| {body} | {kind} | {len(found)} | {np.median(found):.2f} | {max(found):.2f} |")
+
+
+def _shares(path: Path) -> Iterator[tuple[str, float]]:
+    """Yield, for each channel in counts of a file, what kind of day it makes and the summary's share in per cent."""
+    index = index_file(path)
+    pieces = joined(read_indexed(index, index.headers))
+    for _, group in groupby(pieces, key=lambda piece: piece.source_id):
+        channel = list(group)
+        whole = [piece for piece in channel if piece.samples.dtype.kind == "i"]
+        if whole:
+            yield _kind(whole), 100.0 * _share(_day(whole))
+
+
+def _kind(pieces: list[Piece]) -> str:
+    length_s = (max(piece.stop_ns for piece in pieces) - pieces[0].start_ns) / 1e9
+    rate_hz = pieces[0].sampling_rate_hz
+    return f"{rate_hz:g} Hz, " + ("a day" if length_s > 86_000 else "repeated")
+
+
+def _day(pieces: list[Piece]) -> list[Piece]:
+    """Return pieces from midnight to midnight: a record's own, again and again."""
+    interval_ns = duration_ns(1, pieces[0].sampling_rate_hz)
+    start_ns = pieces[0].start_ns
+    length_ns = max(piece.stop_ns for piece in pieces) - start_ns
+    midnight_ns = start_ns // DAY_NS * DAY_NS
+    if length_ns > 0.99 * DAY_NS:
+        return pieces
+    return [
+        part
+        for n in range(DAY_NS // length_ns + 1)
+        for piece in pieces
+        for moved in [replace(piece, start_ns=midnight_ns + n * length_ns + piece.start_ns - start_ns)]
+        for part in [moved.between(midnight_ns, midnight_ns + DAY_NS - interval_ns // 2)]
+        if len(part.samples)
+    ]
+
+
+def _share(pieces: list[Piece]) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Archive(Path(folder) / "archive", None, Notes(), 1 << 14)
+        summary = Continuous(Path(folder) / "continuous", Notes())
+        for piece in pieces:
+            archive.take(piece)
+            summary.take(piece)
+        archive.close()
+        summary.close()
+        return summary.total_bytes / archive.total_bytes
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""Costs as tables: steps, runs, processes, their start, sizes, and estimates of energy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from edgequake.report.costs import PERCENTILES, BaselineCost, Energy, Footprint, Installed, Latency, Process, Spread
+from edgequake.report.results import Result
+from edgequake.report.tables import Table
+from edgequake.report.words import number, size, thousands
+
+NONE = "–"
+PARTS = {
+    "reading": "read", "front_end": "front end", "graph": "graph", "trigger": "trigger", "onset": "onset",
+    "writing": "write",
+}  # fmt: skip
+ROUNDS = "Medians of several rounds; in brackets the smallest and the largest."
+
+
+def latency_table(results: Sequence[Result]) -> Table | None:
+    """Return what a step of each model costs, or None without a result of `bench latency`."""
+    found = [result for result in results if isinstance(result, Latency)]
+    if not found:
+        return None
+    columns = (
+        "model", "parameters", "size", "environment", *(f"{name} [us]" for name in PERCENTILES),
+        "signal in a step [s]", "us per second of signal",
+    )  # fmt: skip
+    rows = tuple(
+        (
+            one.title, thousands(one.model.parameters), size(one.model.size_bytes), one.environment,
+            *(_spread(one.spreads_us[name]) for name in PERCENTILES), f"{one.signal_s:.3g}",
+            f"{one.us_per_signal_s:.3g}",
+        )
+        for one in found
+    )  # fmt: skip
+    note = f"Wall time of one step of the graph, its states included. {ROUNDS}"
+    return Table("What a step costs", columns, rows, (note,))
+
+
+def run_tables(results: Sequence[Result]) -> list[Table]:
+    """Return where the time of a run goes, whole processes (baselines among them), and how long they take to start."""
+    models = [result for result in results if isinstance(result, Latency) and result.run]
+    baselines = [result for result in results if isinstance(result, BaselineCost)]
+    tables = []
+    if models:
+        tables.append(_parts_table(models))
+    if models or baselines:
+        tables.append(_processes_table(models, baselines))
+    if models:
+        tables.append(_starts_table(models))
+    return tables
+
+
+def footprint_tables(results: Sequence[Result]) -> list[Table]:
+    """Return what models take, and what environments have installed."""
+    models = [result for result in results if isinstance(result, Footprint)]
+    environments = [result for result in results if isinstance(result, Installed)]
+    tables = []
+    if models:
+        columns = (
+            "model", "runtime", "graph", "manifest", "state", "arena", "memory: interpreter", "imported", "loaded",
+            "most in a run",
+        )  # fmt: skip
+        rows = tuple(
+            (
+                one.model.title, one.runtime, *(size(n) for n in (one.model.size_bytes, one.manifest_bytes)),
+                f"{one.state_bytes} bytes", f"{one.arena_bytes} bytes",
+                *(size(one.resident_bytes[stage]) for stage in ("interpreter", "imported", "loaded")),
+                _spread(one.peak_bytes, size),
+            )
+            for one in models
+        )  # fmt: skip
+        note = f"Arena: {models[0].arena_method}. Memory: resident, of the device's own process."
+        tables.append(Table("What a model takes", columns, rows, (note,)))
+    if environments:
+        rows = tuple(
+            (one.runtime, size(one.total_bytes), ", ".join(f"{name} {size(n)}" for name, n in one.sizes_bytes.items()))
+            for one in environments
+        )
+        note = "All files of the distributions that the process imports from; Python itself is not counted."
+        tables.append(Table("What is installed", ("runtime", "in all", "of it"), rows, (note,)))
+    return tables
+
+
+def energy_tables(results: Sequence[Result]) -> list[Table]:
+    """Return the estimates, a table for each device."""
+    found = [result for result in results if isinstance(result, Energy)]
+    columns = (
+        "detector", "awake", "front end's share of it", "awake [J/day]", "memory [J/day]", "asleep [J/day]",
+        "mean power [mW]", "awake, as Python [J/day]",
+    )  # fmt: skip
+    return [
+        Table(
+            f"Estimate, not measured: {device}",
+            columns,
+            tuple(_energy_row(one) for one in found if one.device == device),
+            (f"{found[0].label}; `edgequake bench energy` prints each with its source.",),
+        )
+        for device in dict.fromkeys(one.device for one in found)
+    ]
+
+
+def _energy_row(one: Energy) -> tuple[str, ...]:
+    joules = (one.awake_j_per_day, one.memory_j_per_day, one.asleep_j_per_day, one.mean_mw)
+    return (
+        f"{one.detector}, {one.body}", f"{number(100 * one.duty_cycle)} %", f"{100 * one.front_end_share:.0f} %",
+        *map(number, joules), NONE if one.python_j_per_day is None else number(one.python_j_per_day),
+    )  # fmt: skip
+
+
+def _parts_table(models: Iterable[Latency]) -> Table:
+    columns = ("model", "environment", *(f"{words} [us]" for words in PARTS.values()), "detection in all [us]")
+    rows = tuple(
+        (one.title, one.environment, *(number(one.run.parts_us[part].value) for part in PARTS),
+         _spread(one.run.detection_us))
+        for one in models
+        if one.run
+    )  # fmt: skip
+    note = f"For a second of made-up signal, three channels. Detection: front end, graph and trigger. {ROUNDS}"
+    return Table("Where the time of a run goes", columns, rows, (note,))
+
+
+def _processes_table(models: Iterable[Latency], baselines: Iterable[BaselineCost]) -> Table:
+    columns = ("detector", "environment", "signal [h]", "wall [s]", "CPU [s]", "peak memory")
+    rows = [(one.title, one.environment, *_process(one.run.process)) for one in models if one.run]
+    rows += [(f"{one.name}, {one.body}", one.environment, *_process(one.process)) for one in baselines]
+    note = f"From the start of the interpreter to its exit. {ROUNDS}"
+    return Table("The same as one process", columns, tuple(rows), (note,))
+
+
+def _starts_table(models: Iterable[Latency]) -> Table:
+    columns = ("model", "environment", "imported [ms]", "model loaded [ms]", "first samples processed [ms]")
+    rows = tuple(
+        (
+            one.title,
+            one.environment,
+            *(_spread(at_s, lambda s: number(1e3 * s)) for at_s in one.run.cold_start_s.values()),
+        )
+        for one in models
+        if one.run
+    )
+    return Table("Cold start", columns, rows, (f"Since the process was started. {ROUNDS}",))
+
+
+def _process(process: Process) -> tuple[str, ...]:
+    times = (_spread(process.wall_s), _spread(process.cpu_s))
+    return (f"{process.signal_s / 3600:g}", *times, _spread(process.memory_bytes, size))
+
+
+def _spread(spread: Spread, shown: Callable[[float], str] | None = None) -> str:
+    words = shown or number
+    low, high = words(spread.low), words(spread.high)
+    return words(spread.value) if low == high else f"{words(spread.value)} ({low} to {high})"
