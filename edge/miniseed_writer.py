@@ -25,10 +25,10 @@ def encode(pieces: Iterable[Piece]) -> bytes:
     return b"".join(record for piece in pieces for record in records_of(piece))
 
 
-def records_of(piece: Piece) -> list[bytes]:
-    """Return a piece as miniSEED records of at most 512 bytes, as `encode` does."""
+def records_of(piece: Piece, record_bytes: int = _RECORD_BYTES) -> list[bytes]:
+    """Return a piece as miniSEED records, as `encode` does: of so many bytes, a power of 2 from 128 on."""
     encoding, sample_type, samples = _encoding(piece.samples)
-    record = MS3Record(reclen=_RECORD_BYTES, encoding=encoding)
+    record = MS3Record(reclen=record_bytes, encoding=encoding)
     record.formatversion = 2 if _fits_version_2(piece) else 3
     record.pubversion = 1
     record.sourceid = piece.source_id
@@ -40,7 +40,9 @@ def records_of(piece: Piece) -> list[bytes]:
 def _fits_version_2(piece: Piece) -> bool:
     codes = piece.source_id.removeprefix("FDSN:").split("_")
     limits = (2, 5, 2, 1, 1, 1)  # characters of network, station, location, band, source and subsource
-    fits = len(codes) == 6 and all(len(code) <= limit for code, limit in zip(codes, limits, strict=True))
+    # A damaged header may hold a colon, which libmseed takes for the one after the prefix.
+    fits = len(codes) == len(limits) and not any(":" in code for code in codes)
+    fits = fits and all(len(code) <= limit for code, limit in zip(codes, limits, strict=True))
     return fits and _VERSION_2_NS[0] <= piece.start_ns and piece.stop_ns < _VERSION_2_NS[1]
 
 

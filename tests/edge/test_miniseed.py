@@ -292,7 +292,12 @@ def test_huge_differences_at_the_seams_of_records_come_back() -> None:
 
 @pytest.mark.parametrize(
     ("source_id", "start_ns"),
-    [("FDSN:XXNET2030_STATION9_LOC_M_H_Z", T0_NS), (SOURCE, T0_NS + 200 * 31_557_600 * 10**9), (SOURCE, -(2**61))],
+    [
+        ("FDSN:XXNET2030_STATION9_LOC_M_H_Z", T0_NS),
+        ("FDSN:XX_LUN_00_M_H_:", T0_NS),  # a bit of the Z has flipped
+        (SOURCE, T0_NS + 200 * 31_557_600 * 10**9),
+        (SOURCE, -(2**61)),
+    ],
 )
 def test_what_version_2_cannot_hold_is_written_as_version_3(source_id: str, start_ns: int, tmp_path: Path) -> None:
     samples = np.arange(2000, dtype=np.int32)
