@@ -1,8 +1,8 @@
 """What the summary channel takes of the raw volume, day by day of real records: python docs/summary_share.py DATA.
 
-Archives every record in counts, as Steim2, with its summary channel beside it. A record that is shorter than a day is
-repeated end to end until it fills one: its events then come all day long, which is the worst case for the summary.
-Prints, for each body, the days' shares in per cent.
+Archives records in counts, as Steim2, with their summary channel beside them. A record that is shorter than a day is
+repeated end to end until it fills one: its events and tears then come all day long, which is the worst case for the
+summary. Counts that were filtered or freed of glitches are rounded first. Prints the days' shares in per cent.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
+    parser.add_argument("--most", type=int, default=40, help="files of a body, evenly chosen (default: 40)")
     options = parser.parse_args()
     print("| body | record | channel-days | share of the raw Steim2 volume, % | largest |")
     print("|---|---|--:|--:|--:|")
     for body in BODIES:
         files = sorted({record.file for record in load(options.data, body) if record.file.suffix != ".csv"})
         shares: dict[str, list[float]] = {}
-        for path in files:
+        for path in files[:: -(-len(files) // options.most)]:
             for kind, share in _shares(path):
                 shares.setdefault(kind, []).append(share)
         for kind, found in sorted(shares.items()):
@@ -51,9 +52,9 @@ def _shares(path: Path) -> Iterator[tuple[str, float]]:
     pieces = joined(read_indexed(index, index.headers))
     for _, group in groupby(pieces, key=lambda piece: piece.source_id):
         channel = list(group)
-        whole = [piece for piece in channel if piece.samples.dtype.kind == "i"]
-        if whole:
-            yield _kind(whole), 100.0 * _share(_day(whole))
+        if max(float(np.max(np.abs(piece.samples))) for piece in channel) > 100.0:  # else in m/s or the like
+            counts = [replace(piece, samples=np.rint(piece.samples).astype(np.int32)) for piece in channel]
+            yield _kind(counts), 100.0 * _share(_day(counts))
 
 
 def _kind(pieces: list[Piece]) -> str:
