@@ -50,7 +50,7 @@ pipeline: $(ENV)/ready
 	$(QUIET) $(ENV)/bin/edgequake convert $(OUT)/pipeline/training/tiny.keras --out $(OUT)/pipeline/model
 	$(ENV)/bin/edgequake run --model $(OUT)/pipeline/model/tiny.json $(OUT)/pipeline/data/moon --out $(OUT)/pipeline/run
 	$(ENV)/bin/edgequake bench accuracy --model $(OUT)/pipeline/model/tiny.json --data $(OUT)/pipeline/data --split test
-	$(ENV)/bin/edgequake bench latency --model $(OUT)/pipeline/model/tiny.json
+	$(ENV)/bin/edgequake bench latency --model $(OUT)/pipeline/model/tiny.json --rounds 2 --no-baselines
 
 test: $(ENV)/ready landers
 	@EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" EDGEQUAKE_DATA="$(DATA)" $(QUIET) $(ENV)/bin/python -m pytest $(PYTEST_ARGS)
@@ -81,9 +81,10 @@ format: $(ENV)/ready
 	$(ENV)/bin/ruff check --fix .
 
 bench: $(ENV)/ready landers
+	@rm -rf $(OUT)/bench
 	EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) $(ENV)/bin/edgequake bench all --data $(DATA) \
-		--out $(OUT)/bench $(addprefix --also ,$(ALSO)) --check docs/results
-	$(ENV)/bin/edgequake report $(OUT)/bench/*.json --out $(OUT)/bench/report.html
+		--out $(OUT)/bench $(addprefix --also ,$(ALSO)) --check docs/results; gate=$$?; \
+	$(ENV)/bin/edgequake report $(OUT)/bench/*.json --out $(OUT)/bench/report.html; exit $$gate
 
 picture: $(ENV)/ready
 	$(ENV)/bin/python docs/draw_day.py

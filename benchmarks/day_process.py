@@ -14,7 +14,7 @@ from typing import Any
 
 from edgequake.benchmarks.kernel import kernel_s
 from edgequake.benchmarks.stopwatch import Stopwatch
-from edgequake.edge import feed, listener, loaded_model, onset, run_folder, runner, segments
+from edgequake.edge import feed, ledger, loaded_model, onset, run_folder, runner, segments
 from edgequake.edge.detector import Detector
 from edgequake.edge.inputs import RunConfig
 from edgequake.edge.network import StepNetwork
@@ -67,7 +67,7 @@ def _wrap(watch: Stopwatch) -> None:
         watch.watch(segments.SegmentKeeper, method, WRITING)
     for method in ("prepare", "resume", "keep_checkpoint", "write_catalog", "close"):
         watch.watch(run_folder.RunFolder, method, WRITING)
-    watch.watch(listener.Ledger, "settle", WRITING)
+    watch.watch(ledger.Ledger, "settle", WRITING)
 
 
 if __name__ == "__main__":

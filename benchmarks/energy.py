@@ -111,7 +111,8 @@ def bench_energy(
     ManifestError
         A model that cannot be used.
     """
-    consumers, rates_hz = [], {}
+    consumers: list[Consumer] = []
+    rates_hz: dict[str, float] = {}
     for subject in find_subjects(models, variant, also):
         manifest = subject.manifest
         rates_hz.setdefault(manifest.body, manifest.sampling_rate_hz)

@@ -27,6 +27,8 @@ DAMAGE_GROWTH_LIMIT_BYTES = 10_000_000  # over all damaged inputs in one process
 SOAK_GROWTH_LIMIT_BYTES = 1_000_000  # after day 1, whatever the number of days
 # Everything on: archive (with a cap that makes it let go of its oldest), summary channel, downlink.
 STORE_OPTIONS = ("--archive-bytes", "600000", "--summary-channel", "--budget", "20000", "--pass-every", "600")
+# The archive lets go of its oldest after the fourth day; nobody takes anything out of the outbox.
+SOAK_OPTIONS = ("--archive-bytes", "5000000", "--summary-channel", "--budget", "20000", "--on-event", "true")
 N_SHOWN = 5  # failures named in a table; all of them are in the JSON
 
 
@@ -59,6 +61,8 @@ class FaultReport:
                 ["  acknowledged events lost", f"{kills.lost_rows}", "0"],
                 ["  files that looked complete and were not", f"{kills.partial_files}", "0"],
                 ["  files handed to the radio again", f"{kills.handed_twice}", "0"],
+                ["  records sent twice and not marked", f"{kills.sent_twice}", "0"],
+                ["  days over the budget", f"{kills.days_over_budget}", "0"],
                 ["  output that of an undisturbed run", "yes" if kills.identical else "no", "yes"],
             ]
         if self.mutations is not None:
@@ -85,7 +89,9 @@ class FaultReport:
         return [
             f"after {self.kills.n_kills} kills {self.kills.lost_rows} acknowledged events were lost, "
             f"{self.kills.partial_files} files looked complete and were not, {self.kills.handed_twice} were handed "
-            f"over again, and the output was {'that' if self.kills.identical else 'not that'} of an undisturbed run"
+            f"over again, {self.kills.sent_twice} records were sent twice, {self.kills.days_over_budget} days got "
+            f"more than the budget, and the output was {'that' if self.kills.identical else 'not that'} of an "
+            f"undisturbed run"
         ]
 
     def _mutations_failed(self) -> list[str]:
@@ -186,14 +192,14 @@ def bench_faults(
 
 
 def bench_soak(n_days: int, seed: int = 1, progress: Progress | None = None) -> SoakReport:
-    """Feed synthesised days to one live run and watch its memory."""
-    return SoakReport(provenance(), soak(n_days, seed, progress))
+    """Feed synthesised days to one live run with everything on and watch its memory."""
+    return SoakReport(provenance(), soak(n_days, seed, progress, SOAK_OPTIONS))
 
 
 def _kill(record: Path, folder: Path, n_kills: int, seed: int, progress: Progress | None) -> tuple[Kills, int]:
     """Return what came of the kills, and the number of events of the undisturbed run."""
     try:
-        kills = kill_and_resume((str(record),), folder, n_kills, seed, STORE_OPTIONS, progress)
+        kills = kill_and_resume((str(record),), folder, n_kills, seed, STORE_OPTIONS, progress=progress)
     except EdgequakeError as problem:
         if (folder / "alone" / "summary.json").exists():  # undisturbed, the record was fine
             raise GateError(f"a run that was killed and resumed failed: {problem}") from problem

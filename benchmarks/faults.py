@@ -6,11 +6,9 @@ benchmark with large ones.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgequake.benchmarks.kills import Kills, contents, kill_and_resume
 from edgequake.benchmarks.soak import Soak, resident_bytes, soak
 from edgequake.edge.errors import EdgequakeError
 from edgequake.edge.runner import RunConfig, run
@@ -27,26 +26,6 @@ from edgequake.edge.runner import RunConfig, run
 __all__ = ["Kills", "Mutations", "Soak", "contents", "kill_and_resume", "mutated", "run_mutations", "soak"]
 
 Progress = Callable[[float, str], None]  # takes the share done and what is being done
-
-_LONGEST_RUN_S = 300.0
-
-
-@dataclass(frozen=True)
-class Kills:
-    """A run that was killed again and again, and one that was left alone."""
-
-    n_kills: int  # that struck a running process
-    n_processes: int  # that it took to come to the end
-    n_resumed: int  # of them that went on from a checkpoint
-    lost_rows: int  # rows that were in the catalogue on disk after a kill and are not in the final one
-    partial_files: int  # files that looked complete after a kill and were not
-    handed_twice: int  # files of the outbox that appeared again after the radio had taken them
-    identical: bool  # catalogue, segments and all else that was asked for, byte for byte
-
-    @property
-    def passed(self) -> bool:
-        """Whether nothing was lost."""
-        return self.identical and not (self.lost_rows or self.partial_files or self.handed_twice)
 
 
 @dataclass(frozen=True)
@@ -65,120 +44,6 @@ class Mutations:
     def passed(self) -> bool:
         """Whether none failed."""
         return not self.failures
-
-
-def kill_and_resume(
-    inputs: tuple[str, ...],
-    folder: Path,
-    n_kills: int,
-    seed: int,
-    options: tuple[str, ...] = (),
-    progress: Progress | None = None,
-) -> Kills:
-    """Run `inputs` in processes that are killed at random instants, `n_kills` in all, each going on where it can.
-
-    Instants are spread over the time that an uninterrupted process takes; when a run comes to its end before all kills
-    are spent, another run begins in a new folder. A checkpoint is written after every batch.
-
-    Parameters
-    ----------
-    inputs : files or folders.
-    folder : a new one for the results.
-    options : further options of the command.
-
-    Raises
-    ------
-    EdgequakeError
-        A process ends by itself with an error.
-    """
-    rng = np.random.default_rng(seed)
-    command = [sys.executable, "-m", "edgequake.edge", "run", *inputs, *options, "--checkpoint-every", "0", "--resume"]
-    begun_s = time.monotonic()
-    _end_of([*command, "--out", str(folder / "alone")], None)
-    alone_s = time.monotonic() - begun_s
-    expected = contents(folder / "alone")
-    n_done = n_processes = n_resumed = lost_rows = partial_files = handed_twice = n_runs = 0
-    identical = True
-    while n_done < n_kills:
-        out = folder / f"killed-{n_runs}"
-        n_runs += 1
-        rows: set[str] = set()
-        radio = _Radio(out, folder / f"taken-{n_runs}")
-        while True:
-            n_processes += 1
-            kill_after_s = float(rng.uniform(0.0, alone_s)) if n_done < n_kills else None
-            n_resumed += (out / "checkpoint.edgequake").exists()
-            over = _end_of([*command, "--out", str(out)], kill_after_s)
-            if over:
-                break
-            n_done += 1
-            rows |= _rows(out)
-            partial_files += _partial_files(out, expected)
-            radio.take(rng)
-            if progress is not None:
-                progress(n_done / n_kills, "kills")
-        lost_rows += len(rows - _rows(out))
-        handed_twice += radio.give_back()
-        identical = identical and contents(out) == expected
-    return Kills(n_done, n_processes, n_resumed, lost_rows, partial_files, handed_twice, identical)
-
-
-def contents(out: Path) -> dict[str, str]:
-    """Return the SHA-256 of all results of a run but its summary and its status, by name."""
-    folders = ("segments", "archive", "continuous", "outbox")
-    files = [path for name in folders for path in sorted((out / name).rglob("*")) if path.is_file()]
-    files += [path for path in (out / "catalog.csv", out / "downlink.log") if path.exists()]
-    return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def _end_of(command: list[str], kill_after_s: float | None) -> bool:
-    """Run a command, kill it after a while; return whether it came to its end before."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        try:
-            _, said = process.communicate(timeout=_LONGEST_RUN_S if kill_after_s is None else kill_after_s)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            return False
-    if process.returncode != 0:
-        raise EdgequakeError(f"the run ended with exit code {process.returncode}: {said.decode().strip()[-500:]}")
-    return True
-
-
-def _rows(out: Path) -> set[str]:
-    catalog = out / "catalog.csv"
-    lines = catalog.read_text().splitlines()[1:] if catalog.exists() else []
-    return {line.rpartition(",")[0] for line in lines}  # the last column, `sent`, changes as it should
-
-
-def _partial_files(out: Path, expected: dict[str, str]) -> int:
-    """How many files have a name that says they are complete, and other bytes than they should."""
-    names = [f"{folder}/{path.name}" for folder in ("segments", "outbox") for path in (out / folder).glob("[!.]*")]
-    return sum(hashlib.sha256((out / name).read_bytes()).hexdigest() != expected.get(name) for name in names)
-
-
-class _Radio:
-    """Takes files out of an outbox now and then, as a radio does, while the runner is dead."""
-
-    def __init__(self, out: Path, taken: Path) -> None:
-        self._outbox, self._taken = out / "outbox", taken
-
-    def take(self, rng: np.random.Generator) -> None:
-        """Take the first few files."""
-        names = sorted(path.name for path in self._outbox.glob("[!.]*"))
-        self._taken.mkdir(parents=True, exist_ok=True)
-        for name in names[: int(rng.integers(0, 4))]:
-            target = self._taken / name
-            (self._outbox / name).replace(target if not target.exists() else self._taken / f"again-{name}")
-
-    def give_back(self) -> int:
-        """Put everything back; return how many files had come again."""
-        n_again = 0
-        for path in sorted(self._taken.glob("*")) if self._taken.exists() else ():
-            back = self._outbox / path.name
-            n_again += back.exists() or path.name.startswith("again-")
-            path.replace(back)
-        return n_again
 
 
 def mutated(data: bytes, rng: np.random.Generator) -> bytes:

@@ -178,7 +178,15 @@ def _baselines(days: SignalDays) -> EnvironmentFootprint | None:
     if importlib.util.find_spec("obspy") is None:
         return None
     body, day = next(iter(days.by_body().items()))
-    command = [sys.executable, "-m", PROCESS.format("baseline"), str(day.folder), body, baseline_names(body)[-1], "0"]
+    command = [
+        sys.executable,
+        "-m",
+        PROCESS.format("baseline"),
+        str(day.folder),
+        body,
+        baseline_names(body)[-1],
+        "installed",
+    ]
     sizes = json.loads(output_of(command))["imported_bytes"]
     versions = {"python": platform.python_version(), "obspy": metadata.version("obspy")}
     return EnvironmentFootprint("none: obspy", versions, sizes, {})

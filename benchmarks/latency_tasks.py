@@ -22,8 +22,7 @@ LONGEST_GRAPH_S = 8.0  # of a run: where a graph needs more for a day, hours are
 WINDOWED_RUN_S = 3 * 3600.0  # where a whole day says no more: of memory, and of processor time per second
 PROCESS = "edgequake.benchmarks.{}_process"
 NO_PROFILE = (
-    "{runtime} has a profiler inside, but its Python interface does not reach it: no times by operator; 'edgequake "
-    "inspect' counts them"
+    "the interpreter of {runtime} offers no profiler in Python: no times by operator; `edgequake inspect` counts them"
 )
 
 
@@ -121,8 +120,9 @@ class BaselineTask:
             A process fails.
         """
         command = [sys.executable, "-m", PROCESS.format("baseline"), str(self.day.folder), self.day.body, self.name]
-        self.detections.append(json.loads(output_of([*command, "3"])))
-        self.processes.append(measure_process([*command, "1"]))
+        cost = measure_process(command)
+        self.detections.append(json.loads(cost["output"]))
+        self.processes.append(cost)
 
     def summarise(self) -> BaselineLatency:
         """Return the figures of all rounds."""
@@ -152,7 +152,7 @@ def processor_time(subject: Subject) -> float:
 
 
 def measure_process(command: Sequence[str]) -> Any:
-    """Run a command and return its wall and CPU time in s and the most memory it held.
+    """Run a command and return its wall and CPU time in s, the most memory it held, and what it printed.
 
     Raises
     ------

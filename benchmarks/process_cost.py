@@ -18,14 +18,21 @@ RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024  # what ru_maxrss count
 
 
 def main() -> int:
-    """Run the command of the arguments, its output on stderr; return its exit code."""
+    """Run the command of the arguments and return its exit code; what it prints is told beside what it cost."""
     begun = time.perf_counter()
-    process = subprocess.Popen(sys.argv[1:], stdout=sys.stderr)
+    process = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    output = process.stdout.read()  # before waiting: a full pipe would have it wait for us
     _, status, usage = os.wait4(process.pid, 0)
     wall_s = time.perf_counter() - begun
     process.returncode = os.waitstatus_to_exitcode(status)
-    cpu_s = usage.ru_utime + usage.ru_stime
-    print(json.dumps({"wall_s": wall_s, "cpu_s": cpu_s, "peak_rss_bytes": usage.ru_maxrss * RSS_UNIT_BYTES}))
+    cost = {
+        "wall_s": wall_s,
+        "cpu_s": usage.ru_utime + usage.ru_stime,
+        "peak_rss_bytes": usage.ru_maxrss * RSS_UNIT_BYTES,
+        "output": output.decode(errors="replace"),
+    }
+    print(json.dumps(cost))
     return process.returncode
 
 

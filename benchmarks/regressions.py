@@ -82,8 +82,8 @@ def _footprint(new: Json, reference: Json) -> Iterator[str]:
         yield from _larger(f"{title}: peak memory", peak, before, MEMORY)
     mine_by, theirs_by = ({_package(one["runtime"]): one for one in of["environments"]} for of in (new, reference))
     for runtime in mine_by.keys() & theirs_by.keys():
-        sizes = (sum(of[runtime]["imported_bytes"].values()) for of in (mine_by, theirs_by))
-        yield from _larger(f"{runtime}: the installed environment", *sizes, MEMORY)
+        size, before = (sum(of[runtime]["imported_bytes"].values()) for of in (mine_by, theirs_by))
+        yield from _larger(f"{runtime}: the installed environment", size, before, MEMORY)
 
 
 def _energy(new: Json, reference: Json) -> Iterator[str]:

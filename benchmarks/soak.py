@@ -36,16 +36,18 @@ def resident_bytes() -> int:
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 
 
-def soak(n_days: int, seed: int, progress: Progress | None = None) -> Soak:
+def soak(n_days: int, seed: int, progress: Progress | None = None, options: tuple[str, ...] = ()) -> Soak:
     """Feed `n_days` synthesised lunar days, one after the other, to one live run, and watch its memory.
 
     The run is a process of its own, fed through a pipe as a lander would: its memory is measured after each day.
+    `options` are further ones of the command.
     """
     day_ns = 86_400_000_000_000
     sizes: list[int] = []
     with tempfile.TemporaryDirectory(prefix="edgequake-soak-") as name:
         out = Path(name) / "out"
         command = [sys.executable, "-m", "edgequake.edge", "run", "-", "--out", str(out), "--checkpoint-every", "5"]
+        command += options
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
             assert process.stdin is not None
             for day in range(n_days):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from edgequake import __version__
@@ -13,10 +14,12 @@ from edgequake.edge.errors import EdgequakeError, Stopped
 from edgequake.edge.manifest import SENSITIVITIES
 from edgequake.edge.piece import parse_time
 from edgequake.edge.runner import RunConfig, run
-from edgequake.edge.store.outbox import acknowledge_command, add_acknowledge_arguments
-from edgequake.edge.store.request import add_request_arguments, request_command
-from edgequake.edge.store.status import add_status_arguments, status_command
 
+_GROUND_COMMANDS = {  # module of edge.store that has add_NAME_arguments and NAME_command, and what it is for
+    "status": ("status", "say how a run is doing"),
+    "request": ("request", "ask for any span of time that is still held"),
+    "acknowledge": ("outbox", "take files out of the outbox"),
+}
 EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 130, 143
 
 
@@ -26,7 +29,8 @@ def main(argv: Sequence[str] | None = None, program: str = "edgequake-edge") -> 
     0 done (a live run that was asked to end by SIGTERM is done), 1 an error of ours, 2 usage, 130 interrupted by
     Ctrl-C, 143 stopped by SIGTERM before the end of the files.
     """
-    arguments = _parser(program).parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = _parser(program, words).parse_args(words)
     control = Control(tell=lambda line: print(f"{program}: {line}", file=sys.stderr, flush=True))
     try:
         with heeding_signals(control):
@@ -152,7 +156,7 @@ def _show_progress(share: float) -> None:
     print(f"\r{100 * share:3.0f} %", end="\n" if share >= 1.0 else "", file=sys.stderr, flush=True)
 
 
-def _parser(program: str) -> argparse.ArgumentParser:
+def _parser(program: str, words: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program, description="Detect quakes in seismic records, keep flagged segments."
     )
@@ -161,14 +165,12 @@ def _parser(program: str) -> argparse.ArgumentParser:
     runner = commands.add_parser("run", help="detect events in records and keep their samples")
     add_run_arguments(runner)
     runner.set_defaults(command=run_command)
-    for name, words, add_arguments, command in (
-        ("status", "say how a run is doing", add_status_arguments, status_command),
-        ("request", "ask for any span of time that is still held", add_request_arguments, request_command),
-        ("acknowledge", "take files out of the outbox", add_acknowledge_arguments, acknowledge_command),
-    ):
-        subparser = commands.add_parser(name, help=words, description=words)
-        add_arguments(subparser)
-        subparser.set_defaults(command=command)
+    for name, (module, purpose) in _GROUND_COMMANDS.items():
+        subparser = commands.add_parser(name, help=purpose, description=purpose)
+        if name in words:  # a run loads none of them
+            command = import_module(f"edgequake.edge.store.{module}")
+            getattr(command, f"add_{name}_arguments")(subparser)
+            subparser.set_defaults(command=getattr(command, f"{name}_command"))
     return parser
 
 

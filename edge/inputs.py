@@ -12,6 +12,9 @@ from edgequake.edge.errors import ConfigError
 from edgequake.edge.feed import Feed, FileFeed
 from edgequake.edge.manifest import Manifest
 from edgequake.edge.sources import plan_inputs
+from edgequake.edge.store.priority import PriorityFunction
+
+LEAST_BUDGET_BYTES = 1024  # of a UTC day: a notice or a record must fit
 
 
 @dataclass(frozen=True)
@@ -41,14 +44,14 @@ class RunConfig:
     summary_channel: bool = False  # keep an account of how loud the signal is, all the time
     budget_bytes: int | None = None  # hand over to the radio at most so much a UTC day
     pass_s: float = 3600.0  # mission time between two hand-overs
-    priority: str | None = None  # MODULE:FUNCTION that ranks events, by default `edge.store.priority.priority`
+    # MODULE:FUNCTION that ranks events, or the function; by default `edge.store.priority.priority`
+    priority: str | PriorityFunction | None = None
     on_event: str | None = None  # a command to run for each event
     on_event_timeout_s: float = 10.0
 
     def __post_init__(self) -> None:
-        for name, value in (("budget", self.budget_bytes), ("archive-bytes", self.archive_bytes)):
-            if value is not None and value <= 0:
-                raise ConfigError(f"--{name} {value}: expected a number of bytes above 0")
+        if self.budget_bytes is not None and self.budget_bytes < LEAST_BUDGET_BYTES:
+            raise ConfigError(f"--budget {self.budget_bytes}: expected at least {LEAST_BUDGET_BYTES} bytes a day")
         if not 1.0 <= self.pass_s <= 86_400.0:
             raise ConfigError(f"--pass-every {self.pass_s:g}: expected 1 to 86400 seconds")
 

@@ -62,7 +62,7 @@ class Listener:
         out: Path,
         ledger: Ledger,
         tally: Tally,
-        priorities: Priorities,
+        priorities: Priorities | None = None,
     ) -> None:
         self.detector, self.station_id = detector, station_id
         self.time = RecordTime(round(manifest.front_end.bridge_s * NS_PER_S))

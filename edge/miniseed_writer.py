@@ -48,9 +48,9 @@ def _fits_version_2(piece: Piece) -> bool:
 
 def _encoding(samples: npt.NDArray[Any]) -> tuple[DataEncoding, str, npt.NDArray[Any]]:
     if samples.dtype.kind in "iu":
-        wide = samples.astype(np.int64)
-        fits = len(wide) < 2 or int(np.max(np.abs(np.diff(wide)))) < 2**29
-        return (DataEncoding.STEIM2 if fits else DataEncoding.INT32), "i", samples.astype(np.int32)
+        fits = len(samples) < 2 or int(np.max(samples)) - int(np.min(samples)) < 2**29  # spares the differences
+        fits = fits or int(np.max(np.abs(np.diff(samples.astype(np.int64))))) < 2**29
+        return (DataEncoding.STEIM2 if fits else DataEncoding.INT32), "i", np.ascontiguousarray(samples, np.int32)
     if samples.dtype == np.float32:
         return DataEncoding.FLOAT32, "f", samples
     return DataEncoding.FLOAT64, "d", samples.astype(np.float64)

@@ -23,10 +23,8 @@ from edgequake.edge.ledger import Ledger
 from edgequake.edge.listener import Listeners
 from edgequake.edge.loaded_model import LoadedModel
 from edgequake.edge.memory import give_memory_back
-from edgequake.edge.store.held import ARCHIVE, CONTINUOUS
-from edgequake.edge.store.journal import JOURNAL
-from edgequake.edge.store.outbox import OUTBOX
-from edgequake.edge.store.status import STATUS, status_of
+from edgequake.edge.store.folders import ARCHIVE, CONTINUOUS, JOURNAL, OUTBOX, STATUS
+from edgequake.edge.store.priority import priority_name
 from edgequake.edge.store.store import Store
 from edgequake.edge.summary import Summary
 
@@ -112,9 +110,8 @@ class RunFolder:
             self.n_resumed = state["n_resumed"] + 1
             self._feed.restore(state["feed"])
             listeners.restore(state["listeners"])
-        store.restore(None if state is None else state["store"], self._feed.replayed)
-        if state is not None:
             (self._out / SUMMARY).unlink(missing_ok=True)  # it is not over yet
+        store.open(None if state is None else state["store"])
         self.write_checkpoint(listeners, store)
 
     def keep_checkpoint(self, listeners: Listeners, store: Store) -> None:
@@ -176,8 +173,10 @@ class RunFolder:
 
     def _write_status(self, listeners: Listeners, store: Store, ended: bool) -> None:
         if self._has_status:
+            from edgequake.edge.store.status import status_of
+
             warnings, n_events = self._feed.notes.texts(), len(self.ledger.rows())
-            status = status_of(self._model, store, listeners, n_events, warnings, ended)
+            status = status_of(self._config, self._model, store, listeners, n_events, warnings, ended)
             write_bytes_atomically(self._out / STATUS, json.dumps(status).encode() + b"\n", self.ledger.make_room)
 
     def _tidy_up(self) -> None:
@@ -223,5 +222,5 @@ class RunFolder:
             identity["threshold"] = model.threshold
             identity["start and stop"] = [config.start_ns, config.stop_ns]
             identity["store"] = [config.archive_bytes, config.summary_channel, config.budget_bytes, config.pass_s]
-            identity["priority"] = config.priority
+            identity["priority"] = priority_name(config.priority)
         return identity

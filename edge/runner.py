@@ -10,7 +10,7 @@ from edgequake.edge.inputs import RunConfig, open_feed
 from edgequake.edge.listener import Listeners, Tally
 from edgequake.edge.loaded_model import LoadedModel
 from edgequake.edge.run_folder import CATALOG, SEGMENTS, SUMMARY, RunFolder
-from edgequake.edge.store.priority import load_priority, priority
+from edgequake.edge.store.priority import priority_function
 from edgequake.edge.store.store import Store
 from edgequake.edge.summary import Begun, Summary, summarise
 
@@ -40,10 +40,9 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None, cont
     folder = RunFolder(config, model, feed, control.tell)
     if (summary := folder.finished()) is not None:
         return summary
-    rank = priority if config.priority is None else load_priority(config.priority)
+    store = Store(config, model, folder.ledger, feed.notes, feed.replayed)
+    listeners = Listeners(model, config.out, folder.ledger, priority_function(config.priority, feed.notes))
     folder.prepare()  # from here on things are written
-    store = Store(config, model, folder.ledger, feed.notes)
-    listeners = Listeners(model, config.out, folder.ledger, rank)
     folder.resume(listeners, store)
 
     for batch in feed.batches():

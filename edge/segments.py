@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -121,7 +121,7 @@ class SegmentKeeper:
         segment = Segment(name, self._station_id, start_ns, stop_ns, n_samples, len(data))
         # One text for all rows: they are held to the end of the run, which may be months away.
         channels = tuple(dict.fromkeys(intern(channel_of(piece.source_id)) for piece in kept))
-        return segment, [self._row(event, segment, channels) for event in pending.events]
+        return segment, [self._row(event, segment, channels, kept) for event in pending.events]
 
     def state(self) -> State:
         """Return what `restore` goes on from."""
@@ -143,11 +143,12 @@ class SegmentKeeper:
         parts = (piece.between(pending.start_ns, pending.stop_ns) for piece in pieces)
         return [part for part in parts if len(part.samples)]
 
-    def _row(self, event: Event, segment: Segment, channels: tuple[str, ...]) -> CatalogRow:
+    def _row(self, event: Event, segment: Segment, channels: tuple[str, ...], kept: Sequence[Piece]) -> CatalogRow:
         onset_ns, uncertainty_s = self._onset(event)
         file, file_start_ns = self._file_at(onset_ns)
         stop_ns = max(event.stop_ns, onset_ns)
-        ratio = signal_to_noise(self._held(), onset_ns, stop_ns, self._pre_ns)
+        # Of what is kept: what else is still held depends on how the record was cut.
+        ratio = signal_to_noise(kept, onset_ns, stop_ns, self._pre_ns)
         return CatalogRow(
             filename=_bare_name(file),
             onset_ns=onset_ns,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from edgequake.edge.store.sample_buffer import SampleBuffer
 from edgequake.edge.store.sds import DAY_NS, day_name, day_of, parse_day_name
 
 LEAST_CAP_BYTES = 32 * RECORD_BYTES
-BLOCK_SAMPLES = 4096  # of a channel wait until they are written: more than a record holds of the quietest signal
+# So many samples of a channel wait until they are written; a record holds at most 721, of a dead channel. Live they
+# are on disk soon; a replay writes more at once, as each write has a fixed cost.
+LIVE_BLOCK_SAMPLES, REPLAY_BLOCK_SAMPLES = 1 << 10, 1 << 14
 _MOST_CHANNELS = 16 * 12  # as many as a live run hears at once
 
 
@@ -66,33 +68,27 @@ class Archive:
         folder: Path,
         cap_bytes: int | None,
         notes: Notes,
-        block_samples: int = BLOCK_SAMPLES,
+        block_samples: int = LIVE_BLOCK_SAMPLES,
         make_room: Callable[[int], bool] | None = None,
+        least_record_bytes: int = RECORD_BYTES,
     ) -> None:
         """Archive in `folder`, which may hold an archive already, at most `cap_bytes` (None: without limit).
 
         A channel's samples are written `block_samples` at a time, or more, the rest waits for its record to be full.
-        `make_room` is asked when the disk is full; by default this archive lets go of its own oldest files.
+        `make_room` is asked when the disk is full; by default this archive lets go of its own oldest files. A record
+        that cannot be filled may be shorter than others, down to `least_record_bytes`.
 
         Raises
         ------
         ConfigError
             A cap that not even some records fit into.
         """
-        if cap_bytes is not None and cap_bytes < LEAST_CAP_BYTES:
-            raise ConfigError(
-                f"an archive of {cap_bytes} bytes holds next to nothing; expected {LEAST_CAP_BYTES} or more, best the "
-                f"volume of two days or more"
-            )
+        require_cap(cap_bytes)
+        self.folder = folder
         self._files = DayFiles(folder, cap_bytes, notes, make_room)
         self._repeats = Repeats(self._files)
-        self._block_samples = block_samples
+        self._block_samples, self._least_record_bytes = block_samples, least_record_bytes
         self._channels: dict[str, _Channel] = {}
-
-    @property
-    def folder(self) -> Path:
-        """Where it is."""
-        return self._files.folder
 
     @property
     def total_bytes(self) -> int:
@@ -201,10 +197,24 @@ class Archive:
             self._write(run, whole=True)
 
     def _write(self, run: _Run, whole: bool) -> None:
-        records = records_of(run.piece())
-        n_left = 0 if whole else n_samples_of(records.pop())
+        piece = run.piece()
+        records = records_of(piece)
+        n_left = 0
+        if not whole:
+            n_left = n_samples_of(records.pop())
+        elif self._least_record_bytes < RECORD_BYTES:
+            records[-1:] = self._shortest(piece, n_samples_of(records[-1]))
         self._files.append(day_name(run.source_id, run.day), records)
         run.drop(run.n_samples - n_left)
+
+    def _shortest(self, piece: Piece, n_samples: int) -> list[bytes]:
+        """Return the last samples of a piece as one record that is as short as can be."""
+        start_ns = piece.stop_ns - duration_ns(n_samples, piece.sampling_rate_hz)
+        last = replace(piece, start_ns=start_ns, samples=piece.samples[len(piece.samples) - n_samples :])
+        size_bytes = self._least_record_bytes
+        while len(records := records_of(last, size_bytes)) > 1:
+            size_bytes *= 2
+        return records
 
     def _channel(self, source_id: str) -> _Channel:
         if source_id not in self._channels:
@@ -212,6 +222,21 @@ class Archive:
                 self._finish(self._channels.pop(next(iter(self._channels))))
             self._channels[source_id] = _Channel(self._repeats.until_ns(source_id))
         return self._channels[source_id]
+
+
+def require_cap(cap_bytes: int | None) -> None:
+    """Refuse a cap that not even some records fit into.
+
+    Raises
+    ------
+    ConfigError
+        It is such a one.
+    """
+    if cap_bytes is not None and cap_bytes < LEAST_CAP_BYTES:
+        raise ConfigError(
+            f"an archive of {cap_bytes} bytes holds next to nothing; expected {LEAST_CAP_BYTES} or more, best the "
+            f"volume of two days or more"
+        )
 
 
 def _days(piece: Piece) -> Iterator[Piece]:

@@ -27,8 +27,10 @@ STEPS_A_DECADE = 100
 _FLOOR = -30 * STEPS_A_DECADE  # of a dead channel: no unit of ground motion makes a living one so quiet
 _BLOCK_FRAMES = 16  # are worked out at once
 _BLOCK_VALUES = 768  # of a band wait until they are written: more than a record holds
+_MOST_BRIDGED = WINDOW // 16  # samples: a window that lost so few has its level to within 0.02 decades
 _LATE_NS = 300 * NS_PER_S  # what overlaps by less is cut, what is older is another version or a clock set back
 _MOST_CHANNELS = 16 * 12
+_LEAST_RECORD_BYTES = 128  # the last one before a tear or midnight is as short as that, or a full one would cost more
 
 
 @dataclass
@@ -46,6 +48,23 @@ class _Stretch(SampleBuffer):
 
     frame: _Frame | None = None  # the first one, if samples before this stretch belong to it too
 
+    def bridge(self, piece: Piece) -> bool:
+        """Draw a line over the samples missing before a piece, if they are few; the clock is then the piece's."""
+        n_missing = round((piece.start_ns - self.stop_ns) * self.rate_hz / NS_PER_S)
+        if not 0 <= n_missing <= _MOST_BRIDGED or piece.sampling_rate_hz != self.rate_hz:
+            return False
+        if piece.samples.dtype != self.parts[0].dtype:
+            return False
+        if n_missing:
+            last = self.parts[-1][-1] if self.n_samples else piece.samples[0]
+            line = np.linspace(float(last), float(piece.samples[0]), n_missing + 2)[1:-1]
+            self.add(
+                (line if line.dtype.kind == self.parts[0].dtype.kind else np.rint(line)).astype(piece.samples.dtype)
+            )
+        self.origin_ns += piece.start_ns - self.stop_ns
+        self.stop_ns = piece.start_ns
+        return True
+
 
 @dataclass(frozen=True)
 class SummaryRecords:
@@ -61,7 +80,9 @@ class Continuous:
 
     def __init__(self, folder: Path, notes: Notes, make_room: Callable[[int], bool] | None = None) -> None:
         """Write to `folder`; `make_room` is asked when the disk is full: `Archive.make_room` of the raw stream."""
-        self._archive = Archive(folder, None, notes, _BLOCK_VALUES, make_room or self.make_room)
+        self._archive = Archive(
+            folder, None, notes, _BLOCK_VALUES, make_room or self.make_room, least_record_bytes=_LEAST_RECORD_BYTES
+        )
         self._stretches: dict[str, _Stretch] = {}
 
     @property
@@ -83,13 +104,14 @@ class Continuous:
             A file cannot be written.
         """
         stretch = self._stretches.get(piece.source_id)
-        if stretch is None or not stretch.is_followed_by(piece):
-            new = piece if stretch is None else _without_overlap(piece, stretch)
-            if not len(new.samples):
+        if stretch is None:
+            stretch = self._begin(piece, None)
+        elif not (stretch.is_followed_by(piece) or stretch.bridge(piece)):
+            piece = _without_overlap(piece, stretch)
+            if not len(piece.samples):
                 return
-            if stretch is None or not stretch.is_followed_by(new):
-                stretch = self._begin(new, stretch)
-            piece = new
+            if not stretch.bridge(piece):
+                stretch = self._begin(piece, stretch)
         stretch.add(piece.samples)
         if stretch.n_samples >= _block_samples(stretch.rate_hz):
             self._give_out(stretch, is_over=False)

@@ -1,9 +1,8 @@
 """The downlink: what is handed over to the radio, and when, under a budget of bytes a day.
 
-Mission time is the time of the newest sample heard. A pass takes place at every multiple of `pass_s` of it, and at the
-end of a run. The budget grows evenly over each UTC day, so that an event of the evening finds some of it left: in a
-pass at a share x of the day no more than x times the budget has been handed over that day. What a day leaves over is
-gone.
+Passes take place at times of the mission clock (`mission_clock.py`), and at the end of a run. The budget grows evenly
+over each UTC day, so that an event of the evening finds some of it left: in a pass at a share x of the day no more than
+x times the budget has been handed over that day. What a day leaves over is gone.
 
 In a pass the best unit goes first (`waiting.Level`, then rank), until the next one does not fit. A better event
 therefore goes before the coda of a worse one, and what was broken off goes on at its next record.
@@ -21,6 +20,7 @@ from edgequake.edge.errors import DataError
 from edgequake.edge.ledger import Ledger, Segment
 from edgequake.edge.notes import Notes
 from edgequake.edge.piece import NS_PER_S
+from edgequake.edge.store.books import Books
 from edgequake.edge.store.journal import Pass, Sent
 from edgequake.edge.store.outbox import Outbox, described
 from edgequake.edge.store.request_desk import RequestDesk
@@ -39,12 +39,10 @@ class _Load:
     records: list[bytes] = field(default_factory=list)
     size_bytes: int = 0
     first: dict[str, int] = field(default_factory=dict)  # units that each source had sent before
-    again: bool = False
 
     def add(self, item: Waiting, data: bytes) -> None:
         self.first.setdefault(item.source, item.n_sent)
         (self.notices if item.next_level == Level.NOTICE else self.records).append(data)
-        self.again |= item.level == Level.REQUEST
         self.size_bytes += len(data)
 
 
@@ -55,8 +53,8 @@ class Downlink:
         self,
         out: Path,
         budget_bytes: int,
-        pass_s: float,
         window_s: float,
+        replayed: bool,
         ledger: Ledger,
         notes: Notes,
         outbox: Outbox,
@@ -65,162 +63,143 @@ class Downlink:
     ) -> None:
         """Prepare to hand over `budget_bytes` a UTC day; `window_s` after an onset count in full.
 
+        replayed : the same samples come again after a resume, and with them the passes that were held already.
+
         Raises
         ------
         DataError
             The journal or the outbox cannot be read.
         """
-        self._out, self._budget_bytes, self._pass_ns = out, budget_bytes, round(pass_s * NS_PER_S)
+        self._out, self.budget_bytes, self._replayed = out, budget_bytes, replayed
         self._window_ns = round(window_s * NS_PER_S)
         self._ledger, self._notes, self._outbox = ledger, notes, outbox
         self._requests, self._summary = requests, summary
         self._queue: dict[str, WaitingSegment] = {}
-        self._n_sent: dict[str, int] = {}  # units of each segment, by the journal
-        self.n_passes = self.handed_bytes = 0
-        self.day, self.spent_bytes = 0, 0
-        self._last_ns: int | None = None  # mission time of the newest pass in the journal
-        self._done_ns: int | None = None  # mission time up to which passes have been held
-        for done in outbox.recover():
+        self._segments: dict[str, Segment] = {}
+        self.books = Books(self._accrued_bytes)
+        for done in outbox.recover(self.books.damaged):
             self._remember(done)
-
-    @property
-    def budget_bytes(self) -> int:
-        """A UTC day's."""
-        return self._budget_bytes
+        self.books.at_least(outbox.last_number())
+        if self.books.n_damaged:
+            notes.count("line(s) of the downlink's journal cannot be read", self.books.n_damaged)
 
     @property
     def queue(self) -> Iterable[WaitingSegment]:
         """Segments of which something waits."""
         return self._queue.values()
 
-    @property
-    def last_ns(self) -> int | None:
-        """Mission time of the newest pass that handed something over."""
-        return self._last_ns
-
     def found(self, segment: Segment, rows: Sequence[CatalogRow]) -> None:
         """A segment is complete on disk and its rows are in the catalogue: it may be sent."""
+        self._segments[segment.file] = segment
+        n_sent = self.books.n_sent(segment.file)
+        if not self._replayed and n_sent == 0 and all(row.sent for row in rows):
+            return  # the journal that knew of it has been set aside
         item = WaitingSegment(
             source=segment.file,
             path=self._out / segment.file,
             level=Level.RECORD,
             ready_ns=segment.stop_ns,
-            n_sent=self._n_sent.get(segment.file, 0),
+            n_sent=n_sent,
             rows=tuple(rows),
             window_ns=self._window_ns,
         )
         try:
             if not self._settle(item):
                 self._queue[segment.file] = item
-        except DataError:  # a segment of an earlier process that was taken away since
-            self._notes.count("source(s) of the downlink could not be read and were not sent")
+        except DataError:
+            self._let_go(item)
 
-    def advance(self, clock_ns: int) -> None:
-        """Hold the passes up to a mission time.
+    def hold_pass(self, now_ns: int, is_last: bool = False) -> None:
+        """Hand over what the budget allows at a time; `is_last`: no more samples will come.
 
         Raises
         ------
         DataError
             Nothing can be handed over.
         """
-        if self._done_ns is None:
-            self._done_ns = clock_ns
-        next_ns = (self._done_ns // self._pass_ns + 1) * self._pass_ns
-        while next_ns <= clock_ns:
-            is_empty = self._pass_at(next_ns)
-            if is_empty:  # until something else is ready
-                ready_ns = min((i.ready_ns for i in self.queue if i.ready_ns > next_ns), default=clock_ns + 1)
-                next_ns = max(next_ns, -(-ready_ns // self._pass_ns) * self._pass_ns - self._pass_ns)
-            next_ns += self._pass_ns
-        self._done_ns = max(self._done_ns, clock_ns)
-
-    def close(self, clock_ns: int) -> None:
-        """Hold the passes up to a mission time, and one there.
-
-        Raises
-        ------
-        DataError
-            As `advance`.
-        """
-        self.advance(clock_ns)
-        self._pass_at(clock_ns)
-
-    def restore(self, done_ns: int | None) -> None:
-        """Go on from the mission time up to which passes have been held."""
-        self._done_ns = done_ns
-
-    @property
-    def done_ns(self) -> int | None:
-        """What `restore` goes on from."""
-        return self._done_ns
-
-    def _pass_at(self, now_ns: int) -> bool:
-        """Hold a pass; return whether all that is ready has been sent."""
-        if self._last_ns is not None and now_ns <= self._last_ns:  # an earlier process has held it
-            return False
-        day = (now_ns - 1) // DAY_NS
-        if day != self.day:
-            self.day, self.spent_bytes = day, 0
-        room_bytes = int(self._budget_bytes * (now_ns - day * DAY_NS) / DAY_NS) - self.spent_bytes
+        last_ns = self.books.last_ns
+        if self._replayed and last_ns is not None and now_ns <= last_ns:  # an earlier process has held it
+            return
+        day = (now_ns - 1) // DAY_NS  # a pass at midnight belongs to the day that is over
+        room_bytes = self._accrued_bytes(now_ns, day) - self.books.spent_bytes(day)
         if room_bytes <= 0:
-            return False
-        items = list(self._ready(now_ns))
-        load, is_empty = self._loaded(items, room_bytes)
+            return
+        items = {item.source: item for item in self._ready(now_ns, is_last)}
+        load = self._loaded(items.values(), room_bytes)
         if load.size_bytes:
-            self._hand_over(load, items, now_ns)
+            self._hand_over(load, items, now_ns, day)
         if len(self._queue) > _MOST_UNITS_HELD:
             for item in self.queue:
                 item.forget_units()
-        return is_empty
 
-    def _ready(self, now_ns: int) -> Iterator[Waiting]:
-        yield from self._requests.waiting(now_ns)
-        yield from [item for item in self.queue if item.ready_ns <= now_ns]
+    def _accrued_bytes(self, now_ns: int, day: int) -> int:
+        return self.budget_bytes * (now_ns - day * DAY_NS) // DAY_NS
+
+    def _ready(self, now_ns: int, is_last: bool) -> Iterator[Waiting]:
+        yield from self._requests.waiting(now_ns, is_last and self._replayed)
+        # A replay hears many minutes at once; a live station's clock may have been wrong when it heard this.
+        yield from [item for item in self.queue if item.ready_ns <= now_ns or not self._replayed]
         yield from self._summary.waiting(now_ns)
 
-    def _loaded(self, items: list[Waiting], room_bytes: int) -> tuple[_Load, bool]:
-        """Take the best units that fit; return them, and whether nothing is left."""
+    def _loaded(self, items: Iterable[Waiting], room_bytes: int) -> _Load:
+        """Take the best units that fit."""
         load = _Load()
-        heap = [(item.key, item) for item in items]
-        heapq.heapify(heap)
+        heap: list[tuple[tuple[int, float, int, str], Waiting]] = []
+        for item in items:
+            self._offer(item, heap)
         while heap:
             _, item = heapq.heappop(heap)
             data = self._next_bytes(item)
             if data is None:
                 continue
             if load.size_bytes + len(data) > room_bytes:
-                return load, False
+                break
             load.add(item, data)
             item.took()
-            if not item.is_done:
-                heapq.heappush(heap, (item.key, item))
-        return load, True
+            self._offer(item, heap)
+        return load
 
-    def _hand_over(self, load: _Load, items: Iterable[Waiting], now_ns: int) -> None:
-        by_source = {item.source: item for item in items}
-        sent = tuple(Sent(name, first, by_source[name].n_sent) for name, first in load.first.items())
-        number = self.n_passes + 1
+    def _hand_over(self, load: _Load, items: dict[str, Waiting], now_ns: int, day: int) -> None:
+        sent = tuple(
+            Sent(name, first, items[name].n_sent, self._may_be_again(items[name])) for name, first in load.first.items()
+        )
+        number = self.books.number + 1
         files, contents = described(number, b"".join(load.notices), b"".join(load.records))
-        done = Pass(number, now_ns, self.day, tuple(files), sent, load.again)
+        done = Pass(number, now_ns, day, tuple(files), sent)
         self._outbox.hand_over(done, contents)
         self._remember(done)
         for part in sent:
-            self._settle(by_source[part.source])
+            self._settle(items[part.source])
 
     def _remember(self, done: Pass) -> None:
-        """Take a pass into the books."""
-        if done.day != self.day:
-            self.day, self.spent_bytes = done.day, 0
-        self.spent_bytes += done.size_bytes
-        self.handed_bytes += done.size_bytes
-        self.n_passes, self._last_ns = done.number, done.clock_ns
+        self.books.remember(done)
         for part in done.sent:
             if self._requests.owns(part.source):
                 self._requests.took(part)
             elif self._summary.owns(part.source):
                 self._summary.took(part)
-            else:
-                self._n_sent[part.source] = part.stop
+
+    def _may_be_again(self, item: Waiting) -> bool:
+        """Whether samples of an item may have been handed over before, from elsewhere or in a pass that is forgotten.
+
+        Rather too often than not once: whole spans are compared, and what was asked for always may.
+        """
+        if item.level != Level.RECORD:
+            return item.level == Level.REQUEST
+        mine = self._segments[item.source]
+        doubtful_until_ns = self.books.doubtful_until_ns
+        return (
+            (doubtful_until_ns is not None and mine.stop_ns <= doubtful_until_ns)
+            or self._requests.has_sent(mine.station_id, mine.start_ns, mine.stop_ns)
+            or any(
+                other.station_id == mine.station_id
+                and other.start_ns < mine.stop_ns
+                and mine.start_ns < other.stop_ns
+                and other is not mine
+                and self.books.n_sent(other.file) > 1
+                for other in self._segments.values()
+            )
+        )
 
     def _settle(self, item: Waiting) -> bool:
         """Take what has been sent whole off the queue, and say so in the catalogue; return whether it was."""
@@ -229,15 +208,32 @@ class Downlink:
         if isinstance(item, WaitingSegment):
             self._queue.pop(item.source, None)
             self._ledger.mark_sent(item.source)
-        elif self._requests.owns(item.source):
+        elif item.level == Level.REQUEST:
             self._requests.done(item)
         return True
 
-    def _next_bytes(self, item: Waiting) -> bytes | None:
-        """Return an item's next unit; one whose file was taken away, or is damaged, cannot be sent and is let go."""
+    def _offer(self, item: Waiting, heap: list[tuple[tuple[int, float, int, str], Waiting]]) -> None:
         try:
-            return item.next_bytes()
+            if not item.is_done:
+                heapq.heappush(heap, (item.key, item))
+        except DataError:
+            self._let_go(item)
+
+    def _next_bytes(self, item: Waiting) -> bytes | None:
+        """Return an item's next unit; None where it cannot be sent."""
+        try:
+            data = item.next_bytes()
         except (DataError, OSError):
-            self._notes.count("source(s) of the downlink could not be read and were not sent")
-            self._queue.pop(item.source, None)
+            self._let_go(item)
             return None
+        if len(data) > self.budget_bytes:
+            self._let_go(item)
+            return None
+        return data
+
+    def _let_go(self, item: Waiting) -> None:
+        """Give up what was taken away, is damaged, or would not fit into a whole day's budget."""
+        self._notes.count("source(s) of the downlink could not be read and were not sent")
+        self._queue.pop(item.source, None)
+        if item.level == Level.REQUEST:
+            self._requests.refuse(item, "its records cannot be read")

@@ -12,9 +12,9 @@ import numpy as np
 from edgequake.edge.notes import Notes
 from edgequake.edge.piece import Piece, duration_ns
 from edgequake.edge.record_scanner import RecordScanner
+from edgequake.edge.store.folders import ARCHIVE, CONTINUOUS, SEGMENTS
 from edgequake.edge.store.sds import DAY_NS, DayName, day_files, name_of
 
-ARCHIVE, CONTINUOUS, SEGMENTS = "archive", "continuous", "segments"  # below a run's folder
 _READ_BYTES = 1 << 18
 _VERSIONS = 4  # of the same hours that may lie side by side and are put together each by itself
 

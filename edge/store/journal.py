@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgequake.edge.errors import DataError
-
-JOURNAL = "downlink.log"  # below a run's folder
+from edgequake.edge.store.record_file import sync
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Sent:
     source: str  # segments/..., continuous/..., requests/...
     first: int
     stop: int
+    again: bool = False  # its samples may have been handed over before, from another source
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,6 @@ class Pass:
     day: int  # UTC day whose budget it counts against, days since 1970
     files: tuple[HandedFile, ...]
     sent: tuple[Sent, ...]
-    again: bool = False  # holds samples that may have been sent before: what the ground has asked for
 
     @property
     def size_bytes(self) -> int:
@@ -79,22 +79,26 @@ class Pass:
             raise ValueError(str(problem)) from problem
 
 
-def read_journal(path: Path) -> Iterator[Pass]:
-    """Yield the passes of a journal; a last line that a power loss has torn is not there yet.
+def read_journal(path: Path, damaged: Callable[[int], None] | None = None) -> Iterator[Pass]:
+    """Yield the passes of a journal; a last line that a power loss has torn is not there.
+
+    Another line that cannot be read, on a flash that forgets, is left out and its number told to `damaged`.
 
     Raises
     ------
     DataError
-        It cannot be read, or a line before the last is damaged.
+        The file cannot be read.
     """
-    if not path.exists():
-        return
     try:
         with path.open("rb") as file:
-            for i, line in enumerate(file, 1):
-                if not line.endswith(b"\n"):
-                    return
-                yield _parsed(line, path, i)
+            for number, line in enumerate(file, 1):
+                try:
+                    yield Pass.parse(line)
+                except ValueError:
+                    if damaged is not None and line.endswith(b"\n"):
+                        damaged(number)
+    except FileNotFoundError:
+        return
     except OSError as problem:
         raise DataError(f"the journal {path} cannot be read: {problem.strerror or problem}") from problem
 
@@ -107,6 +111,7 @@ def append_pass(path: Path, done: Pass) -> None:
     OSError
         It cannot be written; nothing of it is left.
     """
+    is_new = not path.exists()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         size_bytes = os.lseek(descriptor, 0, os.SEEK_END)
@@ -115,32 +120,41 @@ def append_pass(path: Path, done: Pass) -> None:
             while view:
                 view = view[os.write(descriptor, view) :]
             os.fsync(descriptor)
+            if is_new:
+                sync(path.parent)
         except OSError:
-            os.ftruncate(descriptor, size_bytes)
+            with suppress(OSError):
+                os.ftruncate(descriptor, size_bytes)
             raise
     finally:
         os.close(descriptor)
 
 
 def cut_torn_line(path: Path) -> None:
-    """Cut off a last line that a power loss has torn."""
+    """Cut off a last line that a power loss has torn: its pass has not been handed over.
+
+    Torn is what has no line's end, and also what has one and cannot be read: the disk may have kept the end alone.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read or cut.
+    """
     if not path.exists():
         return
+    last = b""
+    stop = 0
     with path.open("rb+") as file:
-        size_bytes = file.seek(0, os.SEEK_END)
-        start = max(0, size_bytes - (1 << 20))
-        file.seek(start)
-        tail = file.read()
-        whole = tail.rfind(b"\n") + 1
-        if whole < len(tail):
-            file.truncate(start + whole)
+        for last in file:
+            stop += len(last)
+        if stop and not (last.endswith(b"\n") and _is_pass(last)):
+            file.truncate(stop - len(last))
+            os.fsync(file.fileno())
 
 
-def _parsed(line: bytes, path: Path, number: int) -> Pass:
+def _is_pass(line: bytes) -> bool:
     try:
-        return Pass.parse(line)
-    except ValueError as problem:
-        raise DataError(
-            f"the journal {path} is damaged in line {number}: {problem}; set it aside to begin a new one, which sends "
-            f"again what is still held"
-        ) from problem
+        Pass.parse(line)
+    except ValueError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ _HANN: Float = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(WINDOW, dtype=np.float
 _SCALE = 2.0 / (WINDOW * float(np.sum(_HANN**2)))  # |bin|² to mean square; twice, for the negative frequencies
 
 
+@lru_cache(maxsize=64)
 def frame_s(sampling_rate_hz: float) -> int:
     """Return the length of a frame: the shortest part of a day in whole seconds that holds enough samples."""
     least_s = _LEAST_SAMPLES / sampling_rate_hz
@@ -45,10 +47,11 @@ def band_powers(samples: npt.NDArray[Any], starts: npt.NDArray[np.int64]) -> Flo
 
 
 def _band_sums(windows: npt.NDArray[Any]) -> Float:
-    spectra = np.fft.rfft(windows * _HANN, axis=-1)[:, BAND_EDGES[0] : BAND_EDGES[-1]]  # (n_starts, n_bins)
-    powers = spectra.real**2 + spectra.imag**2
-    edges = [edge - BAND_EDGES[0] for edge in BAND_EDGES[:-1]]
-    bands: Float = np.add.reduceat(powers, edges, axis=1) * _SCALE  # (n_starts, 3)
+    # Real and imaginary parts side by side, so that squares and sums are over contiguous values.
+    parts = np.fft.rfft(windows * _HANN, axis=-1).view(np.float64)  # (n_starts, 2 * n_bins)
+    parts = parts[:, 2 * BAND_EDGES[0] : 2 * BAND_EDGES[-1]]
+    edges = [2 * (edge - BAND_EDGES[0]) for edge in BAND_EDGES[:-1]]
+    bands: Float = np.add.reduceat(parts * parts, edges, axis=1) * _SCALE  # (n_starts, 3)
     return bands
 
 

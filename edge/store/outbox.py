@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from edgequake.edge.atomic import DISK_FULL
 from edgequake.edge.control import Control
 from edgequake.edge.errors import DataError
-from edgequake.edge.store.journal import JOURNAL, HandedFile, Pass, append_pass, cut_torn_line, read_journal
+from edgequake.edge.store.folders import JOURNAL, OUTBOX
+from edgequake.edge.store.journal import HandedFile, Pass, append_pass, cut_torn_line, read_journal
 from edgequake.edge.store.record_file import sync
 
-OUTBOX = "outbox"  # below a run's folder
 _NAME = re.compile(r"(\d{8,})\.(csv|mseed)")
 
 
@@ -25,8 +25,10 @@ class Outbox:
     def __init__(self, out: Path, make_room: Callable[[int], bool]) -> None:
         self._folder, self._journal, self._make_room = out / OUTBOX, out / JOURNAL, make_room
 
-    def recover(self) -> list[Pass]:
-        """Finish, or undo, the pass that a power loss has interrupted; return all that were done.
+    def recover(self, damaged: Callable[[int], None] | None = None) -> Iterator[Pass]:
+        """Finish, or undo, the pass that a power loss has interrupted; yield all that were done.
+
+        Numbers of lines of the journal that cannot be read are told to `damaged`.
 
         Raises
         ------
@@ -35,9 +37,12 @@ class Outbox:
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+            sync(self._folder.parent)
             cut_torn_line(self._journal)
-            passes = list(read_journal(self._journal))
-            for file in passes[-1].files if passes else ():
+            done = None
+            for done in read_journal(self._journal, damaged):
+                yield done
+            for file in done.files if done is not None else ():
                 if self._part(file.name).exists():  # else it has been in the outbox already
                     self._part(file.name).replace(self._folder / file.name)
             for part in self._folder.glob(".*.part"):
@@ -45,7 +50,10 @@ class Outbox:
             sync(self._folder)
         except OSError as problem:
             raise DataError(f"the outbox {self._folder} cannot be used: {problem.strerror or problem}") from problem
-        return passes
+
+    def last_number(self) -> int:
+        """Return the largest number of a file that the radio has not taken yet, 0 where there is none."""
+        return max((int(path.stem) for path in waiting_files(self._folder.parent)), default=0)
 
     def hand_over(self, done: Pass, contents: Sequence[bytes]) -> None:
         """Hand over the files of a pass.

@@ -10,7 +10,7 @@
 - novelty: 1 - exp(-days since the last event of the same station and class); 1 for the first one.
 
 The weights are ours, chosen so that no single term decides, and are no one's measurement. Another formula is a function
-of `EventFacts` that returns a number: `--priority MODULE:FUNCTION`, or an argument of `Priorities`.
+of `EventFacts` that returns a number: `--priority MODULE:FUNCTION`, or `RunConfig.priority`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from edgequake.edge.errors import ConfigError
+from edgequake.edge.notes import Notes
 from edgequake.edge.piece import NS_PER_S, Piece
 from edgequake.edge.state import State
 
@@ -33,7 +35,9 @@ CLASS_WEIGHTS = {"shallow_mq": 1.0, "impact_mq": 0.9, "": 0.85, "deep_mq": 0.7}
 _OTHER_CLASS = 0.85
 _CLEAREST_DECADES = 2.0
 _DAY_S = 86_400.0
+_NEAREST_SHARE = 0.9
 _FEWEST_SAMPLES = 8  # on either side of an onset, for a ratio that means anything
+_LONGEST_NOTE = 200
 _MOST_KINDS = 1024  # stations times classes that are remembered
 
 
@@ -68,33 +72,34 @@ def priority(facts: EventFacts) -> float:
 def signal_to_noise(pieces: Iterable[Piece], onset_ns: int, stop_ns: int, window_ns: int) -> float | None:
     """Return how much larger the signal is after an onset than before it: the median over the channels.
 
-    Both amplitudes are median absolute deviations, over up to `window_ns` on either side of the onset, so that neither
-    a spike nor a lost sample counts. None where no channel has enough samples, or all stand still before the onset.
+    Both amplitudes are root mean squares about the median, over up to `window_ns` on either side of the onset, of the
+    nine tenths of the samples that lie nearest to it, so that neither spikes nor lost samples count; with the variance
+    of rounding added, so that a staircase is never silent. None where no living channel has enough samples.
     """
-    before: dict[str, list[Piece]] = {}
-    after: dict[str, list[Piece]] = {}
-    for piece in pieces:
-        for parts, start, stop in (
-            (before, onset_ns - window_ns, onset_ns),
-            (after, onset_ns, min(stop_ns, onset_ns + window_ns)),
-        ):
-            part = piece.between(start, stop)
-            if len(part.samples):
-                parts.setdefault(piece.source_id, []).append(part)
     ratios = []
-    for source_id in before.keys() & after.keys():
-        noise, signal = _deviation(before[source_id]), _deviation(after[source_id])
-        if noise and signal is not None:
-            ratios.append(signal / noise)
+    by_channel: dict[str, list[Piece]] = {}
+    for piece in pieces:
+        by_channel.setdefault(piece.source_id, []).append(piece)
+    for channel in by_channel.values():
+        before = _samples(channel, onset_ns - window_ns, onset_ns)
+        after = _samples(channel, onset_ns, min(stop_ns, onset_ns + window_ns))
+        steps = np.abs(np.diff(np.concatenate([before, after])))
+        steps = steps[steps > 0.0]
+        if min(len(before), len(after)) >= _FEWEST_SAMPLES and len(steps):
+            rounding = float(np.min(steps)) ** 2 / 12.0
+            ratios.append(float(np.sqrt((_power(after) + rounding) / (_power(before) + rounding))))
     return float(np.median(ratios)) if ratios else None
 
 
-def _deviation(pieces: list[Piece]) -> float | None:
-    samples = np.concatenate([piece.samples for piece in pieces]).astype(np.float64)
-    samples = samples[np.isfinite(samples)]
-    if len(samples) < _FEWEST_SAMPLES:
-        return None
-    return float(np.median(np.abs(samples - np.median(samples))))
+def _samples(pieces: Iterable[Piece], start_ns: int, stop_ns: int) -> npt.NDArray[np.float64]:
+    parts = [piece.between(start_ns, stop_ns).samples.astype(np.float64) for piece in pieces]
+    samples = np.concatenate(parts)
+    return np.asarray(samples[np.isfinite(samples)], np.float64)
+
+
+def _power(samples: npt.NDArray[np.float64]) -> float:
+    nearest = np.sort(np.abs(samples - np.median(samples)))[: int(np.ceil(_NEAREST_SHARE * len(samples)))]
+    return float(np.mean(nearest**2))
 
 
 class Priorities:
@@ -113,13 +118,7 @@ class Priorities:
         mq_type: str,
         ratio: float | None,
     ) -> float:
-        """Return an event's priority, to four decimals as the catalogue has it, and remember the event.
-
-        Raises
-        ------
-        ConfigError
-            The function returns something else than a finite number.
-        """
+        """Return an event's priority, to four decimals as the catalogue has it, and remember the event."""
         last_ns = self._last_ns.get(_kind(station_id, mq_type))
         facts = EventFacts(
             station_id=station_id,
@@ -132,10 +131,7 @@ class Priorities:
             since_last_s=None if last_ns is None else (_microseconds(onset_ns) - last_ns) / NS_PER_S,
         )
         self.note(station_id, onset_ns, mq_type)
-        value = self._function(facts)
-        if not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ConfigError(f"the priority function returned {value!r} for {facts}; expected a finite number")
-        return round(float(value), 4)
+        return round(float(self._function(facts)), 4)
 
     def note(self, station_id: str, onset_ns: int, mq_type: str) -> None:
         """Remember an event whose priority was told by an earlier process."""
@@ -174,6 +170,43 @@ def load_priority(text: str) -> PriorityFunction:
         raise ConfigError(f"--priority {text}: '{name}' cannot be called; {expected}")
     found: PriorityFunction = function
     return found
+
+
+def priority_name(wanted: str | PriorityFunction | None) -> str | None:
+    """Return what a priority is called in a checkpoint: a run must be resumed with the one it was begun with."""
+    if wanted is None or isinstance(wanted, str):
+        return wanted
+    return f"{wanted.__module__}:{getattr(wanted, '__qualname__', type(wanted).__name__)}"
+
+
+def priority_function(wanted: str | PriorityFunction | None, notes: Notes) -> PriorityFunction:
+    """Return our formula, or another function that MODULE:FUNCTION names or that is given.
+
+    What is not ours is guarded: where it raises, or returns something else than a finite number, that is noted and the
+    event gets its priority by our formula. A detector on a lander does not stop for it.
+
+    Raises
+    ------
+    ConfigError
+        There is no such function.
+    """
+    if wanted is None:
+        return priority
+    function = load_priority(wanted) if isinstance(wanted, str) else wanted
+    name = priority_name(wanted)
+
+    def guarded(facts: EventFacts) -> float:
+        try:
+            value = float(function(facts))
+            if math.isfinite(value):
+                return value
+            problem = f"it returned {value}"
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+        notes.count(f"event(s) ranked by our formula, because {name} failed: {problem}"[:_LONGEST_NOTE])
+        return priority(facts)
+
+    return guarded
 
 
 def _kind(station_id: str, mq_type: str) -> str:

@@ -67,7 +67,13 @@ class Repeats:
     def _overlapping(self, piece: Piece, waiting: Piece | None) -> Iterator[Piece]:
         if waiting is not None and waiting.start_ns < piece.stop_ns and piece.start_ns < waiting.stop_ns:
             yield waiting
-        index = self._index(day_name(piece.source_id, day_of(piece.start_ns, piece.sampling_rate_hz)))
+        # A sample at midnight is of one day or the other by how its time was rounded.
+        rate_hz = piece.sampling_rate_hz
+        first_day = day_of(piece.start_ns - duration_ns(1, rate_hz), rate_hz)
+        for day in range(first_day, day_of(piece.stop_ns, rate_hz) + 1):
+            yield from self._on_disk(piece, self._index(day_name(piece.source_id, day)))
+
+    def _on_disk(self, piece: Piece, index: _Index | None) -> Iterator[Piece]:
         if index is None:
             return
         first = bisect_left(index.starts_ns, piece.start_ns - index.longest_ns)
@@ -91,12 +97,12 @@ class Repeats:
             index = _Index(RecordFile(path, 0), self._files.n_let_go, 0, [], [], 0)
         if index.size_bytes < size_bytes:
             try:
-                index.headers += index_file(path, index.size_bytes, size_bytes).headers
+                new = index_file(path, index.size_bytes, size_bytes).headers
             except DataError:
                 return None  # damaged: nothing can be said of what it holds
-            index.headers.sort(key=lambda header: header.start_ns)
+            index.headers = sorted([*index.headers, *new], key=lambda header: header.start_ns)
             index.starts_ns = [header.start_ns for header in index.headers]
-            index.longest_ns = max(header.stop_ns - header.start_ns for header in index.headers)
+            index.longest_ns = max(index.longest_ns, *(header.stop_ns - header.start_ns for header in new))
             index.size_bytes = size_bytes
         self._indexes[name] = index
         if len(self._indexes) > _MOST_INDEXES:

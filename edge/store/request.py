@@ -17,10 +17,10 @@ from edgequake.edge.control import Control
 from edgequake.edge.errors import ConfigError, DataError
 from edgequake.edge.miniseed_writer import encode
 from edgequake.edge.piece import NS_PER_S, Piece, duration_ns, format_time, parse_time
-from edgequake.edge.store.held import ARCHIVE, CONTINUOUS, Span, held_pieces
+from edgequake.edge.store.folders import ARCHIVE, CONTINUOUS, REQUESTS
+from edgequake.edge.store.held import Span, held_pieces
 from edgequake.edge.store.sds import DAY_NS, DayName, day_files, name_of
 
-REQUESTS = "requests"  # below a run's folder
 _MOST_HOLES = 5  # named of one channel
 
 

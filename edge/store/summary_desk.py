@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgequake.edge.store.continuous import Continuous
-from edgequake.edge.store.held import CONTINUOUS
+from edgequake.edge.store.folders import CONTINUOUS
 from edgequake.edge.store.journal import Sent
 from edgequake.edge.store.sds import DAY_NS, day_of_name
 from edgequake.edge.store.waiting import Level, WaitingSummary
@@ -26,16 +26,24 @@ class SummaryDesk:
         return source.startswith(f"{CONTINUOUS}/")
 
     def waiting(self, now_ns: int) -> Iterator[WaitingSummary]:
-        """Yield the files with records that have not been sent."""
+        """Yield the files with records that have not been sent.
+
+        Raises
+        ------
+        DataError
+            The disk fails.
+        """
         if self._continuous is None:
             return
         today = now_ns // DAY_NS
-        for records in self._continuous.new_records(self._taken_bytes):
-            day = day_of_name(records.file)
-            if today - RECENT_DAYS <= day <= today:
-                source = f"{CONTINUOUS}/{records.file}"
-                item = WaitingSummary(source, self._out / source, Level.SUMMARY, day * DAY_NS, records.start_byte)
-                yield item
+        found = self._continuous.new_records(self._taken_bytes)
+        recent = [(day_of_name(records.file), records) for records in found]
+        recent = [(day, records) for day, records in recent if today - RECENT_DAYS <= day <= today]
+        if recent:
+            self._continuous.sync()  # what the ground has had must not get lost and be counted anew
+        for day, records in recent:
+            source = f"{CONTINUOUS}/{records.file}"
+            yield WaitingSummary(source, self._out / source, Level.SUMMARY, day * DAY_NS, records.start_byte)
 
     def took(self, part: Sent) -> None:
         """Bytes of a file are on their way."""

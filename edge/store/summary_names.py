@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 # First character of the location code: low, middle and high band of a channel whose own code is empty or begins with 0;
 # of locations 10 to 19, 20 to 29 and so on the next three.
 _BAND_LETTERS = ("LMH", "ABC", "DEF", "GIJ", "KNO", "PQR", "STU", "VWX", "YZ0", "123")
@@ -9,6 +11,7 @@ _BAND_LETTERS = ("LMH", "ABC", "DEF", "GIJ", "KNO", "PQR", "STU", "VWX", "YZ0", 
 _RATE_LETTERS = ((10.0, "B"), (1.0, "M"), (0.5, "L"), (0.1, "V"), (0.01, "U"), (0.001, "W"), (0.0001, "R"), (0.0, "P"))
 
 
+@lru_cache(maxsize=1024)
 def band_source_id(source_id: str, band: int, frame_s: int) -> str:
     """Return the identifier of a channel's summary in one band: ``FDSN:XA_S12_L0_W_H_Z`` of ``FDSN:XA_S12_00_M_H_Z``.
 

@@ -2,8 +2,10 @@
 
 The unit is the miniSEED record of 512 bytes. The records that overlap [onset - lead, onset + window) count in full,
 where the window is as long as the trigger's pre-roll and the lead a sixth of it. A record of the coda that begins t
-after the window counts window / (window + t); one before the lead, of the pre-roll, `PRE_ROLL_WEIGHT`. Records of equal
-weight go in the order of their times. In a segment of several events a record counts for the one that makes most of it.
+after the window counts `CODA_WEIGHT` * window / (window + t); one before the lead, of the pre-roll, `PRE_ROLL_WEIGHT`,
+which is less than the longest coda comes to. So the beginnings of all events go before the coda of any, but where one's
+priority is eight times another's. Records of equal weight go in the order of their times. In a segment of several
+events a record counts for the one that makes most of it.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from pathlib import Path
 from edgequake.edge.catalog import CatalogRow
 from edgequake.edge.miniseed import RecordHeader, index_file
 
-PRE_ROLL_WEIGHT = 0.03
+CODA_WEIGHT = 1 / 8
+PRE_ROLL_WEIGHT = 1 / 512
 LEAD_SHARE = 1 / 6
 
 
@@ -41,7 +44,18 @@ def units_of_segment(path: Path, onsets_ns: Sequence[int], window_ns: int) -> li
     return [Unit(weight, header.offset, header.size_bytes) for weight, header in weighed]
 
 
-def units_of_file(path: Path, start_byte: int = 0) -> list[Unit]:
+def units_by_time(path: Path) -> list[Unit]:
+    """Return the records of a file in the order of their times.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read.
+    """
+    return [Unit(1.0, header.offset, header.size_bytes) for header in index_file(path).headers]
+
+
+def units_from(path: Path, start_byte: int) -> list[Unit]:
     """Return the records of a file from a byte on, as they lie there.
 
     Raises
@@ -80,5 +94,5 @@ def _duration_s(row: CatalogRow) -> int:
 def _weight(start_ns: int, stop_ns: int, onset_ns: int, window_ns: int) -> float:
     first_ns, last_ns = onset_ns - round(LEAD_SHARE * window_ns), onset_ns + window_ns
     if start_ns >= last_ns:
-        return window_ns / (window_ns + start_ns - last_ns)
+        return CODA_WEIGHT * window_ns / (window_ns + start_ns - last_ns)
     return 1.0 if stop_ns > first_ns else PRE_ROLL_WEIGHT

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgequake.edge.catalog import CatalogRow
 from edgequake.edge.store.record_file import RECORD_BYTES
-from edgequake.edge.store.units import Unit, notice_of, units_of_file, units_of_segment
+from edgequake.edge.store.units import Unit, notice_of, units_by_time, units_from, units_of_segment
 
 
 class Level(enum.IntEnum):
@@ -21,18 +21,9 @@ class Level(enum.IntEnum):
     REQUEST = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Portion:
-    """The next unit of a source."""
-
-    level: Level
-    rank: float
-    data: bytes
-
-
 @dataclass
 class Waiting:
-    """A source of records of which something is still to be sent."""
+    """A source of records of which something is still to be sent, the oldest first where nothing else counts."""
 
     source: str  # below the run's folder
     path: Path
@@ -54,7 +45,7 @@ class Waiting:
     @property
     def next_rank(self) -> float:
         """Rank of the next unit within its level."""
-        return self.units[self.n_sent].weight
+        return 0.0
 
     @property
     def is_done(self) -> bool:
@@ -92,7 +83,7 @@ class Waiting:
         return sum(unit.size_bytes for unit in self.units[self.n_sent :])
 
     def _read(self) -> list[Unit]:
-        return units_of_file(self.path)
+        return units_by_time(self.path)
 
     def _record(self, unit: Unit) -> bytes:
         with self.path.open("rb") as file:
@@ -143,6 +134,11 @@ class WaitingSegment(Waiting):
         """About how much is still to be sent."""
         return max(0, self.rows[0].size_bytes - max(0, self.n_sent - 1) * RECORD_BYTES)
 
+    @property
+    def records_left(self) -> int:
+        """About how many records are still to be sent; those of version 3 are shorter and more."""
+        return -(-self.bytes_left // RECORD_BYTES)
+
     def _weight(self) -> float:
         if self._units is None and self.n_sent > 1 and self._next_weight < 1.0:
             return self._next_weight
@@ -155,11 +151,6 @@ class WaitingSegment(Waiting):
 @dataclass
 class WaitingSummary(Waiting):
     """Records of one file of the summary channel after the first `n_sent` bytes."""
-
-    @property
-    def next_rank(self) -> float:
-        """The older the earlier: ties are broken by time."""
-        return 0.0
 
     @property
     def is_done(self) -> bool:
@@ -184,4 +175,4 @@ class WaitingSummary(Waiting):
         return next(unit for unit in self.units if unit.offset >= self.n_sent)
 
     def _read(self) -> list[Unit]:
-        return units_of_file(self.path, self.n_sent)
+        return units_from(self.path, self.n_sent)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from edgequake.bench_results import Report, compare, judge, keep, read_result
 from edgequake.cost_commands import Also, Pythons, graph_work, interpreters
-from edgequake.terminal import progress_bar, to_json
+from edgequake.terminal import Show, progress_bar
 
 Progress = Callable[[float, str], None]
 Measure = Callable[[Progress], Report]
@@ -38,33 +42,28 @@ def everything(
 
     if reference is not None and not reference.is_dir():
         raise DataError(f"{reference} is no folder: expected one that `bench all` wrote, or docs/results")
-    worse: list[str] = []
-    for name, measure in _benchmarks(data, also or [], interpreters(python), seeds, rounds):
-        typer.echo(f"== {name}")
-        with progress_bar() as show:
-            report = measure(lambda share, doing, name=name: show(f"{name}: {doing}", share))
-        keep(report, out / f"{name}.json")
-        typer.echo()
-        if reference is not None:
-            worse += _compared(report, reference / f"{name}.json")
+    names = []
+    with progress_bar() as show:
+        for name, measure in _costs(also or [], interpreters(python), rounds):  # one by one, nothing else running
+            report = measure(lambda share, doing, name=name: show(f"{name}: {doing}", share))  # type: ignore[misc]
+            typer.echo(f"== {name}")
+            keep(report, out / f"{name}.json")
+            names.append(name)
+        if data is not None:
+            names += _score(_accuracy_commands(data, also or [], seeds, out), show)
     if reference is not None:
-        judge(worse, reference)
+        judge([line for name in names for line in _compared(out / f"{name}.json", reference)], reference)
 
 
-def _compared(report: Report, reference: Path) -> list[str]:
-    import json
-
-    if not reference.exists():
-        typer.echo(f"{reference.name}: no such file in {reference.parent}: not compared", err=True)
+def _compared(path: Path, reference: Path) -> list[str]:
+    if not (reference / path.name).exists():
+        typer.echo(f"{path.name}: no such file in {reference}: not compared", err=True)
         return []
-    new: Any = json.loads(to_json(report.to_json()))
-    return compare(new, read_result(reference), reference.name)
+    return compare(read_result(path), read_result(reference / path.name), path.name)
 
 
-def _benchmarks(
-    data: Path | None, also: list[str], pythons: list[str], seeds: int, rounds: int
-) -> Iterator[tuple[str, Measure]]:
-    """Yield the name of each file of results, and what measures it: costs first, while nothing else has run."""
+def _costs(also: list[str], pythons: list[str], rounds: int) -> Iterator[tuple[str, Measure]]:
+    """Yield the name of each file of results, and what measures it."""
     from edgequake.benchmarks.energy import bench_energy
     from edgequake.benchmarks.footprint import bench_footprint
     from edgequake.benchmarks.latency_rounds import bench_latency
@@ -83,21 +82,47 @@ def _benchmarks(
         ),
     )
     yield "energy", lambda tell: bench_energy(graph_work, also=also, cpu_s_per_s=processor_time)
-    if data is not None:
-        yield from _of_accuracy(data, also, seeds)
 
 
-def _of_accuracy(data: Path, also: list[str], seeds: int) -> Iterator[tuple[str, Measure]]:
-    from edgequake.benchmarks.accuracy import bench_accuracy
+def _accuracy_commands(data: Path, also: list[str], seeds: int, out: Path) -> dict[str, list[str]]:
+    """Return what scores each shipped model on each split of its body's records, by the name of the file of results."""
     from edgequake.benchmarks.entrants import NamedModel
     from edgequake.edge.manifest import shipped_models
 
+    bodies = {text: NamedModel.parse(text).body for text in also}
+    commands = {}
     for model in shipped_models():
         body = NamedModel.find(model).body
-        beside = [text for text in also if NamedModel.parse(text).body == body]
+        beside = [word for text in also if bodies[text] == body for word in ("--also", text)]
         for split in SPLITS:
+            name = f"{model}-{split}"
+            options = ["--model", model, "--data", str(data), "--split", split, "--seeds", str(seeds), "--curves"]
+            commands[name] = ["bench", "accuracy", *options, *beside, "--json", str(out / f"{name}.json")]
+    return commands
 
-            def measure(tell: Progress, model: str = model, split: str = split, beside: list[str] = beside) -> Report:
-                return bench_accuracy(model, data, split, seeds=seeds, curves=True, also=beside, progress=tell)
 
-            yield f"{model}-{split}", measure
+def _score(commands: dict[str, list[str]], show: Show) -> list[str]:
+    """Run the commands, as many at once as there are processors: what they find does not depend on how fast."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        running = {name: pool.submit(_run, command) for name, command in commands.items()}
+        for i, (name, result) in enumerate(running.items()):
+            show(f"accuracy: {name}", i / len(running))
+            typer.echo(f"== {name}\n{result.result()}")
+    return list(commands)
+
+
+def _run(arguments: list[str]) -> str:
+    """Run a command of ours in a process and return what it printed.
+
+    Raises
+    ------
+    DataError
+        It fails; the message is the command's own.
+    """
+    from edgequake.edge.errors import DataError
+
+    done = subprocess.run([sys.executable, "-m", "edgequake.cli", *arguments], capture_output=True, text=True)
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise DataError(f"edgequake {' '.join(arguments[:4])}: {said[-1].removeprefix('edgequake: error: ')}")
+    return done.stdout

@@ -17,6 +17,7 @@ import typer
 from edgequake._version import __version__
 from edgequake.bench_all import everything
 from edgequake.bench_commands import bench
+from edgequake.budget_commands import budget
 from edgequake.cost_commands import energy, footprint, latency
 from edgequake.export_commands import export, fetch
 from edgequake.fault_commands import faults, shake, soak
@@ -36,6 +37,7 @@ app = typer.Typer(
 bench.command()(latency)
 bench.command()(footprint)
 bench.command()(energy)
+bench.command()(budget)
 bench.command("all")(everything)
 bench.command()(faults)
 bench.command()(soak)

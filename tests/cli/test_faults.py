@@ -16,7 +16,17 @@ from edgequake.benchmarks.faults import Kills, Mutations
 from edgequake.benchmarks.soak import Soak
 from edgequake.edge.errors import DataError
 
-KILLS = Kills(n_kills=3, n_processes=4, n_resumed=2, lost_rows=0, partial_files=0, identical=True)
+KILLS = Kills(
+    n_kills=3,
+    n_processes=4,
+    n_resumed=2,
+    lost_rows=0,
+    partial_files=0,
+    handed_twice=0,
+    sent_twice=0,
+    days_over_budget=0,
+    identical=True,
+)
 MUTATIONS = Mutations(9, n_done=8, n_refused=1, n_events_kept=7, failures=(), longest_s=0.1, growth_bytes=0)
 SOAK = Soak(n_days=3, resident_bytes=(50_000_000, 50_400_000, 50_200_000), growth_bytes=400_000, n_events=6)
 
@@ -52,7 +62,7 @@ def test_kills_and_damage_leave_synthesised_records_unharmed(
     assert written["benchmark"] == "faults" and written["failed"] == []
     assert written["n_events"] == len(synthetic.DAY_ONSETS_H)
     assert written["kills"] == dataclasses.asdict(
-        Kills(2, written["kills"]["n_processes"], written["kills"]["n_resumed"], 0, 0, True)
+        Kills(2, written["kills"]["n_processes"], written["kills"]["n_resumed"], 0, 0, 0, 0, 0, True)
     )
     damaged = written["mutations"]
     assert damaged["n_inputs"] == damaged["n_done"] + damaged["n_refused"] == 20
@@ -72,7 +82,8 @@ def test_of_a_data_folder_the_largest_record_is_killed_over_and_the_smallest_dam
 @pytest.mark.parametrize(
     ("harm", "reason"),
     [({"identical": False}, "not that of an undisturbed run"), ({"lost_rows": 2}, "2 acknowledged events were lost"),
-     ({"partial_files": 1}, "1 segments looked complete")],
+     ({"partial_files": 1}, "1 files looked complete"), ({"handed_twice": 2}, "2 were handed over again"),
+     ({"sent_twice": 3}, "3 records were sent twice"), ({"days_over_budget": 1}, "1 days got more than the budget")],
 )  # fmt: skip
 def test_harm_by_a_kill_fails_the_gate(
     harm: dict[str, Any], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],

@@ -212,7 +212,7 @@ def test_a_model_of_another_graph_is_refused(own_run: Path, capsys: pytest.Captu
         (None, "cannot be read as results"),
         ("{", "cannot be read as results"),
         ("[]", "is no result of `edgequake bench`"),
-        ('{"benchmark": "latency"}', "field 'step' is missing"),
+        ('{"benchmark": "latency"}', "field 'provenance' is missing"),
         ('{"benchmark": "accuracy", "curves": 3}', "is no whole result of `bench accuracy`"),
     ],
 )

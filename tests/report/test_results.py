@@ -12,12 +12,13 @@ import pytest
 
 from edgequake.edge.errors import DataError
 from edgequake.report.bench_page import bench_report
-from edgequake.report.charts import curves_figure, latency_figure, same_records
+from edgequake.report.charts import curves_figure, same_records
 from edgequake.report.markdown import BEGIN, STOP, filled, headline, results_page
-from edgequake.report.result_tables import accuracy_tables, headline_table, latency_table
-from edgequake.report.results import Accuracy, Latency, read_results
+from edgequake.report.result_tables import accuracy_tables
+from edgequake.report.results import Accuracy, read_results
 
-from .legibility import cut_off, overlaps, words
+from .cost_files import WHERE, identity
+from .legibility import cut_off, overlaps
 
 
 @pytest.fixture
@@ -28,11 +29,6 @@ def files(root: Path) -> list[Path]:
 @pytest.fixture
 def val(root: Path) -> Path:
     return root / "docs" / "results" / "moon-val.json"
-
-
-@pytest.fixture
-def latency_file(root: Path) -> Path:
-    return root / "docs" / "results" / "latency.json"
 
 
 def changed(path: Path, to: Path, **fields: Any) -> Path:
@@ -83,22 +79,6 @@ def test_accuracy_table_holds_the_figures_of_the_file(val: Path) -> None:
     assert values["data_sha256"][:12] in table.notes[0] and values["model"]["sha256"][:12] in table.notes[0]
 
 
-def test_headline_joins_accuracy_and_cost_by_the_graph(val: Path, latency_file: Path, tmp_path: Path) -> None:
-    cost = json.loads(latency_file.read_text())
-    sha256 = json.loads(val.read_text())["model"]["sha256"]
-    same = changed(latency_file, tmp_path / "same.json", model__sha256=sha256)
-    other = changed(latency_file, tmp_path / "other.json", model__sha256="0" * 64)
-    for path, us in ((same, f"{cost['step']['us_per_signal_s']:.3g}"), (other, "–")):
-        table = headline_table(read_results([val, path]))
-        assert table is not None
-        (column,) = [name for name in table.columns if name.startswith("us per second of signal: ")]
-        assert "1 thread" in column and cost["runtime"] in column and cost["provenance"]["processor"] in column
-        cells = dict(zip(table.columns, table.rows[1], strict=True))
-        assert cells[column].strip("*") == us
-        assert dict(zip(table.columns, table.rows[2], strict=True))[column] == "–"  # no baseline has this graph
-    assert headline_table(read_results([latency_file])) is None
-
-
 def test_curves_are_the_points_of_the_file(val: Path) -> None:
     values = json.loads(val.read_text())
     (result,) = read_results([val])
@@ -140,45 +120,17 @@ def test_without_long_records_the_curves_are_of_all(val: Path, tmp_path: Path) -
     assert "record time" in curves_figure([[result]]).axes[0].get_xlabel()
 
 
-def test_charts_can_be_read(val: Path, latency_file: Path, tmp_path: Path) -> None:
+def test_charts_can_be_read(val: Path, tmp_path: Path) -> None:
     paths = [val, *(changed(val, tmp_path / f"{i}.json", split=f"fold {i}", data_sha256=str(i)) for i in range(4))]
     figure = curves_figure(same_records([one for one in read_results(paths) if isinstance(one, Accuracy)]))
     assert overlaps(figure) == [] and cut_off(figure) == []
-    many = [
-        changed(
-            latency_file, tmp_path / f"l{i}.json", model__variant=variant, runtime=runtime, step__p50_us=5.0 * 4**i,
-            step__p95_us=6.0 * 4**i, step__p99_us=9.0 * 4**i,
-        )
-        for i, (variant, runtime) in enumerate(
-            [("int8", "tflite-runtime 2.14.0"), ("float32", "tflite-runtime 2.14.0"), ("int8", "ai-edge-litert 2.1.0"),
-             ("dynamic", "ai-edge-litert 2.1.0"), ("int16x8", "tflite-runtime 2.14.0")]
-        )
-    ]  # fmt: skip
-    for chosen in (many, many[:1], many[:2]):
-        drawn = latency_figure([one for one in read_results(chosen) if isinstance(one, Latency)])
-        assert overlaps(drawn) == [] and cut_off(drawn) == []
-        assert "[us]" in " ".join(text for text, _ in words(drawn))
 
 
-def test_latency_figures_are_those_of_the_file(latency_file: Path) -> None:
-    step = json.loads(latency_file.read_text())["step"]
-    (result,) = read_results([latency_file])
-    assert isinstance(result, Latency)
-    marks = [line.get_xdata()[0] for line in latency_figure([result]).axes[0].get_lines() if len(line.get_xdata()) == 1]
-    assert marks == pytest.approx([step["p50_us"], step["p95_us"], step["p99_us"]])
-    table = latency_table([result])
-    assert table is not None
-    cells = dict(zip(table.columns, table.rows[0], strict=True))
-    assert cells["p99 [us]"] == f"{step['p99_us']:.1f}"
-    assert cells["us per second of signal"] == f"{step['us_per_signal_s']:.3g}"
-
-
-def test_another_kind_of_result_is_shown_figure_by_figure(latency_file: Path, tmp_path: Path) -> None:
-    other = changed(
-        latency_file, tmp_path / "footprint.json", benchmark="footprint", arena={"bytes": 12345, "all": [1, 2]}
-    )
-    page = bench_report([other])
-    assert "footprint of moon int8" in page and "arena.bytes" in page and "12345" in page
+def test_another_kind_of_result_is_shown_figure_by_figure(tmp_path: Path) -> None:
+    other = {"benchmark": "shine", "provenance": WHERE, "model": identity(), "arena": {"bytes": 12345, "all": [1, 2]}}
+    (tmp_path / "shine.json").write_text(json.dumps(other))
+    page = bench_report([tmp_path / "shine.json"])
+    assert "shine of moon int8" in page and "arena.bytes" in page and "12345" in page
     assert "arena.all" not in page
 
 

@@ -205,9 +205,7 @@ def test_what_comes_again_is_held_once(noise: np.ndarray, pieces: Pieces, tmp_pa
         assert archive.total_bytes == once.total_bytes  # not a record more
 
 
-def test_the_whole_record_again_in_other_pieces_is_held_once(
-    noise: np.ndarray, pieces: Pieces, tmp_path: Path
-) -> None:
+def test_the_whole_record_again_in_other_pieces_is_held_once(noise: np.ndarray, pieces: Pieces, tmp_path: Path) -> None:
     archive = archive_of(tmp_path, pieces(noise[:200_000]))
     size_bytes = archive.total_bytes
     for again in (archive, Archive(tmp_path, None, Notes())):  # the same process, and one that knows of nothing
@@ -348,9 +346,7 @@ def small_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     return size_bytes
 
 
-def test_a_full_disk_costs_the_oldest(
-    noise: np.ndarray, pieces: Pieces, tmp_path: Path, small_disk: list[int]
-) -> None:
+def test_a_full_disk_costs_the_oldest(noise: np.ndarray, pieces: Pieces, tmp_path: Path, small_disk: list[int]) -> None:
     small_disk[0] = 700_123
     notes = Notes()
     archive = Archive(tmp_path, None, notes)
@@ -413,3 +409,33 @@ def test_a_day_of_apollo_with_its_tears_comes_back(records_dir: Path, tmp_path: 
             np.concatenate([trace.data for trace in mine.sort(["starttime"])]),
             np.concatenate([trace.data for trace in theirs]),
         )
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_comes_in_whatever_order_is_held_once(seed: int, noise: np.ndarray, tmp_path: Path) -> None:
+    """Pieces of one record at random, over one another and over midnight: each sample that came is held, and once."""
+    rng = np.random.default_rng(seed)
+    start_ns = T0_NS + DAY_NS - duration_ns(6000, RATE_HZ)
+    archive = Archive(tmp_path, None, Notes(), int(rng.choice([50, 700, 4096])))
+    came = np.zeros(20_000, np.int64)
+    first = 0
+    for _ in range(150):
+        if rng.random() < 0.3:
+            first = int(rng.integers(18_000))
+        stop = min(20_000, first + int(10 ** rng.uniform(0, 3.3)))
+        jitter_ns = int(rng.integers(-1, 2)) * duration_ns(1, RATE_HZ) // 300
+        samples = noise[first:stop]
+        if len(samples):
+            archive.take(Piece(MOON, start_ns + duration_ns(first, RATE_HZ) + jitter_ns, RATE_HZ, samples))
+        came[first:stop] = 1
+        first = stop if rng.random() < 0.9 else stop + int(rng.integers(30))
+    archive.close()
+
+    held = np.zeros(20_000, np.int64)
+    for file in names(tmp_path):
+        index = index_file(tmp_path / file)
+        for piece in read_indexed(index, index.headers):
+            at = round((piece.start_ns - start_ns) * RATE_HZ / NS_PER_S)
+            np.testing.assert_array_equal(piece.samples, noise[at : at + len(piece.samples)])
+            held[at : at + len(piece.samples)] += 1
+    np.testing.assert_array_equal(held, came)

@@ -66,8 +66,11 @@ def provenance_table(provenances: Sequence[Provenance]) -> Table:
 def _kind(result: Result) -> str:
     if isinstance(result, Accuracy):
         return f"accuracy on {result.body.capitalize()} {result.split}"
-    kinds = {Latency: "latency", BaselineCost: "latency", Footprint: "footprint", Installed: "footprint"}
-    return "energy" if isinstance(result, Energy) else kinds.get(type(result)) or getattr(result, "kind", "")
+    if isinstance(result, (Latency, BaselineCost)):
+        return "latency"
+    if isinstance(result, (Footprint, Installed)):
+        return "footprint"
+    return "energy" if isinstance(result, Energy) else result.kind
 
 
 def _curves_alt(groups: Sequence[Sequence[Accuracy]]) -> str:

@@ -26,6 +26,7 @@ STYLES = (
 FURTHER_MARKERS = "<>hpd*8"  # of more detectors than there are colours
 MAX_COLUMNS = 2
 ROW_HEIGHT_IN = 0.42
+WIDE_RANGE = 300.0  # of times in one chart: beyond it the ticks in between would touch
 
 
 def same_records(results: Sequence[Accuracy]) -> list[list[Accuracy]]:
@@ -112,7 +113,8 @@ def latency_figure(results: Sequence[Latency]) -> Figure:
     axes.set_xscale("log")
     values_us = [result.percentiles_us[name] for result in results for name in _PERCENTILES]
     axes.set_xlim(min(values_us) / 1.3, max(values_us) * 1.3)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    wide = max(values_us) > WIDE_RANGE * min(values_us)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("wall time of one step of the graph [us], logarithmic")
@@ -128,8 +130,11 @@ _PERCENTILES = {"p50": "p50 (median)", "p95": "p95", "p99": "p99"}
 
 def _row_name(result: Latency, results: Sequence[Latency]) -> str:
     """Name a row by no more than tells it from the others."""
-    several = len({other.environment for other in results}) > 1
-    return f"{result.title}\n{result.environment}" if several else result.title
+    told = [(one.provenance.computer, one.threads, one.runtime) for one in results]
+    several = [len(set(values)) > 1 for values in zip(*told, strict=True)]
+    mine = (result.provenance.computer, result.threads, result.runtime)
+    differing = ", ".join(words for words, differs in zip(mine, several, strict=True) if differs)
+    return f"{result.title}\n{differing}" if differing else result.title
 
 
 class _Styles:

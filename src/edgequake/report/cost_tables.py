@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from edgequake.report.costs import PERCENTILES, BaselineCost, Energy, Footprint, Installed, Latency, Process, Spread
 from edgequake.report.results import Result
@@ -14,6 +14,7 @@ PARTS = {
     "reading": "read", "front_end": "front end", "graph": "graph", "trigger": "trigger", "onset": "onset",
     "writing": "write",
 }  # fmt: skip
+N_PACKAGES = 4  # named in a table; all are in the JSON
 ROUNDS = "Medians of several rounds; in brackets the smallest and the largest."
 
 
@@ -23,19 +24,21 @@ def latency_table(results: Sequence[Result]) -> Table | None:
     if not found:
         return None
     columns = (
-        "model", "parameters", "size", "environment", *(f"{name} [us]" for name in PERCENTILES),
+        "model", "parameters", "size", "runtime", "threads", *(f"{name} [us]" for name in PERCENTILES),
         "signal in a step [s]", "us per second of signal",
     )  # fmt: skip
     rows = tuple(
         (
-            one.title, thousands(one.model.parameters), size(one.model.size_bytes), one.environment,
-            *(_spread(one.spreads_us[name]) for name in PERCENTILES), f"{one.signal_s:.3g}",
+            one.title, thousands(one.model.parameters), size(one.model.size_bytes), one.runtime,
+            str(one.n_threads), *(_spread(one.spreads_us[name]) for name in PERCENTILES), f"{one.signal_s:.3g}",
             f"{one.us_per_signal_s:.3g}",
         )
         for one in found
     )  # fmt: skip
-    note = f"Wall time of one step of the graph, its states included. {ROUNDS}"
-    return Table("What a step costs", columns, rows, (note,))
+    note = f"Wall time of one step of the graph, its states included. {ROUNDS} {_where(found)}"
+    return Table(
+        "What a step costs", columns, rows, (note, *dict.fromkeys(words for one in found for words in one.notes))
+    )
 
 
 def run_tables(results: Sequence[Result]) -> list[Table]:
@@ -59,12 +62,13 @@ def footprint_tables(results: Sequence[Result]) -> list[Table]:
     tables = []
     if models:
         columns = (
-            "model", "runtime", "graph", "manifest", "state", "arena", "memory: interpreter", "imported", "loaded",
-            "most in a run",
+            "model", "sha256", "runtime", "graph", "manifest", "state", "arena", "memory: interpreter", "imported",
+            "loaded", "most in a run",
         )  # fmt: skip
         rows = tuple(
             (
-                one.model.title, one.runtime, *(size(n) for n in (one.model.size_bytes, one.manifest_bytes)),
+                one.model.title, one.model.sha256[:12], one.runtime,
+                *(size(n) for n in (one.model.size_bytes, one.manifest_bytes)),
                 f"{one.state_bytes} bytes", f"{one.arena_bytes} bytes",
                 *(size(one.resident_bytes[stage]) for stage in ("interpreter", "imported", "loaded")),
                 _spread(one.peak_bytes, size),
@@ -74,12 +78,9 @@ def footprint_tables(results: Sequence[Result]) -> list[Table]:
         note = f"Arena: {models[0].arena_method}. Memory: resident, of the device's own process."
         tables.append(Table("What a model takes", columns, rows, (note,)))
     if environments:
-        rows = tuple(
-            (one.runtime, size(one.total_bytes), ", ".join(f"{name} {size(n)}" for name, n in one.sizes_bytes.items()))
-            for one in environments
-        )
+        rows = tuple((one.runtime, size(one.total_bytes), *_largest(one.sizes_bytes)) for one in environments)
         note = "All files of the distributions that the process imports from; Python itself is not counted."
-        tables.append(Table("What is installed", ("runtime", "in all", "of it"), rows, (note,)))
+        tables.append(Table("What is installed", ("runtime", "in all", "of it", "further packages"), rows, (note,)))
     return tables
 
 
@@ -110,37 +111,52 @@ def _energy_row(one: Energy) -> tuple[str, ...]:
 
 
 def _parts_table(models: Iterable[Latency]) -> Table:
-    columns = ("model", "environment", *(f"{words} [us]" for words in PARTS.values()), "detection in all [us]")
+    columns = ("model", "runtime", *(f"{words} [us]" for words in PARTS.values()), "detection in all [us]")
     rows = tuple(
-        (one.title, one.environment, *(number(one.run.parts_us[part].value) for part in PARTS),
+        (one.title, one.runtime, *(number(one.run.parts_us[part].value) for part in PARTS),
          _spread(one.run.detection_us))
         for one in models
         if one.run
     )  # fmt: skip
-    note = f"For a second of made-up signal, three channels. Detection: front end, graph and trigger. {ROUNDS}"
+    note = (
+        f"One thread; for a second of made-up signal, three channels. Detection: front end, graph and trigger. {ROUNDS}"
+    )
     return Table("Where the time of a run goes", columns, rows, (note,))
 
 
 def _processes_table(models: Iterable[Latency], baselines: Iterable[BaselineCost]) -> Table:
-    columns = ("detector", "environment", "signal [h]", "wall [s]", "CPU [s]", "peak memory")
-    rows = [(one.title, one.environment, *_process(one.run.process)) for one in models if one.run]
-    rows += [(f"{one.name}, {one.body}", one.environment, *_process(one.process)) for one in baselines]
+    columns = ("detector", "runtime", "signal [h]", "wall [s]", "CPU [s]", "peak memory")
+    rows = [(one.title, one.runtime, *_process(one.run.process)) for one in models if one.run]
+    rows += [(f"{one.name}, {one.body}", one.library, *_process(one.process)) for one in baselines]
     note = f"From the start of the interpreter to its exit. {ROUNDS}"
     return Table("The same as one process", columns, tuple(rows), (note,))
 
 
 def _starts_table(models: Iterable[Latency]) -> Table:
-    columns = ("model", "environment", "imported [ms]", "model loaded [ms]", "first samples processed [ms]")
+    columns = ("model", "runtime", "imported [ms]", "model loaded [ms]", "first samples processed [ms]")
     rows = tuple(
         (
             one.title,
-            one.environment,
+            one.runtime,
             *(_spread(at_s, lambda s: number(1e3 * s)) for at_s in one.run.cold_start_s.values()),
         )
         for one in models
         if one.run
     )
     return Table("Cold start", columns, rows, (f"Since the process was started. {ROUNDS}",))
+
+
+def _largest(sizes_bytes: Mapping[str, int]) -> tuple[str, str]:
+    """Return the largest packages, and how many more there are."""
+    names = sorted(sizes_bytes, key=lambda name: -sizes_bytes[name])
+    shown = ", ".join(f"{name} {size(sizes_bytes[name])}" for name in names[:N_PACKAGES])
+    return shown, str(len(names[N_PACKAGES:]))
+
+
+def _where(models: Iterable[Latency]) -> str:
+    """Say what the rows' environments are."""
+    environments = dict.fromkeys(f"{one.provenance.computer} with {one.stack}" for one in models)
+    return f"Measured on {'; '.join(environments)}."
 
 
 def _process(process: Process) -> tuple[str, ...]:

@@ -57,13 +57,23 @@ class Latency:
     signal_s: float  # of signal that a step consumes
     us_per_signal_s: float  # mean
     run: Run | None  # with one thread, which is what flies; None where none was measured
+    notes: tuple[str, ...]  # what to bear in mind, such as a machine that was busy
+
+    @property
+    def threads(self) -> str:
+        """Number of threads, in words."""
+        return f"{self.n_threads} thread{'s'[: self.n_threads > 1]}"
+
+    @property
+    def stack(self) -> str:
+        """Runtime, Python and numpy."""
+        versions = (f"{name} {self.versions[name]}" for name in ("python", "numpy") if name in self.versions)
+        return ", ".join([self.runtime, *versions])
 
     @property
     def environment(self) -> str:
         """Device environment, threads and runtime, for the head of a column."""
-        threads = f"{self.n_threads} thread{'s'[: self.n_threads > 1]}"
-        versions = ", ".join(f"{name} {self.versions[name]}" for name in ("python", "numpy") if name in self.versions)
-        return f"{self.provenance.computer}, {threads}, {self.runtime}, {versions}"
+        return f"{self.provenance.computer}, {self.threads}, {self.stack}"
 
     @property
     def title(self) -> str:
@@ -82,9 +92,14 @@ class BaselineCost:
     process: Process
 
     @property
+    def library(self) -> str:
+        """What detects, in place of a runtime."""
+        return f"obspy {self.provenance.versions.get('obspy', '?')}"
+
+    @property
     def environment(self) -> str:
         """Device environment, for the head of a column."""
-        return f"{self.provenance.computer}, 1 thread, obspy {self.provenance.versions.get('obspy', '?')}"
+        return f"{self.provenance.computer}, 1 thread, {self.library}"
 
 
 @dataclass(frozen=True)
@@ -140,7 +155,8 @@ Cost = Latency | BaselineCost | Footprint | Installed | Energy
 def read_latency(values: Mapping[str, Any], path: Path) -> list[Cost]:
     """Return the costs in a result of `bench latency`, a row each."""
     where = read_provenance(values, path)
-    models = [cost for entry in values["models"] for cost in _of_model(entry, where)]
+    notes = tuple(map(str, values["notes"]))
+    models = [cost for entry in values["models"] for cost in _of_model(entry, where, notes)]
     baselines = [
         BaselineCost(
             where, str(one["name"]), str(one["body"]), _spread(one["detection_us_per_signal_s"]),
@@ -187,7 +203,7 @@ def read_energy(values: Mapping[str, Any], path: Path) -> list[Cost]:
     ]  # fmt: skip
 
 
-def _of_model(entry: Mapping[str, Any], where: Provenance) -> list[Latency]:
+def _of_model(entry: Mapping[str, Any], where: Provenance, notes: tuple[str, ...]) -> list[Latency]:
     return [
         Latency(
             provenance=where,
@@ -202,6 +218,7 @@ def _of_model(entry: Mapping[str, Any], where: Provenance) -> list[Latency]:
             signal_s=float(step["signal_s"]),
             us_per_signal_s=float(step["us_per_signal_s"]["mean"]["value"]),
             run=_run(entry) if step["n_threads"] == 1 and entry["day"] else None,
+            notes=notes,
         )
         for step in entry["steps"]
     ]

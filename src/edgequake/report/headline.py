@@ -44,8 +44,8 @@ class _Costs:
         self._baselines = [one for one in results if isinstance(one, BaselineCost)]
         self._footprints = [one for one in results if isinstance(one, Footprint)]
         self._installed = {one.runtime: one for one in results if isinstance(one, Installed)}
-        environments = [one.environment for one in (*self._models, *self._baselines)]
-        self._environments = list(dict.fromkeys(environments))
+        of_models, of_baselines = ([one.environment for one in found] for found in (self._models, self._baselines))
+        self._environments = list(dict.fromkeys([*of_models, *of_baselines]))
         self._runtime = next(iter(one.runtime for one in self._footprints), None)  # the first one that was measured
         others = f": {self._runtime}; STA/LTA and z: obspy" if self._runtime else ""
         self.columns = (

@@ -1,0 +1,77 @@
+"""`acknowledge`: the radio has files; and what it says where it makes no sense."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgequake.edge.__main__ import main
+
+Ground = Any  # of conftest.py
+
+
+@pytest.fixture
+def full(ground: Ground) -> Ground:
+    """Return a ground with four hand-overs in its outbox: one of two files, three of one."""
+    ground.find(0.1)
+    for hour in (5, 6, 7, 8):
+        ground.pass_at(hour)
+    return ground
+
+
+def names(ground: Ground) -> list[str]:
+    return list(ground.files())
+
+
+ALL = ["00000001.csv", "00000001.mseed", "00000002.mseed", "00000003.mseed", "00000004.mseed"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "left", "said"),
+    [
+        (["1"], ALL[2:], "2 file(s), {} bytes taken out of the outbox; 3 left"),
+        (["3", "2"], [*ALL[:2], ALL[4]], "2 file(s), {} bytes taken out of the outbox; 3 left"),
+        (["--up-to", "2"], ALL[3:], "3 file(s), {} bytes taken out of the outbox; 2 left"),
+        (["--all"], [], "5 file(s), {} bytes taken out of the outbox; 0 left"),
+    ],
+)
+def test_files_are_taken_out(
+    arguments: list[str], left: list[str], said: str, full: Ground, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = full.files()
+    assert names(full) == ALL
+    assert main(["acknowledge", str(full.out), *arguments]) == 0
+    assert names(full) == left
+    n_bytes = sum(len(data) for name, data in before.items() if name not in left)
+    assert capsys.readouterr().err.strip() == f"edgequake-edge: {said.format(n_bytes)}"
+
+
+def test_a_number_that_is_not_there_is_told_and_nothing_is_taken_out(
+    full: Ground, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["acknowledge", str(full.out), "2", "9"]) == 1
+    said = capsys.readouterr().err
+    assert said == f"edgequake-edge: error: the outbox of {full.out} does not hold 9; it holds 1 to 4\n"
+    assert names(full) == ALL
+
+
+def test_a_folder_without_an_outbox_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["acknowledge", str(tmp_path), "--all"]) == 1
+    assert f"{tmp_path} has no outbox; a run with --budget makes one" in capsys.readouterr().err
+
+
+def test_nothing_named_is_a_matter_of_usage(full: Ground, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["acknowledge", str(full.out)])
+    assert stop.value.code == 2 and names(full) == ALL
+
+
+def test_what_was_taken_out_is_not_handed_over_again(full: Ground) -> None:
+    sent = full.sent_records()
+    main(["acknowledge", str(full.out), "--all"])
+    full.open()
+    for hour in range(9, 300):
+        full.pass_at(hour)
+    assert not set(sent) & set(full.sent_records()) and names(full)[0] > ALL[-1]
