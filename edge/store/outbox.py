@@ -89,9 +89,9 @@ class Outbox:
                 with suppress(OSError):
                     self._part(file.name).unlink()
             raise
+        # The names need not be durable: where a power loss takes them back, `recover` gives them again.
         for file in done.files:
             self._part(file.name).replace(self._folder / file.name)
-        sync(self._folder)
 
     def _part(self, name: str) -> Path:
         return self._folder / f".{name}.part"

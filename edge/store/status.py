@@ -57,7 +57,7 @@ def status_of(
         "heard_at": None if store.heard_at_ns is None else _iso(store.heard_at_ns),
         "stall_after_s": config.stall_after_s,
         "checkpoint_every_s": config.checkpoint_s,
-        "last_sample": {name: _iso(stop_ns) for name, stop_ns in sorted(store.heard_ns.items())},
+        "last_sample": {name: _iso(stop_ns) for name, stop_ns in sorted(store.heard_ns().items())},
         "samples_in": listeners.tally.samples_in,
         "events": n_events,
         "rises_let_go": listeners.n_let_go,

@@ -43,7 +43,7 @@ class Store:
         self.downlink: Downlink | None = None
         self._hook: Hook | None = None
         self.clock = MissionClock(config.pass_s, replayed)
-        self.heard_ns: dict[str, int] = {}  # by channel, where its newest samples stop
+        self._newest: dict[str, Piece | int] = {}  # by channel: its newest piece, or where that stopped
         self.heard_at_ns: int | None = None  # the machine's time when samples last came
         if config.archive_bytes is not None:
             from edgequake.edge.store.archive import require_cap
@@ -68,7 +68,7 @@ class Store:
         self._open()
         if state is not None:
             self.clock.restore(state["clock"])
-            self.heard_ns = dict(state["heard_ns"])
+            self._newest = dict(state["heard_ns"])
             if self.archive is not None and state["archive"] is not None:
                 self.archive.restore(state["archive"], self._replayed)
             if self.continuous is not None and state["continuous"] is not None:
@@ -89,7 +89,8 @@ class Store:
         self.clock.hear(batch)
         self.heard_at_ns = time.time_ns()
         for piece in batch.pieces:
-            self._heard(piece)
+            if piece.source_id in self._newest or len(self._newest) < _MOST_CHANNELS:
+                self._newest[piece.source_id] = piece
             if self.archive is not None:
                 self.archive.take(piece)
             if self.continuous is not None:
@@ -148,7 +149,7 @@ class Store:
         """Return what `restore` goes on from."""
         return {
             "clock": self.clock.state(),
-            "heard_ns": self.heard_ns,
+            "heard_ns": self.heard_ns(),
             "archive": None if self.archive is None else self.archive.state(),
             "continuous": None if self.continuous is None else self.continuous.state(),
         }
@@ -162,9 +163,9 @@ class Store:
             if self.downlink is not None:
                 self.downlink.hold_pass(now_ns)
 
-    def _heard(self, piece: Piece) -> None:
-        if piece.source_id in self.heard_ns or len(self.heard_ns) < _MOST_CHANNELS:
-            self.heard_ns[piece.source_id] = piece.stop_ns
+    def heard_ns(self) -> dict[str, int]:
+        """Return where the newest samples of each channel stop."""
+        return {name: heard if isinstance(heard, int) else heard.stop_ns for name, heard in self._newest.items()}
 
     def _deal_with(self, fresh: list[Found]) -> None:
         for found in fresh:

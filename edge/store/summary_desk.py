@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgequake.edge.store.continuous import Continuous
 from edgequake.edge.store.folders import CONTINUOUS
 from edgequake.edge.store.journal import Sent
 from edgequake.edge.store.sds import DAY_NS, day_of_name
 from edgequake.edge.store.waiting import Level, WaitingSummary
+
+if TYPE_CHECKING:
+    from edgequake.edge.store.continuous import Continuous
 
 RECENT_DAYS = 10  # what is older is sent on request only
 

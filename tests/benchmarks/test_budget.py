@@ -51,7 +51,7 @@ def model() -> LoadedModel:
 
 @pytest.fixture
 def mission(model: LoadedModel, tmp_path: Path) -> Mission:
-    """Return two hours at 1 Hz from 06:00, with an event at 07:00 for ten minutes, a thousand times as large as the noise.
+    """Return two hours at 1 Hz from 06:00: from 07:00 on there is for ten minutes a thousand times as much as before.
 
     Its segment is [06:59:00, 07:11:00): 720 samples in 13 records. Around the onset, which is [06:59:50, 07:01:00),
     lie the first three: 06:59:00, 06:59:57 and 07:00:54.
