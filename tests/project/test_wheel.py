@@ -60,7 +60,7 @@ def test_wheel_has_every_module_the_models_and_the_recipes(root: Path, wheel_nam
     templates = (source / "edgequake" / "report" / "templates").iterdir()
     expected |= {"edgequake/py.typed", *(path.relative_to(source).as_posix() for path in templates)}
     for folder in FOLDERS[1:]:
-        expected |= {f"edgequake/{folder}/{path.name}" for path in (root / folder).glob("*.py")}
+        expected |= {f"edgequake/{path.relative_to(root).as_posix()}" for path in (root / folder).rglob("*.py")}
     for pattern in ("edge/models/*.json", "edge/models/*.tflite", "train/recipes/*.toml"):
         expected |= {f"edgequake/{path.relative_to(root).as_posix()}" for path in root.glob(pattern)}
     packed = {name for name in wheel_names if name.startswith("edgequake/")}
