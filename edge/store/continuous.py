@@ -25,7 +25,7 @@ from edgequake.edge.store.summary_names import band_source_id
 
 STEPS_A_DECADE = 100
 _FLOOR = -30 * STEPS_A_DECADE  # of a dead channel: no unit of ground motion makes a living one so quiet
-_BLOCK_FRAMES = 16  # are worked out at once
+_BLOCK_FRAMES = 48  # are worked out at once
 _BLOCK_VALUES = 768  # of a band wait until they are written: more than a record holds
 _MOST_BRIDGED = WINDOW // 16  # samples: a window that lost so few has its level to within 0.02 decades
 _LATE_NS = 300 * NS_PER_S  # what overlaps by less is cut, what is older is another version or a clock set back

@@ -104,10 +104,7 @@ class DayFiles:
             The disk fails.
         """
         for path in self._unsynced:
-            try:
-                sync(path)
-            except OSError as problem:
-                raise _unwritable(path, problem) from problem
+            self._sync(path)
         self._unsynced = {}
 
     def state(self) -> State:
@@ -221,6 +218,16 @@ class DayFiles:
             self.total_bytes += len(data)
             self._unsynced[path] = None
             return True
+
+    def _sync(self, path: Path) -> None:
+        """Make a file durable; some systems find room for what was written only then, or find none."""
+        while True:
+            try:
+                sync(path)
+                return
+            except OSError as problem:
+                if problem.errno not in _FULL or not self._ask_for_room(RECORD_BYTES):
+                    raise _unwritable(path, problem) from problem
 
     def _opened(self, name: str) -> _File:
         """Return a file to append to, at the back of the order; what a torn write left at its tail is cut off."""

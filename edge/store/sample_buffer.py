@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -71,3 +72,20 @@ class SampleBuffer:
 
     def _time_ns(self, n_samples: int) -> int:
         return self.origin_ns + duration_ns(n_samples, self.rate_hz)  # from the first one on: rounding never adds up
+
+
+def joined(pieces: Iterable[Piece]) -> list[Piece]:
+    """Return pieces with those that follow one another made one, per channel, in the order in which these begin.
+
+    A replay's batch has hundreds, each with a fixed cost to everything that takes them. Clocks are believed as in
+    `SampleBuffer`, so a buffer that takes joined pieces dates a sample to a fiftieth of its interval.
+    """
+    buffers: dict[str, SampleBuffer] = {}
+    runs: list[SampleBuffer] = []
+    for piece in pieces:
+        buffer = buffers.get(piece.source_id)
+        if buffer is None or not buffer.is_followed_by(piece):
+            buffer = buffers[piece.source_id] = SampleBuffer.begin(piece)
+            runs.append(buffer)
+        buffer.add(piece.samples)
+    return [buffer.piece() for buffer in runs]

@@ -88,7 +88,12 @@ class Store:
         """
         self.clock.hear(batch)
         self.heard_at_ns = time.time_ns()
-        for piece in batch.pieces:
+        pieces: Sequence[Piece] = batch.pieces
+        if len(pieces) > 1 and (self.archive is not None or self.continuous is not None):
+            from edgequake.edge.store.sample_buffer import joined
+
+            pieces = joined(pieces)
+        for piece in pieces:
             if piece.source_id in self._newest or len(self._newest) < _MOST_CHANNELS:
                 self._newest[piece.source_id] = piece
             if self.archive is not None:
