@@ -31,6 +31,7 @@ class Waiting:
     ready_ns: int  # mission time from which on it can be sent
     n_sent: int = 0  # units; of the summary channel bytes
     _units: list[Unit] | None = field(default=None, repr=False)
+    _n_units: int | None = None  # known from when they were first read
 
     @property
     def key(self) -> tuple[int, float, int, str]:
@@ -50,7 +51,20 @@ class Waiting:
     @property
     def is_done(self) -> bool:
         """Whether all has been sent."""
-        return self.n_sent >= len(self.units)
+        return self.n_sent >= self.n_units
+
+    @property
+    def n_units(self) -> int:
+        """How many records it has, whether they are at hand or not.
+
+        Raises
+        ------
+        DataError
+            The file cannot be read.
+        """
+        if self._n_units is None:
+            self._n_units = len(self.units)
+        return self._n_units
 
     @property
     def units(self) -> list[Unit]:
@@ -97,7 +111,7 @@ class WaitingSegment(Waiting):
 
     rows: Sequence[CatalogRow] = ()
     window_ns: int = 0
-    _next_weight: float = 1.0  # of the next record, when the list of records is not at hand; the first counts in full
+    _next_weight: float | None = None  # of the next record, from when the list of records was last at hand
 
     @property
     def priority(self) -> float:
@@ -117,7 +131,7 @@ class WaitingSegment(Waiting):
     @property
     def is_done(self) -> bool:
         """Whether all has been sent."""
-        return self.n_sent > 1 and self.n_sent > len(self.units)
+        return self.n_sent > 1 and self.n_sent > self.n_units
 
     def next_bytes(self) -> bytes:
         """Return the next unit."""
@@ -140,7 +154,7 @@ class WaitingSegment(Waiting):
         return -(-self.bytes_left // RECORD_BYTES)
 
     def _weight(self) -> float:
-        if self._units is None and self.n_sent > 1 and self._next_weight < 1.0:
+        if self._units is None and self._next_weight is not None:
             return self._next_weight
         return self.units[self.n_sent - 1].weight if 0 < self.n_sent <= len(self.units) else 1.0
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from edgequake.edge.errors import DataError
 from edgequake.edge.miniseed import index_file
+from edgequake.edge.store import waiting
 from edgequake.edge.store.continuous import Continuous
 from edgequake.edge.store.units import units_of_segment
 
@@ -81,6 +82,34 @@ def test_no_day_ever_gets_more_than_its_budget_and_nothing_goes_twice(
     assert len(sent) == len(set(sent))
     held = {record for name in ground.segments for record in ground.records_of(name)}
     assert set(sent) <= held
+
+
+def test_a_long_queue_is_read_once_and_not_at_every_pass(
+    tmp_path: Path, grounds: Grounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 150 events the onsets have gone, their codas have not: a pass opens files that it sends of."""
+    ground, alone = grounds(tmp_path / "long", 2_600_000), grounds(tmp_path / "alone", 2_600_000)
+    for each in (ground, alone):
+        for i in range(150):
+            each.find(0.01 * i, priority=0.3 + 0.001 * i, length_h=0.25)
+        for hour in (6, 12):
+            each.pass_at(hour)
+    assert sum(item.n_sent > 2 for item in ground.downlink.queue) > 100
+    opened: list[Path] = []
+    monkeypatch.setattr(
+        waiting, "units_of_segment", lambda path, *rest: opened.append(path) or units_of_segment(path, *rest)
+    )
+    n_before = len(ground.sent_records())
+    for minute in range(1, 4):
+        ground.pass_at(12 + minute / 60)
+        n_read = len(opened)
+        alone.open()  # which has to read them all
+        alone.pass_at(12 + minute / 60)
+        assert len(opened) - n_read > 100
+        del opened[n_read:]
+    n_sent = len(ground.sent_records()) - n_before
+    assert 0 < len(opened) <= n_sent + 3
+    assert ground.sent_records() == alone.sent_records()
 
 
 # --- the order -------------------------------------------------------------------------------------------------------
