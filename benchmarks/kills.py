@@ -66,7 +66,7 @@ def kill_and_resume(
     Raises
     ------
     EdgequakeError
-        A process ends by itself with an error.
+        A process ends by itself with an error, or hangs.
     """
     rng = np.random.default_rng(seed)
     command = [sys.executable, "-m", "edgequake.edge", "run", *inputs, *options, "--checkpoint-every", "0", "--resume"]
@@ -121,6 +121,8 @@ def _end_of(command: list[str], kill_after_s: float | None) -> bool:
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.communicate()
+            if kill_after_s is None:
+                raise EdgequakeError(f"the run had not ended after {_LONGEST_RUN_S:.0f} s") from None
             return False
     if process.returncode != 0:
         raise EdgequakeError(f"the run ended with exit code {process.returncode}: {said.decode().strip()[-500:]}")

@@ -7,15 +7,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 
 from edgequake.edge.catalog import read_catalog
+from edgequake.edge.errors import GateError
 from edgequake.edge.miniseed import index_file
 from edgequake.synthetic import SyntheticRecord, synthetic_record, write_miniseed
+
+_DAY_NS = 86_400_000_000_000
+_START_NS = 1_893_456_000_000_000_000  # 2030-01-01
+_LONGEST_END_S = 120.0
 
 Progress = Callable[[float, str], None]  # takes the share done and what is being done
 
@@ -41,31 +47,58 @@ def soak(n_days: int, seed: int, progress: Progress | None = None, options: tupl
 
     The run is a process of its own, fed through a pipe as a lander would: its memory is measured after each day.
     `options` are further ones of the command.
+
+    Raises
+    ------
+    GateError
+        The run ends by itself or with an error, or does not end.
     """
-    day_ns = 86_400_000_000_000
-    sizes: list[int] = []
     with tempfile.TemporaryDirectory(prefix="edgequake-soak-") as name:
         out = Path(name) / "out"
         command = [sys.executable, "-m", "edgequake.edge", "run", "-", "--out", str(out), "--checkpoint-every", "5"]
-        command += options
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
-            assert process.stdin is not None
-            for day in range(n_days):
-                rng = np.random.default_rng([seed, day % 10])
-                record = synthetic_record(
-                    rng, 86_400.0, (10_000.0, 52_000.0), start_ns=1_893_456_000_000_000_000 + day * day_ns,
-                    ratios=(25.0, 8.0),
-                )  # fmt: skip
-                process.stdin.write(_multiplexed(record))
-                process.stdin.flush()
-                _wait_until_idle(process.pid)
-                sizes.append(resident_of(process.pid))
-                if progress is not None:
-                    progress((day + 1) / n_days, "days")
-            process.stdin.close()
-            process.wait(timeout=120)
+        sizes: list[int] = []
+        for size_bytes in _sizes_after_each_day([*command, *options], n_days, seed, Path(name) / "stderr"):
+            sizes.append(size_bytes)
+            if progress is not None:
+                progress(len(sizes) / n_days, "days")
         n_events = len(read_catalog(out / "catalog.csv"))
     return Soak(n_days, tuple(sizes), max(sizes[1:], default=sizes[0]) - sizes[0], n_events)
+
+
+def _sizes_after_each_day(command: list[str], n_days: int, seed: int, said: Path) -> Iterator[int]:
+    """Yield the resident memory of a run after each day that it is fed."""
+    day = 0
+    try:
+        with (
+            said.open("wb") as stderr,
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=stderr) as process,
+        ):
+            stdin = cast(IO[bytes], process.stdin)
+            try:
+                for day in range(n_days):
+                    stdin.write(_multiplexed(_day(seed, day)))
+                    stdin.flush()
+                    _wait_until_idle(process.pid)
+                    yield resident_of(process.pid)
+                stdin.close()
+                process.wait(timeout=_LONGEST_END_S)
+            finally:
+                process.kill()  # nothing where it has ended
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        raise GateError(f"the run failed on day {day + 1}: {problem}; it said: {_tail(said)}") from problem
+    if process.returncode != 0:
+        raise GateError(f"the run ended with exit code {process.returncode}: {_tail(said)}")
+
+
+def _day(seed: int, day: int) -> SyntheticRecord:
+    """Return one of ten days of two moonquakes each, as the one of that number."""
+    rng = np.random.default_rng([seed, day % 10])
+    start_ns = _START_NS + day * _DAY_NS
+    return synthetic_record(rng, 86_400.0, (10_000.0, 52_000.0), start_ns=start_ns, ratios=(25.0, 8.0))
+
+
+def _tail(said: Path) -> str:
+    return said.read_text(errors="replace").strip()[-500:]
 
 
 def _multiplexed(record: SyntheticRecord) -> bytes:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgequake.benchmarks.faults import mutated, run_mutations, soak
+from edgequake.edge.errors import GateError
 from edgequake.edge.miniseed import index_file, read_indexed, read_stream
 from edgequake.edge.notes import Notes
 
@@ -58,3 +59,8 @@ def _pieces(path: Path) -> list:  # type: ignore[type-arg]
 def test_memory_stays_flat_over_three_days() -> None:
     found = soak(3, seed=1)
     assert found.n_events >= 3 and found.growth_bytes < 1_500_000
+
+
+def test_a_run_that_fails_under_the_soak_is_told(tmp_path: Path) -> None:
+    with pytest.raises(GateError, match="an archive of 5 bytes holds next to nothing"):
+        soak(2, seed=1, options=("--archive-bytes", "5"))

@@ -73,7 +73,7 @@ class Latency:
     @property
     def environment(self) -> str:
         """Device environment, threads and runtime, for the head of a column."""
-        return f"{self.provenance.computer}, {self.threads}, {self.stack}"
+        return f"{self.provenance.computer}, {self.threads},\n{self.stack}"
 
     @property
     def title(self) -> str:
@@ -99,7 +99,7 @@ class BaselineCost:
     @property
     def environment(self) -> str:
         """Device environment, for the head of a column."""
-        return f"{self.provenance.computer}, 1 thread, {self.library}"
+        return f"{self.provenance.computer}, 1 thread,\n{self.library}"
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from edgequake.report.words import number, percent, size
 NONE = "–"
 OBSPY = "none: obspy"  # what an environment without a runtime calls itself
 COLUMNS = (
-    "detector", "recall", "recall by events (90 % interval)", "precision", "false alarms per quiet day (90 % bound)",
-    "kept of records ≥ 10 h", "quiet time kept",
+    "detector", "recall", "recall by events\n(90 % interval)", "precision", "false alarms\nper quiet day\n(90 % bound)",
+    "kept of records\n≥ 10 h", "quiet time\nkept",
 )  # fmt: skip
 
 
@@ -47,9 +47,9 @@ class _Costs:
         of_models, of_baselines = ([one.environment for one in found] for found in (self._models, self._baselines))
         self._environments = list(dict.fromkeys([*of_models, *of_baselines]))
         self._runtime = next(iter(one.runtime for one in self._footprints), None)  # the first one that was measured
-        others = f": {self._runtime}; STA/LTA and z: obspy" if self._runtime else ""
+        others = f":\n{self._runtime};\nSTA/LTA and z: obspy" if self._runtime else ""
         self.columns = (
-            *(f"detection, us per second of signal: {name}" for name in self._environments),
+            *(f"detection, us per second of signal:\n{name}" for name in self._environments),
             f"peak memory{others}", "graph", f"installed{others}",
         )  # fmt: skip
 

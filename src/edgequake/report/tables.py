@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under column heads; the first cell of a row names it."""
+    """Rows of text under column heads, which may be of several lines; the first cell of a row names it."""
 
     title: str
     columns: tuple[str, ...]
@@ -19,11 +18,9 @@ class Table:
     def markdown(self) -> str:
         """Return the table as Markdown, without its title and notes."""
         ruler = ["---", *("---:" for _ in self.columns[1:])]
-        return "\n".join(_line(cells) for cells in (self.columns, ruler, *self.rows))
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(map(_escaped, cells))} |"
+        heads = ["<br>".join(map(_escaped, head.split("\n"))) for head in self.columns]
+        lines = [heads, ruler, *(map(_escaped, cells) for cells in self.rows)]
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _escaped(cell: str) -> str:
