@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from edgequake.edge.manifest import FrontEndConfig, Manifest
+from edgequake.edge.front_end_config import FrontEndConfig
+from edgequake.edge.manifest import Manifest
 
 N_CHANNELS = 3  # a seismometer's
 LOGARITHM = 20.0  # a polynomial of single precision

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from edgequake import dataset
 from edgequake.edge.errors import ConfigError, DataError
-from edgequake.edge.manifest import FrontEndConfig
+from edgequake.edge.front_end_config import FrontEndConfig
 from edgequake.edge.miniseed import index_file, read_indexed
 from edgequake.edge.packet import read_packet_csv
 from edgequake.edge.piece import Piece, channel_of, station_of

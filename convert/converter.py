@@ -21,7 +21,8 @@ from edgequake.convert.worker_process import run_worker
 from edgequake.edge import strict
 from edgequake.edge.atomic import write_bytes_atomically
 from edgequake.edge.errors import ConfigError, ModelError
-from edgequake.edge.manifest import FrontEndConfig, parse_manifest
+from edgequake.edge.front_end_config import FrontEndConfig
+from edgequake.edge.manifest import parse_manifest
 
 QUANTIZE = {
     "all": ("float32", "dynamic", "int8", "int16x8"),

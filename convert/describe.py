@@ -14,7 +14,8 @@ from edgequake.convert.graph_file import GraphFile
 from edgequake.convert.step_graph import NEXT, PROBABILITIES, ROWS, StepGraph
 from edgequake.edge import strict
 from edgequake.edge.errors import ConfigError, ModelError
-from edgequake.edge.manifest import FORMAT, FORMAT_VERSION, FrontEndConfig, Manifest, Variant
+from edgequake.edge.front_end_config import FrontEndConfig
+from edgequake.edge.manifest import FORMAT, FORMAT_VERSION, Manifest, Variant
 
 OUTPUTS = {1: ["event"], 2: ["onset", "event"]}
 

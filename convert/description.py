@@ -14,7 +14,8 @@ from typing import Any
 
 from edgequake.edge import strict
 from edgequake.edge.errors import ConfigError
-from edgequake.edge.manifest import FrontEndConfig, TriggerConfig
+from edgequake.edge.front_end_config import FrontEndConfig
+from edgequake.edge.manifest import TriggerConfig
 
 if sys.version_info >= (3, 11):
     import tomllib

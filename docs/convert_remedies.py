@@ -23,7 +23,8 @@ from edgequake.convert import calibration, verify
 from edgequake.convert.event_agreement import event_agreement
 from edgequake.edge import strict
 from edgequake.edge.errors import ConfigError
-from edgequake.edge.manifest import FrontEndConfig, Manifest, Variant
+from edgequake.edge.front_end_config import FrontEndConfig
+from edgequake.edge.manifest import Manifest, Variant
 from edgequake.edge.runtime import import_runtime
 
 import_runtime()  # before TensorFlow, see there

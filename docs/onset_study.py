@@ -22,7 +22,8 @@ from scipy.signal import butter, sosfiltfilt
 
 from edgequake.benchmarks.samples import bridge, despike, station_samples
 from edgequake.dataset import Arrival, Record, load
-from edgequake.edge.manifest import FrontEndConfig, load_manifest
+from edgequake.edge.front_end_config import FrontEndConfig
+from edgequake.edge.manifest import load_manifest
 from edgequake.edge.onset import refine_onset
 from edgequake.edge.onset_config import OnsetConfig
 from edgequake.edge.piece import NS_PER_S, Piece

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from edgequake.edge.blocks import Blocks
 from edgequake.edge.errors import DataError
 from edgequake.edge.filters import Decimate, Despike
+from edgequake.edge.front_end_config import FrontEndConfig
 from edgequake.edge.gaps import GapBridge, GapCounts, Stretch
-from edgequake.edge.manifest import FrontEndConfig
 from edgequake.edge.power_features import PowerFeatures
 from edgequake.edge.scalogram import WaveletPower
 from edgequake.edge.spectrogram import BandPower

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from edgequake.edge.class_config import INPUTS, ClassConfig
 from edgequake.edge.errors import ManifestError
-from edgequake.edge.manifest import FrontEndConfig
+from edgequake.edge.front_end_config import FrontEndConfig
 from edgequake.edge.piece import NS_PER_S, duration_ns
 from edgequake.edge.state import State
 from edgequake.edge.station import Rows

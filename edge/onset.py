@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgequake.edge.filters import Despike
+from edgequake.edge.front_end_config import FrontEndConfig
 from edgequake.edge.gaps import GapBridge, Stretch
-from edgequake.edge.manifest import FrontEndConfig, Manifest
+from edgequake.edge.manifest import Manifest
 from edgequake.edge.onset_config import OnsetConfig
 from edgequake.edge.piece import NS_PER_S, Piece
 

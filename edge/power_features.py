@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from edgequake.edge.background import Background
 from edgequake.edge.blocks import Windows
-from edgequake.edge.manifest import BackgroundConfig, ScalogramConfig, SpectrogramConfig
+from edgequake.edge.front_end_config import BackgroundConfig, ScalogramConfig, SpectrogramConfig
 from edgequake.edge.state import State
 
 Float = npt.NDArray[np.float64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from edgequake.edge.manifest import SpectrogramConfig
+from edgequake.edge.front_end_config import SpectrogramConfig
 
 Float = npt.NDArray[np.float64]
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from edgequake.edge.channel_front_end import ChannelBlocks, ChannelFrontEnd, decimation_factor
 from edgequake.edge.errors import DataError
-from edgequake.edge.manifest import FrontEndConfig
+from edgequake.edge.front_end_config import FrontEndConfig
 from edgequake.edge.piece import NS_PER_S, Piece, duration_ns
 from edgequake.edge.state import State
 

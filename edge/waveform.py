@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from edgequake.edge.background import Background
 from edgequake.edge.blocks import Windows
-from edgequake.edge.manifest import BackgroundConfig, WaveformConfig
+from edgequake.edge.front_end_config import BackgroundConfig, WaveformConfig
 from edgequake.edge.power_features import quantization_density
 from edgequake.edge.state import State
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from edgequake.dataset import Arrival, Record
 from edgequake.edge.class_config import INPUTS, ClassConfig
 from edgequake.edge.event_class import EventClasses
-from edgequake.edge.manifest import FrontEndConfig
+from edgequake.edge.front_end_config import FrontEndConfig
 from edgequake.edge.piece import NS_PER_S, Piece, duration_ns
 from edgequake.edge.station import Rows, station_rows
 from edgequake.train.class_recipe import ClassesRecipe

@@ -15,7 +15,7 @@ from edgequake.dataset import Record
 from edgequake.edge.class_config import INPUTS, ClassConfig
 from edgequake.edge.errors import DataError
 from edgequake.edge.event_class import class_name, class_probabilities
-from edgequake.edge.manifest import FrontEndConfig
+from edgequake.edge.front_end_config import FrontEndConfig
 from edgequake.train.class_examples import ClassExamples, class_examples
 from edgequake.train.class_recipe import ClassesRecipe
 from edgequake.train.recipe import Recipe

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgequake.dataset import Record
-from edgequake.edge.manifest import FrontEndConfig
+from edgequake.edge.front_end_config import FrontEndConfig
 from edgequake.edge.piece import NS_PER_S, Piece
 from edgequake.edge.station import Rows, station_rows
 from edgequake.train.implants import make_record

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.ndimage import median_filter
 from scipy.signal import resample
 
-from edgequake.edge.manifest import SpectrogramConfig
+from edgequake.edge.front_end_config import SpectrogramConfig
 from edgequake.edge.piece import Piece
 from edgequake.edge.power_features import quantization_density
 from edgequake.edge.spectrogram import BandPower

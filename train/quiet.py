@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from edgequake.dataset import Record
 from edgequake.edge.filters import Decimate
+from edgequake.edge.front_end_config import FrontEndConfig
 from edgequake.edge.gaps import GapBridge, Stretch
-from edgequake.edge.manifest import FrontEndConfig
 from edgequake.edge.piece import NS_PER_S, Piece
 from edgequake.edge.station import decimation_factor
 from edgequake.train.bandpower import QuietCurve

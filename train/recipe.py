@@ -14,7 +14,8 @@ from scipy.signal import firwin
 
 from edgequake.edge import strict
 from edgequake.edge.errors import ConfigError
-from edgequake.edge.manifest import FrontEndConfig, TriggerConfig
+from edgequake.edge.front_end_config import FrontEndConfig
+from edgequake.edge.manifest import TriggerConfig
 from edgequake.edge.onset_config import OnsetConfig
 from edgequake.train.class_recipe import ClassesRecipe
 from edgequake.train.network_recipe import NetworkRecipe

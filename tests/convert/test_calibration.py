@@ -14,7 +14,7 @@ from edgequake.convert import calibration
 from edgequake.convert.calibration import Stepping
 from edgequake.edge import strict
 from edgequake.edge.errors import ConfigError, DataError
-from edgequake.edge.manifest import FrontEndConfig
+from edgequake.edge.front_end_config import FrontEndConfig
 from edgequake.edge.miniseed import index_file, read_indexed
 from edgequake.edge.station import station_rows
 

@@ -16,7 +16,8 @@ from edgequake.convert.converter import convert_model
 from edgequake.convert.description import built_rows, read_description
 from edgequake.edge import strict
 from edgequake.edge.errors import ConfigError, ModelError
-from edgequake.edge.manifest import FrontEndConfig, TriggerConfig, load_manifest, read_graph
+from edgequake.edge.front_end_config import FrontEndConfig
+from edgequake.edge.manifest import TriggerConfig, load_manifest, read_graph
 from edgequake.edge.network import StepNetwork
 
 TOML = """

@@ -1,4 +1,4 @@
-"""docs/manifest.md and the dataclasses of edge/manifest.py name the same fields."""
+"""docs/manifest.md and the dataclasses of edge/manifest.py and the modules it names name the same fields."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from edgequake.edge import manifest
+from edgequake.edge import class_config, front_end_config, manifest, onset_config
 
 SECTIONS = {
     "The whole": manifest.Manifest,
-    "`front_end`": manifest.FrontEndConfig,
-    "`front_end.background`": manifest.BackgroundConfig,
-    "`front_end.background.catch_up`": manifest.CatchUpConfig,
-    "`front_end.spectrogram`": manifest.SpectrogramConfig,
-    "`front_end.scalogram`": manifest.ScalogramConfig,
-    "`front_end.waveform`": manifest.WaveformConfig,
+    "`front_end`": front_end_config.FrontEndConfig,
+    "`front_end.background`": front_end_config.BackgroundConfig,
+    "`front_end.background.catch_up`": front_end_config.CatchUpConfig,
+    "`front_end.spectrogram`": front_end_config.SpectrogramConfig,
+    "`front_end.scalogram`": front_end_config.ScalogramConfig,
+    "`front_end.waveform`": front_end_config.WaveformConfig,
     "`network`": manifest.NetworkConfig,
     "`network.states[]`": manifest.StateTensor,
     "`trigger`": manifest.TriggerConfig,
-    "`onset`": manifest.OnsetConfig,
-    "`classes`": manifest.ClassConfig,
+    "`onset`": onset_config.OnsetConfig,
+    "`classes`": class_config.ClassConfig,
     "`variants.VARIANT`": manifest.Variant,
     "`variants.VARIANT.quantization.TENSOR`": manifest.TensorQuantization,
 }

@@ -15,8 +15,14 @@ from scipy.stats import norm
 from edgequake.edge.background import Background
 from edgequake.edge.errors import DataError
 from edgequake.edge.filters import Decimate, Despike
+from edgequake.edge.front_end_config import (
+    BackgroundConfig,
+    CatchUpConfig,
+    FrontEndConfig,
+    SpectrogramConfig,
+    WaveformConfig,
+)
 from edgequake.edge.gaps import GapBridge, Stretch
-from edgequake.edge.manifest import BackgroundConfig, CatchUpConfig, FrontEndConfig, SpectrogramConfig, WaveformConfig
 from edgequake.edge.piece import Piece, duration_ns
 from edgequake.edge.power_features import quantization_density
 from edgequake.edge.spectrogram import BandPower

@@ -10,7 +10,8 @@ import pytest
 from obspy.signal.trigger import aic_simple, ar_pick
 from scipy.signal import butter, freqz, sosfilt
 
-from edgequake.edge.manifest import FrontEndConfig, Manifest, Variant
+from edgequake.edge.front_end_config import FrontEndConfig
+from edgequake.edge.manifest import Manifest, Variant
 from edgequake.edge.onset import Onset, band_pass, refine_onset
 from edgequake.edge.onset_config import OnsetConfig
 from edgequake.edge.piece import NS_PER_S, Piece

@@ -14,15 +14,8 @@ from scipy import signal
 from edgequake.edge import strict
 from edgequake.edge.detector import Detector
 from edgequake.edge.errors import ManifestError
-from edgequake.edge.manifest import (
-    BackgroundConfig,
-    FrontEndConfig,
-    Manifest,
-    ScalogramConfig,
-    load_manifest,
-    parse_manifest,
-    read_graph,
-)
+from edgequake.edge.front_end_config import BackgroundConfig, FrontEndConfig, ScalogramConfig
+from edgequake.edge.manifest import Manifest, load_manifest, parse_manifest, read_graph
 from edgequake.edge.piece import Piece, duration_ns
 from edgequake.edge.scalogram import WaveletPower, morlet
 from edgequake.edge.station import Rows, station_rows

@@ -13,16 +13,14 @@ from edgequake import synthetic
 from edgequake.edge.checkpoint import Checkpoint, read_checkpoint, set_aside, write_checkpoint
 from edgequake.edge.detector import Detector
 from edgequake.edge.errors import DataError
-from edgequake.edge.manifest import (
+from edgequake.edge.front_end_config import (
     BackgroundConfig,
     FrontEndConfig,
-    Manifest,
     ScalogramConfig,
     SpectrogramConfig,
-    TriggerConfig,
-    Variant,
     WaveformConfig,
 )
+from edgequake.edge.manifest import Manifest, TriggerConfig, Variant
 from edgequake.edge.piece import Piece, duration_ns
 from edgequake.edge.station import Rows, StationFrontEnd
 from edgequake.edge.trigger import Decision, Event, Trigger

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgequake.dataset import Record, load
-from edgequake.edge.manifest import SpectrogramConfig
+from edgequake.edge.front_end_config import SpectrogramConfig
 from edgequake.edge.miniseed import index_file, read_indexed
 from edgequake.edge.piece import channel_of
 from edgequake.edge.spectrogram import BandPower

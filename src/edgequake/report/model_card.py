@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edgequake.edge.manifest import FrontEndConfig, Manifest
+from edgequake.edge.front_end_config import FrontEndConfig
+from edgequake.edge.manifest import Manifest
 from edgequake.report.probabilities import Model
 from edgequake.report.tables import Table
 from edgequake.report.words import size, thousands
