@@ -71,12 +71,14 @@ class Archive:
         block_samples: int = LIVE_BLOCK_SAMPLES,
         make_room: Callable[[int], bool] | None = None,
         least_record_bytes: int = RECORD_BYTES,
+        remembered_days: int | None = None,
     ) -> None:
         """Archive in `folder`, which may hold an archive already, at most `cap_bytes` (None: without limit).
 
         A channel's samples are written `block_samples` at a time, or more, the rest waits for its record to be full.
         `make_room` is asked when the disk is full; by default this archive lets go of its own oldest files. A record
-        that cannot be filled may be shorter than others, down to `least_record_bytes`.
+        that cannot be filled may be shorter than others, down to `least_record_bytes`. `remembered_days`: see
+        `DayFiles`.
 
         Raises
         ------
@@ -85,7 +87,7 @@ class Archive:
         """
         require_cap(cap_bytes)
         self.folder = folder
-        self._files = DayFiles(folder, cap_bytes, notes, make_room)
+        self._files = DayFiles(folder, cap_bytes, notes, make_room, remembered_days)
         self._repeats = Repeats(self._files)
         self._block_samples, self._least_record_bytes = block_samples, least_record_bytes
         self._channels: dict[str, _Channel] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from edgequake.edge.store.folders import SEGMENTS
 from edgequake.edge.store.journal import Pass
 
 _MOST_DAYS = 4000  # whose spending is remembered
@@ -15,7 +16,7 @@ class Books:
     def __init__(self, accrued_bytes: Callable[[int, int], int]) -> None:
         """`accrued_bytes` returns the part of a day's budget that is there at a time; from time and day."""
         self._accrued_bytes = accrued_bytes
-        self._n_sent: dict[str, int] = {}  # units, by source
+        self._n_sent: dict[str, int] = {}  # units, by segment
         self._spent_bytes: dict[int, int] = {}  # by UTC day
         self.number = 0  # of the newest pass
         self.last_ns: int | None = None  # mission time of the newest pass
@@ -25,9 +26,9 @@ class Books:
         self.doubtful_until_ns: int | None = None  # what was found up to here may be among what they held
         self._is_behind_damage = False
 
-    def n_sent(self, source: str) -> int:
-        """Return how many units of a source have been handed over."""
-        return self._n_sent.get(source, 0)
+    def n_sent(self, segment: str) -> int:
+        """Return how many units of a segment have been handed over."""
+        return self._n_sent.get(segment, 0)
 
     def spent_bytes(self, day: int) -> int:
         """Return how many bytes count against a UTC day."""
@@ -49,8 +50,7 @@ class Books:
             del self._spent_bytes[next(iter(self._spent_bytes))]
         self.handed_bytes += done.size_bytes
         self.number, self.last_ns, self.last_day = done.number, done.clock_ns, done.day
-        for part in done.sent:
-            self._n_sent[part.source] = part.stop
+        self._n_sent.update((part.source, part.stop) for part in done.sent if part.source.startswith(f"{SEGMENTS}/"))
 
     def damaged(self, line: int) -> None:
         """A line of the journal cannot be read."""

@@ -30,6 +30,7 @@ _BLOCK_VALUES = 768  # of a band wait until they are written: more than a record
 _MOST_BRIDGED = WINDOW // 16  # samples: a window that lost so few has its level to within 0.02 decades
 _LATE_NS = 300 * NS_PER_S  # what overlaps by less is cut, what is older is another version or a clock set back
 _MOST_CHANNELS = 16 * 12
+REMEMBERED_DAYS = 40  # more than the downlink ever sends of
 _LEAST_RECORD_BYTES = 128  # the last one before a tear or midnight is as short as that, or a full one would cost more
 
 
@@ -78,10 +79,25 @@ class SummaryRecords:
 class Continuous:
     """Writes the summary channels of every channel that it hears."""
 
-    def __init__(self, folder: Path, notes: Notes, make_room: Callable[[int], bool] | None = None) -> None:
-        """Write to `folder`; `make_room` is asked when the disk is full: `Archive.make_room` of the raw stream."""
+    def __init__(
+        self,
+        folder: Path,
+        notes: Notes,
+        make_room: Callable[[int], bool] | None = None,
+        is_live: bool = False,
+    ) -> None:
+        """Write to `folder`; `make_room` is asked when the disk is full: `Archive.make_room` of the raw stream.
+
+        is_live : the samples of before a resume do not come again.
+        """
         self._archive = Archive(
-            folder, None, notes, _BLOCK_VALUES, make_room or self.make_room, least_record_bytes=_LEAST_RECORD_BYTES
+            folder,
+            None,
+            notes,
+            _BLOCK_VALUES,
+            make_room or self.make_room,
+            least_record_bytes=_LEAST_RECORD_BYTES,
+            remembered_days=REMEMBERED_DAYS if is_live else None,
         )
         self._stretches: dict[str, _Stretch] = {}
 
@@ -132,7 +148,10 @@ class Continuous:
         return False
 
     def new_records(self, taken_bytes: Mapping[str, int]) -> list[SummaryRecords]:
-        """Return the complete records of each file after the first `taken_bytes`, oldest days first."""
+        """Return the complete records of each file after the first `taken_bytes`, oldest days first.
+
+        Live, of the last `REMEMBERED_DAYS` only.
+        """
         return [
             SummaryRecords(name, taken_bytes.get(name, 0), size_bytes)
             for name, size_bytes in self._archive.sizes_bytes()

@@ -17,7 +17,7 @@ from edgequake.edge.store.sds import day_files, day_of_name
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-@dataclass
+@dataclass(slots=True)
 class _File:
     """One file as the books have it; bytes are counted from the first one ever written to it.
 
@@ -46,10 +46,20 @@ class DayFiles:
     """
 
     def __init__(
-        self, folder: Path, cap_bytes: int | None, notes: Notes, make_room: Callable[[int], bool] | None = None
+        self,
+        folder: Path,
+        cap_bytes: int | None,
+        notes: Notes,
+        make_room: Callable[[int], bool] | None = None,
+        remembered_days: int | None = None,
     ) -> None:
-        """Know the files in `folder`; `make_room` is asked when the disk is full, by default that of this object."""
+        """Know the files in `folder`; `make_room` is asked when the disk is full, by default that of this object.
+
+        remembered_days : files of days that many before the newest one stay on disk and are forgotten here, so that
+            years of them take no memory: only without a cap, and live, where `restore` needs to know of none.
+        """
         self.folder, self._cap_bytes, self._notes = folder, cap_bytes, notes
+        self._remembered_days = remembered_days
         self._ask_for_room = self.make_room if make_room is None else make_room
         self._files: dict[str, _File] = {}
         self.total_bytes = 0
@@ -109,6 +119,8 @@ class DayFiles:
 
     def state(self) -> State:
         """Return what `restore` goes on from."""
+        if self._remembered_days is not None:
+            return {"files": []}
         return {"files": [[name, f.first, f.stop, f.head, f.tail] for name, f in self._files.items()]}
 
     def restore(self, state: State, replayed: bool) -> None:
@@ -137,6 +149,14 @@ class DayFiles:
             size_bytes, head, tail = marks(path)
             self._files[name] = _File(day, stop=size_bytes, head=head, tail=tail, checked=False)
             self.total_bytes += size_bytes
+        if self._files:
+            self._forget_old(next(reversed(self._files.values())).day)
+
+    def _forget_old(self, day: int) -> None:
+        """Forget the files of days that lie so far before one with samples that nothing is asked of them."""
+        if self._remembered_days is not None:
+            for name in [name for name, file in self._files.items() if file.day < day - self._remembered_days]:
+                del self._files[name]
 
     def _keep_below_cap(self, n_bytes: int) -> None:
         while self._cap_bytes is not None and self._files and self._needed_bytes(n_bytes) > self._cap_bytes:
@@ -231,7 +251,10 @@ class DayFiles:
 
     def _opened(self, name: str) -> _File:
         """Return a file to append to, at the back of the order; what a torn write left at its tail is cut off."""
-        file = self._files.pop(name, None) or _File(day_of_name(name))
+        file = self._files.pop(name, None)
+        if file is None:
+            file = self._new_or_forgotten(name)
+            self._forget_old(file.day)
         self._files[name] = file
         if not file.checked:
             size_bytes = whole_bytes(self.folder / name)
@@ -240,6 +263,13 @@ class DayFiles:
                 self.n_let_go += 1
             self.total_bytes += size_bytes - file.stop
             file.stop, file.checked = size_bytes, True
+        return file
+
+    def _new_or_forgotten(self, name: str) -> _File:
+        file, path = _File(day_of_name(name)), self.folder / name
+        if self._remembered_days is not None and path.exists():
+            file.stop, file.head, file.tail = marks(path)
+            file.checked = False
         return file
 
     def _make_folder(self, folder: Path) -> None:

@@ -28,8 +28,6 @@ from edgequake.edge.store.sds import DAY_NS
 from edgequake.edge.store.summary_desk import SummaryDesk
 from edgequake.edge.store.waiting import Level, Waiting, WaitingSegment
 
-_MOST_UNITS_HELD = 64  # sources whose list of records stays in memory between passes
-
 
 @dataclass
 class _Load:
@@ -108,6 +106,7 @@ class Downlink:
                 self._queue[segment.file] = item
         except DataError:
             self._let_go(item)
+        item.forget_units()
 
     def hold_pass(self, now_ns: int, is_last: bool = False) -> None:
         """Hand over what the budget allows at a time; `is_last`: no more samples will come.
@@ -128,8 +127,8 @@ class Downlink:
         load = self._loaded(items.values(), room_bytes)
         if load.size_bytes:
             self._hand_over(load, items, now_ns, day)
-        if len(self._queue) > _MOST_UNITS_HELD:
-            for item in self.queue:
+        for item in self.queue:
+            if item.source not in load.first:  # else it is likely to go on in the next pass
                 item.forget_units()
 
     def _accrued_bytes(self, now_ns: int, day: int) -> int:

@@ -191,7 +191,7 @@ class Store:
         if config.summary_channel:
             from edgequake.edge.store.continuous import Continuous
 
-            self.continuous = Continuous(config.out / CONTINUOUS, notes, self._make_room)
+            self.continuous = Continuous(config.out / CONTINUOUS, notes, self._make_room, is_live=not self._replayed)
         if config.budget_bytes is not None:
             self.downlink = self._open_downlink(config.budget_bytes)
 

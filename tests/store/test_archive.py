@@ -439,3 +439,26 @@ def test_whatever_comes_in_whatever_order_is_held_once(seed: int, noise: np.ndar
             np.testing.assert_array_equal(piece.samples, noise[at : at + len(piece.samples)])
             held[at : at + len(piece.samples)] += 1
     np.testing.assert_array_equal(held, came)
+
+
+def test_old_days_are_forgotten_and_stay_on_disk_and_late_samples_still_go_behind_theirs(
+    noise: np.ndarray, pieces: Pieces, tmp_path: Path
+) -> None:
+    """Ten days, of which a live station remembers the last three; then late samples of the first, several times."""
+    archive = Archive(tmp_path, None, Notes(), block_samples=100, remembered_days=2)
+    parts = [pieces(noise[: 2 * 300], start_ns=T0_NS + day * DAY_NS, n_each=300) for day in range(10)]
+    for first, _ in parts:
+        archive.take(first)
+    archive.close()
+    assert [name[-3:] for name, _ in archive.sizes_bytes()] == ["008", "009", "010"]
+    assert archive.state()["files"] == {"files": []}
+    archive.take(parts[0][1])
+    archive.close()
+    assert archive.total_bytes == disk_bytes(tmp_path)
+    for restarted in (archive, Archive(tmp_path, None, Notes(), block_samples=100, remembered_days=2)):
+        assert restarted.total_bytes == disk_bytes(tmp_path)
+        late, *others = read(tmp_path)
+        np.testing.assert_array_equal(late.data, noise[:600])
+        assert len(others) == 9
+        restarted.take(parts[0][1])  # comes twice
+        restarted.close()
