@@ -45,6 +45,7 @@ def test_every_field_is_documented_and_nothing_else(heading: str, documented: di
 
 
 def test_every_dataclass_of_the_manifest_has_a_section(documented: dict[str, list[str]]) -> None:
-    described = {kind for kind in vars(manifest).values() if dataclasses.is_dataclass(kind)}
+    modules = (manifest, front_end_config, onset_config, class_config)
+    described = {kind for module in modules for kind in vars(module).values() if dataclasses.is_dataclass(kind)}
     assert described == set(SECTIONS.values())
     assert set(documented) == set(SECTIONS)
