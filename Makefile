@@ -6,12 +6,14 @@
 #   make arm       the aarch64 wheels, emulated, find what this machine's find (needs qemu-user-static and mmdebstrap)
 #   make check     format, lint, types, tests
 #   make bench     everything measured, in the lander environments too, and compared with docs/results (docs/costs.md):
-#                  make bench DATA=/path/to/records ALSO=a/network/to/compare/with.json
+#                  make bench DATA=/path/to/records ALSO=another/network/to/compare/with.json
 # A particular interpreter: make PYTHON=python3.11 demo
 
 PYTHON ?= python3
 DATA ?= $(or $(EDGEQUAKE_DATA),../shared/data)
 OUT ?= out
+# The network of the original brief, trained on the same records, is measured beside the shipped ones.
+ALSO ?= train/models/seed-spectrogram/seed-spectrogram.json
 
 ENV := .venv
 DEMO_ENV := .env-demo

@@ -31,7 +31,7 @@ def bench_report(paths: Sequence[Path]) -> str:
     groups = [group for group in same_records(accuracy) if any(result.curves for result in group)]
     return render(
         "bench.html.j2",
-        title="edgequake: " + (", ".join(dict.fromkeys(_kind(result) for result in results)) or "measurements"),
+        title=f"edgequake: {_subjects(results)}",
         curves=svg_uri(curves_figure(groups)) if groups else None,
         curves_alt=_curves_alt(groups),
         curve_tables=curve_tables(results),
@@ -49,6 +49,12 @@ def bench_report(paths: Sequence[Path]) -> str:
     )
 
 
+def _subjects(results: Sequence[Result]) -> str:
+    """Return what was measured, in a few words."""
+    names_splits = sum(isinstance(result, Accuracy) for result in results) <= 2
+    return ", ".join(dict.fromkeys(_kind(result, names_splits) for result in results)) or "measurements"
+
+
 def provenance_table(provenances: Sequence[Provenance]) -> Table:
     """Return where each file's figures were measured, each file once."""
     rows = tuple(
@@ -63,9 +69,9 @@ def provenance_table(provenances: Sequence[Provenance]) -> Table:
     return Table("Where the figures come from", ("file", "measured at (UTC)", "machine", "versions"), rows)
 
 
-def _kind(result: Result) -> str:
+def _kind(result: Result, names_split: bool) -> str:
     if isinstance(result, Accuracy):
-        return f"accuracy on {result.body.capitalize()} {result.split}"
+        return f"accuracy on {result.body.capitalize()}{f' {result.split}' if names_split else ''}"
     if isinstance(result, (Latency, BaselineCost)):
         return "latency"
     if isinstance(result, (Footprint, Installed)):
