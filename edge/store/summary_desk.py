@@ -46,7 +46,14 @@ class SummaryDesk:
             self._continuous.sync()  # what the ground has had must not get lost and be counted anew
         for day, records in recent:
             source = f"{CONTINUOUS}/{records.file}"
-            yield WaitingSummary(source, self._out / source, Level.SUMMARY, day * DAY_NS, records.start_byte)
+            yield WaitingSummary(
+                source,
+                self._out / source,
+                Level.SUMMARY,
+                day * DAY_NS,
+                records.start_byte,
+                stop_byte=records.stop_byte,
+            )
 
     def took(self, part: Sent) -> None:
         """Bytes of a file are on their way."""

@@ -79,8 +79,8 @@ class Waiting:
             self._units = self._read()
         return self._units
 
-    def next_bytes(self) -> bytes:
-        """Return the next unit."""
+    def next_bytes(self) -> bytes | None:
+        """Return the next unit; None where there is none after all."""
         return self._record(self.units[self.n_sent])
 
     def took(self) -> None:
@@ -164,29 +164,33 @@ class WaitingSegment(Waiting):
 
 @dataclass
 class WaitingSummary(Waiting):
-    """Records of one file of the summary channel after the first `n_sent` bytes."""
+    """Records of one file of the summary channel, bytes [n_sent, stop_byte)."""
+
+    stop_byte: int = 0
 
     @property
     def is_done(self) -> bool:
         """Whether all that is there has been sent."""
-        return not any(unit.offset >= self.n_sent for unit in self.units)
+        return self.n_sent >= self.stop_byte  # told without a look into the file, of which there are many
 
-    def next_bytes(self) -> bytes:
-        """Return the next record."""
-        return self._record(self._next())
+    def next_bytes(self) -> bytes | None:
+        """Return the next record; None where what is left is no whole one: a write that a power loss has torn."""
+        unit = self._next()
+        return None if unit is None else self._record(unit)
 
     def took(self) -> None:
         """The next record is on its way."""
         unit = self._next()
+        assert unit is not None  # `next_bytes` has returned it
         self.n_sent = unit.offset + unit.size_bytes
 
     @property
     def bytes_left(self) -> int:
         """What is still to be sent."""
-        return sum(unit.size_bytes for unit in self.units if unit.offset >= self.n_sent)
+        return max(0, self.stop_byte - self.n_sent)
 
-    def _next(self) -> Unit:
-        return next(unit for unit in self.units if unit.offset >= self.n_sent)
+    def _next(self) -> Unit | None:
+        return next((unit for unit in self.units if unit.offset >= self.n_sent), None)
 
     def _read(self) -> list[Unit]:
         return units_from(self.path, self.n_sent)
