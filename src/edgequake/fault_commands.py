@@ -39,14 +39,17 @@ def soak(
     days: Annotated[
         int, typer.Option(min=2, help="Synthesised days in one stream; growth is counted from day 1.")
     ] = 100,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="With archive, summary channel, downlink and hook on.")
+    ] = False,
     seed: Seed = 1,
     json_file: JsonFile = None,
 ) -> None:
-    """Feed a long stream to one live run. Exit code 3 when its memory grows by 1 MB or more after day 1."""
+    """Feed a long stream to one live run. Exit code 3 when its memory grows by 1 MB (--everything: 3) after day 1."""
     from edgequake.benchmarks.fault_reports import bench_soak
 
     with progress_bar() as show:
-        report = bench_soak(days, seed, lambda share, doing: show(doing, share))
+        report = bench_soak(days, seed, everything, lambda share, doing: show(doing, share))
     _judge(report, json_file)
 
 
