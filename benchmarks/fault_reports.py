@@ -25,8 +25,8 @@ Progress = Callable[[float, str], None]  # takes the share done and what is bein
 LONGEST_INPUT_S = 20.0  # a damaged input takes some 50 ms: one that takes this long hangs
 DAMAGE_GROWTH_LIMIT_BYTES = 10_000_000  # over all damaged inputs in one process: caches may fill, nothing may pile up
 SOAK_GROWTH_LIMIT_BYTES = 1_000_000  # after day 1, whatever the number of days
-# With a downlink that cannot keep up: what waits is remembered, some kilobytes an event, and the names of 40 days of the
-# summary channel's files.
+# With a downlink that cannot keep up: what waits is remembered, some kilobytes an event, and the names of 40 days of
+# the summary channel's files.
 STORE_GROWTH_LIMIT_BYTES = 3_000_000
 # Everything on: archive (with a cap that makes it let go of its oldest), summary channel, downlink.
 STORE_OPTIONS = ("--archive-bytes", "600000", "--summary-channel", "--budget", "20000", "--pass-every", "600")
