@@ -225,7 +225,7 @@ class Downlink:
         except (DataError, OSError):
             self._let_go(item)
             return None
-        if len(data) > self.budget_bytes:
+        if data is not None and len(data) > self.budget_bytes:
             self._let_go(item)
             return None
         return data

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgequake.edge.catalog import CatalogRow
+from edgequake.edge.errors import DataError
 from edgequake.edge.store.record_file import RECORD_BYTES
 from edgequake.edge.store.units import Unit, notice_of, units_by_time, units_from, units_of_segment
 
@@ -174,8 +175,19 @@ class WaitingSummary(Waiting):
         return self.n_sent >= self.stop_byte  # told without a look into the file, of which there are many
 
     def next_bytes(self) -> bytes | None:
-        """Return the next record; None where what is left is no whole one: a write that a power loss has torn."""
-        unit = self._next()
+        """Return the next record; None where what is left is no whole one: a write that a power loss has torn.
+
+        Raises
+        ------
+        DataError
+            The file cannot be read.
+        """
+        try:
+            unit = self._next()
+        except DataError:
+            if self.bytes_left < RECORD_BYTES:
+                return None
+            raise
         return None if unit is None else self._record(unit)
 
     def took(self) -> None:

@@ -203,6 +203,30 @@ def test_the_summary_channel_gets_what_is_left_over(
     assert len(sent) == len(set(sent))
 
 
+def test_a_torn_tail_of_the_summary_channel_is_not_sent_and_hurts_nothing(
+    tmp_path: Path, pieces: Any, noise: np.ndarray, grounds: Grounds
+) -> None:
+    """A power loss has left half a record behind the whole ones; a live run goes on."""
+    ground = grounds(tmp_path / "run", replayed=False)
+    before = Continuous(ground.out / "continuous", ground.notes)
+    for piece in pieces(noise[:500_000]):
+        before.take(piece)
+    before.close()
+    held = {path: path.read_bytes() for path in sorted((ground.out / "continuous").rglob("*.2030.001"))}
+    for path, data in held.items():
+        path.write_bytes(data + data[:200])
+    ground.continuous = Continuous(ground.out / "continuous", ground.notes, is_live=True)
+    ground.open()
+    for hour in range(24, 40):
+        ground.pass_at(hour)
+    data = b"".join(data for name, data in ground.files().items() if name.endswith(".mseed"))
+    assert len(data) == sum(map(len, held.values())) > 0
+    assert sorted(trace.id for trace in obspy.read(io.BytesIO(data)).merge()) == sorted(
+        trace.id for path in held for trace in obspy.read(path).merge()
+    )
+    assert not ground.notes.texts()
+
+
 # --- what was taken away, and what may come again --------------------------------------------------------------------
 
 
