@@ -222,7 +222,7 @@ def test_a_torn_tail_of_the_summary_channel_is_not_sent_and_hurts_nothing(
     data = b"".join(data for name, data in ground.files().items() if name.endswith(".mseed"))
     assert len(data) == sum(map(len, held.values())) > 0
     assert sorted(trace.id for trace in obspy.read(io.BytesIO(data)).merge()) == sorted(
-        trace.id for path in held for trace in obspy.read(path).merge()
+        trace.id for whole in held.values() for trace in obspy.read(io.BytesIO(whole)).merge()
     )
     assert not ground.notes.texts()
 
