@@ -58,8 +58,8 @@ test: $(ENV)/ready landers
 	@EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" EDGEQUAKE_DATA="$(DATA)" $(QUIET) $(ENV)/bin/python -m pytest $(PYTEST_ARGS)
 
 conformance: $(ENV)/ready landers
-	EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) $(ENV)/bin/python docs/conformance.py
-	EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) $(ENV)/bin/python docs/plain_route.py
+	EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) $(ENV)/bin/python studies/conformance.py
+	EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) $(ENV)/bin/python studies/plain_route.py
 
 # Two environments as a lander would have them, with the wheel that a user would install.
 landers: $(ENV)/ready
@@ -89,7 +89,7 @@ bench: $(ENV)/ready landers
 	$(ENV)/bin/edgequake report $(OUT)/bench/*.json --out $(OUT)/bench/report.html; exit $$gate
 
 picture: $(ENV)/ready
-	$(ENV)/bin/python docs/draw_day.py
+	$(ENV)/bin/python studies/draw_day.py
 
 clean:
 	rm -rf $(ENV) .env-* .types .wheel build out

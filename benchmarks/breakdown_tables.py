@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgequake.benchmarks.breakdown import BLANK, NO_EVENT, NOT_FOUND, ONSET_WITHIN_S, Part
+from edgequake.benchmarks.accuracy.breakdown import BLANK, NO_EVENT, NOT_FOUND, ONSET_WITHIN_S, Part
 from edgequake.benchmarks.text_tables import NONE, align, count, percent, seconds, spread_cell
 
 if TYPE_CHECKING:
-    from edgequake.benchmarks.accuracy import AccuracyReport, DetectorResult
+    from edgequake.benchmarks.accuracy.accuracy import AccuracyReport, DetectorResult
 
 
 def breakdown_texts(report: AccuracyReport) -> list[str]:

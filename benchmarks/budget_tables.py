@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from edgequake.benchmarks.text_tables import NONE, align, count, percent, spread_cell
 
 if TYPE_CHECKING:
-    from edgequake.benchmarks.budget import BudgetCurve, BudgetReport
-    from edgequake.benchmarks.budget_points import BudgetPoint
+    from edgequake.benchmarks.downlink.budget import BudgetCurve, BudgetReport
+    from edgequake.benchmarks.downlink.budget_points import BudgetPoint
 
 HEADER = [
     "B/day",

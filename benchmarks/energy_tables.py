@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 
-from edgequake.benchmarks.device_profiles import Constant, DeviceProfile
-from edgequake.benchmarks.energy import Consumer, EnergyReport
-from edgequake.benchmarks.measured import significant
+from edgequake.benchmarks.cost.device_profiles import Constant, DeviceProfile
+from edgequake.benchmarks.cost.energy import Consumer, EnergyReport
+from edgequake.benchmarks.cost.measured import significant
 from edgequake.benchmarks.text_tables import NONE, align
 
 

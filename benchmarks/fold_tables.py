@@ -5,13 +5,13 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
+from edgequake.benchmarks.scoring.pooling import mean_figures
 from edgequake.benchmarks.tables import SUMMARY_COLUMNS
-from edgequake.benchmarks.tally import mean_figures
 from edgequake.benchmarks.text_tables import align
 from edgequake.benchmarks.tuning_tables import FIGURE_TITLES, figure_cells
 
 if TYPE_CHECKING:
-    from edgequake.benchmarks.cross_validation import CrossValidation
+    from edgequake.benchmarks.tuning.cross_validation import CrossValidation
 
 OVER_ROUNDS = (
     ("recall", "recall"), ("n_captured", "captured"), ("f1", "F1"), ("n_false", "false alarms"),

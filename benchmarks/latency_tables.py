@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgequake.benchmarks.latency import BaselineLatency, LatencyReport, ModelLatency
-from edgequake.benchmarks.measured import Measured, significant
+from edgequake.benchmarks.cost.latency import BaselineLatency, LatencyReport, ModelLatency
+from edgequake.benchmarks.cost.measured import Measured, significant
 from edgequake.benchmarks.text_tables import align
 
 PARTS = {

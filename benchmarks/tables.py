@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edgequake.benchmarks.breakdown_tables import breakdown_texts, peer_texts
-from edgequake.benchmarks.pooling import Summary
+from edgequake.benchmarks.scoring.pooling import Summary
 from edgequake.benchmarks.text_tables import align, count, percent, seconds, spread_cell
 
 if TYPE_CHECKING:
-    from edgequake.benchmarks.accuracy import AccuracyReport
+    from edgequake.benchmarks.accuracy.accuracy import AccuracyReport
 
 Column = tuple[str, Callable[[Summary], str]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgequake.benchmarks.pooling import Spread
+from edgequake.benchmarks.scoring.pooling import Spread
 
 NONE = "-"
 

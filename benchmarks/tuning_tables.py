@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgequake.benchmarks.text_tables import align, percent
-from edgequake.edge.manifest import SENSITIVITIES
+from edgequake.edge.manifest.manifest import SENSITIVITIES
 
 if TYPE_CHECKING:
-    from edgequake.benchmarks.label_tuning import LabelTuning
-    from edgequake.benchmarks.rate_tuning import RateTuning
-    from edgequake.benchmarks.tally import Figures
+    from edgequake.benchmarks.scoring.pooling import Figures
+    from edgequake.benchmarks.tuning.false_alarm_tuning import RateTuning
+    from edgequake.benchmarks.tuning.label_tuning import LabelTuning
 
 FIGURE_TITLES = (
     "recall", "captured", "precision", "F1", "false/quiet day", "kept, >= 10 h", "kept", "wasted"

@@ -12,13 +12,13 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from edgequake import dataset
-from edgequake.edge.errors import ConfigError, DataError
-from edgequake.edge.front_end_config import FrontEndConfig
-from edgequake.edge.miniseed import index_file, read_indexed
-from edgequake.edge.packet import read_packet_csv
-from edgequake.edge.piece import Piece, channel_of, station_of
-from edgequake.edge.station import Rows, decimation_factor, station_rows
+from edgequake.data import dataset
+from edgequake.edge.base.errors import ConfigError, DataError
+from edgequake.edge.features.front_end import Rows, station_rows
+from edgequake.edge.formats.miniseed import index_file, read_indexed
+from edgequake.edge.formats.space_apps_csv import read_packet_csv
+from edgequake.edge.formats.waveforms import Piece, channel_of, station_of
+from edgequake.edge.manifest.front_end_config import FrontEndConfig, decimation_factor
 
 FloatArray = npt.NDArray[np.float32]
 T = TypeVar("T")

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from edgequake.convert.calibration import Sequences, Stepping, from_file, from_records, synthetic
-from edgequake.convert.description import read_description
-from edgequake.convert.report import ConversionReport, report_of
-from edgequake.convert.worker_process import run_worker
-from edgequake.edge import strict
-from edgequake.edge.atomic import write_bytes_atomically
-from edgequake.edge.errors import ConfigError, ModelError
-from edgequake.edge.front_end_config import FrontEndConfig
-from edgequake.edge.manifest import parse_manifest
+from edgequake.convert.foreign_model import read_description
+from edgequake.convert.inspection.report import ConversionReport, report_of
+from edgequake.convert.launcher import run_worker
+from edgequake.edge.base.atomic_files import write_bytes_atomically
+from edgequake.edge.base.errors import ConfigError, ModelError
+from edgequake.edge.manifest import schema
+from edgequake.edge.manifest.front_end_config import FrontEndConfig
+from edgequake.edge.manifest.manifest import parse_manifest
 
 QUANTIZE = {
     "all": ("float32", "dynamic", "int8", "int16x8"),
@@ -140,7 +140,7 @@ def _read_partial(path: Path) -> dict[str, Any]:
 def _rows(keras_file: Path, folder: Path | None, partial: dict[str, Any], needed: bool) -> Sequences:
     """Find rows to calibrate on and to compare on."""
     network = partial["network"]
-    front_end = strict.build(FrontEndConfig, partial["front_end"], "front_end", ConfigError)
+    front_end = schema.build(FrontEndConfig, partial["front_end"], "front_end", ConfigError)
     stepping = Stepping(
         network["mode"],
         network.get("n_features", front_end.n_features),

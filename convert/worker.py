@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgequake.convert.calibration import FloatArray
-from edgequake.edge import strict
-from edgequake.edge.errors import ConfigError, EdgequakeError, ModelError
-from edgequake.edge.manifest import Manifest
-from edgequake.edge.runtime import import_runtime
+from edgequake.edge.base.errors import ConfigError, EdgequakeError, ModelError
+from edgequake.edge.detection.network import import_runtime
+from edgequake.edge.manifest import schema
+from edgequake.edge.manifest.manifest import Manifest
 
 if TYPE_CHECKING:
-    from edgequake.convert.graph_file import GraphFile
-    from edgequake.convert.step_graph import StepGraph
+    from edgequake.convert.quantization.tflite_file import GraphFile
+    from edgequake.convert.streaming.step_model import StepGraph
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Job:
 def main(argv: list[str]) -> int:
     """Run the job in the folder named by the only argument and return the exit code."""
     folder = Path(argv[0])
-    job = strict.build(Job, json.loads((folder / "job.json").read_text(encoding="utf-8")), "job.json", ConfigError)
+    job = schema.build(Job, json.loads((folder / "job.json").read_text(encoding="utf-8")), "job.json", ConfigError)
     _limit_memory(job.memory_limit_bytes)
     _quieten()
     try:
@@ -66,15 +66,16 @@ def main(argv: list[str]) -> int:
 def _convert(job: Job, folder: Path) -> Manifest:
     """Load, step, convert and compare; write the graphs and return the manifest."""
     _stage(folder, "loading the network")
-    from edgequake.convert import describe, landers, stepping
-    from edgequake.convert.comparison import Comparison
-    from edgequake.convert.culprit import shortened
-    from edgequake.convert.step_graph import build_step_graph
+    from edgequake.convert import manifest_builder
+    from edgequake.convert.streaming import stepping
+    from edgequake.convert.streaming.step_model import build_step_graph
+    from edgequake.convert.verification import runtime_check
+    from edgequake.convert.verification.comparison import Comparison, shortened
 
     model = _load(Path(job.keras_file))
     network = job.partial["network"]
     graph = build_step_graph(model, network["mode"], network.get("window_rows"))
-    partial = describe.complete(job.partial, graph, job.described_in)
+    partial = manifest_builder.complete(job.partial, graph, job.described_in)
     with np.load(folder / "rows.npz") as arrays:
         calibration, verification = arrays["calibration"], arrays["verification"]
     expected = None
@@ -84,14 +85,16 @@ def _convert(job: Job, folder: Path) -> Manifest:
         stepping.check_step_graph(graph, *shortened(verification, expected, graph.rows_per_step))
     made = _convert_variants(job, folder, graph, calibration)
     variants = {
-        variant: describe.describe_variant(file, graph, f"{partial['name']}.{variant}.tflite")
+        variant: manifest_builder.describe_variant(file, graph, f"{partial['name']}.{variant}.tflite")
         for variant, file in made.items()
     }
     for variant, described in variants.items():
         (folder / described.file).write_bytes(made[variant].graph)
-    manifest = describe.build_manifest(partial, graph, variants)
+    manifest = manifest_builder.build_manifest(partial, graph, variants)
     _stage(folder, "invoking the graphs in tflite-runtime")
-    details: dict[str, Any] = {"invoked_in": landers.invoke(folder / described.file for described in variants.values())}
+    details: dict[str, Any] = {
+        "invoked_in": runtime_check.invoke(folder / described.file for described in variants.values())
+    }
     if expected is not None:
         names = [layer.name for layer in model.layers if type(layer).__name__ != "InputLayer"]
         comparison = Comparison(manifest, folder, names, verification, expected)
@@ -103,11 +106,12 @@ def _convert(job: Job, folder: Path) -> Manifest:
 
 def _convert_variants(job: Job, folder: Path, graph: StepGraph, calibration: FloatArray) -> dict[str, GraphFile]:
     """Return the finished graph of every wanted variant."""
-    from edgequake.convert import graph_file, quantize, stepping
+    from edgequake.convert.quantization import quantize, tflite_file
+    from edgequake.convert.streaming import stepping
 
     states = [state.name for state in graph.states]
     _stage(folder, "converting to float32")
-    made = {"float32": graph_file.finish(quantize.convert_variant(graph, "float32", []), states, "float32")}
+    made = {"float32": tflite_file.finish(quantize.convert_variant(graph, "float32", []), states, "float32")}
     samples: list[stepping.Tensors] = []
     if set(job.variants) & set(quantize.CALIBRATED):
         _stage(folder, "stepping through the calibration rows")
@@ -115,7 +119,7 @@ def _convert_variants(job: Job, folder: Path, graph: StepGraph, calibration: Flo
     for variant in job.variants:
         if variant not in made:
             _stage(folder, f"converting to {variant}")
-            made[variant] = graph_file.finish(quantize.convert_variant(graph, variant, samples), states, variant)
+            made[variant] = tflite_file.finish(quantize.convert_variant(graph, variant, samples), states, variant)
     return {variant: made[variant] for variant in job.variants}
 
 

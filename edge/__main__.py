@@ -9,16 +9,16 @@ from importlib import import_module
 from pathlib import Path
 
 from edgequake import __version__
-from edgequake.edge.control import Control, heeding_signals
-from edgequake.edge.errors import EdgequakeError, Stopped
-from edgequake.edge.manifest import SENSITIVITIES
-from edgequake.edge.piece import parse_time
+from edgequake.edge.base.control import Control, heeding_signals
+from edgequake.edge.base.errors import EdgequakeError, Stopped
+from edgequake.edge.formats.waveforms import parse_time
+from edgequake.edge.manifest.manifest import SENSITIVITIES
 from edgequake.edge.runner import RunConfig, run
 
-_GROUND_COMMANDS = {  # module of edge.store that has add_NAME_arguments and NAME_command, and what it is for
-    "status": ("status", "say how a run is doing"),
-    "request": ("request", "ask for any span of time that is still held"),
-    "acknowledge": ("outbox", "take files out of the outbox"),
+_GROUND_COMMANDS = {  # module of edgequake.edge that has add_NAME_arguments and NAME_command, and what it is for
+    "status": ("operation.status", "say how a run is doing"),
+    "request": ("downlink.requests", "ask for any span of time that is still held"),
+    "acknowledge": ("downlink.outbox", "take files out of the outbox"),
 }
 EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 130, 143
 
@@ -168,7 +168,7 @@ def _parser(program: str, words: Sequence[str]) -> argparse.ArgumentParser:
     for name, (module, purpose) in _GROUND_COMMANDS.items():
         subparser = commands.add_parser(name, help=purpose, description=purpose)
         if name in words:  # a run loads none of them
-            command = import_module(f"edgequake.edge.store.{module}")
+            command = import_module(f"edgequake.edge.{module}")
             getattr(command, f"add_{name}_arguments")(subparser)
             subparser.set_defaults(command=getattr(command, f"{name}_command"))
     return parser

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
-from edgequake.edge.control import Control
-from edgequake.edge.errors import DataError, Stopped
-from edgequake.edge.inputs import RunConfig, open_feed
-from edgequake.edge.listener import Listeners, Tally
-from edgequake.edge.loaded_model import LoadedModel
-from edgequake.edge.run_folder import CATALOG, SEGMENTS, SUMMARY, RunFolder
-from edgequake.edge.store.priority import priority_function
-from edgequake.edge.store.store import Store
-from edgequake.edge.summary import Begun, Summary, summarise
+from edgequake import __version__
+from edgequake.edge.base.control import Control
+from edgequake.edge.base.errors import DataError, Stopped
+from edgequake.edge.base.memory import peak_memory_bytes
+from edgequake.edge.formats.waveforms import NS_PER_S, channel_of
+from edgequake.edge.inputs.source import Feed
+from edgequake.edge.operation.config import RunConfig, open_feed
+from edgequake.edge.operation.model import LoadedModel
+from edgequake.edge.operation.run_folder import CATALOG, SEGMENTS, SUMMARY, RunFolder
+from edgequake.edge.operation.services import Store
+from edgequake.edge.operation.station_run import Listeners, Tally
+from edgequake.edge.results.catalog import Ledger
+from edgequake.edge.results.priority import priority_function
+from edgequake.edge.results.summary import Summary
 
 __all__ = ["CATALOG", "SEGMENTS", "SUMMARY", "RunConfig", "run"]
+
+
+@dataclass(frozen=True)
+class _Start:
+    """When this process began its run."""
+
+    wall_s: float = field(default_factory=time.monotonic)
+    cpu_s: float = field(default_factory=time.process_time)
 
 
 def run(config: RunConfig, progress: Callable[[float], None] | None = None, control: Control | None = None) -> Summary:
@@ -34,7 +49,7 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None, cont
     Stopped
         `control` asked to stop before the end of the files; a checkpoint says where to go on.
     """
-    begun, control = Begun(), control or Control()
+    start, control = _Start(), control or Control()
     model = LoadedModel.load(config, control.tell)
     feed = open_feed(config, model.manifest, control, progress)
     folder = RunFolder(config, model, feed, control.tell)
@@ -74,7 +89,7 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None, cont
     folder.write_catalog(listeners, store)
     if store.finish():
         folder.write_catalog(listeners, store)
-    summary = summarise(begun, config, model, feed, tally, folder.ledger, folder.n_resumed)
+    summary = _summarise(start, config, model, feed, tally, folder.ledger, folder.n_resumed)
     folder.close(summary, listeners, store)
     return summary
 
@@ -89,3 +104,41 @@ def _require_samples(tally: Tally, config: RunConfig, folder: RunFolder) -> None
         raise DataError(
             f"all {tally.samples_in} samples of {names} are NaN, infinite or fill values; expected ground motion"
         )
+
+
+def _summarise(
+    start: _Start, config: RunConfig, model: LoadedModel, feed: Feed, tally: Tally, ledger: Ledger, n_resumed: int
+) -> Summary:
+    """Return the figures of a run that is over."""
+    return Summary(
+        edgequake_version=__version__,
+        model=model.manifest.name,
+        variant=model.variant_name,
+        graph_sha256=model.variant.sha256,
+        runtime=model.runtime,
+        onset_threshold=model.threshold,
+        inputs=config.inputs,
+        stations=tuple(sorted(tally.stations)),
+        samples_in=tally.samples_in,
+        bytes_in=feed.size_bytes,
+        samples_kept=sum(segment.n_samples for segment in ledger.segments),
+        bytes_kept=sum(segment.size_bytes for segment in ledger.segments),
+        record_s=tally.record_ns / NS_PER_S,
+        kept_s=tally.kept_ns / NS_PER_S,
+        kept_fraction=tally.kept_ns / max(1, tally.record_ns),
+        tears_bridged=tally.gaps.bridged_tears,
+        samples_bridged=tally.gaps.bridged_samples,
+        restarts=tally.gaps.restarts,
+        fill_samples=tally.gaps.fill_samples,
+        not_finite_samples=tally.gaps.not_finite_samples,
+        overlap_samples=tally.gaps.overlap_samples,
+        unreadable_bytes=feed.notes.unreadable_bytes,
+        ignored_channels=tuple(sorted({channel_of(name) for name in feed.ignored_channels})),
+        warnings=tuple(feed.notes.texts()),
+        resumed=n_resumed,
+        wall_s=time.monotonic() - start.wall_s,
+        cpu_s=time.process_time() - start.cpu_s,
+        peak_memory_bytes=peak_memory_bytes(),
+        segments=tuple(ledger.segments),
+        events=tuple(ledger.rows()),
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgequake.edge.runtime import import_runtime
+from edgequake.edge.detection.network import import_runtime
 
 import_runtime()  # before any test imports TensorFlow: after it, tflite-runtime fails with "vector::reserve"
 

@@ -11,12 +11,12 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from edgequake.edge.atomic import write_bytes_atomically
-from edgequake.edge.errors import ConfigError, EdgequakeError
-from edgequake.edge.manifest import Manifest, load_manifest, read_graph
-from edgequake.train.classes import learn_classes
-from edgequake.train.recipe import Recipe, load_recipe
-from edgequake.train.splits import train_and_val
+from edgequake.edge.base.atomic_files import write_bytes_atomically
+from edgequake.edge.base.errors import ConfigError, EdgequakeError
+from edgequake.edge.manifest.manifest import Manifest, load_manifest, read_graph
+from edgequake.train.classes.fit import learn_classes
+from edgequake.train.configuration.recipe import Recipe, load_recipe
+from edgequake.train.data.records import train_and_val
 
 
 def with_classes(manifest: Manifest, recipe: Recipe, data: Path) -> Manifest:

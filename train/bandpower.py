@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgequake.dataset import Record, parse_time_ns, read_table
-from edgequake.edge.errors import DataError
-from edgequake.edge.piece import NS_PER_S
+from edgequake.data.tables import LabelledRecord, parse_time_ns, read_table
+from edgequake.edge.base.errors import DataError
+from edgequake.edge.formats.waveforms import NS_PER_S
 
 Float = npt.NDArray[np.float64]
 
@@ -84,7 +84,9 @@ def read_days(folder: Path) -> list[BandPowerDay]:
         ]
 
 
-def read_quiet_curves(folder: Path, kept_out: Iterable[Record], catalogued_ns: Sequence[int]) -> tuple[QuietCurve, ...]:
+def read_quiet_curves(
+    folder: Path, kept_out: Iterable[LabelledRecord], catalogued_ns: Sequence[int]
+) -> tuple[QuietCurve, ...]:
     """Read the quiet curves of the days that share no UTC day with a record that is `kept_out`.
 
     catalogued_ns : times of every known event (Nakamura's catalogue); the days' own arrivals are added to them.

@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import butter, resample, sosfiltfilt
 
-from edgequake.dataset import Record, load
-from edgequake.edge.errors import DataError
-from edgequake.edge.piece import NS_PER_S, Piece
-from edgequake.train.records import record_pieces
+from edgequake.data.dataset import load
+from edgequake.data.tables import LabelledRecord
+from edgequake.edge.base.errors import DataError
+from edgequake.edge.formats.waveforms import NS_PER_S, Piece
+from edgequake.train.data.records import record_pieces
 
 Float = npt.NDArray[np.float64]
 
@@ -42,7 +43,7 @@ class EarthQuake:
     lead_s: float
 
 
-def earth_quake_records(folder: Path) -> list[Record]:
+def earth_quake_records(folder: Path) -> list[LabelledRecord]:
     """Return the Earth records to take quakes from: those of the `train` split.
 
     Raises
@@ -59,7 +60,7 @@ def earth_quake_records(folder: Path) -> list[Record]:
         ) from problem
 
 
-def read_earth_quakes(records: Sequence[Record]) -> tuple[EarthQuake, ...]:
+def read_earth_quakes(records: Sequence[LabelledRecord]) -> tuple[EarthQuake, ...]:
     """Read the quakes that stand clear of their record's own noise, one a record.
 
     Raises
@@ -93,7 +94,7 @@ def stretched(quake: EarthQuake, factor: float, rate_hz: float) -> tuple[Float, 
     return np.asarray(resample(quake.samples.astype(np.float64), n_samples), np.float64), quake.lead_s * factor
 
 
-def _clear_quake(record: Record) -> EarthQuake | None:
+def _clear_quake(record: LabelledRecord) -> EarthQuake | None:
     arrival_ns = record.arrivals[0].time_ns
     for piece in record_pieces(record):
         rate_hz = piece.sampling_rate_hz

@@ -14,11 +14,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from edgequake.edge.atomic import write_bytes_atomically
-from edgequake.train.examples import Examples
-from edgequake.train.network_recipe import NetworkRecipe
-from edgequake.train.recipe import FitRecipe, Recipe
-from edgequake.train.start_output import ONSET_SHARE, EventAndStart, rises, start_targets
+from edgequake.edge.base.atomic_files import write_bytes_atomically
+from edgequake.train.configuration.recipe import FitRecipe, NetworkRecipe, Recipe
+from edgequake.train.examples.examples import Examples
+from edgequake.train.networks import ONSET_SHARE, EventAndStart, rises, start_targets
 
 Index = npt.NDArray[np.int64]
 

@@ -15,15 +15,15 @@ import keras
 import numpy as np
 
 from edgequake import __version__
-from edgequake.edge.atomic import write_bytes_atomically
-from edgequake.edge.class_config import ClassConfig
-from edgequake.edge.errors import ConfigError
+from edgequake.edge.base.atomic_files import write_bytes_atomically
+from edgequake.edge.base.errors import ConfigError
+from edgequake.edge.manifest.event_config import ClassConfig
 from edgequake.train import networks
-from edgequake.train.classes import classes_of
-from edgequake.train.examples import Examples, join, made_examples, real_examples
+from edgequake.train.classes.fit import classes_of
+from edgequake.train.configuration.recipe import Recipe, load_recipe
+from edgequake.train.data.training_data import Materials, find_materials
+from edgequake.train.examples.examples import Examples, join, made_examples, real_examples
 from edgequake.train.fitting import Epoch, fit
-from edgequake.train.materials import Materials, find_materials
-from edgequake.train.recipe import Recipe, load_recipe
 
 Progress = Callable[[str, float], None]  # what is being done, and how much of it, 0..1
 
@@ -66,7 +66,7 @@ def train(
     """Train a recipe on a folder's train split, watch the val split, and write the result to `out`.
 
     Validation records are whole event groups (`train_and_val`). With a fold "K/N" the network learns from the other
-    folds of train and val together (`edgequake.folds`), and the records held out are those watched: their loss is
+    folds of train and val together (`edgequake.data.folds`), and the records held out are those watched: their loss is
     printed and decides nothing. A run stopped half-way goes on from its last checkpoint in `out` when the recipe, the
     fold and the data are the same.
 

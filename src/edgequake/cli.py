@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from edgequake.edge.errors import EdgequakeError, GateError
+from edgequake.edge.base.errors import EdgequakeError, GateError
 
 GATE_FAILED = 3
 INTERRUPTED = 130
@@ -29,7 +29,7 @@ EXTRAS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     try:
-        from edgequake.commands import app
+        from edgequake.commands.app import app
 
         app(args=None if argv is None else list(argv), prog_name="edgequake")
     except SystemExit as stop:  # how typer leaves, whether all went well or not

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from edgequake.edge.errors import ConfigError, DataError
+from edgequake.edge.base.errors import ConfigError, DataError
 
 SCHEME = "seedlink://"
 RECONNECT_S = 10.0

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgequake.benchmarks.kept_intervals import SampleSpans
-from edgequake.benchmarks.replay import Decisions, StreamTrace, Trace, unrefined
-from edgequake.dataset import Record
-from edgequake.edge.manifest import TriggerConfig
-from edgequake.edge.piece import NS_PER_S
+from edgequake.benchmarks.detectors.replay import Decisions, SampleSpans, StreamTrace, Trace, unrefined
+from edgequake.data.tables import LabelledRecord
+from edgequake.edge.formats.waveforms import NS_PER_S
+from edgequake.edge.manifest.manifest import TriggerConfig
 
 from .drawing import T0_NS
 
@@ -51,7 +50,7 @@ def spans_of(length_s: float) -> SampleSpans:
     return SampleSpans(np.array([T0_NS]), np.array([round(10 * length_s)]), np.array([10.0]))
 
 
-def trace(record: Record, *runs: Decisions, start_ns: int | None = None) -> Trace:
+def trace(record: LabelledRecord, *runs: Decisions, start_ns: int | None = None) -> Trace:
     """Return the trace of a drawn record that is one stream without gaps."""
     length_s = (record.stop_ns - record.start_ns) / NS_PER_S
     return Trace(

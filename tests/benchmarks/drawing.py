@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgequake.benchmarks.scoring import Detections
-from edgequake.dataset import Arrival, Record
-from edgequake.edge.piece import NS_PER_S
+from edgequake.benchmarks.scoring.scoring import Detections
+from edgequake.data.tables import Arrival, LabelledRecord
+from edgequake.edge.formats.waveforms import NS_PER_S
 
 T0_NS = 100_000 * NS_PER_S
 
@@ -21,9 +21,9 @@ def arrival(seconds: float, precision_s: float = 60.0, primary: bool = True, gro
     return Arrival(at(seconds), precision_s, primary, event="e", event_type="drawn", group=group)
 
 
-def record(length_s: float, *arrivals: Arrival, body: str = "moon", name: str = "drawn.mseed") -> Record:
+def record(length_s: float, *arrivals: Arrival, body: str = "moon", name: str = "drawn.mseed") -> LabelledRecord:
     """Draw a record that starts at second 0."""
-    return Record(
+    return LabelledRecord(
         file=Path(name),
         body=body,
         split="val",

@@ -1,6 +1,6 @@
 """Networks of every supported kind, small, with seeded random weights: what the converter is measured on.
 
-Each entry of `ARCHITECTURES` is built by `build(name)`; docs/conformance.py converts them all and writes the table,
+Each entry of `ARCHITECTURES` is built by `build(name)`; studies/conformance.py converts them all and writes the table,
 tests/convert/test_conformance.py converts a few.
 """
 

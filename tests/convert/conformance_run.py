@@ -53,8 +53,8 @@ def measure(name: str, conformance: Any, folder: Path, landers: dict[str, str]) 
     folder : for the graphs; made if need be.
     landers : runtime -> interpreter that has it; at least one.
     """
-    from edgequake.convert import stepping
-    from edgequake.convert.step_graph import build_step_graph
+    from edgequake.convert.streaming import stepping
+    from edgequake.convert.streaming.step_model import build_step_graph
 
     architecture = conformance.ARCHITECTURES[name]
     model = conformance.build(name)
@@ -101,27 +101,28 @@ def _rows(conformance: Any, architecture: Any) -> tuple[Any, Any]:
 
 def _convert(model: Any, graph: Any, architecture: Any, calibration: Any, folder: Path) -> Any:
     """Write the graphs and manifest.json, and return the manifest."""
-    from edgequake.convert import describe, graph_file, quantize
+    from edgequake.convert import manifest_builder
+    from edgequake.convert.quantization import quantize, tflite_file
 
     folder.mkdir(parents=True, exist_ok=True)
     states = [state.name for state in graph.states]
     samples: list[Any] = []
     variants = {}
     for variant in architecture.variants:
-        finished = graph_file.finish(quantize.convert_variant(graph, variant, samples), states, variant)
+        finished = tflite_file.finish(quantize.convert_variant(graph, variant, samples), states, variant)
         if variant == "float32":
             samples = quantize.calibration_samples(graph, finished.graph, calibration)
         file = f"{variant}.tflite"
         (folder / file).write_bytes(finished.graph)
-        variants[variant] = describe.describe_variant(finished, graph, file)
-    partial = describe.complete(_partial(architecture, folder), graph, "the conformance set")
-    manifest = describe.build_manifest(partial, graph, variants)
+        variants[variant] = manifest_builder.describe_variant(finished, graph, file)
+    partial = manifest_builder.complete(_partial(architecture, folder), graph, "the conformance set")
+    manifest = manifest_builder.build_manifest(partial, graph, variants)
     (folder / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
     return manifest
 
 
 def _partial(architecture: Any, folder: Path) -> dict[str, Any]:
-    from edgequake.convert.description import read_description
+    from edgequake.convert.foreign_model import read_description
 
     edges = np.linspace(0.2, 3.2, architecture.n_features).tolist()
     changes = {

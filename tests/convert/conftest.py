@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgequake.edge.manifest import Manifest
+from edgequake.edge.manifest.manifest import Manifest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -280,7 +280,7 @@ class Converted:
     graphs: dict[str, bytes]
 
     def probabilities(self, variant: str, sequences: Any) -> Any:
-        from edgequake.convert.verify import graph_probabilities
+        from edgequake.convert.verification.agreement import graph_probabilities
 
         return graph_probabilities(self.manifest, self.graphs[variant], self.manifest.variants[variant], sequences)
 
@@ -288,21 +288,22 @@ class Converted:
 @pytest.fixture(scope="session")
 def convert(make_partial: Callable[..., dict[str, Any]]) -> Callable[..., Converted]:
     """Return a conversion within this process: network, mode, outputs, calibration sequences, variants."""
-    from edgequake.convert import describe, graph_file, quantize
-    from edgequake.convert.step_graph import build_step_graph
+    from edgequake.convert import manifest_builder
+    from edgequake.convert.quantization import quantize, tflite_file
+    from edgequake.convert.streaming.step_model import build_step_graph
 
     def convert_(model: Any, mode: str, outputs: list[str], calibration: Any, variants: tuple[str, ...]) -> Converted:
         graph = build_step_graph(model, mode)
         states = [state.name for state in graph.states]
-        made = {"float32": graph_file.finish(quantize.convert_variant(graph, "float32", []), states, "float32")}
+        made = {"float32": tflite_file.finish(quantize.convert_variant(graph, "float32", []), states, "float32")}
         samples = quantize.calibration_samples(graph, made["float32"].graph, calibration) if variants else []
         for variant in variants:
-            made[variant] = graph_file.finish(quantize.convert_variant(graph, variant, samples), states, variant)
+            made[variant] = tflite_file.finish(quantize.convert_variant(graph, variant, samples), states, variant)
         described = {
-            name: describe.describe_variant(file, graph, f"small.{name}.tflite") for name, file in made.items()
+            name: manifest_builder.describe_variant(file, graph, f"small.{name}.tflite") for name, file in made.items()
         }
         partial = make_partial(mode, graph.rows_per_step, outputs)
-        manifest = describe.build_manifest(partial, graph, described)
+        manifest = manifest_builder.build_manifest(partial, graph, described)
         return Converted(manifest, {name: file.graph for name, file in made.items()})
 
     return convert_

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgequake.convert.verify import graph_probabilities
-from edgequake.edge.manifest import load_manifest, read_graph
-from edgequake.edge.network import StepNetwork
+from edgequake.convert.verification.agreement import graph_probabilities
+from edgequake.edge.detection.network import StepNetwork
+from edgequake.edge.manifest.manifest import load_manifest, read_graph
 
 
 def main(folder: Path, name: str) -> None:

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgequake import dataset, synthetic
 from edgequake.convert import calibration
 from edgequake.convert.calibration import Stepping
-from edgequake.edge import strict
-from edgequake.edge.errors import ConfigError, DataError
-from edgequake.edge.front_end_config import FrontEndConfig
-from edgequake.edge.miniseed import index_file, read_indexed
-from edgequake.edge.station import station_rows
+from edgequake.data import dataset
+from edgequake.edge.base.errors import ConfigError, DataError
+from edgequake.edge.features.front_end import station_rows
+from edgequake.edge.formats.miniseed import index_file, read_indexed
+from edgequake.edge.manifest import schema
+from edgequake.edge.manifest.front_end_config import FrontEndConfig
+from edgequake.synthetic import synthetic_dataset
 
 CONTINUOUS = Stepping("continuous", 5, None)
 WINDOWED = Stepping("windowed", 5, 30)
@@ -32,13 +33,15 @@ def numbered(n_sequences: int, n_rows: int) -> Any:
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return synthetic.write_dataset(tmp_path_factory.mktemp("records") / "data", seed=1, n_train=2, n_val=1, n_test=1)
+    return synthetic_dataset.write_dataset(
+        tmp_path_factory.mktemp("records") / "data", seed=1, n_train=2, n_val=1, n_test=1
+    )
 
 
 @pytest.fixture(scope="module")
 def front_end(make_partial: Callable[..., dict[str, Any]]) -> FrontEndConfig:
     values = make_partial("continuous", 1, ["event"])["front_end"]
-    return strict.build(FrontEndConfig, values, "front_end", ConfigError)
+    return schema.build(FrontEndConfig, values, "front_end", ConfigError)
 
 
 def test_continuous_rows_are_joined_and_every_third_part_is_kept_apart(tmp_path: Path) -> None:

@@ -59,9 +59,9 @@ def test_the_page_has_every_architecture(page: list[list[str]], conformance: Any
 
 def test_an_integer_graph_with_floats_in_it_is_refused(conformance: Any) -> None:
     """TensorFlow's quantizer leaves a convolution in floating point without a word where branches meet an input."""
-    from edgequake.convert import quantize
-    from edgequake.convert.step_graph import build_step_graph
-    from edgequake.edge.errors import ModelError
+    from edgequake.convert.quantization import quantize
+    from edgequake.convert.streaming.step_model import build_step_graph
+    from edgequake.edge.base.errors import ModelError
 
     graph = build_step_graph(conformance.build("SimpleRNN"), "continuous")
     floating = quantize.convert_variant(graph, "float32", [])

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgequake.convert import worker_process
+from edgequake.convert import launcher
 from edgequake.convert.converter import convert_model
-from edgequake.convert.report import ConversionReport, report_of
-from edgequake.edge.errors import ConfigError, GateError, ModelError
-from edgequake.edge.manifest import load_manifest, parse_manifest, read_graph
-from edgequake.edge.network import StepNetwork
+from edgequake.convert.inspection.report import ConversionReport, report_of
+from edgequake.edge.base.errors import ConfigError, GateError, ModelError
+from edgequake.edge.detection.network import StepNetwork
+from edgequake.edge.manifest.manifest import load_manifest, parse_manifest, read_graph
 
 ALL = ("float32", "dynamic", "int8", "int16x8")
 AGREEMENT = {
@@ -133,7 +133,7 @@ def test_a_refusal_crosses_the_process_as_one_line(
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Return a function that puts Python code, run with the job folder as argv[1], in the worker's place."""
-    return lambda code: monkeypatch.setattr(worker_process, "WORKER_COMMAND", (sys.executable, "-c", code))
+    return lambda code: monkeypatch.setattr(launcher, "WORKER_COMMAND", (sys.executable, "-c", code))
 
 
 STAGE = "import os, sys, time; print('converting to int8', file=open(sys.argv[1] + '/stages.txt', 'w'), flush=True);"

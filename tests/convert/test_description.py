@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from edgequake.commands import app
+from edgequake.commands.app import app
 from edgequake.convert.converter import convert_model
-from edgequake.convert.description import built_rows, read_description
-from edgequake.edge import strict
-from edgequake.edge.errors import ConfigError, ModelError
-from edgequake.edge.front_end_config import FrontEndConfig
-from edgequake.edge.manifest import TriggerConfig, load_manifest, read_graph
-from edgequake.edge.network import StepNetwork
+from edgequake.convert.foreign_model import built_rows, read_description
+from edgequake.edge.base.errors import ConfigError, ModelError
+from edgequake.edge.detection.network import StepNetwork
+from edgequake.edge.manifest import schema
+from edgequake.edge.manifest.front_end_config import FrontEndConfig
+from edgequake.edge.manifest.manifest import TriggerConfig, load_manifest, read_graph
 
 TOML = """
 name = "elsewhere"
@@ -55,10 +55,10 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_description_is_completed_by_defaults(network: Path) -> None:
     described = read_description(network / "elsewhere.toml", {"trigger.hold_s": 33.0}, network / "elsewhere.keras")
-    front_end = strict.build(FrontEndConfig, described["front_end"], "front_end", ConfigError)
+    front_end = schema.build(FrontEndConfig, described["front_end"], "front_end", ConfigError)
     assert front_end.spectrogram is not None and front_end.n_features == 5
     assert (front_end.spectrogram.clip_high, front_end.spectrogram.clip_low) == (4.0, -1.0)
-    trigger = strict.build(TriggerConfig, described["trigger"], "trigger", ConfigError)
+    trigger = schema.build(TriggerConfig, described["trigger"], "trigger", ConfigError)
     assert (trigger.hold_s, trigger.merge_s) == (33.0, 300.0)  # the option's, and the body's
     assert described["channels"] == ["BH?"]
     assert described["network"] == {"mode": "windowed", "window_rows": 24, "window_hop_rows": 12}
@@ -139,8 +139,8 @@ def test_what_the_network_contradicts_is_refused(network: Path, tmp_path: Path) 
 def test_more_than_two_outputs_are_refused(conformance: Any) -> None:
     import keras
 
-    from edgequake.convert.describe import complete
-    from edgequake.convert.step_graph import build_step_graph
+    from edgequake.convert.manifest_builder import complete
+    from edgequake.convert.streaming.step_model import build_step_graph
 
     model = keras.Sequential([keras.Input((None, 5)), keras.layers.Dense(3, activation="softmax")])
     with pytest.raises(ModelError, match=r"has 3 columns of outputs: expected one .* keep those columns with a last"):

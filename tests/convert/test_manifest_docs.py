@@ -1,4 +1,4 @@
-"""docs/manifest.md and the dataclasses of edge/manifest.py and the modules it names name the same fields."""
+"""docs/manifest.md and the dataclasses of edge/manifest/manifest.py and the modules it names name the same fields."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgequake.edge import class_config, front_end_config, manifest, onset_config
+from edgequake.edge.manifest import event_config, front_end_config, manifest
 
 SECTIONS = {
     "The whole": manifest.Manifest,
@@ -21,8 +21,8 @@ SECTIONS = {
     "`network`": manifest.NetworkConfig,
     "`network.states[]`": manifest.StateTensor,
     "`trigger`": manifest.TriggerConfig,
-    "`onset`": onset_config.OnsetConfig,
-    "`classes`": class_config.ClassConfig,
+    "`onset`": event_config.OnsetConfig,
+    "`classes`": event_config.ClassConfig,
     "`variants.VARIANT`": manifest.Variant,
     "`variants.VARIANT.quantization.TENSOR`": manifest.TensorQuantization,
 }
@@ -45,7 +45,7 @@ def test_every_field_is_documented_and_nothing_else(heading: str, documented: di
 
 
 def test_every_dataclass_of_the_manifest_has_a_section(documented: dict[str, list[str]]) -> None:
-    modules = (manifest, front_end_config, onset_config, class_config)
+    modules = (manifest, front_end_config, event_config, event_config)
     described = {kind for module in modules for kind in vars(module).values() if dataclasses.is_dataclass(kind)}
     assert described == set(SECTIONS.values())
     assert set(documented) == set(SECTIONS)

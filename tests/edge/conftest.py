@@ -1,18 +1,31 @@
-"""Fixtures for the tests of what flies: the shipped model, a synthesised quake, and a writer of odd records."""
+"""Fixtures for the tests of what flies: the shipped model, synthesised records, and a ground station."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pymseed
 import pytest
 
-from edgequake import synthetic
-from edgequake.edge.manifest import Manifest, Variant, load_manifest, read_graph, shipped_models
+from edgequake.edge.archive.archive import Archive
+from edgequake.edge.archive.ssam import Continuous
+from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.downlink.downlink import Downlink
+from edgequake.edge.downlink.journal import Pass, read_journal
+from edgequake.edge.downlink.outbox import Outbox
+from edgequake.edge.downlink.requests import RequestDesk
+from edgequake.edge.downlink.send_queue import SummaryDesk
+from edgequake.edge.formats.miniseed import encode
+from edgequake.edge.formats.waveforms import NS_PER_S, Piece, duration_ns
+from edgequake.edge.manifest.manifest import Manifest, Variant, load_manifest, read_graph, shipped_models
+from edgequake.edge.results.catalog import CatalogRow, Found, Ledger, Segment, event_id
+from edgequake.synthetic import synthetic_dataset
 
-T0_NS = synthetic.DAY_START_NS
+T0_NS = synthetic_dataset.DAY_START_NS
 Write = Callable[..., Path]
 
 
@@ -31,15 +44,17 @@ def moon(moon_path: Path) -> tuple[Manifest, bytes, Variant]:
 
 
 @pytest.fixture(scope="session")
-def quake() -> synthetic.SyntheticRecord:
+def quake() -> synthetic_dataset.SyntheticRecord:
     """Return three channels, two and a half hours, with tears, lost samples, spikes and one strong moonquake."""
-    return synthetic.synthetic_record(np.random.default_rng(11), 9000.0, (4000.0,), ratios=(25.0,), noise_counts=0.5)
+    return synthetic_dataset.synthetic_record(
+        np.random.default_rng(11), 9000.0, (4000.0,), ratios=(25.0,), noise_counts=0.5
+    )
 
 
 @pytest.fixture(scope="session")
-def quake_file(quake: synthetic.SyntheticRecord, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def quake_file(quake: synthetic_dataset.SyntheticRecord, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the file of `quake`; tests must not change it."""
-    return synthetic.write_miniseed(quake, tmp_path_factory.mktemp("quake") / "xx.lun.00.2030-01-01.mseed")
+    return synthetic_dataset.write_miniseed(quake, tmp_path_factory.mktemp("quake") / "xx.lun.00.2030-01-01.mseed")
 
 
 @pytest.fixture
@@ -49,7 +64,7 @@ def noise() -> np.ndarray:
 
 
 @pytest.fixture
-def loud(quake: synthetic.SyntheticRecord) -> np.ndarray:
+def loud(quake: synthetic_dataset.SyntheticRecord) -> np.ndarray:
     """Return one channel of `quake`: two and a half hours at 6.625 Hz, int32, that hold an event for any model."""
     return quake.samples[0]
 
@@ -63,7 +78,7 @@ def write(tmp_path: Path) -> Write:
         samples: np.ndarray,
         *,
         start_ns: int = T0_NS,
-        rate_hz: float = synthetic.SAMPLING_RATE_HZ,
+        rate_hz: float = synthetic_dataset.SAMPLING_RATE_HZ,
         source_id: str = "FDSN:XX_LUN_00_M_H_Z",
         record_bytes: int = 512,
         version: int = 2,
@@ -82,3 +97,136 @@ def write(tmp_path: Path) -> Write:
         return path
 
     return write_one
+
+
+DAY_NS = 86_400 * NS_PER_S
+HOUR_NS = 3600 * NS_PER_S
+MOON = "FDSN:XX_LUN_00_M_H_Z"
+Pieces = Callable[..., list[Piece]]
+
+
+@pytest.fixture
+def pieces() -> Pieces:
+    """Return a function that cuts samples into pieces that follow one another."""
+
+    def cut(
+        samples: np.ndarray,
+        *,
+        start_ns: int = T0_NS,
+        rate_hz: float = 6.625,
+        source_id: str = MOON,
+        n_each: int | Sequence[int] = 400,
+    ) -> list[Piece]:
+        lengths = [n_each] if isinstance(n_each, int) else n_each
+        found, first = [], 0
+        while first < len(samples):
+            stop = first + lengths[len(found) % len(lengths)]
+            found.append(Piece(source_id, start_ns + duration_ns(first, rate_hz), rate_hz, samples[first:stop]))
+            first = stop
+        return found
+
+    return cut
+
+
+@pytest.fixture
+def days_of_noise() -> np.ndarray:
+    """Return two days and a half of quiet at 6.625 Hz, int32."""
+    return np.rint(512 + 3 * np.random.default_rng(1).standard_normal(1_431_000)).astype(np.int32)
+
+
+@dataclasses.dataclass
+class Ground:
+    """A run's folder with a downlink, and what comes out of it."""
+
+    out: Path
+    budget_bytes: int = 20_000
+    replayed: bool = True
+    window_s: float = 180.0
+    archive: Archive | None = None
+    continuous: Continuous | None = None
+
+    def __post_init__(self) -> None:
+        (self.out / "segments").mkdir(parents=True, exist_ok=True)
+        self.ledger, self.notes = Ledger(), Notes()
+        self.segments: dict[str, Found] = {}
+        self.open()
+
+    def open(self) -> None:
+        """Begin a process; what was found is met anew."""
+        requests = RequestDesk(self.out, self.notes, lambda: [], lambda n_bytes: False)
+        self.downlink = Downlink(
+            self.out,
+            self.budget_bytes,
+            self.window_s,
+            self.replayed,
+            self.ledger,
+            self.notes,
+            Outbox(self.out, lambda n_bytes: False),
+            requests,
+            SummaryDesk(self.out, self.continuous),
+        )
+        for found in self.segments.values():
+            self.downlink.found(found.segment, found.rows)
+
+    def find(self, onset_h: float, priority: float = 0.5, length_h: float = 0.5, **changes: Any) -> str:
+        """Write a segment of one event, three channels of noise, and tell the downlink; return its name."""
+        start_ns, onset_ns = T0_NS + round(onset_h * HOUR_NS) - 180 * NS_PER_S, T0_NS + round(onset_h * HOUR_NS)
+        rng = np.random.default_rng(round(1000 * abs(onset_h)))
+        n_samples = round(length_h * 3600 * 6.625)
+        station = changes.get("station_id", "XX_LUN")
+        pieces = [
+            Piece(f"FDSN:{station}_00_M_H_{code}", start_ns, 6.625, rng.integers(-200, 200, n_samples).astype(np.int32))
+            for code in "12Z"
+        ]
+        data = encode(pieces)
+        name = f"segments/{event_id(station, start_ns)}.mseed"
+        (self.out / name).write_bytes(data)
+        row = CatalogRow(
+            filename="day", onset_ns=onset_ns, time_rel_s=0.0, evid=event_id(station, onset_ns), mq_type="",
+            station_id=station, channels=("MH1", "MH2", "MHZ"), stop_ns=pieces[0].stop_ns, peak_probability=0.9,
+            priority=priority, segment=name, n_samples=3 * n_samples, size_bytes=len(data), sent=False,
+        )  # fmt: skip
+        row = dataclasses.replace(row, **changes)
+        segment = Segment(name, station, start_ns, pieces[0].stop_ns, 3 * n_samples, len(data))
+        self.segments[name] = Found(segment, (row,), is_new=True)
+        self.ledger.add(segment, [row])
+        self.downlink.found(segment, [row])
+        return name
+
+    def pass_at(self, hour: float, is_last: bool = False) -> None:
+        """Hold a pass."""
+        self.downlink.hold_pass(T0_NS + round(hour * HOUR_NS), is_last)
+
+    def files(self) -> dict[str, bytes]:
+        """Return what the radio would find."""
+        return {path.name: path.read_bytes() for path in sorted((self.out / "outbox").glob("[!.]*"))}
+
+    def journal(self) -> list[Pass]:
+        """Return what the journal says."""
+        return list(read_journal(self.out / "downlink.log"))
+
+    def sent_records(self) -> list[bytes]:
+        """Return the records of all files, in the order in which they went."""
+        data = b"".join(data for name, data in self.files().items() if name.endswith(".mseed"))
+        return [data[i : i + 512] for i in range(0, len(data), 512)]
+
+    def records_of(self, name: str) -> list[bytes]:
+        """Return the records of a segment as they lie there."""
+        data = (self.out / name).read_bytes()
+        return [data[i : i + 512] for i in range(0, len(data), 512)]
+
+    def is_sent(self, name: str) -> bool:
+        """Whether the catalogue says that a segment was sent."""
+        return all(row.sent for row in self.ledger.rows() if row.segment == name)
+
+
+@pytest.fixture
+def grounds() -> Callable[..., Ground]:
+    """Return what makes a run's folder with a downlink."""
+    return Ground
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Ground:
+    """Return a run's folder with a downlink of 20 000 bytes a day."""
+    return Ground(tmp_path / "run")

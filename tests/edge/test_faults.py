@@ -1,4 +1,4 @@
-"""Damaged input and long running: the short form of `edgequake.benchmarks.faults`."""
+"""Damaged input and long running: the short form of `edgequake.benchmarks.robustness.crash_recovery`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgequake.benchmarks.faults import mutated, run_mutations, soak
-from edgequake.edge.errors import GateError
-from edgequake.edge.miniseed import index_file, read_indexed, read_stream
-from edgequake.edge.notes import Notes
+from edgequake.benchmarks.robustness.crash_recovery import mutated, run_mutations, soak
+from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.errors import GateError
+from edgequake.edge.formats.miniseed import index_file, read_indexed, read_stream
 
 Write = Callable[..., Path]
 

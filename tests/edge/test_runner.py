@@ -21,21 +21,21 @@ import numpy as np
 import obspy
 import pytest
 
-from edgequake import __version__, synthetic
+from edgequake import __version__
 from edgequake.edge.__main__ import main
-from edgequake.edge.catalog import CatalogRow, read_catalog
-from edgequake.edge.errors import ConfigError, DataError
-from edgequake.edge.manifest import Manifest, Variant
-from edgequake.edge.memory import peak_memory_bytes
-from edgequake.edge.piece import Piece, parse_time
-from edgequake.edge.record_time import RecordTime
+from edgequake.edge.base.errors import ConfigError, DataError
+from edgequake.edge.base.memory import peak_memory_bytes
+from edgequake.edge.features.front_end import station_rows
+from edgequake.edge.formats.waveforms import Piece, parse_time
+from edgequake.edge.manifest.manifest import Manifest, Variant
+from edgequake.edge.results.catalog import CatalogRow, read_catalog
+from edgequake.edge.results.summary import RecordTime, Summary
 from edgequake.edge.runner import RunConfig, run
-from edgequake.edge.station import station_rows
-from edgequake.edge.summary import Summary
+from edgequake.synthetic import synthetic_dataset
 
 S = 1_000_000_000
-T0_NS = synthetic.DAY_START_NS
-RATE_HZ = synthetic.SAMPLING_RATE_HZ
+T0_NS = synthetic_dataset.DAY_START_NS
+RATE_HZ = synthetic_dataset.SAMPLING_RATE_HZ
 # The columns of the NASA packet's catalogue, then ours, as docs and other readers know them.
 HEADER = (
     "filename,time_abs(%Y-%m-%dT%H:%M:%S.%f),time_rel(sec),evid,mq_type,station_id,channels,stop_abs,"
@@ -75,7 +75,7 @@ def on_stdin(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
 # --- what is written -----------------------------------------------------------------------------------------------
 
 
-def test_the_quake_is_found(quake: synthetic.SyntheticRecord, done: tuple[Path, Summary]) -> None:
+def test_the_quake_is_found(quake: synthetic_dataset.SyntheticRecord, done: tuple[Path, Summary]) -> None:
     (row,) = done[1].events
     assert abs(row.onset_ns - quake.onsets_ns[0]) < 300 * S
 
@@ -214,12 +214,12 @@ def test_a_stream_out_of_order_is_told(quake_file: Path, on_stdin: Callable[[byt
 
 @pytest.mark.parametrize("years", [-61, -30, 100])
 def test_the_epoch_does_not_matter(
-    years: int, quake: synthetic.SyntheticRecord, done: tuple[Path, Summary], tmp_path: Path
+    years: int, quake: synthetic_dataset.SyntheticRecord, done: tuple[Path, Summary], tmp_path: Path
 ) -> None:
     """Apollo 11 and 12 recorded before 1970, where times are negative."""
     shift_ns = years * 365 * 86_400 * S
     moved = dataclasses.replace(quake, start_ns=quake.start_ns + shift_ns)
-    path = synthetic.write_miniseed(moved, tmp_path / "a.mseed")
+    path = synthetic_dataset.write_miniseed(moved, tmp_path / "a.mseed")
     (row,) = run(RunConfig((str(path),), tmp_path / "out")).events
     (expected,) = done[1].events
     assert (row.onset_ns - shift_ns, row.stop_ns - shift_ns) == (expected.onset_ns, expected.stop_ns)
@@ -257,7 +257,7 @@ def test_start_and_stop_use_the_samples_between_them_and_no_others(quake_file: P
 
 
 def test_a_packet_csv_is_the_miniseed_of_its_samples(
-    quake: synthetic.SyntheticRecord, write: Write, tmp_path: Path
+    quake: synthetic_dataset.SyntheticRecord, write: Write, tmp_path: Path
 ) -> None:
     samples = quake.samples[2].astype(np.float64) * 1e-10
     first = datetime.fromtimestamp(T0_NS // S, timezone.utc)
@@ -282,7 +282,7 @@ def test_a_packet_csv_is_the_miniseed_of_its_samples(
 
 
 def test_nan_and_infinity_are_gaps_and_are_kept_as_they_are(
-    quake: synthetic.SyntheticRecord, write: Write, tmp_path: Path
+    quake: synthetic_dataset.SyntheticRecord, write: Write, tmp_path: Path
 ) -> None:
     samples = quake.samples[0].astype(np.float32)
     onset = round((quake.onsets_ns[0] - quake.start_ns) / S * RATE_HZ)
@@ -295,7 +295,9 @@ def test_nan_and_infinity_are_gaps_and_are_kept_as_they_are(
 
 
 @pytest.mark.parametrize("scale", [1e-310, 1e-30, 1e30, 1e90])
-def test_any_unit_is_taken(scale: float, quake: synthetic.SyntheticRecord, write: Write, tmp_path: Path) -> None:
+def test_any_unit_is_taken(
+    scale: float, quake: synthetic_dataset.SyntheticRecord, write: Write, tmp_path: Path
+) -> None:
     path = write("a.mseed", quake.samples[0].astype(np.float64) * scale)
     with np.errstate(all="raise", under="ignore"):
         summary = run(RunConfig((str(path),), tmp_path / "out"))
@@ -405,7 +407,7 @@ def test_the_command_prints_json(quake_file: Path, tmp_path: Path, capsys: pytes
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs Linux")
 def test_peak_memory_is_this_processs_own() -> None:
     ballast = np.ones(50_000_000)  # 400 MB
-    code = "from edgequake.edge.memory import peak_memory_bytes; print(peak_memory_bytes())"
+    code = "from edgequake.edge.base.memory import peak_memory_bytes; print(peak_memory_bytes())"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert peak_memory_bytes() > ballast.nbytes > 2 * int(answer.stdout)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgequake import synthetic
 from edgequake.edge.__main__ import main
+from edgequake.synthetic import synthetic_dataset
 
 
 def test_the_example_finds_the_quake(
-    root: Path, quake: synthetic.SyntheticRecord, capsys: pytest.CaptureFixture[str]
+    root: Path, quake: synthetic_dataset.SyntheticRecord, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", (root / "docs" / "runner.md").read_text(), re.DOTALL)
     samples = quake.samples[2]

@@ -9,24 +9,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgequake import synthetic
-from edgequake.edge.checkpoint import Checkpoint, read_checkpoint, set_aside, write_checkpoint
-from edgequake.edge.detector import Detector
-from edgequake.edge.errors import DataError
-from edgequake.edge.front_end_config import (
+from edgequake.edge.base.checkpoint import Checkpoint, read_checkpoint, set_aside, write_checkpoint
+from edgequake.edge.base.errors import DataError
+from edgequake.edge.detection.detector import Detector
+from edgequake.edge.detection.trigger import Decision, Event, Trigger
+from edgequake.edge.features.front_end import Rows, StationFrontEnd
+from edgequake.edge.formats.waveforms import Piece, duration_ns
+from edgequake.edge.manifest.front_end_config import (
     BackgroundConfig,
     FrontEndConfig,
     ScalogramConfig,
     SpectrogramConfig,
     WaveformConfig,
 )
-from edgequake.edge.manifest import Manifest, TriggerConfig, Variant
-from edgequake.edge.piece import Piece, duration_ns
-from edgequake.edge.station import Rows, StationFrontEnd
-from edgequake.edge.trigger import Decision, Event, Trigger
+from edgequake.edge.manifest.manifest import Manifest, TriggerConfig, Variant
+from edgequake.synthetic import synthetic_dataset
 
 Moon = tuple[Manifest, bytes, Variant]
-RATE_HZ = synthetic.SAMPLING_RATE_HZ
+RATE_HZ = synthetic_dataset.SAMPLING_RATE_HZ
 
 
 def through_a_file(state: dict[str, object], folder: Path) -> dict[str, object]:
@@ -35,7 +35,7 @@ def through_a_file(state: dict[str, object], folder: Path) -> dict[str, object]:
     return read_checkpoint(folder / "c").state
 
 
-def pieces_of(record: synthetic.SyntheticRecord, size: int) -> list[Piece]:
+def pieces_of(record: synthetic_dataset.SyntheticRecord, size: int) -> list[Piece]:
     """Return a record's channels in pieces of `size` samples, torn where the record is, in time order."""
     n_samples = record.samples.shape[1]
     edges = sorted({*range(0, n_samples, size), n_samples, *(i for tear in record.tears for i in tear)})
@@ -51,7 +51,7 @@ def pieces_of(record: synthetic.SyntheticRecord, size: int) -> list[Piece]:
 
 @pytest.mark.parametrize("size", [97, 1500])
 def test_a_detector_goes_on_from_a_checkpoint_with_the_same_events(
-    size: int, quake: synthetic.SyntheticRecord, moon: Moon, tmp_path: Path
+    size: int, quake: synthetic_dataset.SyntheticRecord, moon: Moon, tmp_path: Path
 ) -> None:
     manifest, graph, variant = moon
     threshold = manifest.trigger.onset_thresholds["normal"]

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgequake.edge.catalog import read_catalog
-from edgequake.edge.manifest import load_manifest
-from edgequake.synthetic import write_day
+from edgequake.edge.manifest.manifest import load_manifest
+from edgequake.edge.results.catalog import read_catalog
+from edgequake.synthetic.synthetic_dataset import write_day
 
 REAL_RECORD = Path("moon") / "xa.s14.00.1973-06-30.mseed"  # three channels, tears, three events
 # A rounding tie in the graph moves an int8 probability by a unit or two, in few steps (measured: 4 of 8 941).
@@ -30,10 +30,10 @@ import sys
 from pathlib import Path
 import numpy as np
 from edgequake.edge import network
-from edgequake.edge.manifest import load_manifest, read_graph
-from edgequake.edge.miniseed import index_file, read_indexed
-from edgequake.edge.runtime import import_runtime
-from edgequake.edge.station import station_rows
+from edgequake.edge.manifest.manifest import load_manifest, read_graph
+from edgequake.edge.formats.miniseed import index_file, read_indexed
+from edgequake.edge.detection.network import import_runtime
+from edgequake.edge.features.front_end import station_rows
 
 manifest, folder = load_manifest("moon")
 variant, graph = read_graph(manifest, folder, "int8")
@@ -115,8 +115,8 @@ def _same_bytes(path: Path, other: Path) -> bool:
 
 def test_the_guest_is_what_a_board_has(guest: str) -> None:
     script = (
-        "import json, platform; from importlib.metadata import version; import edgequake.edge.miniseed, edgequake.edge;"
-        "from edgequake.edge.runtime import import_runtime;"
+        "import json, platform; from importlib.metadata import version; import edgequake.edge.formats.miniseed, edgequake.edge;"
+        "from edgequake.edge.detection.network import import_runtime;"
         "print(json.dumps([platform.machine(), import_runtime()[1], version('numpy'), edgequake.edge.__file__]))"
     )
     machine, runtime, numpy, package = json.loads(run_python(guest, "-c", script))

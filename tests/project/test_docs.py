@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer
 
-from edgequake.commands import app
+from edgequake.commands.app import app
 
 FIRST_SCREEN_LINES = 30
 

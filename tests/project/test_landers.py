@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgequake.edge.catalog import CatalogRow, read_catalog
-from edgequake.edge.manifest import load_manifest
-from edgequake.synthetic import synthetic_record, write_miniseed
+from edgequake.edge.manifest.manifest import load_manifest
+from edgequake.edge.results.catalog import CatalogRow, read_catalog
+from edgequake.synthetic.synthetic_dataset import synthetic_record, write_miniseed
 
 LANDERS = ("tflite-runtime", "ai-edge-litert")
 # pymseed brings cffi and orjson; ai-edge-litert brings so much of its own that only the smaller lander is listed.
@@ -37,8 +37,8 @@ ALLOWED = {
 PROBABILITIES = """
 import hashlib, json, sys
 import numpy as np
-from edgequake.edge.manifest import load_manifest, read_graph
-from edgequake.edge.network import StepNetwork
+from edgequake.edge.manifest.manifest import load_manifest, read_graph
+from edgequake.edge.detection.network import StepNetwork
 
 manifest, folder = load_manifest("moon")
 variant, graph = read_graph(manifest, folder)

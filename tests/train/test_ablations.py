@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 from edgequake import cli
-from edgequake.dataset import Record, load
-from edgequake.edge.station import station_rows
-from edgequake.synthetic import write_dataset
+from edgequake.data.dataset import load
+from edgequake.data.tables import LabelledRecord
+from edgequake.edge.features.front_end import station_rows
+from edgequake.synthetic.synthetic_dataset import write_dataset
 from edgequake.train import fitting, trainer
-from edgequake.train.examples import Examples, made_examples, real_examples
-from edgequake.train.quiet import Bank
-from edgequake.train.recipe import load_recipe
-from edgequake.train.records import record_pieces
+from edgequake.train.configuration.recipe import load_recipe
+from edgequake.train.data.noise_bank import Bank
+from edgequake.train.data.records import record_pieces
+from edgequake.train.examples.examples import Examples, made_examples, real_examples
 from edgequake.train.trainer import train
 
 NO_BANK = Bank((), ())
@@ -31,11 +32,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def records(data: Path) -> list[Record]:
+def records(data: Path) -> list[LabelledRecord]:
     return load(data, "moon", "train")
 
 
-def test_without_random_starts_a_real_example_is_its_record_from_the_start(records: list[Record]) -> None:
+def test_without_random_starts_a_real_example_is_its_record_from_the_start(records: list[LabelledRecord]) -> None:
     recipe = load_recipe("tiny", {**SMALL, "examples.random_starts": False, "examples.n_blocks": 8000})
     examples = real_examples(recipe, records, 2 * len(records), 1)
     n_same = 0
@@ -57,9 +58,9 @@ def test_without_random_starts_no_quiet_time_is_in_front(monkeypatch: pytest.Mon
         lengths.append(n_samples)
         return make_record(rng, bank, plan, n_samples, hop, rate_hz)
 
-    from edgequake.train.implants import make_record
+    from edgequake.train.examples.augmentation import make_record
 
-    monkeypatch.setattr("edgequake.train.examples.make_record", spied)
+    monkeypatch.setattr("edgequake.train.examples.examples.make_record", spied)
     made_examples(load_recipe("tiny", SMALL), NO_BANK, 6, 1)
     made_examples(load_recipe("tiny", {**SMALL, "examples.random_starts": False}), NO_BANK, 6, 1)
     assert len(set(lengths[:6])) > 1
@@ -80,7 +81,7 @@ def test_without_implants_nothing_is_made(data: Path, tmp_path: Path, monkeypatc
     def refuse(*anything: object) -> None:
         raise AssertionError("an example was made")
 
-    monkeypatch.setattr("edgequake.train.examples.make_record", refuse)
+    monkeypatch.setattr("edgequake.train.examples.examples.make_record", refuse)
     result = train("tiny", data, tmp_path, {**FAST, "examples.real_share": 1.0})
     assert result.history[-1].step == 4
     with np.load(tmp_path / "calibration.npz") as saved:

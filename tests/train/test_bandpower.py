@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from scipy.signal import spectrogram
 
-from edgequake.dataset import Record, load
-from edgequake.edge.errors import ConfigError, DataError
-from edgequake.synthetic import write_dataset
+from edgequake.data.dataset import load
+from edgequake.data.tables import LabelledRecord
+from edgequake.edge.base.errors import ConfigError, DataError
+from edgequake.synthetic.synthetic_dataset import write_dataset
 from edgequake.train.bandpower import (
     AFTER_EVENT_S,
     BEFORE_EVENT_S,
@@ -23,11 +24,11 @@ from edgequake.train.bandpower import (
     quiet_curves,
     read_quiet_curves,
 )
-from edgequake.train.examples import made_examples
-from edgequake.train.implants import _noise
-from edgequake.train.materials import find_materials
-from edgequake.train.quiet import Bank, read_levent
-from edgequake.train.recipe import load_recipe
+from edgequake.train.configuration.recipe import load_recipe
+from edgequake.train.data.noise_bank import Bank, read_levent
+from edgequake.train.data.training_data import find_materials
+from edgequake.train.examples.augmentation import _noise
+from edgequake.train.examples.examples import made_examples
 
 RATE_HZ = 6.625
 N_FRAMES = 2555
@@ -135,7 +136,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("bandpower") / "data", 4, n_train=3, n_val=1, n_test=1)
 
 
-def iso_day(record: Record) -> str:
+def iso_day(record: LabelledRecord) -> str:
     return str(np.datetime64(record.start_ns, "ns").astype("datetime64[D]"))
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import obspy
 import pytest
 
-from edgequake.edge.errors import DataError
-from edgequake.synthetic import write_dataset
+from edgequake.edge.base.errors import DataError
+from edgequake.synthetic.synthetic_dataset import write_dataset
+from edgequake.train.configuration.recipe import load_recipe
+from edgequake.train.data.noise_bank import Bank
 from edgequake.train.earth import EarthQuake, draw_factor, earth_quake_records, read_earth_quakes, stretched
-from edgequake.train.examples import made_examples
-from edgequake.train.implants import make_record
-from edgequake.train.quiet import Bank
-from edgequake.train.recipe import load_recipe
+from edgequake.train.examples.augmentation import make_record
+from edgequake.train.examples.examples import made_examples
 from edgequake.train.trainer import train
 
 RATE_HZ = 6.625

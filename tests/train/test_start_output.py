@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from edgequake import cli
-from edgequake.edge.errors import ConfigError
-from edgequake.synthetic import write_dataset
+from edgequake.edge.base.errors import ConfigError
+from edgequake.synthetic.synthetic_dataset import write_dataset
 from edgequake.train import fitting, networks
-from edgequake.train.examples import Examples
-from edgequake.train.recipe import Recipe, load_recipe
-from edgequake.train.start_output import EventAndStart, rises, start_targets
+from edgequake.train.configuration.recipe import Recipe, load_recipe
+from edgequake.train.examples.examples import Examples
+from edgequake.train.networks import EventAndStart, rises, start_targets
 from edgequake.train.trainer import train
 
 SMALL = {

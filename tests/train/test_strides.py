@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from edgequake.convert.converter import convert_model
-from edgequake.edge.errors import ConfigError
-from edgequake.edge.manifest import load_manifest, read_graph
-from edgequake.edge.network import StepNetwork
-from edgequake.edge.piece import Piece
-from edgequake.edge.station import station_rows
-from edgequake.synthetic import write_dataset
+from edgequake.edge.base.errors import ConfigError
+from edgequake.edge.detection.network import StepNetwork
+from edgequake.edge.features.front_end import station_rows
+from edgequake.edge.formats.waveforms import Piece
+from edgequake.edge.manifest.manifest import load_manifest, read_graph
+from edgequake.synthetic.synthetic_dataset import write_dataset
 from edgequake.train import fitting, networks
-from edgequake.train.examples import Examples, made_examples
-from edgequake.train.quiet import Bank
-from edgequake.train.recipe import load_recipe
+from edgequake.train.configuration.recipe import load_recipe
+from edgequake.train.data.noise_bank import Bank
+from edgequake.train.examples.examples import Examples, made_examples
 from edgequake.train.trainer import train
 
 HOP = 64

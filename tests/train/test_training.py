@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import pytest
 
-from edgequake.edge.errors import ConfigError, DataError
-from edgequake.edge.manifest import Variant
-from edgequake.synthetic import write_dataset
+from edgequake.edge.base.errors import ConfigError, DataError
+from edgequake.edge.manifest.manifest import Variant
+from edgequake.synthetic.synthetic_dataset import write_dataset
 from edgequake.train import fitting, networks, rounded
-from edgequake.train.recipe import load_recipe
+from edgequake.train.configuration.recipe import load_recipe
 from edgequake.train.trainer import train
 
 FAST = {

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from edgequake.report.costs import PERCENTILES, BaselineCost, Energy, Footprint, Installed, Latency, Process, Spread
 from edgequake.report.results import Result
-from edgequake.report.tables import Table
-from edgequake.report.words import number, size, thousands
+from edgequake.results.tables.table import Table
+from edgequake.results.tables.words import number, size, thousands
 
 NONE = "–"
 PARTS = {

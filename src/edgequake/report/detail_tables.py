@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from edgequake.report.details import Details, Part
 from edgequake.report.results import Accuracy, Figures, Result
-from edgequake.report.tables import Table
-from edgequake.report.words import percent, seconds, thousands
+from edgequake.results.tables.table import Table
+from edgequake.results.tables.words import percent, seconds, thousands
 
 NONE = "–"
 LAST = ("blank", "not found")  # what is told when no class is

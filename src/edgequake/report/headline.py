@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from edgequake.report.costs import BaselineCost, Footprint, Installed, Latency
 from edgequake.report.results import Accuracy, Figures, Result
-from edgequake.report.tables import Table
-from edgequake.report.words import number, percent, size
+from edgequake.results.tables.table import Table
+from edgequake.results.tables.words import number, percent, size
 
 NONE = "–"
 OBSPY = "none: obspy"  # what an environment without a runtime calls itself

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgequake.report.results import Accuracy, Figures, OtherResult, Result
-from edgequake.report.tables import Table
-from edgequake.report.words import percent, seconds
+from edgequake.results.tables.table import Table
+from edgequake.results.tables.words import percent, seconds
 
 NONE = "–"
 

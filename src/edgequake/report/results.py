@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgequake.edge.errors import DataError
+from edgequake.edge.base.errors import DataError
 from edgequake.report.costs import Cost, read_energy, read_footprint, read_latency
 from edgequake.report.details import Details, Peer, read_details, read_peers
 from edgequake.report.provenances import ModelIdentity, Provenance, read_model, read_provenance

@@ -1,0 +1,68 @@
+"""Detect with a baseline on a record, as a process: `python -m edgequake.benchmarks.cost.baseline_process FOLDER BODY NAME`.
+
+Prints, as JSON, how long the detection took, the imports of obspy not counted; with `installed` behind the name, what
+the modules that it needed are installed from.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from edgequake.benchmarks.cost.kernel import kernel_s
+from edgequake.benchmarks.cost.workload import SPLIT
+from edgequake.benchmarks.detectors.detectors import enter_baselines
+from edgequake.data.dataset import load
+
+# What a detection imports when it comes to it.
+IMPORTED_LATE = ("obspy", "obspy.io.mseed.core", "obspy.signal.filter", "obspy.signal.trigger", "scipy.signal")
+CLOCK = "clock"  # looks at no sample: it costs nothing
+
+
+def main() -> int:
+    """Run the baseline of the arguments over the first record of a folder; print JSON."""
+    before = set(sys.modules) - {"numpy"}
+    folder, body, name, *installed = sys.argv[1:]
+    found = measure(Path(folder), body, name)
+    if installed:
+        found = {"imported_bytes": _imported_bytes(before)}
+    print(json.dumps(found))
+    return 0
+
+
+def measure(folder: Path, body: str, name: str) -> dict[str, Any]:
+    """Return the wall time of a detection in s, and how many onsets were found."""
+    for module in IMPORTED_LATE:
+        importlib.import_module(module)
+    (detector,) = (entrant.detector for entrant in enter_baselines(body, curves=False) if entrant.name == name)
+    record = load(folder, body, SPLIT)[0]
+    kernel_us = kernel_s() * 1e6
+    begun = time.perf_counter()
+    detections = detector(record, record.start_ns)
+    return {
+        "detect_s": time.perf_counter() - begun,
+        "kernel_us": kernel_us,
+        "n_onsets": len(detections.onsets_ns),
+        "settings": repr(detector),
+    }
+
+
+def _imported_bytes(before: set[str]) -> dict[str, int]:
+    """Return the size of what was imported since, edgequake itself left out."""
+    from edgequake.benchmarks.cost.footprint_process import installed_bytes
+
+    modules = [module for name, module in list(sys.modules.items()) if name not in before]
+    return {name: size for name, size in installed_bytes(modules)["imported"].items() if name != "edgequake"}
+
+
+def baseline_names(body: str) -> list[str]:
+    """Return the baselines of a body that look at samples."""
+    return [entrant.name for entrant in enter_baselines(body, curves=False) if entrant.name != CLOCK]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

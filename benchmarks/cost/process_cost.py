@@ -1,0 +1,40 @@
+"""Run a command and print what it cost as one JSON object: `python -m edgequake.benchmarks.cost.process_cost COMMAND...`.
+
+This small process stands between the benchmark and the command because Linux counts the memory of whoever starts a
+process into that process's own peak: started from a benchmark with obspy loaded, every command would seem to need
+what the benchmark needs. `os.wait4` gives the figures of this very command; those of `resource.RUSAGE_CHILDREN` would
+be the largest of all so far.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024  # what ru_maxrss counts in
+
+
+def main() -> int:
+    """Run the command of the arguments and return its exit code; what it prints is told beside what it cost."""
+    begun = time.perf_counter()
+    process = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    output = process.stdout.read()  # before waiting: a full pipe would have it wait for us
+    _, status, usage = os.wait4(process.pid, 0)
+    wall_s = time.perf_counter() - begun
+    process.returncode = os.waitstatus_to_exitcode(status)
+    cost = {
+        "wall_s": wall_s,
+        "cpu_s": usage.ru_utime + usage.ru_stime,
+        "peak_rss_bytes": usage.ru_maxrss * RSS_UNIT_BYTES,
+        "output": output.decode(errors="replace"),
+    }
+    print(json.dumps(cost))
+    return process.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

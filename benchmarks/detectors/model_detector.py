@@ -1,0 +1,119 @@
+"""The model as a detector: what the runner itself writes is what is scored."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from edgequake.benchmarks.detectors.replay import Trace, Tracer, replay
+from edgequake.benchmarks.scoring.characteristic_function import Levels
+from edgequake.benchmarks.scoring.scoring import Detections
+from edgequake.data.tables import LabelledRecord
+from edgequake.edge.results.summary import Summary
+from edgequake.edge.runner import RunConfig, run
+
+
+@dataclass(frozen=True)
+class ModelDetector:
+    """A model, run on a record as it would fly."""
+
+    model: str  # shipped name or path of a manifest
+    variant: str | None = None
+    sensitivity: str = "normal"
+    threshold: float | None = None  # instead of the sensitivity's
+    # For figures by windows: the runner does not keep what the network says, so it is run once more.
+    levels: Callable[[LabelledRecord, int], Levels] | None = field(default=None, repr=False, compare=False)
+
+    def __call__(self, record: LabelledRecord, start_ns: int) -> Detections:
+        """Run the model from `start_ns` on and return its catalogue and segments.
+
+        Raises
+        ------
+        EdgequakeError
+            Whatever the runner raises.
+        """
+        with tempfile.TemporaryDirectory(prefix="edgequake-bench-") as folder:
+            config = RunConfig(
+                inputs=(str(record.file),),
+                out=Path(folder) / "run",
+                model=self.model,
+                variant=self.variant,
+                sensitivity=self.sensitivity,
+                threshold=self.threshold,
+                start_ns=start_ns,
+                channels=record.channels,
+            )
+            found = detections_of(run(config))
+        return found if self.levels is None else replace(found, levels=self.levels(record, start_ns))
+
+
+@dataclass(frozen=True)
+class ReplayedDetector:
+    """A model at another threshold: its network runs once for all of them, and the trigger is replayed.
+
+    The onsets are those of the runner to the nanosecond, the kept intervals to less than a sample
+    (`edgequake.benchmarks.detectors.replay`).
+    """
+
+    tracer: Tracer
+    trace: Callable[[LabelledRecord, int], Trace]  # the tracer, remembering what it has run
+    threshold: float
+
+    def __call__(self, record: LabelledRecord, start_ns: int) -> Detections:
+        """Return what the model would find and keep from `start_ns` on.
+
+        Raises
+        ------
+        EdgequakeError
+            Whatever the runner raises.
+        """
+        return replay(self.trace(record, start_ns), self.tracer.manifest.trigger, self.threshold)
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A model whose network runs once over a record from an instant, for its levels and for every threshold."""
+
+    levels: Callable[[LabelledRecord, int], Levels]
+    at: dict[float, ReplayedDetector]
+    forget: Callable[[], None]  # what was run: the traces of many records take much memory
+
+
+def replayed(model: str, variant: str | None, thresholds: tuple[float, ...]) -> Replayed:
+    """Return a model at several thresholds, and its levels.
+
+    Raises
+    ------
+    ManifestError
+        As `Tracer`.
+    """
+    tracer = Tracer(model, variant)
+    trace = lru_cache(maxsize=None if thresholds else 1)(tracer)
+    event_threshold = tracer.manifest.trigger.event_threshold
+    return Replayed(
+        levels=lambda record, start_ns: event_levels(trace(record, start_ns), event_threshold),
+        at={threshold: ReplayedDetector(tracer, trace, threshold) for threshold in thresholds},
+        forget=trace.cache_clear,
+    )
+
+
+def event_levels(trace: Trace, threshold: float) -> Levels:
+    """Return the probability that an event is in progress, at the start of the time that each decision is about."""
+    runs = [run for stream in trace.streams for run in stream.runs]
+    times_ns = [run.start_ns for run in runs] or [np.zeros(0, np.int64)]
+    return Levels(np.concatenate(times_ns), np.concatenate([run.event for run in runs] or [np.zeros(0)]), threshold)
+
+
+def detections_of(summary: Summary) -> Detections:
+    """Return a run's onsets, classes and kept segments; a segment per channel is one of several that overlap."""
+    events = sorted(summary.events, key=lambda event: event.onset_ns)
+    return Detections(
+        onsets_ns=tuple(event.onset_ns for event in events),
+        mq_types=tuple(event.mq_type for event in events),
+        kept=tuple((segment.start_ns, segment.stop_ns) for segment in summary.segments),
+    )

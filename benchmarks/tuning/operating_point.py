@@ -1,0 +1,213 @@
+"""The operating point of a model: where its trigger is set, chosen on labelled records by a rule.
+
+The rule. A grid of onset thresholds, shortest rises (`min_duration_s`) and event thresholds is replayed over the
+records from several random starts; everything else of the trigger stays the manifest's. Every point is judged by the
+mean of itself and its two neighbours in onset threshold, so that no razor's edge is chosen; the lowest and highest
+threshold serve only as neighbours.
+
+- **normal** is the point of the highest mean F1. Points within `SAME_F1` of it count as equal. Of these, who prefers
+  `QUIET` gets the one with the fewest false alarms per quiet day, as suits an alert that wakes somebody; who prefers
+  `RECALL` the one of the highest recall, as suits a lander with room in its downlink, to which a quake that was left
+  behind is lost, and then the fewest false alarms. Then the one that keeps least is taken (of records of 10 h or more
+  where there are any), then the highest thresholds.
+- **low** (fewer alarms) is the highest onset threshold that still has `LOW_RECALL` of the normal recall; **high** (more
+  recall) is the lowest that still has `HIGH_PRECISION` of the normal precision and keeps at most `HIGH_KEPT` times what
+  the normal one keeps. Every threshold in between must do so too, and the durations are the normal ones. Where there is
+  none, they equal the normal one.
+- **onset_lag_s** is that of the least mean absolute onset error over the recalled arrivals, in steps of `LAG_STEP_S`:
+  found at the manifest's own normal threshold before the grid is scored, and again at the point chosen. Onsets that are
+  refined from the samples do not depend on it; where none are, it makes the median lateness zero.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from edgequake.benchmarks.detectors.replay import Trace, replay, unrefined
+from edgequake.benchmarks.scoring.pooling import Figures, Tally, add, mean_figures
+from edgequake.benchmarks.scoring.scoring import RecordScore, score_record
+from edgequake.edge.formats.waveforms import NS_PER_S
+from edgequake.edge.manifest.manifest import TriggerConfig
+
+Progress = Callable[[float], None]  # takes the share done, 0..1
+Passes = Sequence[Sequence[Trace]]  # one sequence of traces a seed of random starts
+
+SAME_F1 = 0.01  # with two dozen arrivals one of them in one pass of five moves F1 by about this much
+QUIET, RECALL = "quiet", "recall"
+LOW_RECALL = 0.9
+HIGH_PRECISION = 0.9
+HIGH_KEPT = 1.5
+LAG_TRIALS = 16
+LAG_STEP_S = {"moon": 1.0, "mars": 1.0, "earth": 0.1}
+
+THRESHOLDS = (*(round(0.05 * i, 2) for i in range(1, 20)), 0.98)
+MIN_DECISIONS = (1, 2, 4, 6)  # shortest rise, in decisions of the network; and the manifest's own
+EVENT_THRESHOLDS = (0.3, 0.5, 0.7)  # and the manifest's own
+
+
+@dataclass(frozen=True, order=True)
+class Setting:
+    """What of the trigger is searched."""
+
+    threshold: float
+    min_duration_s: float
+    event_threshold: float
+
+    def apply(self, trigger: TriggerConfig) -> TriggerConfig:
+        """Return the trigger's settings with these durations and this event threshold."""
+        return dataclasses.replace(trigger, min_duration_s=self.min_duration_s, event_threshold=self.event_threshold)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The three operating points."""
+
+    normal: Setting
+    low: float  # onset thresholds
+    high: float
+
+    def apply(self, trigger: TriggerConfig) -> TriggerConfig:
+        """Return the trigger's settings with the choice in them."""
+        thresholds = {"low": self.low, "normal": self.normal.threshold, "high": self.high}
+        return dataclasses.replace(self.normal.apply(trigger), onset_thresholds=thresholds)
+
+    def at(self, threshold: float) -> Setting:
+        """Return the normal setting with another onset threshold."""
+        return dataclasses.replace(self.normal, threshold=threshold)
+
+
+def grid(trigger: TriggerConfig, decision_s: float, thresholds: Sequence[float] = THRESHOLDS) -> list[Setting]:
+    """Return the settings to try for a model that decides every `decision_s` seconds."""
+    # Rounded down: a rise of n decisions must not miss the duration by a rounding error.
+    durations_s = {n: int(100 * n * decision_s) / 100 for n in MIN_DECISIONS}
+    durations_s[max(1, math.ceil(trigger.min_duration_s / decision_s))] = trigger.min_duration_s
+    event_thresholds = {*EVENT_THRESHOLDS, trigger.event_threshold}
+    return [
+        Setting(threshold, duration_s, event_threshold)
+        for duration_s in sorted(durations_s.values())
+        for event_threshold in sorted(event_thresholds)
+        for threshold in sorted(thresholds)
+    ]
+
+
+def decision_s(passes: Passes) -> float:
+    """Return the time from one decision of the network to the next, seconds."""
+    runs = (run for traces in passes for trace in traces for stream in trace.streams for run in stream.runs)
+    return next((int(run.stop_ns[0] - run.start_ns[0]) / NS_PER_S for run in runs), 0.0)
+
+
+def score_traces(traces: Iterable[Trace], trigger: TriggerConfig, threshold: float) -> list[RecordScore]:
+    """Score every trace with these settings of the trigger."""
+    return [score_record(trace.record, trace.start_ns, replay(trace, trigger, threshold)) for trace in traces]
+
+
+def score_grid(
+    passes: Passes, trigger: TriggerConfig, settings: Sequence[Setting], progress: Progress | None = None
+) -> dict[Setting, tuple[Tally, ...]]:
+    """Return each setting's counts, one tally a pass."""
+    tallies: dict[Setting, tuple[Tally, ...]] = {}
+    for setting in settings:
+        config = setting.apply(trigger)
+        tallies[setting] = tuple(
+            add(map(Tally.of, score_traces(traces, config, setting.threshold))) for traces in passes
+        )
+        if progress is not None:
+            progress(len(tallies) / len(settings))
+    return tallies
+
+
+def choose(points: Mapping[Setting, Figures], prefer: str = QUIET) -> Choice:
+    """Apply the rule that this module states to the figures of a grid; `prefer` is `QUIET` or `RECALL`.
+
+    Raises
+    ------
+    ValueError
+        Fewer than three thresholds for every combination of the others.
+    """
+    judged = _smoothed(points)
+    if not judged:
+        raise ValueError("expected at least three onset thresholds to choose from")
+    best_f1 = max(_f1(figures) for figures in judged.values())
+    equal = [setting for setting, figures in judged.items() if _f1(figures) >= best_f1 - SAME_F1]
+    normal = min(equal, key=lambda setting: _cost(setting, judged[setting], prefer))
+    choice = Choice(normal, normal.threshold, normal.threshold)
+    line = {at.threshold: judged[at] for at in sorted(judged) if at == choice.at(at.threshold)}  # rising thresholds
+    return dataclasses.replace(choice, low=_low(normal.threshold, line), high=_high(normal.threshold, line))
+
+
+def with_lag(passes: Passes, trigger: TriggerConfig, threshold: float) -> TriggerConfig:
+    """Return the settings with the lag of least mean absolute onset error at this threshold, to a step."""
+    errors_s = _onset_errors_s(passes, trigger, threshold)
+    if not errors_s:
+        return trigger
+    step_s = LAG_STEP_S[passes[0][0].record.body]
+
+    def lagged(late_s: float) -> TriggerConfig:
+        return dataclasses.replace(
+            trigger, onset_lag_s=round(step_s * round((trigger.onset_lag_s + late_s) / step_s), 3)
+        )
+
+    if not any(stream.refine is not unrefined for traces in passes for trace in traces for stream in trace.streams):
+        return lagged(statistics.median(errors_s))  # all move together: the median is the place of least mean error
+    cuts = statistics.quantiles(errors_s, n=LAG_TRIALS) if len(errors_s) > 1 else errors_s
+    tried = {config.onset_lag_s: config for config in map(lagged, (0.0, *cuts))}
+    errors = {lag_s: _onset_errors_s(passes, config, threshold) or [math.inf] for lag_s, config in tried.items()}
+    return tried[min(tried, key=lambda lag_s: (statistics.fmean(map(abs, errors[lag_s])), lag_s))]
+
+
+def _onset_errors_s(passes: Passes, trigger: TriggerConfig, threshold: float) -> list[float]:
+    scores = [score for traces in passes for score in score_traces(traces, trigger, threshold)]
+    errors = [row.onset_error_s for score in scores for row in score.arrivals if row.arrival.primary]
+    return [error for error in errors if error is not None]
+
+
+def _smoothed(points: Mapping[Setting, Figures]) -> dict[Setting, Figures]:
+    """Return the mean of each point and its two neighbours in onset threshold; no outermost thresholds."""
+    lines: dict[tuple[float, float], list[Setting]] = {}
+    for setting in sorted(points):
+        lines.setdefault((setting.min_duration_s, setting.event_threshold), []).append(setting)
+    return {
+        here: mean_figures([points[before], points[here], points[after]])
+        for line in lines.values()
+        for before, here, after in zip(line, line[1:], line[2:], strict=False)
+    }
+
+
+def _f1(figures: Figures) -> float:
+    return figures.f1 or 0.0
+
+
+def _cost(setting: Setting, figures: Figures, prefer: str) -> tuple[float, ...]:
+    return (
+        -(figures.recall or 0.0) if prefer == RECALL else 0.0,
+        figures.false_per_quiet_day or 0.0, figures.kept_judged,
+        -setting.threshold, -setting.event_threshold, -setting.min_duration_s,
+    )  # fmt: skip
+
+
+def _low(normal: float, line: Mapping[float, Figures]) -> float:
+    wanted = LOW_RECALL * (line[normal].recall or 0.0)
+    return _last(normal, [t for t in line if t > normal], lambda t: (line[t].recall or 0.0) >= wanted)
+
+
+def _high(normal: float, line: Mapping[float, Figures]) -> float:
+    kept, precision = HIGH_KEPT * line[normal].kept_judged, HIGH_PRECISION * (line[normal].precision or 0.0)
+
+    def holds(threshold: float) -> bool:
+        return line[threshold].kept_judged <= kept and (line[threshold].precision or 0.0) >= precision
+
+    return _last(normal, [t for t in sorted(line, reverse=True) if t < normal], holds)
+
+
+def _last(normal: float, thresholds: Iterable[float], holds: Callable[[float], bool]) -> float:
+    """Go away from the normal threshold as long as the condition holds."""
+    reached = normal
+    for threshold in thresholds:
+        if not holds(threshold):
+            break
+        reached = threshold
+    return reached

@@ -1,0 +1,189 @@
+"""What the rows of a network from elsewhere mean: a small TOML file in place of the train.json that train writes.
+
+Its keys are those of the manifest (docs/manifest.md), most of them with defaults; docs/convert.md has examples.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from edgequake.edge.base.errors import ConfigError
+from edgequake.edge.manifest import schema
+from edgequake.edge.manifest.front_end_config import FrontEndConfig
+from edgequake.edge.manifest.manifest import TriggerConfig
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+REQUIRED = ("name", "body", "sampling_rate_hz")
+BODIES: dict[str, dict[str, Any]] = {  # channels; and how long quakes last, what is kept around them
+    "moon": {
+        "channels": ["MH?"],
+        "trigger": {
+            "hold_s": 120.0,
+            "merge_s": 900.0,
+            "max_event_s": 5400.0,
+            "pre_roll_s": 180.0,
+            "post_roll_s": 120.0,
+        },
+    },
+    "mars": {
+        "channels": ["BH?"],
+        "trigger": {"hold_s": 60.0, "merge_s": 300.0, "max_event_s": 3600.0, "pre_roll_s": 60.0, "post_roll_s": 120.0},
+    },
+    "earth": {
+        "channels": ["HH?", "BH?", "EH?"],
+        "trigger": {"hold_s": 5.0, "merge_s": 20.0, "max_event_s": 600.0, "pre_roll_s": 10.0, "post_roll_s": 20.0},
+    },
+}
+DEFAULTS: dict[str, Any] = {
+    "front_end": {
+        "bridge_s": 300.0,
+        "max_gap_fraction": 0.25,
+        "stuck_s": 600.0,
+        "fill_values": [],
+        "fill_min_jump": 32,
+        "despike_threshold": 5.0,
+        "decimators": {},
+        "background": {"quantile": 0.7, "step": 0.002, "step_start": 0.06, "start_frames": 16},
+    },
+    "network": {},
+    "trigger": {
+        "onset_thresholds": {"low": 0.9, "normal": 0.7, "high": 0.5},
+        "rearm_ratio": 0.5,
+        "event_threshold": 0.5,
+        "min_duration_s": 0.0,
+        "onset_lag_s": 0.0,
+    },
+    "training": {},
+}
+KINDS: dict[str, dict[str, Any]] = {
+    "spectrogram": {"clip_low": -1.0, "clip_high": 3.0, "steps_per_decade": 64},
+    "scalogram": {"cycles": 5.0, "support_scales": 3.0, "clip_low": -1.0, "clip_high": 3.0, "steps_per_decade": 64},
+    "waveform": {"clip": 8.0, "steps_per_unit": 16},
+}
+
+
+def read_description(path: Path | None, changes: dict[str, Any], model: Path) -> dict[str, Any]:
+    """Return the manifest as far as it can be known without the network.
+
+    Parameters
+    ----------
+    path : the TOML file, or None where `changes` say it all.
+    changes : values by dotted name, for example ``{"front_end.hop_samples": 64}``; they come after the file.
+    model : the network's file; says how many rows it was built for.
+
+    Raises
+    ------
+    ConfigError
+        A file that cannot be read, a value that is missing, unknown or of the wrong type.
+    """
+    where = str(path) if path else "the description"
+    table = _read_toml(path) if path else {}
+    for name, value in changes.items():
+        _set(table, name, value)
+    missing = [name for name in REQUIRED if name not in table]
+    if missing:
+        raise ConfigError(
+            f"{where}: '{missing[0]}' is missing; a network that train did not make needs {', '.join(REQUIRED)} and "
+            "[front_end]: write them into a TOML file for --describe, or give them with --set"
+        )
+    if table["body"] not in BODIES:
+        raise ConfigError(f"{where}: body is {table['body']!r}, expected one of {', '.join(BODIES)}")
+    front_end = table.get("front_end")
+    kind = front_end.get("kind") if isinstance(front_end, dict) else None
+    if kind not in KINDS:
+        raise ConfigError(f"{where}: front_end.kind is {kind!r}, expected one of {', '.join(KINDS)}")
+    whole = _merged(_merged(DEFAULTS, BODIES[table["body"]]), {"front_end": {kind: KINDS[kind]}})
+    described = _merged(whole, table)
+    described["network"] = _network(described["network"], model, where)
+    _check(described, where)
+    return described
+
+
+def built_rows(model: Path) -> int | None:
+    """Return the number of rows that a Keras file's network was built for, None where it takes any."""
+    if zipfile.is_zipfile(model):
+        with zipfile.ZipFile(model) as archive:
+            config = json.loads(archive.read("config.json"))
+    else:
+        import h5py  # type: ignore[import-untyped,unused-ignore]
+
+        with h5py.File(model) as file:
+            config = json.loads(file.attrs["model_config"]) if "model_config" in file.attrs else {}
+    shape = _input_shape(config)
+    return shape[1] if shape and len(shape) > 2 else None
+
+
+def _input_shape(config: Any) -> list[Any] | None:
+    """Return the shape of the first input layer in a model's configuration."""
+    if isinstance(config, dict):
+        if config.get("class_name") == "InputLayer":
+            inner = config["config"]
+            return list(inner.get("batch_shape") or inner.get("batch_input_shape") or ())
+        config = list(config.values())
+    if isinstance(config, list):
+        return next(filter(None, map(_input_shape, config)), None)
+    return None
+
+
+def _network(network: dict[str, Any], model: Path, where: str) -> dict[str, Any]:
+    """Return the network's table with mode and window; rows_per_step and the rest are read off the network later."""
+    known = {"mode", "outputs", "window_rows", "window_hop_rows"}
+    unknown = sorted(set(network) - known)
+    if unknown:
+        raise ConfigError(f"{where}: unknown field 'network.{unknown[0]}'; known fields are {', '.join(sorted(known))}")
+    n_rows = network.get("window_rows") or built_rows(model)
+    mode = network.get("mode") or ("windowed" if n_rows else "continuous")
+    if mode == "continuous":
+        return {**network, "mode": mode, "window_rows": None, "window_hop_rows": None}
+    if not isinstance(n_rows, int):
+        raise ConfigError(f"{where}: the network takes any number of rows; say with network.window_rows how many")
+    return {
+        **network,
+        "mode": mode,
+        "window_rows": n_rows,
+        "window_hop_rows": network.get("window_hop_rows") or n_rows // 2,
+    }
+
+
+def _check(described: dict[str, Any], where: str) -> None:
+    """Build what can be built already, for its errors."""
+    schema.build(FrontEndConfig, described["front_end"], f"{where}: front_end", ConfigError)
+    schema.build(TriggerConfig, described["trigger"], f"{where}: trigger", ConfigError)
+    known = {*REQUIRED, "channels", *DEFAULTS}
+    unknown = sorted(set(described) - known)
+    if unknown:
+        raise ConfigError(f"{where}: unknown field '{unknown[0]}'; known fields are {', '.join(sorted(known))}")
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return dict(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+        raise ConfigError(f"description {path} cannot be read: {problem}; docs/convert.md has an example") from problem
+
+
+def _set(table: dict[str, Any], name: str, value: Any) -> None:
+    *outer, last = name.split(".")
+    for key in outer:
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"--set {name}: '{key}' is a value, not a table of fields")
+    table[last] = value
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Return two tables as one; where both have a value, the one above counts."""
+    result = copy.deepcopy(below)
+    for key, value in above.items():
+        both_tables = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = _merged(result[key], value) if both_tables else copy.deepcopy(value)
+    return result

@@ -1,0 +1,126 @@
+"""What the manifest says of a network and its graphs, from the graphs themselves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from edgequake.convert.quantization.tflite_file import GraphFile
+from edgequake.convert.streaming.step_model import NEXT, PROBABILITIES, ROWS, StepGraph
+from edgequake.edge.base.errors import ConfigError, ModelError
+from edgequake.edge.manifest import schema
+from edgequake.edge.manifest.front_end_config import FrontEndConfig
+from edgequake.edge.manifest.manifest import FORMAT, FORMAT_VERSION, Manifest, Variant
+
+OUTPUTS = {1: ["event"], 2: ["onset", "event"]}
+
+
+def complete(partial: dict[str, Any], graph: StepGraph, where: str) -> dict[str, Any]:
+    """Return the partial manifest with what a description leaves to the network: rows, features and outputs.
+
+    Raises
+    ------
+    ModelError
+        More outputs than onset and event.
+    """
+    if graph.n_outputs not in OUTPUTS:
+        raise ModelError(
+            f"the network has {graph.n_outputs} columns of outputs: expected one (the probability of an event) or two "
+            "(of its onset, of the event); keep those columns with a last Dense layer, or add the classes up into one"
+        )
+    read_off = {
+        "rows_per_step": graph.rows_per_step,
+        "n_features": graph.n_features,
+        "outputs": OUTPUTS[graph.n_outputs],
+    }
+    completed = {**partial, "network": {**read_off, **partial["network"]}}
+    check_declared(graph, completed, where)
+    return completed
+
+
+def check_declared(graph: StepGraph, partial: dict[str, Any], where: str) -> None:
+    """Compare what training or a description says about the network with the network.
+
+    Parameters
+    ----------
+    partial : the manifest as far as it is known.
+    where : what to call its source in messages.
+
+    Raises
+    ------
+    ModelError
+        They disagree, or the window is not a whole number of steps, or is over before the contexts are filled.
+    """
+    network = partial["network"]
+    front_end = schema.build(FrontEndConfig, partial["front_end"], f"{where}: front_end", ConfigError)
+    if front_end.n_features != graph.n_features:
+        raise ModelError(
+            f"{where} describes rows of {front_end.n_features} features (the last one is the gap flag), but the "
+            f"network takes {graph.n_features}; describe the front end that the network was trained with"
+        )
+    declared = {**network, "number of outputs": len(network["outputs"])}
+    facts = {"rows_per_step": graph.rows_per_step, "n_features": graph.n_features, "number of outputs": graph.n_outputs}
+    for name, value in facts.items():
+        if declared[name] != value:
+            raise ModelError(
+                f"{where} and the network disagree on {name}: it says {declared[name]}, the network has {value}; "
+                f"keep the network and the {where} of one training together"
+            )
+    window_rows, warmup_rows = network.get("window_rows") or 0, graph.warmup_steps * graph.rows_per_step
+    if graph.mode == "windowed" and (window_rows % graph.rows_per_step or window_rows <= warmup_rows):
+        raise ModelError(
+            f"a window of {window_rows} rows does not suit the network: expected a multiple of {graph.rows_per_step} "
+            f"that is greater than {warmup_rows}; train with such a window_rows"
+        )
+
+
+def describe_variant(made: GraphFile, graph: StepGraph, file: str) -> Variant:
+    """Return the manifest's entry of one graph, not yet compared with Keras."""
+    states = [state.name for state in graph.states]
+    return Variant(
+        file=file,
+        sha256=hashlib.sha256(made.graph).hexdigest(),
+        size_bytes=len(made.graph),
+        minimum_runtime=made.minimum_runtime,
+        frame_tensor=ROWS,
+        probability_tensor=PROBABILITIES,
+        state_inputs={state: state for state in states},
+        state_outputs={state: state + NEXT for state in states},
+        quantization=made.quantization,
+        agreement={},
+    )
+
+
+def build_manifest(partial: dict[str, Any], graph: StepGraph, variants: dict[str, Variant]) -> Manifest:
+    """Complete the manifest that training began.
+
+    Raises
+    ------
+    ConfigError
+        What training wrote has unknown, missing or contradicting fields.
+    """
+    conversion = {
+        **partial["training"].get("conversion", {}),
+        "versions": {"keras": keras.__version__, "tensorflow": tf.__version__},
+    }
+    values = {
+        **partial,
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "network": {
+            **partial["network"],
+            "states": [asdict(state) for state in graph.states],
+            "parameters": graph.parameters,
+            "warmup_steps": graph.warmup_steps,
+        },
+        "default_variant": "int8" if "int8" in variants else next(iter(variants)),
+        "variants": {variant: asdict(described) for variant, described in variants.items()},
+        "training": {**partial["training"], "conversion": conversion},
+    }
+    # By way of JSON, so that what is checked here is what the device will read.
+    return schema.build(Manifest, json.loads(json.dumps(values)), "train.json: manifest", ConfigError)

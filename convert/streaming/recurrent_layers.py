@@ -1,0 +1,147 @@
+"""LSTM, GRU and SimpleRNN, one row at a time, with h and c as states.
+
+Dense layers in place of Keras' cells, because they put the bias into the fully connected operator: there it is a 32-bit
+integer in the quantized graphs, where the cells' own addition of it would be rounded to 8 bits.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from keras import layers, ops
+
+from edgequake.convert.streaming.affine_folding import Array
+from edgequake.convert.streaming.layer_graph import Place, refuse
+from edgequake.convert.streaming.state import Build, Stream
+
+
+def recur(build: Build, place: Place, sources: list[Stream], weights: list[Array] | None) -> Stream:
+    """Step a recurrent layer through the rows of a step."""
+    layer, stream = place.layer, sources[0]
+    _check(build, place, sources)
+    build.starts_with_the_window(place, stream)
+    cell = _CELLS[type(layer)](layer, place.name)
+    state = [build.state(place, what, "recurrent", (1, layer.units)) for what in cell.states]
+    rows = [stream.simplest()] if stream.n_rows == 1 else [stream.x[:, row] for row in range(stream.n_rows)]
+    hidden_rows = []
+    for row in rows:  # (1, features)
+        state = cell.step(row, *state)
+        hidden_rows.append(state[0])
+    cell.set_weights([np.asarray(weight, np.float32) for weight in weights] if weights else layer.get_weights())
+    for what, tensor in zip(cell.states, state, strict=True):
+        build.keep(place, what, tensor)
+    if not layer.return_sequences:
+        return stream.becomes(state[0], n_rows=1, sums_up=True)
+    return stream.becomes(state[0] if stream.n_rows == 1 else ops.stack(hidden_rows, axis=1))
+
+
+def _check(build: Build, place: Place, sources: list[Stream]) -> None:
+    layer = place.layer
+    if len(sources) > 1:
+        refuse(place, "its first state comes from another layer; let it start from zero, without initial_state")
+    if layer.go_backwards:
+        refuse(place, "go_backwards=True starts from the newest row; use go_backwards=False")
+    if build.mode == "continuous" and not layer.return_sequences:
+        refuse(
+            place, "return_sequences=False sums up a window, a continuous stream has none; use return_sequences=True"
+        )
+    if build.mode == "windowed" and layer.stateful:
+        refuse(place, "stateful=True carries its state from window to window; convert in continuous mode")
+
+
+class _Cell(ABC):
+    """One row's worth of a recurrent layer."""
+
+    states: tuple[str, ...] = ("h",)
+
+    def __init__(self, layer: Any, name: str) -> None:
+        self.layer, self.name = layer, name
+        self.activation = layer.activation
+        self.squash: Callable[[Any], Any] = getattr(layer, "recurrent_activation", layer.activation)
+        self.n_gates = {layers.LSTM: 4, layers.GRU: 3, layers.SimpleRNN: 1}[type(layer)]
+        self.of_row = self.product("gates_x", self.n_gates, True)
+
+    def product(self, what: str, n_gates: int, use_bias: bool) -> Any:
+        """Return a layer that multiplies with the weights of some gates."""
+        return layers.Dense(n_gates * self.layer.units, use_bias=use_bias, name=f"{self.name}_{what}")
+
+    @abstractmethod
+    def step(self, row: Any, *state: Any) -> list[Any]:
+        """Return the new state, h first."""
+
+    @abstractmethod
+    def set_weights(self, weights: list[Any]) -> None:
+        """Take the Keras layer's weights."""
+
+    def bias(self, weights: list[Any]) -> Any:
+        """Return the bias, of zeros where there is none."""
+        return weights[2] if len(weights) == 3 else np.zeros(weights[0].shape[1], np.float32)
+
+
+class _SummedCell(_Cell):
+    """A cell that adds one product of h with all its gates' weights to that of the row."""
+
+    def __init__(self, layer: Any, name: str) -> None:
+        super().__init__(layer, name)
+        self.of_hidden = self.product("gates_h", self.n_gates, False)
+
+    def set_weights(self, weights: list[Any]) -> None:
+        self.of_row.set_weights([weights[0], self.bias(weights)])
+        self.of_hidden.set_weights([weights[1]])
+
+
+class _Lstm(_SummedCell):
+    """Hochreiter & Schmidhuber 1997 with forget gates, in Keras' order of the gates."""
+
+    states = ("h", "c")
+
+    def step(self, row: Any, *state: Any) -> list[Any]:
+        hidden, cell = state
+        gates = self.of_row(row) + self.of_hidden(hidden)  # (1, 4 * units)
+        input_gate, forget_gate, candidate, output_gate = ops.split(gates, 4, axis=-1)
+        cell = self.squash(forget_gate) * cell + self.squash(input_gate) * self.activation(candidate)
+        return [self.squash(output_gate) * self.activation(cell), cell]
+
+
+class _SimpleRnn(_SummedCell):
+    """h = activation(x W + h U + b)."""
+
+    def step(self, row: Any, *state: Any) -> list[Any]:
+        return [self.activation(self.of_row(row) + self.of_hidden(state[0]))]
+
+
+class _Gru(_Cell):
+    """Cho et al. 2014: the reset gate acts before (reset_after=False) or after the product with h (as in cuDNN)."""
+
+    def __init__(self, layer: Any, name: str) -> None:
+        super().__init__(layer, name)
+        self.of_hidden = self.product("gates_h", 3 if layer.reset_after else 2, bool(layer.reset_after))
+        self.of_reset = None if layer.reset_after else self.product("candidate_h", 1, False)
+
+    def step(self, row: Any, *state: Any) -> list[Any]:
+        (hidden,) = state
+        units = self.layer.units
+        of_row, of_hidden = self.of_row(row), self.of_hidden(hidden)
+        both = self.squash(of_row[:, : 2 * units] + of_hidden[:, : 2 * units])
+        update, reset = both[:, :units], both[:, units:]
+        inner = self.of_reset(reset * hidden) if self.of_reset else reset * of_hidden[:, 2 * units :]
+        candidate = self.activation(of_row[:, 2 * units :] + inner)
+        return [update * hidden + (1.0 - update) * candidate]
+
+    def set_weights(self, weights: list[Any]) -> None:
+        kernel, recurrent, *bias = weights
+        units, width = self.layer.units, kernel.shape[1]
+        if self.of_reset is not None:
+            self.of_row.set_weights([kernel, self.bias(weights)])
+            self.of_hidden.set_weights([recurrent[:, : 2 * units]])
+            self.of_reset.set_weights([recurrent[:, 2 * units :]])
+            return
+        of_row, of_hidden = bias[0] if bias else np.zeros((2, width), np.float32)
+        self.of_row.set_weights([kernel, of_row])
+        self.of_hidden.set_weights([recurrent, of_hidden])
+
+
+_CELLS: dict[type, type[_Cell]] = {layers.LSTM: _Lstm, layers.GRU: _Gru, layers.SimpleRNN: _SimpleRnn}

@@ -1,0 +1,166 @@
+"""The rows of a step on their way through the layers, and the states that layers keep between steps.
+
+Rows that exist only because a window has just begun
+----------------------------------------------------
+A `valid` convolution has no output for the first ``(kernel - 1) * dilation`` rows of a window. A step gives a row for
+them all the same, made from the empty context. `Stream.offset` counts these rows: row t of a stream, from the window's
+start, is Keras' row ``t - offset``. Where a state must start at zero with Keras' row 0 (h, c, the zeros that a causal
+convolution pads with), it is set back after ``offset / n_rows`` steps: `warmup_steps` in the manifest, one number for
+the whole network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import keras
+from keras import ops
+
+from edgequake.convert.streaming.layer_graph import Place, refuse
+from edgequake.edge.manifest.manifest import StateTensor
+
+NEXT = "_next"  # what a state's output tensor is called after its input tensor
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What a layer makes of one step."""
+
+    x: Any  # Keras tensor: (1, n_rows, *row_shape), or (1, features) where that is one row
+    n_rows: int  # rows in a step
+    row_shape: tuple[int, ...]  # (features,) or (features, channels)
+    offset: int = 0  # rows at a window's start that Keras does not have
+    zero_rows: int = 0  # rows of zeros in front of the first one, for the next layer to pad with
+    sums_up: bool = False  # one vector for the window so far, true at the window's last step
+    non_negative: bool = False
+
+    def as_rows(self) -> Any:
+        """Return the tensor as (1, n_rows, *row_shape)."""
+        shape = (1, self.n_rows, *self.row_shape)
+        return self.x if tuple(self.x.shape) == shape else ops.reshape(self.x, shape)
+
+    def as_features(self) -> Any:
+        """Return the single row as (1, features)."""
+        return self.x if len(self.x.shape) == 2 else ops.reshape(self.x, (1, self.row_shape[0]))
+
+    def simplest(self) -> Any:
+        """Return the tensor in the form that needs the fewest operators."""
+        return self.as_features() if self.n_rows == 1 and len(self.row_shape) == 1 else self.as_rows()
+
+    def becomes(self, x: Any, **changes: Any) -> Stream:
+        """Return the stream after a layer that works on each row alone; its sign is unknown unless told."""
+        row_shape = tuple(int(size) for size in (x.shape[1:] if len(x.shape) == 2 else x.shape[2:]))
+        return replace(self, x=x, **{"row_shape": row_shape, "non_negative": False, **changes})
+
+
+@dataclass
+class Build:
+    """The graph as far as it has been built."""
+
+    mode: str
+    window_rows: int | None  # rows of input in a window, where known
+    rows_per_step: int
+    states: list[StateTensor] = field(default_factory=list)
+    inputs: list[Any] = field(default_factory=list)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    joins: dict[int, tuple[Any, int]] = field(default_factory=dict)  # id of a tensor -> its joined form, rows before it
+    first_reset: tuple[Place, int] | None = None  # the first layer that starts anew after warm-up, and at which step
+
+    def state(self, place: Place, what: str, kind: str, shape: tuple[int, ...]) -> Any:
+        """Declare a state and return its input tensor."""
+        name = f"{place.name}_{what}".replace("/", "_")
+        tensor = keras.Input(batch_shape=shape, name=name)
+        self.states.append(StateTensor(name=name, kind=kind, shape=shape))
+        self.inputs.append(tensor)
+        return tensor
+
+    def keep(self, place: Place, what: str, tensor: Any) -> None:
+        """Give a state its next value."""
+        self.outputs[f"{place.name}_{what}".replace("/", "_") + NEXT] = tensor
+
+    def starts_with_the_window(self, place: Place, stream: Stream) -> None:
+        """Note that a layer's state is zero at Keras' row 0.
+
+        Raises
+        ------
+        ModelError
+            That row lies within a step, or another layer's state begins at another step.
+        """
+        if stream.offset % stream.n_rows:
+            refuse(
+                place,
+                f"the valid convolutions before it take {stream.offset} rows off a window, which is no multiple of the "
+                f"{stream.n_rows} rows that come at a time; use padding='causal', or pool before the "
+                f"{place.kind.__name__}",
+            )
+        step = stream.offset // stream.n_rows
+        if self.first_reset is None:
+            self.first_reset = (place, step)
+            return
+        other, its_step = self.first_reset
+        if step != its_step:
+            refuse(
+                place,
+                f"in a window it starts at step {step}, but '{other.name}' at step {its_step}, and states are set back "
+                "together; use padding='causal' between the two",
+            )
+
+    def joined(self, place: Place, stream: Stream, what: str, n_kept: int, kind: str = "context") -> Any:
+        """Return the last `n_kept` rows of earlier steps and the new rows, and keep the newest as state."""
+        if n_kept == 0:
+            return stream.as_rows()
+        before = self.state(place, what, kind, (1, n_kept, *stream.row_shape))
+        joined = ops.concatenate([before, stream.as_rows()], axis=1)  # (1, n_kept + n_rows, *row_shape)
+        self.keep(place, what, joined[:, stream.n_rows :])  # (1, n_kept, *row_shape)
+        self.joins[id(stream.x)] = (joined, n_kept)
+        return joined
+
+    def apart(self, place: Place, stream: Stream) -> Stream:
+        """Return a stream whose tensor is not the one that other layers join to a context.
+
+        Where one tensor is reshaped for a layer and joined for another, TensorFlow's quantizer leaves the first one in
+        floating point, without a word. So it gets the new rows as a slice of what is joined.
+        """
+        if id(stream.x) not in self.joins:
+            self.joined(place, stream, "row", 1)
+        joined, n_before = self.joins[id(stream.x)]
+        return replace(stream, x=joined[:, n_before:])
+
+
+def slide(
+    build: Build, place: Place, stream: Stream, reach: int, stride: int, zero_rows: int
+) -> tuple[Any, dict[str, int]]:
+    """Return the rows that a window sliding over time needs in this step, and what becomes of the stream.
+
+    Parameters
+    ----------
+    reach : rows before the newest one that an output needs.
+    stride : rows from one output to the next; divides `stream.n_rows`.
+    zero_rows : rows of zeros that Keras pads with in front of the first one.
+
+    Returns
+    -------
+    Tensor (1, reach + n_rows - stride + 1, *row_shape), from which Keras' `valid` makes ``n_rows / stride`` rows; and
+    the changed fields of the stream.
+    """
+    if zero_rows > reach:
+        refuse(place, f"{zero_rows} rows of zeros come before it, expected at most {reach}; pad with kernel_size - 1")
+    if build.mode == "continuous" and (reach - zero_rows) // stride:
+        refuse(
+            place,
+            "padding='valid' shortens a sequence, but a continuous stream has no first row; use padding='causal', or "
+            "ZeroPadding in front of it",
+        )
+    kind = "context"
+    if zero_rows and stream.offset:  # the zeros that a step has in its context come too early: set back with h and c
+        build.starts_with_the_window(place, stream)
+        kind = "recurrent"
+    start = stream.offset + reach - zero_rows  # the row with which Keras' first output is complete
+    phase = start % stride
+    n_context = max(0, reach - phase)
+    joined = build.joined(place, stream, "context", n_context, kind)
+    first, stop = max(0, phase - reach), n_context + phase + stream.n_rows - stride + 1
+    whole = first == 0 and stop == n_context + stream.n_rows
+    rows = joined if whole else joined[:, first:stop]
+    return rows, {"n_rows": stream.n_rows // stride, "offset": start // stride, "zero_rows": 0}

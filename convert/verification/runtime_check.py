@@ -1,0 +1,70 @@
+"""Each finished graph invoked once by tflite-runtime 2.14, in a process of its own: an abort there ends only that."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+
+from edgequake.edge.base.errors import ModelError
+
+LANDERS = "EDGEQUAKE_LANDER_PYTHONS"  # NAME=INTERPRETER, joined by ';'; `make test` builds some and sets it
+TIME_LIMIT_S = 60.0
+# Nothing of this package: a lander interpreter may not have it. Zeros in, every output read.
+_SCRIPT = """
+import json, sys
+from importlib.metadata import version
+import numpy as np
+from tflite_runtime.interpreter import Interpreter
+for path in sys.argv[1:]:
+    print(path, file=sys.stderr, flush=True)
+    interpreter = Interpreter(path)
+    interpreter.allocate_tensors()
+    for entry in interpreter.get_input_details():
+        interpreter.set_tensor(entry["index"], np.zeros(entry["shape"], entry["dtype"]))
+    interpreter.invoke()
+    assert all(np.isfinite(interpreter.get_tensor(entry["index"])).all() for entry in interpreter.get_output_details())
+print(json.dumps("tflite-runtime " + version("tflite-runtime")))
+"""
+
+
+def lander_python() -> str | None:
+    """Return an interpreter that has tflite-runtime: this one, or one that EDGEQUAKE_LANDER_PYTHONS names."""
+    if find_spec("tflite_runtime"):
+        return sys.executable
+    listed = dict(item.partition("=")[::2] for item in os.environ.get(LANDERS, "").split(";"))
+    named = listed.get("tflite-runtime", "")
+    return named if named and Path(named).is_file() else None
+
+
+def invoke(graphs: Iterable[Path]) -> str | None:
+    """Invoke every graph once and return the runtime's name and version; None where no such runtime is to be had.
+
+    Raises
+    ------
+    ModelError
+        The runtime refuses a graph, or ends over it.
+    """
+    python = lander_python()
+    if python is None:
+        return None
+    paths = [str(path) for path in graphs]
+    try:
+        done = subprocess.run(
+            [python, "-c", _SCRIPT, *paths], capture_output=True, text=True, timeout=TIME_LIMIT_S, check=False
+        )
+    except subprocess.TimeoutExpired as problem:
+        raise ModelError(f"tflite-runtime did not invoke the graphs in {TIME_LIMIT_S:.0f} s; try again") from problem
+    if done.returncode == 0:
+        return str(json.loads(done.stdout))
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    graph = next((Path(line).name for line in reversed(lines) if line in paths), "the graphs")
+    ending = f"signal {-done.returncode}" if done.returncode < 0 else lines[-1] if lines else "no message"
+    raise ModelError(
+        f"tflite-runtime in {python} cannot run {graph}: {ending[:300]}; convert another variant, or report this "
+        "network as a defect of the converter"
+    )

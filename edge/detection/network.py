@@ -1,0 +1,315 @@
+"""The TFLite interpreter: tflite-runtime where it is installed, ai-edge-litert otherwise.
+
+The one-step graph, stepped: rows in, probabilities out, every state explicit and kept in its own integer form.
+
+Rows of features to decisions: the steps of a graph whose state goes on, or windows that each begin anew.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgequake.edge.base.checkpoint import State
+from edgequake.edge.base.errors import ModelError
+from edgequake.edge.manifest.manifest import Manifest, Variant
+
+# tflite-runtime comes first: it is the older and the smaller one, and the one with wheels for armv7.
+_RUNTIMES = (("tflite-runtime", "tflite_runtime.interpreter"), ("ai-edge-litert", "ai_edge_litert.interpreter"))
+
+
+def load_interpreter(graph: bytes, n_threads: int = 1) -> tuple[Any, str]:
+    """Return an interpreter with its tensors allocated, and the runtime's name and version.
+
+    The kernels are those without delegates: with them int8 graphs give the same bits in both runtimes. More than one
+    thread is for benchmarks: handing these small products to another thread costs more than it saves.
+
+    Raises
+    ------
+    ModelError
+        No runtime is installed, the one that is cannot run here, or the graph cannot be loaded.
+    """
+    module, name = import_runtime()
+    try:
+        interpreter = module.Interpreter(
+            model_content=graph,
+            num_threads=n_threads,
+            experimental_op_resolver_type=module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        interpreter.allocate_tensors()
+    except SystemError as problem:  # tflite-runtime 2.14 under numpy 2
+        raise ModelError(f"{name} does not work with this numpy; install 'numpy<2' or ai-edge-litert") from problem
+    except (ValueError, RuntimeError) as problem:
+        reason = str(problem).strip().splitlines()[0] if str(problem).strip() else type(problem).__name__
+        raise ModelError(f"{name} cannot load the graph: {reason}; convert the model again") from problem
+    return interpreter, name
+
+
+def import_runtime() -> tuple[Any, str]:
+    """Return the runtime's interpreter module, and its name and version.
+
+    A process that also uses TensorFlow must call this before it imports TensorFlow: tflite-runtime loaded second fails
+    with "vector::reserve".
+
+    Raises
+    ------
+    ModelError
+        No runtime is installed.
+    """
+    for package, module in _RUNTIMES:
+        try:
+            return importlib.import_module(module), f"{package} {_version(package, module)}"
+        except ImportError:
+            continue
+    raise ModelError("no TFLite runtime is installed; install 'edgequake[edge]' (tflite-runtime or ai-edge-litert)")
+
+
+def _version(package: str, module: str) -> str:
+    """Return a runtime's version as it tells it itself; looking it up in the environment takes a tenth of the start."""
+    told = getattr(sys.modules[module.partition(".")[0]], "__version__", None)
+    if isinstance(told, str):
+        return told
+    from importlib import metadata
+
+    return metadata.version(package)
+
+
+Float32 = npt.NDArray[np.float32]
+
+# Two scales that calibration measured on the same values differ in their last bits at most.
+_SAME_SCALE = 1e-4
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    index: int
+    dtype: Any
+    scale: np.float32  # 0 for float tensors
+    zero_point: int
+
+    def quantize(self, values: Float32) -> npt.NDArray[Any]:
+        """Round half to even, clip to the dtype's range, cast: never the other way round."""
+        if self.scale == 0:
+            return values
+        limits = np.iinfo(self.dtype)
+        steps = np.rint(values / self.scale) + np.float32(self.zero_point)
+        return np.asarray(np.clip(steps, limits.min, limits.max), self.dtype)
+
+    def dequantize(self, values: npt.NDArray[Any]) -> Float32:
+        if self.scale == 0:
+            return np.asarray(values, np.float32)
+        return (values.astype(np.float32) - np.float32(self.zero_point)) * self.scale
+
+
+@dataclass(frozen=True)
+class _State:
+    source: int  # tensor index it comes out of
+    target: int  # tensor index it goes into
+    initial: npt.NDArray[Any]
+    recurrent: bool
+
+
+class StepNetwork:
+    """A graph and its state.
+
+    Raises
+    ------
+    ModelError
+        The graph cannot be loaded, or lacks a tensor that the manifest names.
+    """
+
+    def __init__(self, manifest: Manifest, graph: bytes, variant: Variant, n_threads: int = 1) -> None:
+        self._interpreter, self.runtime = load_interpreter(graph, n_threads)
+        inputs = {detail["name"]: detail for detail in self._interpreter.get_input_details()}
+        outputs = {detail["name"]: detail for detail in self._interpreter.get_output_details()}
+        self._frame = _tensor(inputs, variant.frame_tensor, "input")
+        takes = tuple(int(size) for size in inputs[variant.frame_tensor]["shape"])
+        told = (1, manifest.network.rows_per_step, manifest.network.n_features)
+        if takes != told:
+            raise ModelError(
+                f"the graph takes rows of shape {takes}, its manifest says {told}; convert the model again"
+            )
+        self._probability = _tensor(outputs, variant.probability_tensor, "output")
+        self._states = [
+            _state(inputs, outputs, variant.state_inputs[s.name], variant.state_outputs[s.name], s.kind)
+            for s in manifest.network.states
+        ]
+        self._n_outputs = len(manifest.network.outputs)
+        self.reset()
+        self._interpreter.invoke()  # memory is settled after the first one
+        self.reset()
+        self._frame_memory = tensor_memory(self._interpreter, self._frame.index)
+        self._probability_memory = tensor_memory(self._interpreter, self._probability.index)
+        self._carried = [
+            (tensor_memory(self._interpreter, state.target), tensor_memory(self._interpreter, state.source))
+            for state in self._states
+        ]
+
+    def reset(self) -> None:
+        """Set every state to zero, as at the start of a record."""
+        for state in self._states:
+            self._interpreter.set_tensor(state.target, state.initial)
+
+    def reset_recurrent(self) -> None:
+        """Set the LSTM states to zero and leave the convolution contexts: the step just made only filled those."""
+        for state in self._states:
+            if state.recurrent:
+                self._interpreter.set_tensor(state.target, state.initial)
+
+    def step(self, rows: Float32) -> Float32:
+        """Consume rows of shape (rows_per_step, n_features), return probabilities of shape (n_outputs,)."""
+        probabilities: Float32 = self.run(rows[np.newaxis])[0]
+        return probabilities
+
+    def run(self, rows: Float32) -> Float32:
+        """Consume rows of shape (n_steps, rows_per_step, n_features), return shape (n_steps, n_outputs)."""
+        quantized = self._frame.quantize(rows)
+        out = np.empty((len(rows), 1, self._n_outputs), self._probability.dtype)
+        frame, probability, carried = self._frame_memory, self._probability_memory, self._carried
+        invoke = self._interpreter.invoke
+        for i in range(len(rows)):
+            frame[0] = quantized[i]
+            invoke()
+            out[i] = probability
+            for target, source in carried:  # raw integers: quantizing anew would cost more than the graph does
+                target[...] = source
+        return self._probability.dequantize(out[:, 0])
+
+    def state(self) -> list[npt.NDArray[Any]]:
+        """Return a copy of every state, in the order of the manifest and in the graph's own number form."""
+        return [np.array(self._interpreter.get_tensor(state.target)) for state in self._states]
+
+    def set_state(self, values: list[npt.NDArray[Any]]) -> None:
+        """Go on from states that `state` returned."""
+        for state, value in zip(self._states, values, strict=True):
+            self._interpreter.set_tensor(state.target, value)
+
+
+def tensor_memory(interpreter: Any, index: int) -> npt.NDArray[Any]:
+    """Return an array over a tensor's own memory, which stays where it is once tensors are allocated.
+
+    The runtime counts the references to the arrays that it hands out and refuses to invoke while there are any, because
+    allocating anew would leave them dangling. Copying six small tensors in and out of every step costs as much as the
+    graph; so this one is made of the bare address, by its owner, which never allocates anew.
+    """
+    view = interpreter.tensor(index)()
+    n_bytes, address = view.nbytes, view.__array_interface__["data"][0]
+    memory = (ctypes.c_char * n_bytes).from_address(address)
+    return np.frombuffer(memory, view.dtype).reshape(view.shape)
+
+
+def _tensor(details: dict[str, Any], name: str, side: str) -> _Tensor:
+    if name not in details:
+        raise ModelError(f"the graph has no {side} tensor '{name}' that its manifest names; convert the model again")
+    detail = details[name]
+    scale, zero_point = detail["quantization"]
+    return _Tensor(detail["index"], detail["dtype"], np.float32(scale), int(zero_point))
+
+
+def _state(inputs: dict[str, Any], outputs: dict[str, Any], input_name: str, output_name: str, kind: str) -> _State:
+    target, source = _tensor(inputs, input_name, "input"), _tensor(outputs, output_name, "output")
+    same = abs(float(source.scale) - float(target.scale)) <= _SAME_SCALE * float(target.scale)
+    if source.dtype != target.dtype or source.zero_point != target.zero_point or not same:
+        raise ModelError(
+            f"state '{input_name}' goes in with scale {target.scale:g} and comes out with {source.scale:g}; "
+            f"expected equal ones; convert the model again"
+        )
+    shape = tuple(inputs[input_name]["shape"])
+    initial = target.quantize(np.zeros(shape, np.float32))
+    return _State(source.index, target.index, initial, kind == "recurrent")
+
+
+def make_stepper(network: StepNetwork, manifest: Manifest) -> Stepper:
+    """Return the stepper that a manifest's network needs."""
+    return Windowed(network, manifest) if manifest.network.mode == "windowed" else Continuous(network, manifest)
+
+
+class Stepper(ABC):
+    """Rows of features to the steps of a graph; rows that do not fill one yet are held."""
+
+    longest_rows: int  # that a decision speaks of
+
+    def __init__(self, network: StepNetwork, manifest: Manifest) -> None:
+        self._network = network
+        self._held = np.zeros((0, manifest.network.n_features), np.float32)
+
+    @abstractmethod
+    def push(self, rows: Float32) -> Iterator[tuple[int, int, list[float]]]:
+        """Take rows, shape (n_rows, n_features); yield a tuple for each decision that they complete.
+
+        The index in `rows` of the last row decided on, how many rows the decision speaks of, and the probabilities.
+        """
+
+    def restart(self) -> None:
+        """Forget the rows before: the record goes on elsewhere."""
+        self._held = self._held[:0]
+
+    def state(self) -> State:
+        """Return what `restore` goes on from."""
+        return {"held": self._held}
+
+    def restore(self, state: State) -> None:
+        """Go on from what `state` returned."""
+        self._held = state["held"]
+
+
+class Continuous(Stepper):
+    """State carried on from step to step."""
+
+    def __init__(self, network: StepNetwork, manifest: Manifest) -> None:
+        super().__init__(network, manifest)
+        self.longest_rows = self._rows_per_step = manifest.network.rows_per_step
+
+    def restart(self) -> None:
+        super().restart()
+        self._network.reset()
+
+    def push(self, rows: Float32) -> Iterator[tuple[int, int, list[float]]]:
+        """Yield (index of the last row of a step, rows in it, probabilities)."""
+        n_before = len(self._held)
+        joined = np.concatenate([self._held, rows]) if n_before else rows
+        n_steps = len(joined) // self._rows_per_step
+        n_taken = n_steps * self._rows_per_step
+        self._held = joined[n_taken:].copy()  # a view would keep all rows alive
+        steps = joined[:n_taken].reshape(n_steps, self._rows_per_step, rows.shape[1])
+        for i, probability in enumerate(self._network.run(steps).tolist()):
+            yield (i + 1) * self._rows_per_step - 1 - n_before, self._rows_per_step, probability
+
+
+class Windowed(Stepper):
+    """State reset every window: the textbook classifiers."""
+
+    def __init__(self, network: StepNetwork, manifest: Manifest) -> None:
+        super().__init__(network, manifest)
+        config = manifest.network
+        self._rows_per_step, self._warmup_steps = config.rows_per_step, config.warmup_steps
+        self._window_rows, self._hop_rows = int(config.window_rows or 0), int(config.window_hop_rows or 0)
+        self.longest_rows = max(self._window_rows, self._hop_rows)
+
+    def push(self, rows: Float32) -> Iterator[tuple[int, int, list[float]]]:
+        """Yield (index in `rows` of a window's last row, rows from window to window, probabilities)."""
+        n_before = len(self._held)
+        joined = np.concatenate([self._held, rows])
+        start = 0
+        while start + self._window_rows <= len(joined):
+            probability = self._classify(joined[start : start + self._window_rows])
+            yield start + self._window_rows - n_before - 1, self._hop_rows, probability.tolist()
+            start += self._hop_rows
+        self._held = joined[start:].copy()
+
+    def _classify(self, window: Float32) -> Float32:
+        steps = window.reshape(-1, self._rows_per_step, window.shape[1])
+        self._network.reset()
+        for i in range(self._warmup_steps):
+            self._network.run(steps[i : i + 1])
+            self._network.reset_recurrent()
+        probability: Float32 = self._network.run(steps[self._warmup_steps :])[-1]
+        return probability

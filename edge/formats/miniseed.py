@@ -1,0 +1,222 @@
+"""miniSEED in, through pymseed (libmseed).
+
+miniSEED out, through pymseed (libmseed): sample for sample what came in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from pymseed import DataEncoding, MiniSEEDError, MS3Record, get_error_messages
+
+from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.errors import DataError
+from edgequake.edge.formats.record_scanner import RecordHeader, RecordScanner, first_reason
+from edgequake.edge.formats.waveforms import Piece, parse_time
+
+__all__ = ["FileIndex", "Note", "RecordFile", "RecordHeader", "index_file", "read_indexed", "read_stream"]
+
+_STREAM_BYTES = 512  # the shortest common record: a longer wait would delay a live stream
+_FILE_BYTES = 1 << 18
+Note = Callable[[str, int], None]  # takes a warning and the number of bytes that could not be used
+
+
+class ReadableBytes(Protocol):
+    """What a live stream must offer."""
+
+    def read(self, n_bytes: int, /) -> bytes:
+        """Return up to `n_bytes`, none at the stream's end."""
+
+
+@dataclass(frozen=True)
+class FileIndex:
+    """The records of one file, in the order of their start times."""
+
+    path: Path
+    headers: tuple[RecordHeader, ...]
+    unreadable_bytes: int  # that belong to no readable record
+    problem: str | None  # what the reader said of the first of them
+
+    @property
+    def start_ns(self) -> int:
+        """Time of the file's first sample."""
+        return self.headers[0].start_ns
+
+
+def index_file(path: Path, start_byte: int = 0, stop_byte: int | None = None) -> FileIndex:
+    """Read the headers of a file's records that hold samples; nothing is decoded.
+
+    Bytes that are no record are passed over and counted: one damaged header must not cost the rest of a day.
+
+    Raises
+    ------
+    DataError
+        The file cannot be opened, is empty, is not miniSEED, or holds no sample.
+    """
+    notes = Notes()
+    scanner = RecordScanner("", notes, decode=False, offset=start_byte)
+    headers: list[RecordHeader] = []
+    size = 0
+    try:
+        with path.open("rb") as file:
+            file.seek(start_byte)
+            while data := file.read(_FILE_BYTES if stop_byte is None else min(_FILE_BYTES, stop_byte - file.tell())):
+                size += len(data)
+                headers += [record.header for record in scanner.feed(data)]
+            headers += [record.header for record in scanner.feed(b"", at_end=True)]
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    problem = next(iter(notes.texts()), "").partition("belong to no readable record: ")[2] or None
+    if not headers:
+        reason = "is empty" if size == 0 else f"is not miniSEED ({problem})" if problem else "holds no sample"
+        raise DataError(f"{path} {reason}; expected a miniSEED file with samples")
+    headers.sort(key=lambda header: (header.start_ns, header.source_id, header.offset))
+    return FileIndex(path, tuple(headers), notes.unreadable_bytes, problem)
+
+
+class RecordFile:
+    """A file whose records are decoded one by one."""
+
+    def __init__(self, path: Path, file_start_ns: int) -> None:
+        self._path, self._file_start_ns = path, file_start_ns
+        self._record = MS3Record()
+        self._file: BinaryIO | None = None
+
+    def piece(self, header: RecordHeader, notes: Notes | None) -> Piece | None:
+        """Decode one record; one that cannot be decoded is None and noted, one that fails its own check only noted.
+
+        Raises
+        ------
+        DataError
+            The file has gone, or, without `notes`, the record cannot be decoded.
+        """
+        try:
+            if self._file is None:
+                self._file = self._path.open("rb")
+            self._file.seek(header.offset)
+            data = self._file.read(header.size_bytes)
+        except OSError as error:
+            raise DataError(f"{self._path} cannot be read: {error.strerror or error}") from error
+        try:
+            samples = self._samples(data)
+        except (MiniSEEDError, ValueError, StopIteration) as error:
+            problem = f"the record at byte {header.offset} cannot be decoded: {first_reason(error)}"
+            if notes is None:
+                raise DataError(f"{self._path.name}: {problem}") from error
+            notes.leave_out(str(self._path), problem, header.size_bytes)
+            return None
+        if notes is not None and get_error_messages():
+            notes.suspect(str(self._path))
+        rate_hz = header.sampling_rate_hz
+        return Piece(header.source_id, header.start_ns, rate_hz, samples, self._path.name, self._file_start_ns)
+
+    def _samples(self, data: bytes) -> np.ndarray:  # type: ignore[type-arg]
+        try:
+            record = self._record.parse_into(data, unpack_data=True)
+        except MiniSEEDError as error:
+            if error.status_code <= 0:
+                raise
+            record = next(MS3Record.from_buffer(data, unpack_data=True))  # one that does not tell its length
+        return np.array(record.np_datasamples)  # a copy: the record's own memory is used again
+
+    def close(self) -> None:
+        """Close the file; it is opened again when needed."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def read_indexed(index: FileIndex, headers: Iterable[RecordHeader], note: Note | None = None) -> Iterator[Piece]:
+    """Decode the records of `headers`, one at a time, as pieces.
+
+    With `note`, a record that cannot be decoded is left out and told to `note` at the file's end; so is one whose
+    samples differ from its own check value, but those are given all the same.
+
+    Raises
+    ------
+    DataError
+        The file has gone, or, without `note`, a record's body cannot be decoded.
+    """
+    notes = None if note is None else Notes()
+    file = RecordFile(index.path, index.start_ns)
+    try:
+        for header in headers:
+            piece = file.piece(header, notes)
+            if piece is not None:
+                yield piece
+    finally:
+        file.close()
+    if note is not None and notes is not None:
+        for text in notes.texts():
+            note(text, notes.unreadable_bytes if "left out" in text else 0)
+
+
+def read_stream(stream: ReadableBytes, notes: Notes, name: str = "-") -> Iterator[Piece]:
+    """Decode miniSEED records from a stream, as they come; whatever else comes is skipped and noted."""
+    scanner = RecordScanner(f"input stream '{name}'", notes, decode=True)
+    first_ns: dict[str, int] = {}
+    data = stream.read(_STREAM_BYTES)
+    while data:
+        yield from _stream_pieces(scanner, data, False, first_ns, name)
+        data = stream.read(_STREAM_BYTES)
+    yield from _stream_pieces(scanner, b"", True, first_ns, name)
+
+
+def _stream_pieces(
+    scanner: RecordScanner, data: bytes, at_end: bool, first_ns: dict[str, int], name: str
+) -> Iterator[Piece]:
+    for record in scanner.feed(data, at_end):
+        header = record.header
+        assert record.samples is not None
+        start_ns = first_ns.setdefault(header.source_id, header.start_ns)
+        yield Piece(header.source_id, header.start_ns, header.sampling_rate_hz, record.samples, name, start_ns)
+
+
+_RECORD_BYTES = 512
+_VERSION_2_NS = (parse_time("1900-01-01T00:00:00"), parse_time("2100-01-01T00:00:00"))
+
+
+def encode(pieces: Iterable[Piece]) -> bytes:
+    """Return pieces as miniSEED records, sample for sample: Steim2 for integers, floats as they are.
+
+    Integers whose differences do not fit Steim2's 30 bits are written as plain 32-bit integers. The format is version
+    2, which every seismological program reads and which keeps times to the microsecond; version 3 where the codes are
+    too long for version 2 or the year is not within 1900 to 2100.
+    """
+    return b"".join(record for piece in pieces for record in records_of(piece))
+
+
+def records_of(piece: Piece, record_bytes: int = _RECORD_BYTES) -> list[bytes]:
+    """Return a piece as miniSEED records, as `encode` does: of so many bytes, a power of 2 from 128 on."""
+    encoding, sample_type, samples = _encoding(piece.samples)
+    record = MS3Record(reclen=record_bytes, encoding=encoding)
+    record.formatversion = 2 if _fits_version_2(piece) else 3
+    record.pubversion = 1
+    record.sourceid = piece.source_id
+    record.samprate = piece.sampling_rate_hz
+    record.starttime = piece.start_ns
+    return list(record.generate(samples, sample_type))
+
+
+def _fits_version_2(piece: Piece) -> bool:
+    codes = piece.source_id.removeprefix("FDSN:").split("_")
+    limits = (2, 5, 2, 1, 1, 1)  # characters of network, station, location, band, source and subsource
+    # A damaged header may hold a colon, which libmseed takes for the one after the prefix.
+    fits = len(codes) == len(limits) and not any(":" in code for code in codes)
+    fits = fits and all(len(code) <= limit for code, limit in zip(codes, limits, strict=True))
+    return fits and _VERSION_2_NS[0] <= piece.start_ns and piece.stop_ns < _VERSION_2_NS[1]
+
+
+def _encoding(samples: npt.NDArray[Any]) -> tuple[DataEncoding, str, npt.NDArray[Any]]:
+    if samples.dtype.kind in "iu":
+        fits = len(samples) < 2 or int(np.max(samples)) - int(np.min(samples)) < 2**29  # spares the differences
+        fits = fits or int(np.max(np.abs(np.diff(samples.astype(np.int64))))) < 2**29
+        return (DataEncoding.STEIM2 if fits else DataEncoding.INT32), "i", np.ascontiguousarray(samples, np.int32)
+    if samples.dtype == np.float32:
+        return DataEncoding.FLOAT32, "f", samples
+    return DataEncoding.FLOAT64, "d", samples.astype(np.float64)

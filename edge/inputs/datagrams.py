@@ -1,0 +1,260 @@
+"""Start times that jitter by less than a sample, on an even grid.
+
+Datagrams of samples: whole miniSEED records, or raw samples behind a small header.
+
+The header, little-endian: 4 bytes EQS1; the samples' type in 1 byte (1 int16, 2 int32, 3 float32); the length of the
+source identifier in 1 byte; the number of samples in 2; the time of the first one in 8, signed, nanoseconds since 1970
+UTC; the sampling rate in 8, a double, Hz; the source identifier, as FDSN:XX_LUN_00_M_H_Z; then the samples, to the
+datagram's last byte.
+
+The UDP datacast of a Raspberry Shake: one channel's samples a datagram, as text.
+
+    {'EHZ', 1582315130.292, 14168, 14927, 16112, ...}
+
+The channel, the time of the first sample in seconds since 1970, and the samples in counts: a quarter of a second, 25 at
+100 Hz. Neither network, station nor sampling rate are told; they come with the address.
+
+References
+----------
+Raspberry Shake, "UDP data output", https://manual.raspberryshake.org/udp.html
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterator
+from sys import intern
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.errors import DataError
+from edgequake.edge.formats.record_scanner import RECORD_START, RecordScanner
+from edgequake.edge.formats.waveforms import LAST_NS, NS_PER_S, Piece, duration_ns
+
+_SHARE = 1.0 / 16.0  # of what a time is off that counts as a drift of the clock
+_JUMP = 0.5  # of a sample: where the clock has drifted by so much the grid goes after it
+_LATE_S = 60.0  # what is older than the latest by more is no late datagram, but another clock
+
+
+class SampleGrid:
+    """Gives a channel's pieces start times that follow one another exactly where they do so but for jitter.
+
+    A datagram's time is rounded to milliseconds, or read from a clock when the datagram is put together: it is early or
+    late by some share of a sample, which would otherwise look like a tear here and an overlap there. A piece within a
+    sample of where the latest stopped goes on there; any other begins at the grid position nearest to its time. Where
+    the clock drifts, times jump by half a sample each time that it has drifted by that much.
+    """
+
+    def __init__(self, sampling_rate_hz: float) -> None:
+        self.sampling_rate_hz = sampling_rate_hz
+        self._anchor_ns: int | None = None  # time of position 0
+        self._next = 0  # position where the latest piece stops
+        self._drift = 0.0  # samples by which the times are later than the grid, jitter averaged out
+
+    def place(self, start_ns: int, n_samples: int) -> tuple[int, int]:
+        """Return a piece's start on the grid, and by how many samples it is ahead of where the latest stopped.
+
+        Less than 0: it comes late, or again.
+        """
+        if self._anchor_ns is None:
+            self._anchor_ns = start_ns
+        position = (start_ns - self._anchor_ns) * self.sampling_rate_hz / NS_PER_S
+        nearest = round(position - self._drift)
+        goes_on = abs(position - self._drift - self._next) < 1.0
+        start, ahead = (self._next, 0) if goes_on else (nearest, nearest - self._next)
+        self._drift += _SHARE * (position - start - self._drift)
+        if abs(self._drift) > _JUMP:
+            self._anchor_ns += round(self._drift * NS_PER_S / self.sampling_rate_hz)
+            self._drift = 0.0
+        is_late = -_LATE_S * self.sampling_rate_hz < ahead < 0
+        self._next = max(self._next, start + n_samples) if is_late else start + n_samples
+        return self._anchor_ns + duration_ns(start, self.sampling_rate_hz), ahead
+
+
+MAGIC = b"EQS1"
+_HEADER = struct.Struct("<4sBBHqd")
+_DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<i2"), 2: np.dtype("<i4"), 3: np.dtype("<f4")}
+_SOURCE_ID = re.compile(r"FDSN:[A-Z0-9]{1,8}_[A-Z0-9-]{1,8}_[A-Z0-9-]{0,8}_[A-Z0-9]_[A-Z0-9]_[A-Z0-9]\Z", re.ASCII)
+_RATES_HZ = (1e-3, 1e5)
+_MOST_CHANNELS = 64  # whose grids are held
+
+
+class DatagramForm:
+    """Takes datagrams, gives the pieces in them; what is not of the form is dropped and counted."""
+
+    def __init__(self, name: str, notes: Notes, tell: Callable[[str], None]) -> None:
+        """Take the datagrams that come in at `name`; `tell` says a line to people the first time one is dropped."""
+        self._name, self._notes, self._tell = name, notes, tell
+        self._grids: dict[str, SampleGrid] = {}
+
+    def pieces(self, datagram: bytes) -> list[Piece]:
+        """Return what a datagram holds; nothing where it is not of the form."""
+        try:
+            return self._pieces(datagram)
+        except DataError as problem:
+            if not self._notes.dropped(self._name, str(problem), len(datagram)):
+                self._tell(f"a datagram is dropped: {problem}; further ones are counted")
+            return []
+
+    def _pieces(self, datagram: bytes) -> list[Piece]:
+        if datagram.startswith(MAGIC):
+            return [self._placed(parse_raw(datagram))]
+        if RECORD_START.match(datagram) is None:
+            raise DataError(f"{len(datagram)} bytes that are neither a miniSEED record nor begin with {MAGIC.decode()}")
+        return list(self._records(datagram))
+
+    def _records(self, datagram: bytes) -> Iterator[Piece]:
+        # A scanner of its own: nothing of one datagram goes on in the next.
+        for record in RecordScanner(self._name, self._notes, decode=True).feed(datagram, at_end=True):
+            header = record.header
+            assert record.samples is not None
+            yield Piece(header.source_id, header.start_ns, header.sampling_rate_hz, record.samples)
+
+    def _placed(self, piece: Piece) -> Piece:
+        """Return a piece on its channel's grid, and count it where it does not go on where the latest stopped."""
+        grid = self._grids.get(piece.source_id)
+        if grid is None or grid.sampling_rate_hz != piece.sampling_rate_hz:
+            if grid is None and len(self._grids) >= _MOST_CHANNELS:
+                self._grids.pop(next(iter(self._grids)))
+            grid = self._grids[piece.source_id] = SampleGrid(piece.sampling_rate_hz)
+        start_ns, ahead = grid.place(piece.start_ns, len(piece.samples))
+        if ahead < 0:
+            self._notes.count("datagram(s) came late or twice")
+        elif ahead > 0:
+            self._notes.count("datagram(s) came after a hole")
+        return Piece(piece.source_id, start_ns, piece.sampling_rate_hz, piece.samples)
+
+
+def parse_raw(datagram: bytes) -> Piece:
+    """Read a datagram of raw samples.
+
+    Raises
+    ------
+    DataError
+        Not of the form.
+    """
+    if len(datagram) < _HEADER.size:
+        raise DataError(f"{len(datagram)} bytes; expected a header of {_HEADER.size}")
+    _, code, id_bytes, n_samples, start_ns, rate_hz = _HEADER.unpack_from(datagram)
+    dtype = _DTYPES.get(code)
+    if dtype is None:
+        raise DataError(f"samples of type {code}; expected 1 (int16), 2 (int32) or 3 (float32)")
+    expected = _HEADER.size + id_bytes + n_samples * dtype.itemsize
+    if n_samples == 0 or len(datagram) != expected:
+        raise DataError(
+            f"{len(datagram)} bytes for {n_samples} samples; expected 1 sample or more, and {expected} bytes"
+        )
+    source_id = datagram[_HEADER.size : _HEADER.size + id_bytes].decode("ascii", "replace")
+    if not _SOURCE_ID.match(source_id):
+        raise DataError(f"source identifier '{source_id}'; expected one such as FDSN:XX_LUN_00_M_H_Z")
+    if not _RATES_HZ[0] <= rate_hz <= _RATES_HZ[1] or abs(start_ns) > LAST_NS:
+        raise DataError(f"start {start_ns} ns at {rate_hz:g} Hz; expected a year from 1678 to 2261, and a rate")
+    if start_ns + duration_ns(n_samples, rate_hz) > LAST_NS:
+        raise DataError(f"{n_samples} samples at {rate_hz:g} Hz reach beyond the year 2261")
+    samples = np.frombuffer(datagram, dtype, n_samples, _HEADER.size + id_bytes).astype(dtype.newbyteorder("="))
+    return Piece(intern(source_id), start_ns, rate_hz, samples)
+
+
+def raw_datagram(source_id: str, start_ns: int, sampling_rate_hz: float, samples: npt.NDArray[Any]) -> bytes:
+    """Return raw samples as a datagram.
+
+    samples : int16, int32 or float32, shape (n_samples,), up to some 300 where a link carries 1400 bytes at once.
+
+    Raises
+    ------
+    DataError
+        Samples of another type, or more than a datagram holds.
+    """
+    codes = {dtype.newbyteorder("="): code for code, dtype in _DTYPES.items()}
+    code, name = codes.get(samples.dtype), source_id.encode("ascii")
+    if code is None or not 0 < len(samples) < 1 << 16 or len(name) > 255:
+        raise DataError(
+            f"{len(samples)} samples of type {samples.dtype}; expected 1 to 65535 of int16, int32 or float32"
+        )
+    header = _HEADER.pack(MAGIC, code, len(name), len(samples), start_ns, sampling_rate_hz)
+    body: bytes = samples.astype(_DTYPES[code]).tobytes()
+    return header + name + body
+
+
+# No two ways to match the same text, so the time to find that it does not match grows with its length only.
+_DATAGRAM = re.compile(
+    rb"\{ ?'([A-Z]{2}[A-Z0-9])', ?([0-9]{1,10})(?:\.([0-9]{1,9}))?, ?(-?[0-9]{1,10}(?:, ?-?[0-9]{1,10})*) ?\}\s?\s?\Z"
+)
+_MOST_SAMPLES = 4096
+_MOST_CHANNELS_shake = 16  # a Shake has four
+_IN_A_ROW = 20  # datagrams that do not follow one another at the stated rate
+_SHOWN_BYTES = 40
+
+
+class ShakeForm(DatagramForm):
+    """Takes the datagrams of a Raspberry Shake."""
+
+    def __init__(
+        self, name: str, notes: Notes, tell: Callable[[str], None], station: str, sampling_rate_hz: float
+    ) -> None:
+        """Take datagrams of `station`, NET_STA_LOC."""
+        super().__init__(name, notes, tell)
+        self._station, self._rate_hz = station, sampling_rate_hz
+        self._latest: dict[str, Piece] = {}
+        self._n_apart: Counter[str] = Counter()  # datagrams in a row
+        self._said_rate = False
+
+    def _pieces(self, datagram: bytes) -> list[Piece]:
+        came = parse_shake(datagram, self._station, self._rate_hz)
+        placed = self._placed(came)
+        self._check_rate(came)
+        return [placed]
+
+    def _check_rate(self, came: Piece) -> None:
+        """Say so once when a channel's datagrams hold more or fewer samples than the stated rate has between them."""
+        before = self._latest.get(came.source_id)
+        if before is None and len(self._latest) >= _MOST_CHANNELS_shake:
+            return
+        self._latest[came.source_id] = came
+        if before is None or self._said_rate:
+            return
+        elapsed_ns = came.start_ns - before.start_ns
+        if abs(came.start_ns - before.stop_ns) * self._rate_hz <= NS_PER_S:
+            self._n_apart[came.source_id] = 0
+            return
+        self._n_apart[came.source_id] += 1
+        if self._n_apart[came.source_id] >= _IN_A_ROW and elapsed_ns > 0:
+            self._said_rate = True
+            apparent_hz = len(before.samples) * NS_PER_S / elapsed_ns
+            text = (
+                f"{came.source_id} comes as if sampled at about {apparent_hz:.3g} Hz, not {self._rate_hz:g}; "
+                f"if that is so, add ?rate= to the address"
+            )
+            self._notes(text)
+            self._tell(text)
+
+
+def parse_shake(datagram: bytes, station: str, sampling_rate_hz: float) -> Piece:
+    """Read a datagram of a Raspberry Shake.
+
+    station : NET_STA_LOC that its samples go by.
+
+    Raises
+    ------
+    DataError
+        Not of the form.
+    """
+    found = _DATAGRAM.match(datagram)
+    if found is None:
+        shown = datagram[:_SHOWN_BYTES].decode("ascii", "replace")
+        raise DataError(f"{len(datagram)} bytes, '{shown}'; expected {{'EHZ', 1582315130.292, 14168, 14927, ...}}")
+    channel, seconds, fraction, values = found.groups()
+    counts = [int(value) for value in values.split(b",")]
+    start_ns = int(seconds) * NS_PER_S + int((fraction or b"0").ljust(9, b"0"))
+    if len(counts) > _MOST_SAMPLES or start_ns > LAST_NS - 3600 * NS_PER_S:
+        raise DataError(f"{len(counts)} samples from {int(seconds)} s on; expected up to {_MOST_SAMPLES}, before 2261")
+    if max(counts) >= 1 << 31 or min(counts) < -(1 << 31):
+        raise DataError("a sample of more than 32 bits")
+    network, code, location = station.split("_")
+    source_id = f"FDSN:{network}_{code}_{location}_{'_'.join(channel.decode())}"
+    return Piece(source_id, start_ns, sampling_rate_hz, np.array(counts, np.int32))

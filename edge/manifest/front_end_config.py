@@ -1,0 +1,176 @@
+"""The manifest's table `front_end`: from samples to rows of features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from edgequake.edge.base.errors import DataError
+
+LONGEST_SAMPLES = 1_000_000  # a window or a hop beyond that is a slip, and would take the lander's memory
+LONGEST_S = 1e8  # three years: a longer duration is a slip, and 1e10 s do not fit 64-bit nanoseconds
+
+
+@dataclass(frozen=True)
+class CatchUpConfig:
+    """When the background is plainly wrong, and how fast it then moves.
+
+    A quantile q lies under a share 1 - q of the frames. After a tapered or dead start the background lies decades too
+    low, and nearly every frame lies above it: the share of frames above, remembered over about `memory_frames`, tells.
+    A frame above the background moves it by the larger `step` while the share is over `share_high`, and a frame below
+    it while the share is under `share_low`.
+    """
+
+    memory_frames: float  # the share forgets over this many live frames
+    share_high: float
+    share_low: float
+    step: float  # decades a frame
+
+    def __post_init__(self) -> None:
+        if self.memory_frames < 1 or not 0 <= self.share_low < self.share_high <= 1 or self.step <= 0:
+            raise ValueError("expected memory_frames >= 1, 0 <= share_low < share_high <= 1 and step > 0")
+
+
+@dataclass(frozen=True)
+class BackgroundConfig:
+    """Slow running quantile that features are measured against.
+
+    It starts as the running median of the first `start_frames` live frames and then moves by at most `step` a frame
+    (a stochastic-approximation quantile: up by ``step * quantile``, down by ``step * (1 - quantile)``), faster at
+    first: the step is ``max(step, step_start * start_frames / n)`` in live frame n.
+    """
+
+    quantile: float  # share of frames that should lie under the background, 0..1
+    step: float  # decades (log10 units) per frame
+    step_start: float  # decades per frame, right after the start
+    start_frames: int
+    catch_up: CatchUpConfig | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.quantile < 1 or self.step <= 0 or self.step_start < self.step or self.start_frames < 1:
+            raise ValueError("expected 0 < quantile < 1, 0 < step <= step_start and start_frames >= 1")
+
+
+@dataclass(frozen=True)
+class SpectrogramConfig:
+    """Log power in bands of short-time spectra (linear detrend, periodic Hann window, one-sided density)."""
+
+    window_samples: int
+    band_edges_hz: tuple[float, ...]  # n_bands + 1 rising edges; band i holds lower <= f < upper
+    clip_low: float  # decades below the background
+    clip_high: float  # decades above the background
+    steps_per_decade: int  # features are rounded to 1 / steps_per_decade: the same bits on every machine
+
+    def __post_init__(self) -> None:
+        edges = self.band_edges_hz
+        if not 2 <= self.window_samples <= LONGEST_SAMPLES:
+            raise ValueError(f"window_samples must be 2 to {LONGEST_SAMPLES}, got {self.window_samples}")
+        if len(edges) < 2 or any(b <= a for a, b in pairwise(edges)):
+            raise ValueError(f"band_edges_hz must be at least two rising frequencies, got {list(edges)}")
+
+
+@dataclass(frozen=True)
+class ScalogramConfig:
+    """Log power of a bank of complex Morlet wavelets, averaged over a block; `edge/features/spectra.py` has the formula."""
+
+    window_samples: int  # hop_samples and the longest wavelet must fit: at least hop_samples + its taps - 1
+    centre_frequencies_hz: tuple[float, ...]  # rising, one wavelet each
+    cycles: float  # 2 pi times the periods in one standard deviation of the envelope (omega_0 of the literature)
+    support_scales: float  # a wavelet is cut off this many standard deviations of its envelope from its middle
+    clip_low: float  # decades below the background
+    clip_high: float  # decades above the background
+    steps_per_decade: int  # features are rounded to 1 / steps_per_decade: the same bits on every machine
+
+    def __post_init__(self) -> None:
+        centres = self.centre_frequencies_hz
+        if not 2 <= self.window_samples <= LONGEST_SAMPLES:
+            raise ValueError(f"window_samples must be 2 to {LONGEST_SAMPLES}, got {self.window_samples}")
+        if not centres or centres[0] <= 0 or any(b <= a for a, b in pairwise(centres)):
+            raise ValueError(f"centre_frequencies_hz must be rising frequencies above 0, got {list(centres)}")
+        if not (0 < self.cycles <= 1000 and 0 < self.support_scales <= 100):
+            raise ValueError("cycles must lie in (0, 1000] and support_scales in (0, 100]")
+
+
+@dataclass(frozen=True)
+class WaveformConfig:
+    """Samples, less their running mean, over their running scale."""
+
+    clip: float  # in units of the running scale
+    steps_per_unit: int  # rounded to 1 / steps_per_unit
+
+
+@dataclass(frozen=True)
+class FrontEndConfig:
+    """From raw samples to rows of features, one block of `hop_samples` samples at a time.
+
+    A block becomes one row (spectrogram, scalogram) or `hop_samples` rows (waveform: one row a sample).
+    """
+
+    kind: str  # "spectrogram", "scalogram" or "waveform"
+    hop_samples: int  # at the model's sampling rate
+    bridge_s: float  # tears up to this long are bridged and flagged, longer ones restart the warm-up
+    max_gap_fraction: float  # a block whose window holds more bridged samples than this is not live
+    stuck_s: float  # a channel that has not changed for this long is not live
+    fill_values: tuple[int, ...]  # sample values of integer records that mean "no sample"
+    fill_min_jump: int  # ... when they lie at least this many counts away from the last true sample
+    despike_threshold: float  # five-sample Hampel filter, in robust standard deviations; 0: no despiking
+    decimators: dict[str, tuple[float, ...]]  # factor -> symmetric low-pass taps, for exact multiples of the rate
+    background: BackgroundConfig
+    spectrogram: SpectrogramConfig | None = None
+    scalogram: ScalogramConfig | None = None
+    waveform: WaveformConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("spectrogram", "scalogram", "waveform"):
+            raise ValueError(f"kind must be 'spectrogram', 'scalogram' or 'waveform', got {self.kind!r}")
+        if getattr(self, self.kind) is None:
+            raise ValueError(f"kind is '{self.kind}' but the table '{self.kind}' is missing")
+        if not 1 <= self.hop_samples <= LONGEST_SAMPLES:
+            raise ValueError(f"hop_samples must be 1 to {LONGEST_SAMPLES}, got {self.hop_samples}")
+        if self.despike_threshold < 0:
+            raise ValueError(f"despike_threshold must be positive, or 0 for no despiking, got {self.despike_threshold}")
+        if not 0 <= self.bridge_s <= LONGEST_S or not 0 <= self.stuck_s <= LONGEST_S:
+            raise ValueError(f"bridge_s and stuck_s must be 0 to {LONGEST_S:g} s")
+        if any(len(taps) % 2 == 0 for taps in self.decimators.values()):
+            raise ValueError("decimators need an odd number of taps, so that they delay by whole samples")
+
+    @property
+    def rows_per_block(self) -> int:
+        """Rows of features that one block of `hop_samples` samples becomes."""
+        return self.hop_samples if self.kind == "waveform" else 1
+
+    @property
+    def window_samples(self) -> int:
+        """Samples that a block's rows are computed from; the newest `hop_samples` of them are the block's news."""
+        if self.kind == "spectrogram" and self.spectrogram is not None:
+            return self.spectrogram.window_samples
+        if self.kind == "scalogram" and self.scalogram is not None:
+            return self.scalogram.window_samples
+        return self.hop_samples
+
+    @property
+    def n_features(self) -> int:
+        """Features in a row: the bands, the wavelets or the sample, and a gap flag."""
+        if self.kind == "spectrogram" and self.spectrogram is not None:
+            return len(self.spectrogram.band_edges_hz)
+        if self.kind == "scalogram" and self.scalogram is not None:
+            return len(self.scalogram.centre_frequencies_hz) + 1
+        return 2
+
+
+def decimation_factor(config: FrontEndConfig, model_rate_hz: float, sampling_rate_hz: float) -> int:
+    """Return the whole factor from a channel's rate to the model's.
+
+    Raises
+    ------
+    DataError
+        The rate is neither the model's nor a multiple the manifest has a decimator for (0.1 % tolerance).
+    """
+    for factor in (1, *sorted(int(name) for name in config.decimators)):
+        if abs(sampling_rate_hz / (model_rate_hz * factor) - 1.0) < 1e-3:
+            return factor
+    accepted = [model_rate_hz, *(model_rate_hz * int(name) for name in config.decimators)]
+    raise DataError(
+        f"sampling rate {sampling_rate_hz:g} Hz: this model takes {', '.join(f'{rate:g}' for rate in accepted)} Hz; "
+        f"choose channels of such a rate, or another model"
+    )

@@ -1,0 +1,242 @@
+"""The manifest: every constant the device needs beside the graph, read strictly from NAME.json.
+
+docs/manifest.md specifies the file field by field. Nothing here is optional by accident: unknown and missing fields
+are errors, and the graph's sha256 must match before it is run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgequake.edge.base.errors import ManifestError
+from edgequake.edge.manifest import schema
+from edgequake.edge.manifest.event_config import ClassConfig, OnsetConfig
+from edgequake.edge.manifest.front_end_config import LONGEST_S, FrontEndConfig
+
+FORMAT = "edgequake-manifest"
+FORMAT_VERSION = 1
+SENSITIVITIES = ("low", "normal", "high")
+
+
+@dataclass(frozen=True)
+class StateTensor:
+    """One explicit state of the one-step graph: what comes out of `output` goes into `input` at the next step."""
+
+    name: str
+    kind: str  # "context", or "recurrent": set back to zero after the warm-up steps (h, c, a running maximum)
+    shape: tuple[int, ...]  # with the leading batch axis of 1
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """How the one-step graph is stepped."""
+
+    mode: str  # "continuous": the state is carried on; "windowed": reset every window
+    rows_per_step: int  # rows of features that one invoke consumes; input shape is (1, rows_per_step, n_features)
+    n_features: int
+    # ("onset", "event"), or ("event",) serving as both; in windowed mode also ("event", "start"): the second says where
+    # in the window the event begins, 0..1. Output shape is (1, n_outputs).
+    outputs: tuple[str, ...]
+    states: tuple[StateTensor, ...]
+    parameters: int  # trained numbers in the network
+    # Windowed mode only: rows in a window, rows from one window's start to the next, and the first steps of a window
+    # that only fill the convolution contexts (their recurrent state is thrown away).
+    window_rows: int | None = None
+    window_hop_rows: int | None = None
+    warmup_steps: int = 0
+
+    def __post_init__(self) -> None:
+        if self.rows_per_step < 1:
+            raise ValueError(f"rows_per_step must be at least 1, got {self.rows_per_step}")
+        if self.mode not in ("continuous", "windowed"):
+            raise ValueError(f"mode must be 'continuous' or 'windowed', got {self.mode!r}")
+        if self.mode == "windowed" and not (self.window_rows and self.window_hop_rows):
+            raise ValueError("windowed mode needs window_rows and window_hop_rows")
+        if self.outputs not in (("onset", "event"), ("event",), ("event", "start")):
+            raise ValueError(
+                f"outputs must be ['onset', 'event'], ['event'] or ['event', 'start'], got {list(self.outputs)}"
+            )
+        if "start" in self.outputs and self.mode != "windowed":
+            raise ValueError("the output 'start' says where in a window an event begins: it needs mode 'windowed'")
+
+
+@dataclass(frozen=True)
+class TriggerConfig:
+    """From probabilities to events and kept intervals; `edge/detection/trigger.py` states the rule."""
+
+    onset_thresholds: dict[str, float]  # sensitivity (low, normal, high) -> probability that declares an event
+    rearm_ratio: float  # the onset probability must fall under ratio * threshold before the next event
+    event_threshold: float  # the event goes on while the event probability stays at or above this
+    min_duration_s: float  # the onset probability must stay up this long
+    hold_s: float  # the event ends when the event probability has been low for this long
+    merge_s: float  # a further trigger within this time of the event's onset is the same event
+    max_event_s: float
+    onset_lag_s: float  # what the network is late by, subtracted from the onset
+    pre_roll_s: float
+    post_roll_s: float
+
+    def __post_init__(self) -> None:
+        durations_s = {name: value for name, value in vars(self).items() if name.endswith("_s")}
+        if any(abs(value) > LONGEST_S for value in durations_s.values()):
+            raise ValueError(f"durations must be at most {LONGEST_S:g} s, got {durations_s}")
+        if set(self.onset_thresholds) != set(SENSITIVITIES):
+            raise ValueError(f"onset_thresholds must name exactly {', '.join(SENSITIVITIES)}")
+        if not all(0 < value <= 1 for value in (*self.onset_thresholds.values(), self.event_threshold)):
+            raise ValueError("thresholds must lie in (0, 1]")
+
+
+@dataclass(frozen=True)
+class TensorQuantization:
+    """Integer form of a tensor: real value = scale * (q - zero_point)."""
+
+    dtype: str
+    scale: float  # 0 for float tensors
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One converted graph of the network."""
+
+    file: str  # beside the manifest
+    sha256: str
+    size_bytes: int
+    minimum_runtime: str  # oldest TFLite runtime that has every operator version, for example "2.14.0"
+    frame_tensor: str  # name of the input tensor that takes the new rows
+    probability_tensor: str
+    state_inputs: dict[str, str]  # state name -> name of its input tensor
+    state_outputs: dict[str, str]  # state name -> name of its output tensor
+    quantization: dict[str, TensorQuantization]  # tensor name -> integer form, for every input and output
+    agreement: dict[str, float]  # measured against Keras: n_frames, probability_max_error, probability_rms_error
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything the runner needs to know of a model; see docs/manifest.md."""
+
+    format: str
+    format_version: int
+    name: str
+    body: str  # "moon", "mars" or "earth"
+    sampling_rate_hz: float
+    channels: tuple[str, ...]  # channel code patterns (fnmatch) that are one seismometer's components
+    front_end: FrontEndConfig
+    network: NetworkConfig
+    trigger: TriggerConfig
+    default_variant: str
+    variants: dict[str, Variant]
+    training: dict[str, Any]  # provenance, for people: recipe, seed, data hash, validation figures
+    onset: OnsetConfig | None = None  # how onsets are refined from the samples; None: the trigger's own stand
+    classes: ClassConfig | None = None  # how the class of an event is told; None: it is left blank
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sampling_rate_hz < 1e6:
+            raise ValueError(f"sampling_rate_hz must lie between 0 and 1e6, got {self.sampling_rate_hz:g}")
+        names = {state.name for state in self.network.states}
+        for name, variant in self.variants.items():
+            if not names == set(variant.state_inputs) == set(variant.state_outputs):
+                raise ValueError(f"variant '{name}' must name a tensor for every state, {', '.join(sorted(names))}")
+        if self.default_variant not in self.variants:
+            raise ValueError(f"default_variant '{self.default_variant}' is not among the variants")
+        network = self.network
+        if network.mode == "windowed" and int(network.window_rows or 0) % network.rows_per_step:
+            raise ValueError(f"the {network.window_rows} rows of a window are no multiple of rows_per_step")
+        onset, trigger = self.onset, self.trigger
+        kept_s = trigger.pre_roll_s + trigger.onset_lag_s  # before the rise; after it, at least the post-roll
+        if onset and (onset.reach_before_s > kept_s or onset.reach_after_s > trigger.post_roll_s):
+            raise ValueError(
+                f"onset looks at {onset.reach_before_s:g} s before and {onset.reach_after_s:g} s after the rise of the "
+                f"probability, but {kept_s:g} and {trigger.post_roll_s:g} s are kept"
+            )
+        if self.network.n_features != self.front_end.n_features:
+            raise ValueError("network.n_features differs from what the front end makes")
+        if self.classes is not None and self.front_end.kind == "waveform":
+            raise ValueError("classes are told from bands, which the front end 'waveform' does not make")
+
+    def to_json(self) -> str:
+        """Return the text of NAME.json."""
+        return json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + "\n"
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")
+
+
+def parse_manifest(text: str, where: str) -> Manifest:
+    """Read a manifest from its JSON text; `where` names it in messages.
+
+    Raises
+    ------
+    ManifestError
+        Not JSON, another format or format version, an unknown or missing field, or contradicting values.
+    """
+    try:
+        values = json.loads(text, parse_constant=_no_number)
+    except ValueError as problem:
+        raise ManifestError(f"{where} is not JSON ({problem}); give the NAME.json that convert wrote") from problem
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise ManifestError(f"{where} is no edgequake manifest: field 'format' must be '{FORMAT}'")
+    if values.get("format_version") != FORMAT_VERSION:
+        raise ManifestError(
+            f"{where} has manifest version {values.get('format_version')}, this edgequake reads version "
+            f"{FORMAT_VERSION}; convert the model again with this release"
+        )
+    return schema.build(Manifest, values, where, ManifestError)
+
+
+def shipped_models() -> dict[str, Path]:
+    """Return the models that come with the package: name -> path of the manifest."""
+    folder = Path(__file__).parent / "models"
+    return {path.stem: path for path in sorted(folder.glob("*.json"))}
+
+
+def load_manifest(name_or_path: str | Path) -> tuple[Manifest, Path]:
+    """Return a shipped model's manifest by name, or the one in a file, and the folder its graphs lie in.
+
+    Raises
+    ------
+    ManifestError
+        No such model or file, or a manifest that `parse_manifest` refuses.
+    """
+    shipped = shipped_models()
+    path = shipped.get(str(name_or_path), Path(name_or_path))
+    if not path.is_file():
+        raise ManifestError(
+            f"no model '{name_or_path}': expected a manifest file or one of the shipped models "
+            f"({', '.join(shipped) or 'none'})"
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ManifestError(f"{path} cannot be read as a manifest: {problem}") from problem
+    return parse_manifest(text, str(path)), path.parent
+
+
+def read_graph(manifest: Manifest, folder: Path, variant: str | None = None) -> tuple[Variant, bytes]:
+    """Return a variant's description and the bytes of its graph, checked against the manifest's sha256.
+
+    Raises
+    ------
+    ManifestError
+        The manifest has no such variant, or the file is missing or is not the file the manifest describes.
+    """
+    chosen = variant or manifest.default_variant
+    if chosen not in manifest.variants:
+        raise ManifestError(f"model '{manifest.name}' has no variant '{chosen}': it has {', '.join(manifest.variants)}")
+    described = manifest.variants[chosen]
+    path = folder / described.file
+    try:
+        graph = path.read_bytes()
+    except OSError as problem:
+        raise ManifestError(f"graph {path} named by the manifest cannot be read: {problem}") from problem
+    if hashlib.sha256(graph).hexdigest() != described.sha256:
+        raise ManifestError(
+            f"graph {path} is damaged or another file: expected {described.size_bytes} bytes with sha256 "
+            f"{described.sha256[:12]}…, got {len(graph)} bytes; copy it again"
+        )
+    return described, graph

@@ -1,0 +1,108 @@
+"""A run's model: manifest, checked graph and threshold, and detectors made of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from edgequake.edge.base.errors import ConfigError, EdgequakeError, ManifestError
+from edgequake.edge.detection.detector import Detector
+from edgequake.edge.manifest.manifest import Manifest, Variant, load_manifest, read_graph
+
+if TYPE_CHECKING:
+    from edgequake.edge.operation.config import RunConfig
+
+
+@dataclass
+class LoadedModel:
+    """What detectors are made of."""
+
+    manifest: Manifest
+    variant: Variant
+    graph: bytes
+    threshold: float
+    _spare: list[Detector] = field(default_factory=list)
+
+    @classmethod
+    def load(cls, config: RunConfig, tell: Callable[[str], None]) -> LoadedModel:
+        """Read the model of a run, or its copy when the model is damaged; a graph that cannot run is refused here.
+
+        Raises
+        ------
+        EdgequakeError
+            A model that cannot be used, and no copy that can.
+        """
+        try:
+            return cls._load(config.model, config)
+        except ManifestError as problem:
+            if config.model_copy is None:
+                raise
+            tell(f"{problem}; the copy {config.model_copy} is used instead")
+            return cls._load(config.model_copy, config)
+
+    @classmethod
+    def _load(cls, name: str, config: RunConfig) -> LoadedModel:
+        manifest, folder = load_manifest(name)
+        variant, graph = read_graph(manifest, folder, config.variant)
+        model = cls(manifest, variant, graph, threshold_of(config, manifest))
+        model._spare.append(model.detector())
+        return model
+
+    @property
+    def runtime(self) -> str:
+        """Name and version of the TFLite runtime."""
+        if not self._spare:
+            self._spare.append(self.detector())
+        return self._spare[0].network.runtime
+
+    @property
+    def variant_name(self) -> str:
+        """The variant's name in the manifest."""
+        return next(name for name, variant in self.manifest.variants.items() if variant is self.variant)
+
+    def detector(self) -> Detector:
+        """Return a new detector; one was made when the model was loaded."""
+        if self._spare:
+            detector = self._spare.pop()
+            detector.threshold = self.threshold
+            return detector
+        return Detector(self.manifest, self.graph, self.variant, self.threshold)
+
+    def reload_threshold(self, config: RunConfig, tell: Callable[[str], None]) -> None:
+        """Read the thresholds of the manifest again; what cannot be read changes nothing."""
+        try:
+            manifest, _ = load_manifest(config.model)
+            self.threshold = threshold_of(config, manifest)
+            tell(f"thresholds read again: {self.threshold:g} declares an event")
+        except EdgequakeError as problem:
+            tell(f"thresholds stay as they are, {self.threshold:g}: {problem}")
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of all in the manifest that a detector's state depends on: not the thresholds, not the provenance."""
+        values = dataclasses.asdict(self.manifest)
+        del values["training"], values["variants"], values["trigger"]["onset_thresholds"]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def threshold_of(config: RunConfig, manifest: Manifest) -> float:
+    """Return the onset probability that declares an event.
+
+    Raises
+    ------
+    ConfigError
+        A threshold out of range, or an unknown sensitivity.
+    """
+    if config.threshold is not None:
+        if not 0 < config.threshold <= 1:
+            raise ConfigError(f"threshold {config.threshold:g}: expected a probability above 0 and up to 1")
+        return config.threshold
+    thresholds = manifest.trigger.onset_thresholds
+    if config.sensitivity not in thresholds:
+        raise ConfigError(f"sensitivity '{config.sensitivity}': expected one of {', '.join(thresholds)}")
+    return thresholds[config.sensitivity]

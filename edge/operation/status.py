@@ -1,0 +1,233 @@
+"""How a run is doing: DIR/status.json, which the runner writes with each checkpoint, and the command that reads it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgequake import __version__
+from edgequake.edge.archive.day_files import RECORD_BYTES
+from edgequake.edge.archive.sds import DAY_NS, day_files
+from edgequake.edge.base.control import Control
+from edgequake.edge.base.errors import DataError
+from edgequake.edge.base.layout import ARCHIVE, STATUS
+from edgequake.edge.base.memory import peak_memory_bytes
+from edgequake.edge.downlink.outbox import waiting_files
+from edgequake.edge.formats.miniseed import index_file
+from edgequake.edge.formats.waveforms import NS_PER_S, format_time, parse_time
+from edgequake.edge.operation.model import LoadedModel
+
+if TYPE_CHECKING:
+    from edgequake.edge.downlink.downlink import Downlink
+    from edgequake.edge.downlink.send_queue import WaitingSegment
+    from edgequake.edge.operation.config import RunConfig
+    from edgequake.edge.operation.services import Store
+    from edgequake.edge.operation.station_run import Listeners
+
+_MOST_WARNINGS = 20
+_MOST_NEXT = 20  # segments that are named, those first that are sent first
+_RUNNING, _ENDED = "running", "ended"
+_DEAD_S = 60.0  # beyond five checkpoints' time without a sign of life
+
+
+def status_of(
+    config: RunConfig,
+    model: LoadedModel,
+    store: Store,
+    listeners: Listeners,
+    n_events: int,
+    warnings: Sequence[str],
+    ended: bool,
+) -> dict[str, Any]:
+    """Return what status.json holds; times are UTC, mission time is that of the newest sample."""
+    return {
+        "state": _ENDED if ended else _RUNNING,
+        "written_at": _iso(time.time_ns()),
+        "edgequake_version": __version__,
+        "model": model.manifest.name,
+        "graph_sha256": model.variant.sha256,
+        "onset_threshold": model.threshold,
+        "mission_time": None if store.clock.now_ns is None else _iso(store.clock.now_ns),
+        "heard_at": None if store.heard_at_ns is None else _iso(store.heard_at_ns),
+        "stall_after_s": config.stall_after_s,
+        "checkpoint_every_s": config.checkpoint_s,
+        "last_sample": {name: _iso(stop_ns) for name, stop_ns in sorted(store.heard_ns().items())},
+        "samples_in": listeners.tally.samples_in,
+        "events": n_events,
+        "rises_let_go": listeners.n_let_go,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "downlink": None if store.downlink is None else _of_downlink(store.downlink),
+        "warnings": list(warnings[:_MOST_WARNINGS]),
+    }
+
+
+def read_status(out: Path) -> dict[str, Any]:
+    """Return status.json and what only a look at the folder can tell now: `outbox` and `archive`.
+
+    Raises
+    ------
+    DataError
+        There is no such file, or it is damaged.
+    """
+    path = out / STATUS
+    try:
+        status: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError as problem:
+        raise DataError(
+            f"{out} has no {STATUS}: expected the --out of a live run, or of one with --archive-bytes, "
+            f"--summary-channel or --budget"
+        ) from problem
+    except (OSError, ValueError) as problem:
+        raise DataError(f"{path} cannot be read: {problem}") from problem
+    status["age_s"] = round(max(0.0, time.time() - path.stat().st_mtime), 1)
+    heard_at = status["heard_at"]
+    status["silent_s"] = None if heard_at is None else round((time.time_ns() - parse_time(heard_at)) / NS_PER_S, 1)
+    status["health"] = _health(status)
+    status["outbox"] = _of_outbox(out)
+    status["archive"] = _of_archive(out)
+    return status
+
+
+def _health(status: dict[str, Any]) -> str:
+    """Return what is the matter: ended, dead, stalled or well."""
+    if status["state"] == _ENDED:
+        return "ended"
+    if status["age_s"] > _DEAD_S + 5 * status["checkpoint_every_s"]:
+        return f"dead or hanging: nothing written for {status['age_s']:.0f} s"
+    stall_after_s, silent_s = status["stall_after_s"], status["silent_s"]
+    if stall_after_s is not None and silent_s is not None and silent_s >= stall_after_s:
+        return f"stalled: no samples for {silent_s:.0f} s"
+    return "well"
+
+
+def add_status_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `status`."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the run's --out")
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+
+
+def status_command(arguments: argparse.Namespace, control: Control) -> int:
+    """Print how a run is doing.
+
+    Raises
+    ------
+    DataError
+        As `read_status`.
+    """
+    status = read_status(arguments.folder)
+    print(json.dumps(status, indent=1) if arguments.json else status_text(status))
+    return 0
+
+
+def status_text(status: dict[str, Any]) -> str:
+    """Return a status for people."""
+    lines = [
+        f"{status['health']}, as of {status['age_s']:.0f} s ago; mission time {status['mission_time'] or 'not begun'}",
+        f"model {status['model']} {status['graph_sha256'][:12]}, onset {status['onset_threshold']:g}, "
+        f"edgequake {status['edgequake_version']}",
+        f"{status['events']} event(s), {status['rises_let_go']} rise(s) let go as too short; "
+        f"{status['samples_in']} samples, {status['peak_memory_bytes'] / 1e6:.0f} MB peak",
+    ]
+    downlink, archive = status["downlink"], status["archive"]
+    if downlink is not None:
+        lines += [
+            f"queue: {downlink['segments_waiting']} segment(s), {downlink['records_waiting']} records, "
+            f"{downlink['bytes_waiting']} bytes; {downlink['segments_begun']} of them begun",
+            f"budget: {downlink['spent_bytes']} of {downlink['budget_bytes']} bytes spent on {downlink['day']}; "
+            f"{downlink['handed_bytes']} bytes in {downlink['passes']} pass(es) in all",
+            f"outbox: {status['outbox']['files']} file(s), {status['outbox']['size_bytes']} bytes not taken yet",
+        ]
+    if archive is not None:
+        lines.append(
+            f"archive: {archive['size_bytes']} bytes in {archive['files']} file(s), {archive['first_sample']} to "
+            f"{archive['last_sample']}"
+        )
+    lines += [f"last sample of {name}: {time_text}" for name, time_text in status["last_sample"].items()]
+    return "\n".join([*lines, *(f"warning: {text}" for text in status["warnings"])])
+
+
+def _of_downlink(downlink: Downlink) -> dict[str, Any]:
+    queue, books = sorted(downlink.queue, key=lambda item: (-_rank(item), item.ready_ns)), downlink.books
+    day = books.last_day
+    return {
+        "budget_bytes": downlink.budget_bytes,
+        "day": None if day is None else _day(day),
+        "spent_bytes": 0 if day is None else books.spent_bytes(day),
+        "passes": books.number,
+        "last_pass": None if books.last_ns is None else _iso(books.last_ns),
+        "handed_bytes": books.handed_bytes,
+        "segments_waiting": len(queue),
+        "segments_begun": sum(item.n_sent > 1 for item in queue),
+        "records_waiting": sum(item.records_left for item in queue),
+        "bytes_waiting": sum(item.bytes_left for item in queue),
+        "next": [
+            {
+                "segment": item.source,
+                "rank": round(_rank(item), 6),
+                "records": item.records_left,
+                "bytes": item.bytes_left,
+            }
+            for item in queue[:_MOST_NEXT]
+        ],
+        "waiting_by_priority": dict(sorted(Counter(f"{item.priority:.1f}" for item in queue).items(), reverse=True)),
+    }
+
+
+def _rank(item: WaitingSegment) -> float:
+    """Return the rank of what is next; 0 where the segment was taken away, which is found out when it is its turn."""
+    try:
+        return item.next_rank
+    except DataError:
+        return 0.0
+
+
+def _of_outbox(out: Path) -> dict[str, int]:
+    sizes = []
+    for path in waiting_files(out):
+        try:
+            sizes.append(path.stat().st_size)
+        except FileNotFoundError:  # the radio has just taken it
+            continue
+    return {"files": len(sizes), "size_bytes": sum(sizes)}
+
+
+def _of_archive(out: Path) -> dict[str, Any] | None:
+    found: list[tuple[int, Path, int]] = []
+    for _, name, path in day_files(out / ARCHIVE):
+        with suppress(FileNotFoundError):  # let go of just now
+            found.append((name.day, path, path.stat().st_size))
+    if not found:
+        return None
+    first_day, last_day = min(found)[0], max(found)[0]
+    starts = [time_ns for day, path, _ in found if day == first_day for time_ns in _ends_of(path, 0)[:1]]
+    stops = [time_ns for day, path, size in found if day == last_day for time_ns in _ends_of(path, size)[1:]]
+    return {
+        "files": len(found),
+        "size_bytes": sum(size for *_, size in found),
+        "first_sample": _iso(min(starts, default=first_day * DAY_NS)),
+        "last_sample": _iso(max(stops, default=(last_day + 1) * DAY_NS)),
+    }
+
+
+def _ends_of(path: Path, size_bytes: int) -> list[int]:
+    """Return start and stop of a file's first record, or of the one that ends at `size_bytes`; nothing: not known."""
+    start_byte = max(0, size_bytes - RECORD_BYTES)
+    try:
+        header = index_file(path, start_byte, start_byte + RECORD_BYTES).headers[0]
+    except DataError:
+        return []
+    return [header.start_ns, header.stop_ns]
+
+
+def _day(day: int) -> str:
+    return format_time(day * DAY_NS)[:10]
+
+
+def _iso(time_ns: int) -> str:
+    return f"{format_time(time_ns)}Z"

@@ -1,0 +1,147 @@
+"""What a run did: summary.json, and the same in words.
+
+How much time a station's record covers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgequake.edge.base.checkpoint import State
+from edgequake.edge.base.errors import DataError
+from edgequake.edge.manifest import schema
+from edgequake.edge.results.catalog import CatalogRow, Segment
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Figures of one run; the fields of summary.json.
+
+    Sample counts are over all channels that were read. `kept_fraction` is kept_s / record_s: time covered by the kept
+    segments over time covered by the records (gaps included), both by station.
+    """
+
+    edgequake_version: str
+    model: str
+    variant: str
+    graph_sha256: str
+    runtime: str
+    onset_threshold: float
+    inputs: tuple[str, ...]
+    stations: tuple[str, ...]
+    samples_in: int
+    bytes_in: int
+    samples_kept: int
+    bytes_kept: int
+    record_s: float
+    kept_s: float
+    kept_fraction: float
+    tears_bridged: int
+    samples_bridged: int
+    restarts: int
+    fill_samples: int
+    not_finite_samples: int
+    overlap_samples: int
+    unreadable_bytes: int
+    ignored_channels: tuple[str, ...]
+    warnings: tuple[str, ...]
+    resumed: int  # times the run went on from a checkpoint; the three figures below are of its last process
+    wall_s: float
+    cpu_s: float
+    peak_memory_bytes: int
+    segments: tuple[Segment, ...]
+    events: tuple[CatalogRow, ...]
+
+    def to_json(self) -> str:
+        """Return the text of summary.json; the events are in catalog.csv."""
+        fields = dataclasses.asdict(self)
+        fields["n_events"] = len(fields.pop("events"))
+        return json.dumps(fields, indent=1) + "\n"
+
+    @classmethod
+    def read(cls, path: Path, events: list[CatalogRow]) -> Summary:
+        """Read a summary.json; the events come from the catalogue beside it.
+
+        Raises
+        ------
+        DataError
+            It cannot be read, or another edgequake wrote it.
+        """
+        try:
+            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            del values["n_events"]
+        except (OSError, ValueError, KeyError, TypeError) as problem:
+            raise DataError(f"{path} cannot be read as a summary: {problem}") from problem
+        return schema.build(
+            cls, {**values, "events": [dataclasses.asdict(row) for row in events]}, str(path), DataError
+        )
+
+    def text(self) -> str:
+        """Return the summary for people."""
+        hours = self.record_s / 3600
+        lines = [
+            f"{len(self.events)} event(s) in {hours:.1f} h of {', '.join(self.stations) or 'nothing'}",
+            f"kept {self.kept_s / 3600:.2f} h = {100 * self.kept_fraction:.1f} % of the record, "
+            f"{self.samples_kept} of {self.samples_in} samples, {_size(self.bytes_kept)} of {_size(self.bytes_in)}",
+            f"tears bridged {self.tears_bridged}, restarts {self.restarts}, lost samples marked {self.fill_samples}, "
+            f"not finite {self.not_finite_samples}, unreadable {self.unreadable_bytes} bytes",
+            f"{self.wall_s:.2f} s wall, {self.cpu_s:.2f} s CPU, {self.peak_memory_bytes / 1e6:.0f} MB peak; "
+            f"model {self.model} {self.variant}, {self.runtime}",
+        ]
+        return "\n".join(lines)
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.2f} MB" if n_bytes >= 100_000 else f"{n_bytes / 1e3:.1f} kB"
+
+
+class RecordTime:
+    """Time covered by pieces that come in the order of their start times.
+
+    A tear that the front end would bridge counts as covered, a longer one does not: files of a folder may lie years
+    apart, and a share of those years would say nothing.
+    """
+
+    def __init__(self, bridge_ns: int) -> None:
+        self._bridge_ns = bridge_ns
+        self._start_ns: int | None = None
+        self._stop_ns = 0
+        self._torn_ns = 0  # in all long tears
+        self._tears: list[tuple[int, int]] = []  # the long ones, [start, stop)
+
+    def add(self, start_ns: int, stop_ns: int) -> None:
+        """Count a piece [start, stop)."""
+        if self._start_ns is None:
+            self._start_ns, self._stop_ns = start_ns, stop_ns
+        if start_ns - self._stop_ns > self._bridge_ns:
+            self._tears.append((self._stop_ns, start_ns))
+            self._torn_ns += start_ns - self._stop_ns
+        self._stop_ns = max(self._stop_ns, stop_ns)
+
+    @property
+    def total_ns(self) -> int:
+        """Time covered so far."""
+        return 0 if self._start_ns is None else self._stop_ns - self._start_ns - self._torn_ns
+
+    def within(self, start_ns: int, stop_ns: int) -> int:
+        """Time covered in [start, stop), which lies between the first start and the last stop."""
+        torn_ns = sum(max(0, min(stop_ns, b) - max(start_ns, a)) for a, b in self._tears)
+        return stop_ns - start_ns - torn_ns
+
+    def forget_before(self, time_ns: int) -> None:
+        """`within` will not be asked of anything before this time."""
+        self._tears = [tear for tear in self._tears if tear[1] > time_ns]
+
+    def state(self) -> State:
+        """Return what `restore` goes on from."""
+        return {name: value for name, value in vars(self).items() if name != "_bridge_ns"}
+
+    def restore(self, state: State) -> None:
+        """Go on from what `state` returned."""
+        for name, value in state.items():
+            setattr(self, name, value)
+        self._tears = [(start_ns, stop_ns) for start_ns, stop_ns in self._tears]

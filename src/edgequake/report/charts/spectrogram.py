@@ -1,0 +1,59 @@
+"""The spectrogram of one channel of an event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgequake.edge.formats.waveforms import NS_PER_S
+from edgequake.report.charts.picture import Floats
+from edgequake.report.recording.samples import Samples, even
+
+DEFAULT_WINDOW_SAMPLES = 128  # where no model says how long its spectra are
+DEFAULT_BRIDGE_S = 60.0  # where no model says which gaps it bridges
+MIN_WINDOW_SAMPLES = 16
+MAX_SPECTRA = 900
+
+
+@dataclass(frozen=True)
+class Spectrogram:
+    """Power in decibels; shape (n_frequencies, n_spectra), NaN where samples are missing."""
+
+    decibels: Floats
+    edges_hz: Floats  # (n_frequencies + 1,)
+    edges_ns: npt.NDArray[np.int64]  # (n_spectra + 1,)
+
+
+def spectrogram_of(samples: Samples, rate_hz: float, window_samples: int, bridge_s: float) -> Spectrogram | None:
+    """Return the spectrogram of one channel in decibels of 1 (unit of the record)² / Hz.
+
+    Gaps up to `bridge_s` are bridged by straight lines, as the runner bridges them; longer ones stay NaN. None where
+    there are too few samples, or nothing but one value.
+    """
+    from matplotlib import mlab
+
+    grid = even(samples, rate_hz, bridge_s)
+    if grid is None or not samples.live:
+        return None
+    n = len(grid.values)
+    window = min(window_samples, 1 << max(0, (n // 8).bit_length() - 1))
+    if window < MIN_WINDOW_SAMPLES:
+        return None
+    step = min(window, max(window // 4, -(-n // MAX_SPECTRA)))
+    power: Floats
+    frequencies_hz: Floats
+    power, frequencies_hz, _ = mlab.specgram(  # type: ignore[assignment, unused-ignore]  # its types are too wide
+        grid.values, NFFT=window, Fs=rate_hz, detrend="linear", noverlap=window - step
+    )
+    decibels: Floats = 10.0 * np.log10(np.maximum(power, power[power > 0].min(initial=1.0)))
+    for i in range(power.shape[1]):
+        if grid.missing[i * step : i * step + window].any():
+            decibels[:, i] = np.nan
+    half_hz = frequencies_hz[1] / 2
+    edges_hz = np.concatenate([[0.0], frequencies_hz[1:] - half_hz, [frequencies_hz[-1]]])
+    # A spectrum stands for the hop in the middle of its window.
+    firsts = np.arange(power.shape[1] + 1) * step + (window - step) / 2
+    edges_ns = grid.start_ns + np.round(firsts * NS_PER_S / rate_hz).astype(np.int64)
+    return Spectrogram(decibels, edges_hz, edges_ns) if np.isfinite(decibels).any() else None

@@ -1,0 +1,141 @@
+"""The network's probabilities over time, computed again as the runner computed them.
+
+A run keeps its events and their samples, not its probabilities. Here the same detector runs once more over the records
+that the run names, or, where these have gone, over each kept segment alone.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgequake.edge.detection.detector import Detector
+from edgequake.edge.detection.onset import refiner
+from edgequake.edge.detection.trigger import Decision, Event, Trigger
+from edgequake.edge.formats.waveforms import Piece
+from edgequake.edge.inputs.files import plan_inputs
+from edgequake.edge.manifest.manifest import Manifest, Variant
+
+Progress = Callable[[float], None]  # takes the share done, 0..1
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is needed to run a network."""
+
+    manifest: Manifest
+    graph: bytes
+    variant: Variant
+    variant_name: str
+
+
+@dataclass(frozen=True)
+class ProbabilityTrace:
+    """What the network said of one stream, in time order; arrays have shape (n_decisions,)."""
+
+    station_id: str
+    start_ns: npt.NDArray[np.int64]
+    stop_ns: npt.NDArray[np.int64]
+    onset: npt.NDArray[np.float64]
+    event: npt.NDArray[np.float64]
+    onsets_ns: tuple[int, ...]  # of the events that the trigger made of it
+
+    def between(self, start_ns: int, stop_ns: int) -> ProbabilityTrace:
+        """Return the decisions that meet [start_ns, stop_ns)."""
+        first = int(np.searchsorted(self.stop_ns, start_ns, side="right"))
+        stop = int(np.searchsorted(self.start_ns, stop_ns, side="left"))
+        cut = slice(first, max(first, stop))
+        onsets_ns = tuple(onset for onset in self.onsets_ns if start_ns <= onset < stop_ns)
+        return ProbabilityTrace(
+            self.station_id, self.start_ns[cut], self.stop_ns[cut], self.onset[cut], self.event[cut], onsets_ns
+        )
+
+
+class RecordingTrigger(Trigger):
+    """A trigger that takes down what it judges."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._start_ns, self._stop_ns = array("q"), array("q")
+        self._onset, self._event = array("d"), array("d")
+
+    def push(self, decision: Decision) -> Event | None:
+        """Take down the next decision and judge it."""
+        self._start_ns.append(decision.start_ns)
+        self._stop_ns.append(decision.stop_ns)
+        self._onset.append(decision.onset)
+        self._event.append(decision.event)
+        return super().push(decision)
+
+    def trace(self, station_id: str, onsets_ns: Iterable[int]) -> ProbabilityTrace:
+        """Return all that was taken down."""
+        return ProbabilityTrace(
+            station_id,
+            np.array(self._start_ns, np.int64),
+            np.array(self._stop_ns, np.int64),
+            np.array(self._onset, np.float64),
+            np.array(self._event, np.float64),
+            tuple(sorted(onsets_ns)),
+        )
+
+
+def probabilities(model: Model, threshold: float, station_id: str, pieces: Iterable[Piece]) -> ProbabilityTrace:
+    """Return a model's probabilities on the pieces of one stream, which come in the order of their start times.
+
+    Raises
+    ------
+    DataError
+        As `Detector.push`.
+    """
+    trigger = RecordingTrigger(model.manifest.trigger, threshold)
+    detector = Detector(model.manifest, model.graph, model.variant, threshold, trigger=trigger)
+    held: list[Piece] = []
+    events: list[Event] = []
+    for piece in pieces:
+        held.append(piece)
+        events += detector.push(piece)
+    events += detector.finish()
+    refine = refiner(model.manifest)
+    onsets_ns = [refine(held, event.onset_ns).onset_ns if refine else event.onset_ns for event in events]
+    return trigger.trace(station_id, onsets_ns)
+
+
+def of_inputs(
+    model: Model,
+    threshold: float,
+    inputs: Sequence[Path],
+    channels: tuple[str, ...] | None,
+    heard: Callable[[Piece], None],
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> list[ProbabilityTrace]:
+    """Return the probabilities on every stream of some records; each piece is also handed to `heard`.
+
+    What lies under `out`, the run's folder, is passed over where a folder of records is given.
+
+    Raises
+    ------
+    DataError
+        Records that the runner refuses.
+    """
+    plan = plan_inputs(tuple(map(str, inputs)), model.manifest, channels, out)
+    n_read = 0
+
+    def told(pieces: Iterator[Piece]) -> Iterator[Piece]:
+        nonlocal n_read
+        for piece in pieces:
+            heard(piece)
+            n_read += len(piece.samples)
+            if progress is not None:
+                progress(min(1.0, n_read / max(1, plan.n_samples)))
+            yield piece
+
+    return [
+        probabilities(model, threshold, stream.station_id, told(stream.pieces(plan.note))) for stream in plan.streams
+    ]

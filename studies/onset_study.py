@@ -1,0 +1,215 @@
+"""How well onsets are refined: python studies/onset_study.py DATA [SPLIT].
+
+DATA is a folder of real records, SPLIT `val` (the default) or `train`. A trigger is simulated: each label is taken late
+by a random time, or now and then early, as a frame-by-frame trigger is. Then the onset is picked again by least AIC
+(obspy, on the first live channel) and by `edgequake.edge.detection.onset`. Prints a table of errors against the label; what it
+printed is in docs/onsets.md.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from obspy.signal.trigger import aic_simple
+from scipy.signal import butter, sosfiltfilt
+
+from edgequake.benchmarks.detectors.station_arrays import bridge, despike, station_samples
+from edgequake.data.dataset import load
+from edgequake.data.phasenet import convert_phasenet
+from edgequake.data.tables import Arrival, LabelledRecord
+from edgequake.edge.detection.onset import refine_onset
+from edgequake.edge.formats.waveforms import NS_PER_S, Piece
+from edgequake.edge.manifest.event_config import OnsetConfig
+from edgequake.edge.manifest.front_end_config import FrontEndConfig
+from edgequake.edge.manifest.manifest import load_manifest
+from edgequake.train.configuration.recipe import load_recipe
+from edgequake.train.data.records import record_pieces
+
+Float = npt.NDArray[np.float64]
+
+N_TRIGGERS = 8  # simulated per label
+EARLY_SHARE = 0.15
+N_RESAMPLES = 1000
+# Each late_s and late_spread_s (s) is that of the triggers simulated here; everything else is the recipe's.
+LATENESS_S = {"moon": (40.0, 60.0), "mars": (8.0, 8.0), "earth": (0.5, 0.7)}
+
+
+def simulated_config(body: str) -> OnsetConfig:
+    """Return a recipe's constants, for triggers that are late as the simulated ones are."""
+    onset = load_recipe(body).onset
+    assert onset is not None
+    late_s, late_spread_s = LATENESS_S[body]
+    return replace(onset, late_s=late_s, late_spread_s=late_spread_s)
+
+
+CONFIGS = {body: simulated_config(body) for body in LATENESS_S}
+SHARP_EARTH = replace(CONFIGS["earth"], low_hz=3.0, filter_cycles=1.5)
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """Labels of one kind, the trigger simulated for them, and the methods to compare."""
+
+    name: str
+    labels: tuple[tuple[LabelledRecord, Arrival], ...]
+    latest_s: float  # the trigger is late by up to this, evenly
+    earliest_s: float  # or, in `EARLY_SHARE` of the cases, early by up to this
+    bridge_s: float
+    configs: dict[str, OnsetConfig]  # name of the method -> its constants
+
+    @property
+    def config(self) -> OnsetConfig:
+        return next(iter(self.configs.values()))
+
+
+@dataclass(frozen=True)
+class Pick:
+    """What one method made of one simulated trigger."""
+
+    error_s: float
+    sigma_s: float  # nan: the method does not say
+    refined: bool
+
+
+def main(data: str, split: str = "val") -> int:
+    """Print the table."""
+    if split not in ("train", "val"):
+        raise SystemExit("split: expected train or val; the test part is for the final figures only")
+    with tempfile.TemporaryDirectory(prefix="edgequake-onsets-") as folder:
+        print(f"split {split}, {N_TRIGGERS} simulated triggers a label, |error| in s, 90 % interval of the median")
+        print("| labels | n | method | median | interval | 67 % | 90 % | bias | within sigma | refined | ms |")
+        print("|---|---|---|---|---|---|---|---|---|---|---|")
+        for labels in label_sets(Path(data), split, Path(folder)):
+            print_rows(labels, np.random.default_rng(0))
+    return 0
+
+
+def label_sets(data: Path, split: str, converted: Path) -> Iterator[LabelSet]:
+    """Yield the labels of a split that are precise enough to be compared with."""
+    phasenet = convert_phasenet(data / "earth" / "phasenet", converted, split)
+    earth = {"refined": CONFIGS["earth"], "refined, 3-20 Hz": SHARP_EARTH}
+    yield LabelSet("Earth, manual P (PhaseNet)", _labels(phasenet, 0.1), 1.5, 0.5, 1.0, earth)
+    yield LabelSet("Earth, AIC P (AZ, II)", _labels(load(data, "earth", split), 2.0), 1.5, 0.5, 1.0, earth)
+    moon = [r for r in load(data, "moon", split) if any(a.event_type == "impact_artificial" for a in r.arrivals)]
+    yield LabelSet("Moon, artificial impacts", _labels(moon, 20.0), 120.0, 20.0, 300.0, {"refined": CONFIGS["moon"]})
+    mars = load(data, "mars", split)
+    for name, precision_s in (("Mars, labels to 5 s", 5.0), ("Mars, all labels", 60.0)):
+        yield LabelSet(name, _labels(mars, precision_s), 20.0, 5.0, 10.0, {"refined": CONFIGS["mars"]})
+
+
+def print_rows(labels: LabelSet, rng: np.random.Generator) -> None:
+    """Print one row a method, and one each for the clearer and the fainter half of the labels."""
+    front_end = front_end_of(labels)
+    late_s = [trigger_lateness_s(rng, labels) for _ in labels.labels]
+    picked: dict[str, list[list[Pick]]] = {"trigger": [[Pick(float(s), np.nan, False) for s in row] for row in late_s]}
+    timing_ms: dict[str, float] = {}
+    ratios: list[float] = []
+    for (record, arrival), row in zip(labels.labels, late_s, strict=True):
+        trace = Trace(record, labels.config)
+        ratios.append(trace.ratio(arrival, labels.config))
+        picked.setdefault("least AIC", []).append([trace.pick(arrival, s, labels.config) for s in row])
+        pieces = record_pieces(record)
+        for name, config in labels.configs.items():
+            begun = time.perf_counter()
+            picked.setdefault(name, []).append([_refined(config, front_end, pieces, arrival, s) for s in row])
+            timing_ms[name] = timing_ms.get(name, 0.0) + (time.perf_counter() - begun) * 1e3
+    n_picks = N_TRIGGERS * len(labels.labels)
+    groups = [arrival.group for _, arrival in labels.labels]
+    for name, picks in picked.items():
+        cost = f"{timing_ms[name] / n_picks:.1f}" if name in timing_ms else ""
+        print(row_of(labels.name, name, picks, groups, cost))
+    order = np.argsort(ratios)
+    if len(order) >= 10:
+        for half, chosen in (("fainter half", order[: len(order) // 2]), ("clearer half", order[len(order) // 2 :])):
+            part = [picked["refined"][i] for i in chosen]
+            print(row_of(f"{labels.name}, {half}", "refined", part, [groups[i] for i in chosen], ""))
+
+
+def row_of(name: str, method: str, picks: list[list[Pick]], groups: list[str], cost_ms: str) -> str:
+    """Return one row of the table."""
+    errors = np.array([[pick.error_s for pick in row] for row in picks])  # (n_labels, N_TRIGGERS)
+    sigmas = np.array([[pick.sigma_s for pick in row] for row in picks])
+    size = np.abs(errors)
+    low, high = median_interval(size, groups)
+    told = "" if np.isnan(sigmas).all() else f"{np.mean(size <= sigmas):.2f}"
+    refined = "" if not told else f"{np.mean([[pick.refined for pick in row] for row in picks]):.2f}"
+    figures = f"{np.median(size):.2f} | {low:.2f}-{high:.2f} | {np.quantile(size, 0.67):.2f} | "
+    figures += f"{np.quantile(size, 0.9):.2f} | {np.median(errors):+.2f}"
+    return f"| {name} | {len(picks)} | {method} | {figures} | {told} | {refined} | {cost_ms} |"
+
+
+def median_interval(size: Float, groups: list[str]) -> tuple[float, float]:
+    """Return the 90 % bootstrap interval of the median, whole event groups drawn."""
+    rng, names = np.random.default_rng(0), sorted(set(groups))
+    rows = {name: size[[i for i, group in enumerate(groups) if group == name]] for name in names}
+    drawn = [
+        np.median(np.concatenate([rows[names[i]] for i in rng.integers(0, len(names), len(names))]))
+        for _ in range(N_RESAMPLES)
+    ]
+    low, high = np.quantile(drawn, (0.05, 0.95))
+    return float(low), float(high)
+
+
+def trigger_lateness_s(rng: np.random.Generator, labels: LabelSet) -> Float:
+    """Draw how late the simulated triggers of one label are, early ones below zero."""
+    late = rng.uniform(0.0, labels.latest_s, N_TRIGGERS)
+    early = rng.uniform(-labels.earliest_s, 0.0, N_TRIGGERS)
+    return np.where(rng.random(N_TRIGGERS) < EARLY_SHARE, early, late)
+
+
+def front_end_of(labels: LabelSet) -> FrontEndConfig:
+    """Return the lunar model's rule for gaps and spikes, with this body's longest bridged tear."""
+    manifest, _ = load_manifest("moon")
+    fills = manifest.front_end.fill_values if labels.name.startswith("Moon") else ()
+    return replace(manifest.front_end, bridge_s=labels.bridge_s, fill_values=fills)
+
+
+class Trace:
+    """The first live channel of a record, band-passed with zero phase: nothing of it comes from `edgequake.edge`."""
+
+    def __init__(self, record: LabelledRecord, config: OnsetConfig) -> None:
+        station = station_samples(record, record.start_ns)
+        self._start_ns, self._rate_hz = station.start_ns, station.sampling_rate_hz
+        band = (config.low_hz, min(config.high_hz, 0.45 * self._rate_hz))
+        sections = butter(4, band, "bandpass", fs=self._rate_hz, output="sos")
+        samples = despike(bridge(station.channels[0]))
+        self._samples = sosfiltfilt(sections, samples - np.mean(samples))
+
+    def pick(self, arrival: Arrival, late_s: float, config: OnsetConfig) -> Pick:
+        """Return the sample of least AIC in the refiner's own window."""
+        first, window = self._between(arrival, late_s - config.before_s, late_s + config.after_s)
+        picked_ns = self._start_ns + round((first + int(np.argmin(aic_simple(window)))) / self._rate_hz * NS_PER_S)
+        return Pick((picked_ns - arrival.time_ns) / NS_PER_S, np.nan, False)
+
+    def ratio(self, arrival: Arrival, config: OnsetConfig) -> float:
+        """Return the amplitude after the label over that before it."""
+        _, before = self._between(arrival, -config.before_s, 0.0)
+        _, after = self._between(arrival, 0.0, config.after_s)
+        return float(np.std(after) / max(float(np.std(before)), 1e-30))
+
+    def _between(self, arrival: Arrival, start_s: float, stop_s: float) -> tuple[int, Float]:
+        label_s = (arrival.time_ns - self._start_ns) / NS_PER_S
+        first = max(0, round((label_s + start_s) * self._rate_hz))
+        return first, self._samples[first : max(first + 2, round((label_s + stop_s) * self._rate_hz))]
+
+
+def _refined(
+    config: OnsetConfig, front_end: FrontEndConfig, pieces: list[Piece], arrival: Arrival, late_s: float
+) -> Pick:
+    onset = refine_onset(config, front_end, pieces, arrival.time_ns + round(late_s * NS_PER_S))
+    return Pick((onset.onset_ns - arrival.time_ns) / NS_PER_S, onset.sigma_s, onset.refined)
+
+
+def _labels(records: list[LabelledRecord], precision_s: float) -> tuple[tuple[LabelledRecord, Arrival], ...]:
+    return tuple((r, a) for r in records for a in r.arrivals if a.primary and a.precision_s <= precision_s)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

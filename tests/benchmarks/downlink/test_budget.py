@@ -1,0 +1,251 @@
+"""Recall against the budget: missions drawn by hand, and synthesised records beside the runner itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgequake.benchmarks.detectors.baselines import TUNED_STA_LTA
+from edgequake.benchmarks.detectors.model_detector import ModelDetector
+from edgequake.benchmarks.downlink.budget import BUDGETS, STA_LTA, bench_budget
+from edgequake.benchmarks.downlink.budget_points import judge, points_of
+from edgequake.benchmarks.downlink.simulation import (
+    Mission,
+    ModelCrew,
+    StaLtaCrew,
+    Step,
+    Watchers,
+    events_of,
+    hand_over,
+)
+from edgequake.benchmarks.scoring.characteristic_function import Levels
+from edgequake.benchmarks.scoring.random_starts import random_start_ns
+from edgequake.benchmarks.scoring.scoring import Detections
+from edgequake.cli import main
+from edgequake.data.dataset import load
+from edgequake.data.tables import Arrival, LabelledRecord
+from edgequake.edge.base.control import Control
+from edgequake.edge.base.errors import ConfigError
+from edgequake.edge.base.layout import JOURNAL, OUTBOX
+from edgequake.edge.detection.trigger import Event
+from edgequake.edge.downlink.journal import read_journal
+from edgequake.edge.formats.waveforms import NS_PER_S, Piece, parse_time
+from edgequake.edge.inputs.source import Batch
+from edgequake.edge.operation.model import LoadedModel
+from edgequake.edge.results.catalog import Ledger, read_catalog
+from edgequake.edge.runner import RunConfig, run
+from edgequake.synthetic.synthetic_dataset import write_dataset
+
+HOUR_NS = 3600 * NS_PER_S
+START_NS = parse_time("1970-01-02T06:00:00")  # UTC day 1
+ONSET_NS = START_NS + HOUR_NS
+RECORD_NS = 57 * NS_PER_S  # 512 bytes hold 57 doubles, here one a second
+# Peak 0.5, no class: 0.85, as clear as can be: 0.3, 600 s of 3300 s: 0.15 * 0.1818, the first of its kind: 0.15.
+NOTICE = "XX_LUN_19700102T070000.000,600,0.5000,,,0.3728,6656\n"
+
+
+@pytest.fixture(scope="module")
+def model() -> LoadedModel:
+    """Return a model that keeps 60 s before and after an event; one of up to 3300 s is the longest."""
+    loaded = LoadedModel.load(RunConfig((), Path(), "moon"), Control().tell)
+    trigger = dataclasses.replace(loaded.manifest.trigger, pre_roll_s=60.0, post_roll_s=60.0, max_event_s=3300.0)
+    return dataclasses.replace(loaded, manifest=dataclasses.replace(loaded.manifest, trigger=trigger, onset=None))
+
+
+@pytest.fixture
+def mission(model: LoadedModel, tmp_path: Path) -> Mission:
+    """Return two hours at 1 Hz from 06:00: from 07:00 on there is for ten minutes a thousand times as much as before.
+
+    Its segment is [06:59:00, 07:11:00): 720 samples in 13 records. Around the onset, which is [06:59:50, 07:01:00),
+    lie the first three: 06:59:00, 06:59:57 and 07:00:54.
+    """
+    samples = np.where(np.arange(7200) % 2, 1.0, -1.0)
+    samples[3600:4200] *= 1000
+    batch = Batch("0", "XX_LUN", (Piece("FDSN:XX_LUN_00_M_H_Z", START_NS, 1.0, samples),), over=True)
+    (tmp_path / "segments").mkdir()
+    ledger = Ledger()
+    event = Event(ONSET_NS, ONSET_NS + 600 * NS_PER_S, 0.5)
+    watchers = Watchers(tmp_path, model.manifest.trigger, [event], ledger)
+    watchers.take(batch)
+    step = Step(batch, tuple(ledger.take_fresh()))
+    watchers.finish()
+    return Mission(tmp_path, model, START_NS, (step,), tuple(ledger.take_fresh()))
+
+
+def drawn(*arrivals_ns: int, hours: int = 2) -> LabelledRecord:
+    return LabelledRecord(
+        file=Path("drawn.mseed"),
+        body="moon",
+        split="val",
+        group="g",
+        station_id="LUN",
+        channels=("MHZ",),
+        start_ns=START_NS,
+        stop_ns=START_NS + hours * HOUR_NS,
+        sampling_rate_hz=1.0,
+        arrivals=tuple(Arrival(ns, 0.0, True, "e", "drawn", f"g{i}") for i, ns in enumerate(arrivals_ns)),
+        note="",
+    )
+
+
+def test_what_a_budget_has_room_for_goes_home_onset_first(mission: Mission) -> None:
+    assert mission.stop_ns == parse_time("1970-01-03T00:00:00")
+    assert mission.n_days == 1
+    for budget_bytes, n_records in ((1024, 1), (2000, 3), (6707, 12), (6708, 13)):
+        handed = hand_over(mission, budget_bytes)
+        assert handed.bytes_by_day == {1: len(NOTICE) + 512 * n_records}
+        assert [path.read_text() for path in (mission.folder / OUTBOX).glob("*.csv")] == [NOTICE]
+        first_ns = ONSET_NS - 60 * NS_PER_S
+        starts = [first_ns + i * RECORD_NS for i in range(n_records)]
+        stops = [min(start + RECORD_NS, first_ns + 720 * NS_PER_S) for start in starts]
+        assert sorted(handed.kept) == list(zip(starts, stops, strict=True))
+        assert handed.told_ns == {ONSET_NS}
+        assert handed.whole_ns == ({ONSET_NS} if n_records >= 3 else set())
+
+
+def test_the_budget_of_the_day_comes_bit_by_bit_until_midnight(mission: Mission) -> None:
+    hand_over(mission, 2000)
+    # At hour h of the day 2000 * h / 24 bytes are there: 52 + 512 from hour 7 on, 52 + 1024 from 13, 52 + 1536 from 20;
+    # the segment is over at 07:11, so that the first pass that has something to send is the one at 8.
+    passes = [(done.clock_ns // HOUR_NS % 24, done.size_bytes) for done in read_journal(mission.folder / JOURNAL)]
+    assert passes == [(8, 564), (13, 512), (20, 512)]
+
+
+def test_delivered_means_recalled_and_covered_by_what_was_sent(mission: Mission) -> None:
+    on_time, late = ONSET_NS, ONSET_NS + 30 * NS_PER_S
+    # With one record, until 06:59:57: it meets what begins 30 s before 07:00:00, and not what begins before 07:00:30.
+    for arrival_ns, budget_bytes, delivered, whole in (
+        (on_time, 1024, 1.0, 0.0),
+        (late, 1024, 0.0, 0.0),
+        (late, 2000, 1.0, 1.0),
+    ):
+        record = drawn(arrival_ns)
+        (point,) = points_of([{budget_bytes: [judge(record, mission, hand_over(mission, budget_bytes))]}])
+        assert (point.delivered.mean, point.told.mean, point.whole.mean) == (delivered, 1.0, whole)
+        assert point.events.mean == delivered
+        assert point.delivered_long is None
+        assert point.largest_day_bytes == point.bytes_a_day.mean == (564 if budget_bytes == 1024 else 1588)
+
+
+def test_an_arrival_that_is_not_detected_is_not_delivered_by_a_neighbours_samples(mission: Mission) -> None:
+    # Ten minutes late: the segment covers it, no detection is within 300 s of it.
+    record = drawn(ONSET_NS, ONSET_NS + 600 * NS_PER_S, hours=12)
+    (point,) = points_of([{6708: [judge(record, mission, hand_over(mission, 6708))]}])
+    assert (point.delivered.mean, point.told.mean, point.whole.mean) == (0.5, 0.5, 0.5)
+    assert point.delivered_long is not None and point.delivered_long.mean == 0.5
+    assert point.events.mean == 0.5
+
+
+def test_seeds_are_averaged_and_quiet_days_count(mission: Mission) -> None:
+    record = drawn(ONSET_NS + 30 * NS_PER_S)
+    late = judge(record, mission, hand_over(mission, 1024))
+    whole = judge(record, mission, hand_over(mission, 6708))
+    quiet = dataclasses.replace(whole, bytes_by_day={}, n_days=3, score=dataclasses.replace(whole.score, arrivals=()))
+    (point,) = points_of([{6708: [late, quiet]}, {6708: [whole, quiet]}])
+    assert point.delivered.mean == 0.5
+    assert point.delivered.deviation == pytest.approx(0.5**0.5)
+    assert point.bytes_a_day.mean == (564 / 4 + 6708 / 4) / 2
+    assert point.largest_day_bytes == 6708
+
+
+def test_the_peak_of_a_ratio_is_half_at_the_threshold_and_one_far_above() -> None:
+    times_ns = START_NS + NS_PER_S * np.arange(1000, dtype=np.int64)
+    values = np.full(1000, np.nan)
+    values[100:400], values[150] = 2.0, 6.0
+    values[600:601] = 2.0
+    values[700:800] = 1e9
+    spans = [(100, 400), (600, 601), (700, 800)]
+    onsets = tuple(int(times_ns[first]) for first, _ in spans)
+    kept = tuple((0, int(times_ns[stop]) + 300 * NS_PER_S) for _, stop in spans)  # on the Moon 300 s after the stop
+    events = events_of(Detections(onsets, kept, levels=Levels(times_ns + 1, values, 2.0)), "moon")
+    assert [(event.onset_ns, event.stop_ns) for event in events] == [
+        (int(times_ns[first]), int(times_ns[stop])) for first, stop in spans
+    ]
+    assert [event.peak_probability for event in events] == [0.75, 0.5, pytest.approx(1.0)]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("synthetic") / "data", seed=1, n_train=1, n_val=3, n_test=1)
+
+
+def test_crews_find_what_their_detectors_find(data: Path, tmp_path: Path) -> None:
+    record = load(data, "moon", "val")[1]
+    start_ns = random_start_ns(record, 1)
+    loaded = LoadedModel.load(RunConfig((), Path(), "moon"), Control().tell)
+    of_model = ModelCrew(loaded).fly(record, start_ns, tmp_path / "model")
+    onsets_ns = ModelDetector("moon")(record, start_ns).onsets_ns
+    assert len(onsets_ns) > 0
+    assert tuple(row.onset_ns for row in of_model.rows) == onsets_ns
+    detector = TUNED_STA_LTA["moon"]
+    of_sta_lta = StaLtaCrew(detector, loaded).fly(record, start_ns, tmp_path / "sta-lta")
+    onsets_ns = detector(record, start_ns).onsets_ns
+    assert len(onsets_ns) > 0
+    assert tuple(row.onset_ns for row in of_sta_lta.rows) == onsets_ns
+    trigger = loaded.manifest.trigger
+    for found in of_sta_lta.found:
+        reach_ns = max(row.stop_ns for row in found.rows) + round(trigger.post_roll_s * NS_PER_S)
+        assert found.segment.stop_ns == pytest.approx(min(reach_ns, of_sta_lta.clock_ns), abs=NS_PER_S)
+
+
+def test_until_the_record_is_over_passes_are_the_runners_own(data: Path, tmp_path: Path) -> None:
+    record = load(data, "moon", "val")[0]  # 12 h
+    config = RunConfig((str(record.file),), tmp_path / "run", budget_bytes=50_000, channels=record.channels)
+    run(config)
+    loaded = LoadedModel.load(config, Control().tell)
+    mission = ModelCrew(loaded).fly(record, record.start_ns, tmp_path / "mission")
+    hand_over(mission, 50_000)
+    expected = [
+        done
+        for done in read_journal(tmp_path / "run" / JOURNAL)
+        if done.clock_ns % round(config.pass_s * NS_PER_S) == 0
+    ]
+    mine = list(read_journal(tmp_path / "mission" / JOURNAL))
+    assert len(expected) > 3
+    assert mine[: len(expected)] == expected  # the files' hashes are among what is compared
+    rows = read_catalog(tmp_path / "run" / "catalog.csv")
+    assert [(row.evid, row.priority) for row in mission.rows] == [(row.evid, row.priority) for row in rows]
+
+
+def test_the_report_holds_both_detectors_and_no_day_is_above_budget(data: Path, tmp_path: Path) -> None:
+    told: list[float] = []
+    report = bench_budget("moon", data, "val", (20_000, 2000), seeds=2, progress=lambda share, _: told.append(share))
+    assert [curve.name for curve in report.curves] == ["model", STA_LTA]
+    assert report.n_records == 3
+    assert report.n_arrivals == sum(len(record.arrivals) for record in load(data, "moon", "val"))
+    for curve in report.curves:
+        assert [point.budget_bytes for point in curve.points] == [2000, 20_000]
+        for point in curve.points:
+            assert 0 < point.largest_day_bytes <= point.budget_bytes
+            assert point.whole.mean <= point.delivered.mean <= point.told.mean <= curve.recalled.mean
+    assert report.curves[0].points[1].delivered.mean > 0.5
+    assert told == sorted(told) and told[-1] == pytest.approx(1.0)
+    values = json.loads(json.dumps(report.to_json()))
+    assert values["benchmark"] == "budget"
+    assert values["model"]["sha256"] == report.model.sha256
+    assert values["provenance"]["versions"]["numpy"]
+    table = report.table()
+    assert "whole onset" in table and STA_LTA in table and "2 random starts each" in table
+
+
+def test_the_command_takes_several_budgets_behind_one_option(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "budget.json"
+    words = ["bench", "budget", "--data", str(data), "--split", "test", "--budgets", "2000", "5000", "--seeds", "1"]
+    assert main([*words, "--json", str(file)]) == 0
+    assert "whole onset" in capsys.readouterr().out
+    curves = json.loads(file.read_text())["curves"]
+    assert [[point["budget_bytes"] for point in curve["points"]] for curve in curves] == [[2000, 5000]] * 2
+
+
+def test_budgets_that_the_runner_refuses_are_refused_at_once(data: Path) -> None:
+    assert BUDGETS == (2000, 5000, 10_000, 20_000, 50_000)
+    with pytest.raises(ConfigError, match="no budget was named"):
+        bench_budget("moon", data, budgets=())
+    with pytest.raises(ConfigError, match="--budget 500: expected at least 1024 bytes a day"):
+        bench_budget("moon", data, budgets=(2000, 500))

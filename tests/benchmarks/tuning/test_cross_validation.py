@@ -1,0 +1,120 @@
+"""Cross-validation: folds pooled, operating points chosen on the other folds, rounds side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from edgequake.benchmarks.detectors.model_detector import ModelDetector
+from edgequake.benchmarks.detectors.replay import Tracer, trace_records
+from edgequake.benchmarks.scoring.pooling import figures, pool
+from edgequake.benchmarks.scoring.random_starts import random_start_ns
+from edgequake.benchmarks.scoring.scoring import score_record
+from edgequake.benchmarks.tuning.cross_validation import CrossValidation, FoldModel, cross_validate, group_rounds
+from edgequake.benchmarks.tuning.operating_point import choose, decision_s, grid, score_grid, with_lag
+from edgequake.data.folds import Fold, split_fold
+from edgequake.edge.base.errors import ConfigError
+from edgequake.edge.manifest.manifest import load_manifest, read_graph
+from edgequake.synthetic import synthetic_dataset
+
+FOLDS = (Fold(0, 2), Fold(1, 2))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synthetic_dataset.write_dataset(
+        tmp_path_factory.mktemp("folds") / "data", seed=9, n_train=4, n_val=2, n_test=1
+    )
+
+
+@pytest.fixture(scope="module")
+def result(data: Path) -> CrossValidation:
+    return cross_validate([FoldModel("moon", fold) for fold in FOLDS], data, seeds=2)
+
+
+@pytest.mark.slow
+def test_an_operating_point_is_chosen_on_the_other_fold_alone(data: Path, result: CrossValidation) -> None:
+    tracer = Tracer("moon")
+    for mine, other in ((0, 1), (1, 0)):
+        passes = trace_records(tracer, split_fold(data, "moon", FOLDS[other])[1], range(2))
+        own = trace_records(tracer, split_fold(data, "moon", FOLDS[mine])[1], range(2))
+        trigger = tracer.manifest.trigger
+        settings = grid(trigger, decision_s(passes))
+        lagged = with_lag(own, trigger, trigger.onset_thresholds["normal"])  # of two folds, all but the other is mine
+        chosen = choose({s: figures(tallies) for s, tallies in score_grid(passes, lagged, settings).items()})
+        expected = with_lag(passes, chosen.apply(trigger), chosen.normal.threshold)
+        fold = result.rounds[0].folds[mine]
+        assert fold.fold == FOLDS[mine] and fold.threshold == chosen.normal.threshold
+        assert fold.trigger == expected
+
+
+def test_pooled_figures_are_those_of_the_runner_over_all_held_out_records(
+    data: Path, result: CrossValidation, tmp_path: Path
+) -> None:
+    manifest, folder = load_manifest("moon")
+    (one,) = result.rounds
+    for seed, score in enumerate(one.summary.scores):
+        scores = []
+        for fold in one.folds:
+            copy = tmp_path / f"{seed}-{fold.fold.index}"
+            copy.mkdir()
+            variant, graph = read_graph(manifest, folder)
+            (copy / variant.file).write_bytes(graph)
+            (copy / "moon.json").write_text(dataclasses.replace(manifest, trigger=fold.trigger).to_json())
+            detector = ModelDetector(str(copy / "moon.json"), threshold=fold.threshold)
+            for record in split_fold(data, "moon", fold.fold)[1]:
+                start_ns = random_start_ns(record, seed)
+                scores.append(score_record(record, start_ns, detector(record, start_ns)))
+        pooled = pool(scores)
+        assert (score.n_records, score.n_arrivals) == (6, pooled.n_arrivals)
+        for name in ("n_recalled", "n_captured", "n_false", "n_extra", "group_recall", "onset_errors_s"):
+            assert getattr(score, name) == getattr(pooled, name), name
+        assert score.kept == pytest.approx(pooled.kept, abs=1e-6)
+        assert score.wasted == pytest.approx(pooled.wasted, abs=1e-6)
+
+
+def test_the_report_holds_the_curve_and_the_rounds(data: Path, result: CrossValidation) -> None:
+    (one,) = result.rounds
+    kept = [point.kept for point in one.curve.values()]
+    assert list(one.curve) == sorted(one.curve) and kept == sorted(kept, reverse=True)
+    allowed = [point.recall for point in one.curve.values() if point.false_per_quiet_day <= 1]
+    assert one.recall_at_one_false == max(allowed)
+    assert result.n_groups == sum(bool(r.arrivals) for fold in FOLDS for r in split_fold(data, "moon", fold)[1])
+    assert result.spreads["recall"].mean == one.summary.spreads["recall"].mean
+    values = json.loads(json.dumps(result.to_json()))
+    assert values["benchmark"] == "folds" and values["rounds"][0]["folds"][1]["fold"] == {"index": 1, "count": 2}
+    table = result.table()
+    assert "round 1" in table and "recall at <= 1 false/quiet day" in table
+
+
+def test_rounds_are_dealt_out_in_the_order_given() -> None:
+    texts = ("a:1/3", "b:0/3", "c:2/3", "out/d.json:0/3", "e:2/3", "f:1/3")
+    rounds = group_rounds([FoldModel.parse(text) for text in texts])
+    assert [[model.manifest for model in models] for models in rounds] == [["b", "a", "c"], ["out/d.json", "f", "e"]]
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["a:0/3"], "two or more folds"),
+        (["a:0/3", "b:1/2"], "two or more folds"),
+        (["a:0/3", "b:1/3", "c:1/3"], "as many models as the others"),
+        (["a"], "expected MANIFEST:K/N"),
+        (["a:3/3"], "expected K/N with 0 <= K < N"),
+        ([":0/3"], "expected MANIFEST:K/N"),
+    ],
+)
+def test_folds_that_make_no_rounds_are_refused(texts: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        group_rounds([FoldModel.parse(text) for text in texts])
+
+
+@pytest.mark.slow
+def test_several_rounds_give_mean_and_spread(data: Path, result: CrossValidation) -> None:
+    twice = cross_validate([FoldModel("moon", fold) for fold in (*FOLDS, *FOLDS)], data, seeds=1)
+    assert len(twice.rounds) == 2 and twice.rounds[0] == twice.rounds[1]
+    assert twice.spreads["f1"].deviation == 0.0
+    assert twice.n_records == result.n_records

@@ -1,0 +1,184 @@
+"""The TFLite graphs, run through the device's own wrapper, against Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgequake.convert.inspection.operators import RUNTIMES, OperatorUse, minimum_runtime, oldest_runtime, unsupported
+from edgequake.convert.verification.agreement import agreement, check_agreement
+from edgequake.edge.base.errors import GateError, ModelError
+
+N_ROWS = 2_000
+WINDOW_ROWS = 48
+
+
+def test_float_graph_equals_keras_over_a_long_sequence(
+    continuous_network: Any, convert: Callable[..., Any], make_rows: Callable[..., Any]
+) -> None:
+    made = convert(continuous_network, "continuous", ["onset", "event"], None, ())
+    rows = make_rows(N_ROWS, 1)[np.newaxis]
+    expected = continuous_network.predict(rows, verbose=0)
+    got = made.probabilities("float32", rows)
+    assert got.shape == expected.shape
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_float_windows_equal_keras(
+    windowed_network: tuple[Any, int], convert: Callable[..., Any], make_rows: Callable[..., Any]
+) -> None:
+    model, warmup_steps = windowed_network
+    windows = np.stack([make_rows(WINDOW_ROWS, seed) for seed in range(8)])
+    made = convert(model, "windowed", ["event"], None, ())
+    assert made.manifest.network.warmup_steps == warmup_steps
+    np.testing.assert_allclose(
+        made.probabilities("float32", windows)[:, 0], model.predict(windows, verbose=0), atol=1e-5
+    )
+
+
+@pytest.fixture(scope="module")
+def trained_like(
+    build_network: Callable[..., Any], convert: Callable[..., Any], make_rows: Callable[..., Any]
+) -> tuple[Any, Any]:
+    """Return a network of the shipped model's kind and its graphs in every variant."""
+
+    def layers_of(layers: Any) -> list[Any]:
+        return [
+            layers.Conv1D(8, 5, padding="causal", activation="relu"),
+            layers.Conv1D(8, 3, padding="causal", activation="relu"),
+            layers.LSTM(12, return_sequences=True),
+            layers.LSTM(6, return_sequences=True),
+            layers.Dense(2, activation="sigmoid"),
+        ]
+
+    model = build_network(layers_of, None)
+    rows = make_rows(4_000, 2)[np.newaxis]
+    return model, convert(model, "continuous", ["onset", "event"], rows, ("dynamic", "int8", "int16x8"))
+
+
+# The unit is a probability of which int8 knows 256 values, so 0.0039 a step. A gate's sum covers about 20 in 255 steps;
+# half a step of it moves a sigmoid by up to 0.01, and some of that is carried on in the cell state. These random
+# weights of up to 0.9 are harsher than trained ones. int16x8 has 256 times the steps, dynamic only rounds weights to
+# 1/127 of their largest.
+@pytest.mark.parametrize(("variant", "rms_limit"), [("dynamic", 0.01), ("int8", 0.03), ("int16x8", 0.01)])
+def test_quantized_graphs_stay_near_keras(
+    trained_like: tuple[Any, Any], make_rows: Callable[..., Any], variant: str, rms_limit: float
+) -> None:
+    model, made = trained_like
+    rows = make_rows(N_ROWS, 3)[np.newaxis]
+    expected = model.predict(rows, verbose=0)
+    measured = agreement(made.probabilities(variant, rows), expected, N_ROWS)
+    assert float(np.std(expected)) > 4 * rms_limit
+    assert measured["n_frames"] == N_ROWS
+    assert measured["probability_rms_error"] < rms_limit
+    assert measured["probability_rms_error"] <= measured["probability_max_error"]
+
+
+@pytest.mark.parametrize("variant", ["int8", "int16x8"])
+def test_integer_states_leave_and_enter_with_the_same_scale(trained_like: tuple[Any, Any], variant: str) -> None:
+    made = trained_like[1].manifest.variants[variant]
+    assert len(made.state_inputs) == 6
+    for state, name in made.state_inputs.items():
+        entering, leaving = made.quantization[name], made.quantization[made.state_outputs[state]]
+        assert entering == leaving
+        is_wide = variant == "int16x8" or state.endswith("_c")  # what a cell adds up has 16 bits in int8 graphs too
+        assert entering.dtype == ("int16" if is_wide else "int8")
+        assert entering.scale > 1e-6
+
+
+def test_graphs_ask_for_no_newer_runtime_and_no_signature(trained_like: tuple[Any, Any]) -> None:
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    from edgequake.convert.quantization.tflite_file import operator_uses, operators
+
+    for name, graph in trained_like[1].graphs.items():
+        model = flatbuffer_utils.read_model_from_bytearray(bytearray(graph))
+        assert trained_like[1].manifest.variants[name].minimum_runtime == oldest_runtime(operator_uses(model))
+        assert all(version <= len(RUNTIMES[operator]) for operator, version in operators(model))
+        assert not model.signatureDefs
+
+
+def test_equal_biases_do_not_share_a_scale(
+    build_network: Callable[..., Any], convert: Callable[..., Any], make_rows: Callable[..., Any]
+) -> None:
+    """Two LSTMs as Keras makes them: their biases (0, 1, 0, 0) are stored once, with the scale of the first one."""
+
+    def layers_of(layers: Any) -> list[Any]:
+        recurrent = [layers.LSTM(8, return_sequences=True) for _ in range(2)]
+        return [*recurrent, layers.Dense(1, activation="sigmoid")]
+
+    model = build_network(layers_of, None)
+    for layer in model.layers[:2]:
+        layer.cell.bias.assign(np.repeat([0.0, 1.0, 0.0, 0.0], 8))
+    model.layers[1].cell.kernel.assign(model.layers[1].cell.kernel / 4)  # so that the scales do differ
+    rows = make_rows(1_000, 4)[np.newaxis]
+    made = convert(model, "continuous", ["event"], rows, ("int16x8",))
+    error = made.probabilities("int16x8", rows) - model.predict(rows, verbose=0)
+    assert float(np.abs(error).max()) < 0.01
+
+
+def test_a_network_that_calibration_never_moved_is_refused(
+    build_network: Callable[..., Any], convert: Callable[..., Any]
+) -> None:
+    """Without biases, rows of zeros leave h and c at zero: the quantizer then makes up a range of 2e-6."""
+
+    def layers_of(layers: Any) -> list[Any]:
+        return [layers.LSTM(4, return_sequences=True, use_bias=False), layers.Dense(1, activation="sigmoid")]
+
+    model = build_network(layers_of, None)
+    still = np.zeros((1, 50, 5), np.float32)
+    with pytest.raises(ModelError, match=r"of the int8 graph has scale .*: expected more than 1e-05, but it was zero"):
+        convert(model, "continuous", ["event"], still, ("int8",))
+
+
+def test_minimum_runtime_is_that_of_the_youngest_operator() -> None:
+    assert minimum_runtime([("ADD", 1), ("FULLY_CONNECTED", 4), ("CONV_2D", 6), ("TANH", 2)], "x") == "2.9.0"
+    assert minimum_runtime([("RESHAPE", 1), ("CONCATENATION", 1)], "x") == "1.5.0"
+    with pytest.raises(ModelError, match=r"needs operator FULLY_CONNECTED version 12: .* \(versions 1 to 10\)"):
+        minimum_runtime([("FULLY_CONNECTED", 12)], "the dynamic graph")
+    with pytest.raises(ModelError, match=r"operator WHILE version 1: .* \(this operator is not in the table\)"):
+        minimum_runtime([("WHILE", 1)], "the int8 graph")
+
+
+def test_the_oldest_runtime_goes_by_the_types_and_not_by_the_version_alone() -> None:
+    """The converter writes version 2 on a 16-bit LOGISTIC, but the kernel for it came with version 3, in 2.3.0."""
+    eight, sixteen = (OperatorUse("LOGISTIC", 2, frozenset({dtype})) for dtype in ("int8", "int16"))
+    assert (oldest_runtime([eight]), oldest_runtime([eight, sixteen])) == ("1.14.0", "2.3.0")
+    dense = OperatorUse("FULLY_CONNECTED", 4, frozenset({"int8", "int32"}), per_channel=True)
+    assert oldest_runtime([dense]) == "2.14.0"
+    assert oldest_runtime([OperatorUse("FULLY_CONNECTED", 4, frozenset({"int8"}))]) == "1.14.0"
+
+
+def test_what_the_runtime_lacks_is_named() -> None:
+    uses = [
+        OperatorUse("FlexTensorListStack", 1, is_custom=True),
+        OperatorUse("Mine", 1, is_custom=True),
+        OperatorUse("FULLY_CONNECTED", 12),
+        OperatorUse("ADD", 1),
+    ]
+    assert unsupported(uses) == [
+        "TensorFlow's Flex operator FlexTensorListStack",
+        "custom operator Mine",
+        "FULLY_CONNECTED version 12",
+    ]
+
+
+def test_agreement_is_computed_as_documented_and_gated() -> None:
+    expected = np.zeros((1, 4, 1), np.float32)
+    measured = agreement(np.array([[[0.0], [0.3], [-0.4], [0.0]]], np.float32), expected, n_rows=8)
+    assert measured["n_frames"] == 8
+    assert measured["probability_max_error"] == pytest.approx(0.4)
+    assert measured["probability_rms_error"] == pytest.approx(0.25)  # sqrt((0.09 + 0.16) / 4)
+    # thirds of four steps: two, one and one
+    thirds = [measured[f"probability_rms_error_third_{k}"] for k in (1, 2, 3)]
+    assert thirds == pytest.approx([0.3 / 2**0.5, 0.4, 0.0])
+    with pytest.raises(GateError, match=r"int8 graph's .* by 0.250 rms \(largest 0.400\), expected at most 0.05 rms"):
+        check_agreement(measured, "int8")
+    with pytest.raises(ModelError, match=r"float32 graph's probabilities differ from Keras by 0.4, expected less than"):
+        check_agreement(measured, "float32")
+    check_agreement({**measured, "probability_rms_error": 0.05}, "int8")
+    with pytest.raises(GateError):
+        check_agreement({**measured, "probability_rms_error": float("nan")}, "int8")

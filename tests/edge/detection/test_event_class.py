@@ -1,0 +1,267 @@
+"""Event classes: inputs against sums by hand, the softmax against scipy, blanks, gain, and any cut of the rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from edgequake.edge.base.errors import ManifestError
+from edgequake.edge.detection.detector import Detector
+from edgequake.edge.detection.event_class import (
+    EventClasses,
+    band_octaves,
+    class_inputs,
+    class_name,
+    class_probabilities,
+)
+from edgequake.edge.features.front_end import Rows, StationFrontEnd, station_rows
+from edgequake.edge.formats.waveforms import NS_PER_S, Piece
+from edgequake.edge.manifest.event_config import INPUTS, ClassConfig
+from edgequake.edge.manifest.manifest import Manifest, Variant, parse_manifest
+from edgequake.synthetic.synthetic_dataset import SyntheticRecord
+
+ROW_S = 10.0
+OCTAVES = np.array([-2.0, -1.0, 0.0, 1.0])
+CONFIG = ClassConfig(
+    names=("impact_mq", "deep_mq"),
+    inputs=("pitch", "loudness"),
+    spectrum_s=100.0,
+    smooth_s=30.0,
+    min_live_s=50.0,
+    max_event_s=2000.0,
+    mean=(-0.5, 1.0),
+    scale=(0.5, 0.5),
+    weights=((2.0, 0.5), (-2.0, -0.5)),
+    bias=(0.1, -0.1),
+    min_probability=0.8,
+    max_deviation=3.0,
+)
+
+
+def told(pitch: float, loudness: float = 1.0) -> str:
+    return class_name(CONFIG, np.array([pitch, 9.0, loudness, 9.0]))  # what is not asked for may be anything
+
+
+def inputs_of(excess: np.ndarray) -> np.ndarray | None:
+    return class_inputs(
+        excess.astype(np.float32), OCTAVES, ROW_S, CONFIG.spectrum_s, CONFIG.smooth_s, CONFIG.min_live_s
+    )
+
+
+def test_inputs_of_a_box_are_those_worked_out_by_hand() -> None:
+    excess = np.zeros((40, 4))
+    excess[:20] = [
+        0.0,
+        1.0,
+        1.0,
+        -0.5,
+    ]  # 200 s, longer than the spectrum is taken over; under the background is nothing
+    found = inputs_of(excess)
+    assert found is not None
+    # Spectrum (0, 1, 1, 0): pitch between the two octaves, half an octave about it. The running mean over three rows is
+    # 1 on 18 places and 2/3 on one more, 1/3 on the next: 19 places at half the peak or above.
+    assert found == pytest.approx([-0.5, 0.5, 1.0, np.log10(190.0)])
+
+
+def test_a_higher_pitch_moves_only_pitch() -> None:
+    rng = np.random.default_rng(3)
+    low = np.zeros((60, 4))
+    low[:, :2] = rng.uniform(0.1, 1.0, (60, 2))
+    below, above = inputs_of(low), inputs_of(np.roll(low, 1, axis=1))
+    assert below is not None and above is not None
+    assert above - below == pytest.approx([1.0, 0.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    "excess", [np.ones((4, 4)), np.zeros((0, 4)), np.full((40, 4), -0.3)], ids=["short", "empty", "under background"]
+)
+def test_nothing_is_told_of_too_little(excess: np.ndarray) -> None:
+    assert inputs_of(excess) is None
+    assert class_name(CONFIG, inputs_of(excess)) == ""
+
+
+def test_probabilities_are_a_softmax() -> None:
+    inputs = np.array([-0.2, 9.0, 1.7, 9.0])
+    z = (inputs[[0, 2]] - np.array(CONFIG.mean)) / np.array(CONFIG.scale)
+    expected = softmax(np.array(CONFIG.weights) @ z + np.array(CONFIG.bias))
+    assert class_probabilities(CONFIG, inputs) == pytest.approx(expected)
+
+
+def test_the_likelier_class_is_told_and_a_doubtful_one_is_not() -> None:
+    assert (told(0.2), told(-1.2), told(-0.5)) == ("impact_mq", "deep_mq", "")
+    barely = dataclasses.replace(CONFIG, min_probability=float(class_probabilities(CONFIG, np.full(4, -0.4)).max()))
+    assert class_name(barely, np.full(4, -0.4)) != ""
+    assert (
+        class_name(dataclasses.replace(barely, min_probability=barely.min_probability + 1e-6), np.full(4, -0.4)) == ""
+    )
+
+
+def test_nothing_is_told_far_from_what_was_learned() -> None:
+    assert told(0.9) == "impact_mq"
+    assert told(1.1) == ""  # more than three scales above the mean
+    assert told(0.9, loudness=3.0) == ""
+
+
+def pieces_of(record: SyntheticRecord, gain: float = 1.0, offset: float = 0.0) -> list[Piece]:
+    samples = record.samples[0].astype(np.float64)
+    samples[record.samples[0] == -1] = np.nan
+    return [Piece("FDSN:XX_LUN_00_M_H_Z", record.start_ns, 6.625, samples * gain + offset, "")]
+
+
+def accumulator(manifest: Manifest) -> EventClasses:
+    config = dataclasses.replace(CONFIG, spectrum_s=600.0, smooth_s=48.0)
+    return EventClasses(config, manifest.front_end, manifest.sampling_rate_hz)
+
+
+def part(rows: Rows, first: int, stop: int) -> Rows:
+    return Rows(
+        rows.t0_ns, rows.block[first:stop], rows.rows[first:stop], rows.live[first:stop], rows.restart[first:stop]
+    )
+
+
+@pytest.fixture(scope="module")
+def rows(quake: SyntheticRecord, moon: tuple[Manifest, bytes, Variant]) -> Rows:
+    return station_rows(moon[0].front_end, moon[0].sampling_rate_hz, pieces_of(quake))
+
+
+@pytest.fixture
+def span(quake: SyntheticRecord) -> tuple[int, int]:
+    return quake.start_ns + 4000 * NS_PER_S, quake.start_ns + 6000 * NS_PER_S
+
+
+def test_inputs_do_not_depend_on_how_rows_came(
+    rows: Rows, span: tuple[int, int], moon: tuple[Manifest, bytes, Variant]
+) -> None:
+    whole = accumulator(moon[0])
+    whole.add(rows)
+    expected = whole.inputs(*span)
+    assert expected is not None and expected[2] > 0.5
+    for n_rows in (1, 7, 300):
+        pieced = accumulator(moon[0])
+        for first in range(0, len(rows.block), n_rows):
+            pieced.add(part(rows, first, first + n_rows))
+            if rows.block[first] < 300:  # all of it is before the event
+                pieced.forget_before(rows.t0_ns + int(rows.block[first] * 9.66) * NS_PER_S)
+        assert np.array_equal(pieced.inputs(*span), expected)
+
+
+def test_inputs_hold_across_a_checkpoint(
+    rows: Rows, span: tuple[int, int], moon: tuple[Manifest, bytes, Variant]
+) -> None:
+    whole, before, after = (accumulator(moon[0]) for _ in range(3))
+    whole.add(rows)
+    before.add(part(rows, 0, 500))
+    after.restore(before.state())
+    after.add(part(rows, 500, len(rows.block)))
+    assert np.array_equal(after.inputs(*span), whole.inputs(*span))
+
+
+def test_only_the_event_s_live_rows_count(
+    rows: Rows, span: tuple[int, int], moon: tuple[Manifest, bytes, Variant]
+) -> None:
+    start_s = (rows.block * 64 + 64) / 6.625  # the newest hop of a window of two
+    inside = (start_s >= 4000) & (start_s < 6000) & rows.live
+    config = moon[0].front_end
+    expected = class_inputs(rows.rows[inside, 0, :-1], band_octaves(config), 64 / 6.625, 600.0, 48.0, 50.0)
+    classes = accumulator(moon[0])
+    classes.add(rows)
+    assert np.array_equal(classes.inputs(*span), expected)
+    capped = EventClasses(dataclasses.replace(CONFIG, max_event_s=1000.0), config, 6.625)
+    capped.add(rows)
+    assert np.array_equal(capped.inputs(*span), capped.inputs(span[0], span[0] + 1000 * NS_PER_S))
+
+
+def test_a_gain_changes_nothing(
+    quake: SyntheticRecord, rows: Rows, span: tuple[int, int], moon: tuple[Manifest, bytes, Variant]
+) -> None:
+    plain, loud = accumulator(moon[0]), accumulator(moon[0])
+    plain.add(rows)
+    loud.add(station_rows(moon[0].front_end, 6.625, pieces_of(quake, gain=3e-9, offset=1e-6)))
+    assert loud.inputs(*span) == pytest.approx(plain.inputs(*span), abs=0.01)
+
+
+def test_what_is_held_stays_bounded(quake: SyntheticRecord, moon: tuple[Manifest, bytes, Variant]) -> None:
+    manifest, graph, variant = moon
+    detector = Detector(manifest, graph, variant, manifest.trigger.onset_thresholds["normal"])
+    (whole,) = pieces_of(quake)
+    classes, held, n_events = accumulator(manifest), [], 0
+    rows = iter_rows(manifest, whole)
+    for first in range(0, len(whole.samples), 640):
+        start_ns = whole.start_ns + round(first / 6.625 * NS_PER_S)
+        classes.add(next(rows))
+        for event in detector.push(Piece(whole.source_id, start_ns, 6.625, whole.samples[first : first + 640], "")):
+            n_events += 1
+            assert classes.inputs(event.onset_ns, event.stop_ns) is not None
+        classes.forget_before(detector.horizon_ns)
+        held.append(len(classes.state()["excess"]))
+    trigger = manifest.trigger
+    longest_s = trigger.max_event_s + trigger.hold_s + trigger.onset_lag_s + 640 / 6.625
+    assert n_events == 1
+    assert 12 < max(held) <= longest_s / 9.66 + 2
+    assert held[-1] < 40
+    classes.forget_before(None)
+    assert len(classes.state()["excess"]) == 0
+
+
+def iter_rows(manifest: Manifest, piece: Piece) -> Iterator[Rows]:
+    """Yield the rows that become certain with every 640 samples, as a detector's own front end makes them."""
+    front_end = StationFrontEnd(manifest.front_end, manifest.sampling_rate_hz)
+    for first in range(0, len(piece.samples), 640):
+        start_ns = piece.start_ns + round(first / 6.625 * NS_PER_S)
+        yield front_end.push(Piece(piece.source_id, start_ns, 6.625, piece.samples[first : first + 640], ""))
+
+
+def test_octaves_are_the_bands_centres(moon: tuple[Manifest, bytes, Variant]) -> None:
+    spectrogram = moon[0].front_end.spectrogram
+    assert spectrogram is not None
+    edges = np.array(spectrogram.band_edges_hz)
+    assert 2 ** band_octaves(moon[0].front_end) == pytest.approx(np.sqrt(edges[1:] * edges[:-1]))
+
+
+def test_the_manifest_holds_the_table(moon: tuple[Manifest, bytes, Variant]) -> None:
+    with_classes = dataclasses.replace(moon[0], classes=CONFIG)
+    assert parse_manifest(with_classes.to_json(), "there and back").classes == CONFIG
+    values = json.loads(with_classes.to_json())
+    del values["classes"]
+    assert parse_manifest(json.dumps(values), "without").classes is None
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"names": ["deep_mq"]}, "two classes"),
+        ({"names": ["deep_mq", ""]}, "none blank"),
+        ({"inputs": ["pitch", "colour"]}, "inputs must be"),
+        ({"mean": [0.0]}, "one number for each"),
+        ({"scale": [1.0, 0.0]}, "above 0"),
+        ({"weights": [[1.0, 1.0]]}, "2 rows of 2"),
+        ({"bias": [0.0]}, "bias must hold 2"),
+        ({"min_probability": 1.5}, "min_probability"),
+        ({"smooth_s": 1e4}, "smooth_s"),
+        ({"colour": 1}, "unknown field 'colour'"),
+    ],
+)
+def test_a_bad_table_is_refused(
+    change: dict[str, object], complaint: str, moon: tuple[Manifest, bytes, Variant]
+) -> None:
+    values = json.loads(dataclasses.replace(moon[0], classes=CONFIG).to_json())
+    values["classes"].update(change)
+    with pytest.raises(ManifestError, match=complaint):
+        parse_manifest(json.dumps(values), "changed")
+
+
+def test_a_waveform_has_no_bands(moon: tuple[Manifest, bytes, Variant]) -> None:
+    values = json.loads(dataclasses.replace(moon[0], classes=CONFIG).to_json())
+    values["front_end"] |= {"kind": "waveform", "waveform": {"clip": 8.0, "steps_per_unit": 16}}
+    values["network"]["n_features"] = 2
+    with pytest.raises(ManifestError, match="waveform"):
+        parse_manifest(json.dumps(values), "waveform")
+
+
+def test_inputs_are_named_in_the_order_they_come() -> None:
+    assert INPUTS == ("pitch", "spread", "loudness", "duration")

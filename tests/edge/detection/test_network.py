@@ -1,0 +1,125 @@
+"""The stepped graph: its state is all it remembers, and all of it can be put aside and back."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from edgequake.edge.base.errors import ModelError
+from edgequake.edge.detection.network import StepNetwork, import_runtime
+from edgequake.edge.manifest.manifest import Manifest, Variant
+
+Moon = tuple[Manifest, bytes, Variant]
+
+
+@pytest.fixture
+def rows(moon: Moon) -> np.ndarray:
+    """Return 300 steps of made-up features: float32, shape (300, rows_per_step, n_features)."""
+    config = moon[0].network
+    shape = (300, config.rows_per_step, config.n_features)
+    values = np.random.default_rng(8).normal(0.0, 0.5, shape)
+    values[150:] += 1.5  # loud from here on
+    values[..., -1] = 0.0
+    return (np.rint(np.clip(values, -1, 3) * 64) / 64).astype(np.float32)
+
+
+def test_the_state_makes_the_same_rows_give_other_answers(moon: Moon, rows: np.ndarray) -> None:
+    network = StepNetwork(*moon)
+    first, second = network.run(rows), network.run(rows)
+    assert first.dtype == np.float32 and first.shape == (300, len(moon[0].network.outputs))
+    assert np.all((first >= 0) & (first <= 1)) and np.ptp(first) > 0.05
+    assert np.any(first != second)
+
+
+def test_reset_returns_the_first_answer(moon: Moon, rows: np.ndarray) -> None:
+    network = StepNetwork(*moon)
+    first = network.run(rows)
+    network.reset()
+    np.testing.assert_array_equal(network.run(rows), first)
+
+
+def test_steps_one_by_one_are_the_run(moon: Moon, rows: np.ndarray) -> None:
+    network = StepNetwork(*moon)
+    whole = network.run(rows)
+    network.reset()
+    np.testing.assert_array_equal(np.stack([network.step(row) for row in rows]), whole)
+
+
+def test_a_run_goes_on_from_its_state_in_another_interpreter(moon: Moon, rows: np.ndarray) -> None:
+    network = StepNetwork(*moon)
+    whole = network.run(rows)
+    network.reset()
+    network.run(rows[:151])
+    state = network.state()
+    assert [value.shape for value in state] == [s.shape for s in moon[0].network.states]
+    network.run(rows[:50])  # the copy must not follow
+    other = StepNetwork(*moon)
+    other.set_state(state)
+    np.testing.assert_array_equal(other.run(rows[151:]), whole[151:])
+
+
+def test_a_state_of_another_length_is_refused(moon: Moon) -> None:
+    network = StepNetwork(*moon)
+    with pytest.raises(ValueError, match=r"zip\(\)"):
+        network.set_state(network.state()[:-1])
+
+
+def test_resetting_the_recurrent_states_leaves_the_contexts(moon: Moon, rows: np.ndarray) -> None:
+    network = StepNetwork(*moon)
+    fresh = network.state()
+    network.run(rows)
+    before = network.state()
+    network.reset_recurrent()
+    for state, old, new, zero in zip(moon[0].network.states, before, network.state(), fresh, strict=True):
+        np.testing.assert_array_equal(new, zero if state.kind == "recurrent" else old)
+
+
+def test_the_graph_computes_what_the_runtime_computes_by_hand(moon: Moon, rows: np.ndarray) -> None:
+    """The wrapper against a plain loop over the runtime's own interface, with quantization written out."""
+    manifest, graph, variant = moon
+    module, _ = import_runtime()
+    resolver = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = module.Interpreter(model_content=graph, experimental_op_resolver_type=resolver)
+    interpreter.allocate_tensors()
+    inputs = {d["name"]: d for d in interpreter.get_input_details()}
+    outputs = {d["name"]: d for d in interpreter.get_output_details()}
+
+    def to_integers(name: str, values: np.ndarray) -> np.ndarray:
+        form = variant.quantization[name]
+        if form.dtype == "float32":
+            return values
+        limits = np.iinfo(form.dtype)
+        steps = [round(float(np.float32(v) / np.float32(form.scale))) + form.zero_point for v in values.ravel()]
+        return np.clip(steps, limits.min, limits.max).reshape(values.shape).astype(form.dtype)
+
+    state = {
+        name: to_integers(tensor, np.zeros(inputs[tensor]["shape"])) for name, tensor in variant.state_inputs.items()
+    }
+    answers = []
+    for row in rows:
+        interpreter.set_tensor(
+            inputs[variant.frame_tensor]["index"], to_integers(variant.frame_tensor, row[np.newaxis])
+        )
+        for name, tensor in variant.state_inputs.items():
+            interpreter.set_tensor(inputs[tensor]["index"], state[name])
+        interpreter.invoke()
+        state = {n: interpreter.get_tensor(outputs[t]["index"]) for n, t in variant.state_outputs.items()}
+        form = variant.quantization[variant.probability_tensor]
+        answer = interpreter.get_tensor(outputs[variant.probability_tensor]["index"])[0].astype(np.float64)
+        answers.append(answer if form.dtype == "float32" else (answer - form.zero_point) * form.scale)
+    np.testing.assert_allclose(StepNetwork(manifest, graph, variant).run(rows), answers, atol=1e-6)
+
+
+@pytest.mark.parametrize("field", ["frame_tensor", "probability_tensor"])
+def test_a_tensor_the_graph_lacks_is_named(field: str, moon: Moon) -> None:
+    manifest, graph, variant = moon
+    with pytest.raises(ModelError, match=r"the graph has no .*put tensor 'nothing' that its manifest names"):
+        StepNetwork(manifest, graph, dataclasses.replace(variant, **{field: "nothing"}))
+
+
+@pytest.mark.parametrize("graph", [b"", b"TFL3", b"\0" * 1000])
+def test_bytes_that_are_no_graph_are_refused(graph: bytes, moon: Moon) -> None:
+    with pytest.raises(ModelError, match="cannot load the graph"):
+        StepNetwork(moon[0], graph, moon[2])

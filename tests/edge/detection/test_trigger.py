@@ -1,0 +1,129 @@
+"""The trigger against intervals computed by hand, and against its own invariants."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgequake.edge.detection.trigger import Decision, Event, Trigger
+from edgequake.edge.manifest.manifest import TriggerConfig
+
+S = 1_000_000_000
+CONFIG = TriggerConfig(
+    onset_thresholds={"low": 0.8, "normal": 0.6, "high": 0.4},
+    rearm_ratio=0.5,
+    event_threshold=0.5,
+    min_duration_s=20.0,
+    hold_s=30.0,
+    merge_s=100.0,
+    max_event_s=500.0,
+    onset_lag_s=5.0,
+    pre_roll_s=60.0,
+    post_roll_s=40.0,
+)
+THRESHOLD = 0.6
+
+
+def detect(onset: list[float], event: list[float] | None = None, config: TriggerConfig = CONFIG) -> list[Event]:
+    """Feed one decision every ten seconds from second 0; then the record stops."""
+    trigger = Trigger(config, THRESHOLD)
+    pairs = zip(onset, event if event is not None else onset, strict=True)
+    events = [trigger.push(Decision(10 * i * S, 10 * (i + 1) * S, o, e)) for i, (o, e) in enumerate(pairs)]
+    return [e for e in [*events, trigger.close()] if e is not None]
+
+
+def seconds(events: list[Event]) -> list[tuple[float, float, float]]:
+    return [(e.onset_ns / S, e.stop_ns / S, e.peak_probability) for e in events]
+
+
+def test_an_event_runs_from_its_rise_to_where_it_fell() -> None:
+    # Up in decisions 2..5, that is 20..60 s; onset 20 - 5.
+    assert seconds(detect([0, 0, 0.7, 0.9, 0.8, 0.6, 0, 0, 0, 0])) == [(15, 60, 0.9)]
+
+
+def test_the_threshold_itself_counts_as_above() -> None:
+    assert seconds(detect([0, 0.6, 0.6, 0, 0, 0])) == [(5, 30, 0.6)]
+
+
+def test_a_rise_shorter_than_the_minimum_is_nothing() -> None:
+    assert detect([0, 0.9, 0, 0, 0.9, 0, 0]) == []
+    assert len(detect([0, 0.9, 0, 0, 0.9, 0, 0], config=replace(CONFIG, min_duration_s=10.0))) == 1  # merged
+
+
+def test_the_event_probability_keeps_an_event_open() -> None:
+    onset = [0, 0.9, 0.9, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+    event = [0, 0.2, 0.8, 0.8, 0.4, 0.4, 0.5, 0.4, 0.1, 0.1, 0.9, 0.9]
+    # Low from 40 to 60 s (shorter than the hold), up again until 70 s, low from then on: closes at 100 s, stop 70 s.
+    assert seconds(detect(onset, event)) == [(5, 70, 0.9)]
+
+
+def test_no_new_event_before_the_onset_probability_has_fallen() -> None:
+    # After closing at 40 s the onset probability stays between the re-arming 0.3 and the threshold, then rises.
+    stays = [0, 0.9, 0.9, 0.9, 0.4, 0.4, 0.4, 0.4, 0.9, 0.9, 0.9, 0, 0, 0]
+    falls = [0, 0.9, 0.9, 0.9, 0.4, 0.29, 0.4, 0.4, 0.9, 0.9, 0.9, 0, 0, 0]
+    assert seconds(detect(stays)) == [(5, 40, 0.9)]
+    assert seconds(detect(falls)) == [(5, 40, 0.9), (75, 110, 0.9)]
+
+
+def test_a_second_rise_soon_after_is_the_same_event() -> None:
+    # The second rise begins 60 s after the first (merge: 100 s) while the event probability is up.
+    onset = [0.9, 0.9, 0, 0, 0, 0, 0.95, 0.95, 0, 0, 0, 0]
+    event = [0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0, 0, 0]
+    assert seconds(detect(onset, event)) == [(-5, 90, 0.95)]
+
+
+def test_a_late_second_rise_cuts_a_long_event_in_two() -> None:
+    # A false start holds the event open; the quake rises 120 s later and is an event of its own.
+    onset = [0.7, 0.7, *[0] * 10, 0.95, 0.95, 0, 0, 0, 0]
+    event = [0.9] * 15 + [0] * 3
+    assert seconds(detect(onset, event)) == [(-5, 120, 0.7), (115, 150, 0.95)]
+
+
+def test_an_event_is_cut_at_the_longest_duration() -> None:
+    events = seconds(detect([0.9] * 60))
+    assert events == [(-5, 500, 0.9)]  # and no second one: the onset probability never fell
+
+
+def test_a_record_that_stops_inside_an_event_still_gives_it() -> None:
+    assert seconds(detect([0, 0.9, 0.9, 0.9])) == [(5, 40, 0.9)]
+
+
+def test_the_earliest_onset_covers_a_rise_that_is_not_declared_yet() -> None:
+    trigger = Trigger(CONFIG, THRESHOLD)
+    assert trigger.earliest_onset_ns is None
+    trigger.push(Decision(0, 10 * S, 0.7, 0.7))
+    assert trigger.earliest_onset_ns == -5 * S
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=200))
+def test_events_are_ordered_disjoint_and_inside_the_stream(pairs: list[tuple[float, float]]) -> None:
+    events = detect([p[0] for p in pairs], [p[1] for p in pairs])
+    for event in events:
+        assert -5 * S <= event.onset_ns < event.stop_ns <= 10 * len(pairs) * S
+        assert THRESHOLD <= event.peak_probability <= 1
+    for before, after in itertools.pairwise(events):
+        assert before.stop_ns <= after.onset_ns + 5 * S
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 1), max_size=120))
+def test_no_event_begins_before_what_the_trigger_promised(probabilities: list[float]) -> None:
+    trigger, promised = Trigger(CONFIG, THRESHOLD), -5 * S
+    for i, p in enumerate(probabilities):
+        event = trigger.push(Decision(10 * i * S, 10 * (i + 1) * S, p, p))
+        if event is not None:
+            assert event.onset_ns >= promised
+        waiting = trigger.earliest_onset_ns
+        promised = min(x for x in (waiting, 10 * (i + 1) * S - 5 * S) if x is not None)
+
+
+@pytest.mark.parametrize("missing", ["low", "high"])
+def test_every_sensitivity_needs_a_threshold(missing: str) -> None:
+    thresholds = {name: value for name, value in CONFIG.onset_thresholds.items() if name != missing}
+    with pytest.raises(ValueError, match="onset_thresholds must name exactly low, normal, high"):
+        replace(CONFIG, onset_thresholds=thresholds)

@@ -1,0 +1,259 @@
+"""What the ground asks for comes back sample for sample, to the sample, and it is told what is not there."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import obspy
+import pytest
+
+from edgequake.edge.archive import extract
+from edgequake.edge.archive.archive import Archive
+from edgequake.edge.archive.extract import Span, cut, held_pieces
+from edgequake.edge.archive.ssam import Continuous
+from edgequake.edge.base.control import Control
+from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.errors import ConfigError, DataError
+from edgequake.edge.downlink.requests import Request, add_request_arguments, request_command
+from edgequake.edge.formats.miniseed import encode
+from edgequake.edge.formats.waveforms import NS_PER_S, Piece, duration_ns, format_time, parse_time
+
+T0_NS = parse_time("2030-01-01T00:00:00")
+MOON = "FDSN:XX_LUN_00_M_H_Z"
+RATE_HZ = 6.625
+DAY_S = 86_400
+Pieces = Callable[..., list[Piece]]
+
+
+@pytest.fixture
+def out(days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path) -> Path:
+    """Return a run's folder that holds two channels of two stations, a day and some hours, with a tear of an hour."""
+    archive = Archive(tmp_path / "run" / "archive", None, Notes())
+    summary = Continuous(tmp_path / "run" / "continuous", Notes())
+    for station in ("LUN", "MON"):
+        for code in "ZN":
+            name = f"FDSN:XX_{station}_00_M_H_{code}"
+            whole = [*pieces(days_of_noise[:100_000], source_id=name), *pieces(
+                days_of_noise[123_850:700_000], start_ns=T0_NS + duration_ns(123_850, RATE_HZ), source_id=name)]  # fmt: skip
+            for piece in whole:
+                archive.take(piece)
+                summary.take(piece)
+    archive.close()
+    summary.close()
+    return tmp_path / "run"
+
+
+def ask(out: Path, *arguments: str) -> tuple[int, list[str]]:
+    """Run the command; return its exit code and what it says."""
+    parser = argparse.ArgumentParser()
+    add_request_arguments(parser)
+    said: list[str] = []
+    return request_command(parser.parse_args([str(out), *arguments]), Control(tell=said.append)), said
+
+
+def at(seconds: float) -> str:
+    return format_time(T0_NS + round(seconds * NS_PER_S))
+
+
+def expected_indices(start_ns: int, stop_ns: int) -> np.ndarray:
+    times = np.array([T0_NS + duration_ns(i, RATE_HZ) for i in range(700_000)])
+    lost = (np.arange(700_000) >= 100_000) & (np.arange(700_000) < 123_850)
+    return np.flatnonzero((times >= start_ns) & (times < stop_ns) & ~lost)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_span_comes_back_to_the_sample(seed: int, out: Path, days_of_noise: np.ndarray) -> None:
+    rng = np.random.default_rng(seed)
+    first, length = int(rng.integers(700_000)), int(10 ** rng.uniform(0, 5.5))
+    start_ns = T0_NS + duration_ns(first, RATE_HZ) - int(rng.integers(1, 150_000_000))  # between two samples
+    stop_ns = start_ns + duration_ns(length, RATE_HZ)
+
+    found = cut(out / "archive", start_ns, stop_ns, "LUN", ("MHZ",))
+
+    indices = expected_indices(start_ns, stop_ns)
+    got = np.concatenate([piece.samples for piece in found]) if found else np.empty(0, np.int32)
+    np.testing.assert_array_equal(got, days_of_noise[indices])
+    for piece in found:
+        index = round((piece.start_ns - T0_NS) * RATE_HZ / NS_PER_S)
+        assert abs(piece.start_ns - T0_NS - duration_ns(index, RATE_HZ)) <= 1000
+        assert piece.samples[0] == days_of_noise[index]
+
+
+def test_a_sample_at_start_belongs_to_it_and_one_at_stop_does_not(out: Path, days_of_noise: np.ndarray) -> None:
+    start_ns, stop_ns = T0_NS + duration_ns(5300, RATE_HZ), T0_NS + duration_ns(5353, RATE_HZ)
+
+    (piece,) = cut(out / "archive", start_ns, stop_ns, "XX_LUN", ("MHZ",))
+
+    np.testing.assert_array_equal(piece.samples, days_of_noise[5300:5353])
+    assert cut(out / "archive", start_ns, start_ns, None, None) == []
+
+
+def test_midnight_is_no_seam(out: Path, days_of_noise: np.ndarray) -> None:
+    (piece,) = cut(out / "archive", T0_NS + (DAY_S - 60) * NS_PER_S, T0_NS + (DAY_S + 60) * NS_PER_S, "MON", ("MHN",))
+
+    np.testing.assert_array_equal(piece.samples, days_of_noise[572_400 - 397 : 572_400 + 398])
+
+
+def test_station_and_channels_choose(out: Path) -> None:
+    def chosen(station: str | None, channels: tuple[str, ...] | None) -> list[str]:
+        return [piece.source_id for piece in cut(out / "archive", T0_NS, T0_NS + NS_PER_S, station, channels)]
+
+    assert len(chosen(None, None)) == 4
+    assert chosen("LUN", None) == ["FDSN:XX_LUN_00_M_H_N", "FDSN:XX_LUN_00_M_H_Z"]
+    assert chosen("XX_MON", ("MHZ", "BH?")) == ["FDSN:XX_MON_00_M_H_Z"]
+    assert chosen("S12", None) == chosen(None, ("BHZ",)) == []
+
+
+def test_only_the_records_of_the_span_are_decoded(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+
+    class Watched(extract.RecordScanner):
+        def feed(self, data: bytes, at_end: bool = False):  # type: ignore[no-untyped-def]
+            if self._decode:
+                decoded.append(len(data))
+            return super().feed(data, at_end)
+
+    monkeypatch.setattr(extract, "RecordScanner", Watched)
+    cut(out / "archive", T0_NS + 7200 * NS_PER_S, T0_NS + 7260 * NS_PER_S, "LUN", ("MHZ",))
+
+    assert 0 < sum(decoded) <= 2 * 512
+
+
+def test_an_archive_that_lets_go_meanwhile_gives_no_wrong_sample(
+    out: Path, days_of_noise: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the headers and the decoding the file is cut to its later half."""
+    path = out / "archive/2030/XX/LUN/MHZ.D/XX.LUN.00.MHZ.D.2030.001"
+    ranges = extract._ranges
+
+    def cutting(file: object, span: Span) -> object:
+        found = ranges(file, span)  # type: ignore[arg-type]
+        data = path.read_bytes()
+        path.with_name("new").write_bytes(data[len(data) // 1024 * 512 :])
+        path.with_name("new").replace(path)
+        return found
+
+    monkeypatch.setattr(extract, "_ranges", cutting)
+    (piece,) = cut(out / "archive", T0_NS, T0_NS + 3600 * NS_PER_S, "LUN", ("MHZ",))
+
+    np.testing.assert_array_equal(piece.samples, days_of_noise[:23_850])
+
+
+def test_the_command_writes_what_obspy_reads(out: Path, days_of_noise: np.ndarray, tmp_path: Path) -> None:
+    code, said = ask(out, at(-600), at(5000), "--station", "LUN", "--out", str(tmp_path / "cut.mseed"))
+
+    stream = obspy.read(str(tmp_path / "cut.mseed"))
+    assert code == 0
+    assert [trace.id for trace in stream] == ["XX.LUN.00.MHN", "XX.LUN.00.MHZ"]
+    for trace in stream:
+        np.testing.assert_array_equal(trace.data, days_of_noise[: int(5000 * RATE_HZ)])
+    size_bytes = (tmp_path / "cut.mseed").stat().st_size
+    assert said == [
+        f"66250 samples of 2 channel(s), {size_bytes} bytes",
+        *(f"XX_LUN_00_MH{c}: 600.000 s are not held: {at(-600)} to {at(0)}" for c in "NZ"),
+    ]
+
+
+def test_all_that_is_lacking_is_named(out: Path, tmp_path: Path) -> None:
+    _, said = ask(out, at(0), at(2 * DAY_S), "--station", "MON", "--channels", "MHZ", "--out", str(tmp_path / "cut"))
+
+    tear = " to ".join(format_time(T0_NS + duration_ns(i, RATE_HZ)) for i in (100_000, 123_850))
+    last = f"{format_time(T0_NS + duration_ns(700_000, RATE_HZ))} to {at(2 * DAY_S)}"
+    lost_s = 23_850 / RATE_HZ + 2 * DAY_S - 700_000 / RATE_HZ
+    assert said[1:] == [f"XX_MON_00_MHZ: {lost_s:.3f} s are not held: {tear}, {last}"]
+
+
+def test_the_samples_may_go_to_standard_output(
+    out: Path, days_of_noise: np.ndarray, capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
+) -> None:
+    ask(out, at(0), at(3600), "--station", "LUN", "--channels", "MHZ", "--out", "-")
+
+    (tmp_path / "piped").write_bytes(capfdbinary.readouterr().out)
+    np.testing.assert_array_equal(obspy.read(str(tmp_path / "piped"))[0].data, days_of_noise[:23_850])
+
+
+def test_the_summary_comes_where_its_channels_are_named(out: Path, tmp_path: Path) -> None:
+    ask(out, at(0), at(3600), "--station", "LUN", "--channels", "WHZ", "--out", str(tmp_path / "summary"))
+
+    stream = obspy.read(str(tmp_path / "summary"))
+    assert sorted(trace.id for trace in stream) == ["XX.LUN.H0.WHZ", "XX.LUN.L0.WHZ", "XX.LUN.M0.WHZ"]
+    assert {len(trace.data) for trace in stream} == {30}
+
+
+def test_what_the_archive_let_go_of_comes_from_the_segments(
+    out: Path, days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path
+) -> None:
+    (out / "segments").mkdir()
+    kept = pieces(days_of_noise[99_000:110_000], start_ns=T0_NS + duration_ns(99_000, RATE_HZ), n_each=11_000)
+    (out / "segments" / "event.mseed").write_bytes(encode(kept))
+    start_ns, stop_ns = T0_NS + duration_ns(98_000, RATE_HZ), T0_NS + duration_ns(124_000, RATE_HZ)
+
+    found = held_pieces(out, Span(start_ns, stop_ns, "LUN", ("MHZ",)))
+
+    whole, after = found  # archive and segment follow one another without a doubled sample
+    np.testing.assert_array_equal(whole.samples, days_of_noise[98_000:110_000])
+    np.testing.assert_array_equal(after.samples, days_of_noise[123_850:124_000])
+
+
+def test_what_waits_to_be_written_may_be_given_along(days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "archive", None, Notes())
+    for piece in pieces(days_of_noise[:10_000]):
+        archive.take(piece)
+    span = Span(T0_NS, T0_NS + 3600 * NS_PER_S)
+
+    on_disk = sum(len(piece.samples) for piece in held_pieces(tmp_path, span))
+    (whole,) = held_pieces(tmp_path, span, archive.waiting())
+
+    assert 0 < on_disk < 10_000
+    np.testing.assert_array_equal(whole.samples, days_of_noise[:10_000])
+
+
+def test_a_request_is_put_in_for_the_run(out: Path) -> None:
+    code, said = ask(out, "2030-01-01T01:00:00.5", at(7200), "--channels", "MHZ, MHN", "--send")
+    ask(out, at(0), at(1), "--station", "LUN", "--send")
+
+    first, second = sorted((out / "requests").iterdir())
+    assert code == 0 and str(first) in said[0]
+    assert json.loads(first.read_bytes()) == {
+        "start": "2030-01-01T01:00:00.500000", "stop": at(7200), "station": None, "channels": ["MHZ", "MHN"]
+    }  # fmt: skip
+    read = Request.read(first)
+    assert read == Request(first.stem, Span(parse_time("2030-01-01T01:00:00.5"), T0_NS + 7200 * NS_PER_S, None,
+                                            ("MHZ", "MHN")))  # fmt: skip
+    assert Request.read(second).span.station == "LUN"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", '{"start": 3, "stop": 4}', '{"start": "2030-01-02", "stop": "2030-01-01"}', "\xff",
+     '{"start": "2030-01-01", "stop": "2030-01-02", "station": 3}',
+     '{"start": "2030-01-01", "stop": "2030-01-02", "channels": "MHZ"}'],
+)  # fmt: skip
+def test_what_is_no_request_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text(text, encoding="latin-1")
+    with pytest.raises(DataError, match=r'r\.json is no request: expected \{"start": TIME') as error:
+        Request.read(tmp_path / "r.json")
+    assert "\n" not in str(error.value)
+
+
+def test_errors_say_what_to_do(out: Path, tmp_path: Path) -> None:
+    target = tmp_path / "cut.mseed"
+    with pytest.raises(ConfigError, match="START 2030-01-02 is not before STOP 2030-01-01"):
+        ask(out, "2030-01-02", "2030-01-01", "--out", str(target))
+    with pytest.raises(DataError, match="expected ISO 8601"):
+        ask(out, "yesterday", "2030-01-01", "--out", str(target))
+    with pytest.raises(DataError, match="none is no folder; expected the --out of a run"):
+        ask(tmp_path / "none", "2030-01-01", "2030-01-02", "--out", str(target))
+    with pytest.raises(DataError, match=r"nothing .* in .*: the archive reaches from 2030-01-01 to 2030-01-02$"):
+        ask(out, "2031-01-01", "2031-01-02", "--out", str(target))
+    with pytest.raises(DataError, match=r"2030-01-02, and none of its channels matches$"):
+        ask(out, "2030-01-01", "2030-01-02", "--station", "S12", "--out", str(target))
+    with pytest.raises(DataError, match="there is no archive; a run writes one with --archive-bytes"):
+        ask(tmp_path, "2030-01-01", "2030-01-02", "--out", str(target))
+    with pytest.raises(DataError, match="cannot write"):
+        ask(out, "2030-01-01", "2030-01-02", "--out", str(tmp_path / "no" / "folder"))
+    assert list(tmp_path.iterdir()) == [out]

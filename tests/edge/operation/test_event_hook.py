@@ -1,0 +1,165 @@
+"""The command that is run for each event: what it is given, and that nothing it does holds up the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.errors import ConfigError
+from edgequake.edge.operation.event_hook import Hook
+from edgequake.edge.results.catalog import CatalogRow
+
+ONSET_NS = 1_582_315_130_250_000_000  # 2020-02-21T19:58:50.25
+
+
+def row(number: int = 0) -> CatalogRow:
+    return CatalogRow("-", ONSET_NS, 12.5, f"AM_R0000_{number}", "", "AM_R0000", ("EHZ", "EHN"), ONSET_NS + 10**9,
+                      0.91, 0.5, f"segments/{number}.mseed", 300, 512, False, None)  # fmt: skip
+
+
+def python(code: str) -> str:
+    return shlex.join([sys.executable, "-S", "-c", code])
+
+
+def appending(path: Path) -> str:
+    """Return a command that appends what it is given to a file, together with EDGEQUAKE_OUT."""
+    return python(f"import os, sys; e = os.environ.get('EDGEQUAKE_OUT'); "
+                  f"open({str(path)!r}, 'a').write(sys.stdin.read().strip() + f'\\t{{e}}\\n')")  # fmt: skip
+
+
+def test_the_event_is_one_json_object_on_stdin(tmp_path: Path) -> None:
+    notes = Notes()
+    hook = Hook(appending(tmp_path / "got"), 20.0, notes, out=tmp_path / "run")
+    hook.fire(row())
+    hook.close()
+    text, out = (tmp_path / "got").read_text().rstrip("\n").split("\t")
+    assert json.loads(text) == {
+        "evid": "AM_R0000_0", "onset": "2020-02-21T19:58:50.250000Z", "stop": "2020-02-21T19:58:51.250000Z",
+        "filename": "-", "onset_ns": ONSET_NS, "time_rel_s": 12.5, "mq_type": "", "station_id": "AM_R0000",
+        "channels": ["EHZ", "EHN"], "stop_ns": ONSET_NS + 10**9, "peak_probability": 0.91, "priority": 0.5,
+        "segment": "segments/0.mseed", "n_samples": 300, "size_bytes": 512, "sent": False, "onset_uncertainty_s": None,
+    }  # fmt: skip
+    assert out == str(tmp_path / "run") and notes.texts() == []
+
+
+def test_an_event_is_fired_once_and_in_order(tmp_path: Path) -> None:
+    hook = Hook(appending(tmp_path / "got"), 20.0, Notes())
+    for number in (0, 1, 1, 0, 2):
+        hook.fire(row(number))
+    hook.close()
+    hook.fire(row(3))  # over
+    got = [json.loads(line.split("\t")[0])["evid"][-1] for line in (tmp_path / "got").read_text().splitlines()]
+    assert got == ["0", "1", "2"]
+
+
+def test_failures_are_counted_by_exit_code() -> None:
+    notes = Notes()
+    hook = Hook(python("import json, sys; sys.exit(int(json.load(sys.stdin)['evid'][-1]))"), 20.0, notes)
+    for number in (0, 3, 4, 13):
+        hook.fire(row(number))
+    hook.close()
+    assert notes.texts() == [
+        "2 time(s) the --on-event command failed: exit code 3",
+        "1 time(s) the --on-event command failed: exit code 4",
+    ]
+
+
+def test_a_command_that_does_not_read_is_no_failure() -> None:
+    notes = Notes()
+    hook = Hook("true", 20.0, notes)
+    hook.fire(row())
+    hook.close()
+    assert notes.texts() == []
+
+
+def test_a_command_that_hangs_is_killed_with_what_it_started_and_holds_up_nothing(tmp_path: Path) -> None:
+    notes = Notes()
+    hook = Hook(f"sh -c 'sleep 600 & echo $! > {tmp_path}/child; sleep 600'", 0.5, notes)
+    begun_s = time.monotonic()
+    for number in range(60):
+        hook.fire(row(number))
+    assert time.monotonic() - begun_s < 0.4  # `fire` waits for nothing
+    time.sleep(1.2)
+    child = int((tmp_path / "child").read_text())
+    begun_s = time.monotonic()
+    hook.close()
+    assert time.monotonic() - begun_s < 1.0  # a time limit for all that wait together
+    waited_s = time.monotonic() + 5
+    while _runs(child) and time.monotonic() < waited_s:
+        time.sleep(0.02)
+    assert not _runs(child)
+    told = {text.partition(" ")[2]: int(text.partition(" ")[0]) for text in notes.texts()}
+    n_killed = told["time(s) the --on-event command took longer than 0.5 s and was killed"]
+    n_last = told.get("time(s) the --on-event command was killed at the end of the run", 0)
+    n_over = told["event(s) without --on-event: the run came to its end"]
+    n_full = told["event(s) without --on-event: more than 32 waited for the command"]
+    assert n_killed >= 2 and n_last <= 1 and n_killed + n_last + n_over + n_full == 60 and n_full >= 27
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_command_is_deaf_to_the_interrupt_of_the_run(tmp_path: Path) -> None:
+    """Ctrl-C in a terminal goes to the whole process group; the command has one of its own."""
+    hook = Hook(python(f"import os; open({str(tmp_path / 'g')!r}, 'w').write(str(os.getpgid(0)))"), 20.0, Notes())
+    hook.fire(row())
+    hook.close()
+    assert int((tmp_path / "g").read_text()) != os.getpgid(0)
+
+
+def test_what_it_prints_does_not_mix_with_the_summary(capfd: pytest.CaptureFixture[str]) -> None:
+    hook = Hook("echo hello", 20.0, Notes())
+    hook.fire(row())
+    hook.close()
+    assert capfd.readouterr().out == ""
+
+
+def test_one_that_vanishes_is_counted(tmp_path: Path) -> None:
+    program, notes = tmp_path / "hook.sh", Notes()
+    program.write_text("#!/bin/sh\nexit 0\n")
+    program.chmod(0o755)
+    hook = Hook(str(program), 20.0, notes)
+    program.unlink()
+    hook.fire(row())
+    hook.close()
+    assert notes.texts() == ["1 time(s) the --on-event command could not be started: No such file or directory"]
+
+
+def test_a_signal_is_told_apart() -> None:
+    notes = Notes()
+    hook = Hook("sh -c 'kill -TERM $$'", 20.0, notes)
+    hook.fire(row())
+    hook.close()
+    assert notes.texts() == [f"1 time(s) the --on-event command failed: signal {signal.SIGTERM.value}"]
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("", "is empty"),
+        ("  ", "is empty"),
+        ("echo 'a", "No closing quotation"),
+        ("no-such-program-here x", "no program"),
+    ],
+)
+def test_a_command_that_is_none_is_refused(command: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        Hook(command, 1.0, Notes())
+
+
+def test_a_time_limit_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="expected seconds above 0"):
+        Hook("true", 0.0, Notes())

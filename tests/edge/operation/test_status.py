@@ -1,0 +1,139 @@
+"""What `status` says, against the run's own files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import obspy
+import pytest
+
+from edgequake import __version__
+from edgequake.edge.__main__ import main
+from edgequake.edge.formats.waveforms import NS_PER_S, format_time
+from edgequake.edge.manifest.manifest import shipped_models
+from edgequake.edge.operation.status import read_status
+from edgequake.edge.results.catalog import read_catalog
+from edgequake.synthetic import synthetic_dataset
+
+EVERYTHING = ("--archive-bytes", "400000", "--summary-channel", "--budget", "20000", "--pass-every", "900")
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of nine hours with two quakes."""
+    made = synthetic_dataset.synthetic_record(
+        np.random.default_rng(5), 32_400.0, (6000.0, 20_000.0), ratios=(25.0, 15.0), noise_counts=0.5
+    )
+    return synthetic_dataset.write_miniseed(made, tmp_path_factory.mktemp("record") / "day.mseed")
+
+
+@pytest.fixture(scope="module")
+def done(record: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run with everything on."""
+    out = tmp_path_factory.mktemp("done") / "out"
+    assert main(["run", str(record), "--out", str(out), *EVERYTHING]) == 0
+    return out
+
+
+def test_it_says_what_the_files_say(done: Path, record: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["status", str(done), "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)
+    rows = read_catalog(done / "catalog.csv")
+    source = obspy.read(str(record), headonly=True)
+    stop_ns = max((trace.stats.endtime + trace.stats.delta).ns for trace in source)
+    manifest = json.loads(shipped_models()["moon"].read_text())
+    graph = shipped_models()["moon"].parent / manifest["variants"][manifest["default_variant"]]["file"]
+    outbox = [path.stat().st_size for path in (done / "outbox").iterdir()]
+    archive = [path for path in (done / "archive").rglob("*") if path.is_file()]
+    held = obspy.Stream()
+    for path in archive:
+        held += obspy.read(str(path))
+    waiting = sum(row.size_bytes for row in rows) - sum(
+        path.stat().st_size for path in (done / "outbox").glob("*.mseed") if b"LUN  L0" not in path.read_bytes()
+    )
+
+    assert len(rows) == 2 and status["events"] == 2 and status["health"] == status["state"] == "ended"
+    assert (status["edgequake_version"], status["model"]) == (__version__, "moon")
+    assert status["graph_sha256"] == hashlib.sha256(graph.read_bytes()).hexdigest()
+    assert abs(obspy.UTCDateTime(status["mission_time"]).ns - stop_ns) < NS_PER_S
+    assert set(status["last_sample"]) == {f"FDSN:XX_LUN_00_M_H_{code}" for code in "12Z"}
+    assert max(status["last_sample"].values()) == status["mission_time"]
+    assert status["samples_in"] == sum(trace.stats.npts for trace in source)
+    assert status["outbox"] == {"files": len(outbox), "size_bytes": sum(outbox)}
+    downlink = status["downlink"]
+    assert (downlink["budget_bytes"], downlink["day"]) == (20_000, "2030-01-01")
+    assert downlink["spent_bytes"] == downlink["handed_bytes"] == sum(outbox) <= 20_000 * 9 / 24
+    assert downlink["segments_waiting"] == downlink["segments_begun"] == 2
+    assert downlink["bytes_waiting"] == waiting == 512 * downlink["records_waiting"]
+    ranks = [segment["rank"] for segment in downlink["next"]]
+    assert ranks == sorted(ranks, reverse=True) and {s["segment"] for s in downlink["next"]} == {
+        r.segment for r in rows
+    }
+    assert status["archive"]["files"] == len(archive)
+    assert status["archive"]["size_bytes"] == sum(path.stat().st_size for path in archive)
+    first, last = (obspy.UTCDateTime(status["archive"][name]) for name in ("first_sample", "last_sample"))
+    assert abs(first - min(trace.stats.starttime for trace in held)) < 1e-3
+    assert abs(last - max(trace.stats.endtime + trace.stats.delta for trace in held)) < 1e-3
+    assert (
+        status["rises_let_go"] >= 0
+        and status["warnings"] == json.loads((done / "summary.json").read_text())["warnings"]
+    )
+
+
+def test_it_says_so_in_words(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["status", str(done)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("ended, as of ") and "2 event(s), " in said
+    for word in ("queue: 2 segment(s)", "budget: ", "outbox: ", "archive: ", "last sample of FDSN:XX_LUN_00_M_H_Z"):
+        assert word in said
+
+
+def test_a_runner_that_says_nothing_any_more(done: Path, tmp_path: Path) -> None:
+    status = json.loads((done / "status.json").read_text())
+    for state, age_s, heard_s, expected in (
+        ("running", 5.0, 5.0, "well"),
+        ("running", 1000.0, 1000.0, "dead or hanging: nothing written for 1000 s"),
+        ("running", 5.0, 700.0, "stalled: no samples for 700 s"),
+        ("ended", 1e6, 1e6, "ended"),
+    ):
+        heard_at = f"{format_time(time.time_ns() - round(heard_s * NS_PER_S))}Z"
+        (tmp_path / "status.json").write_text(
+            json.dumps({**status, "state": state, "stall_after_s": 600.0, "heard_at": heard_at})
+        )
+        os.utime(tmp_path / "status.json", (time.time() - age_s, time.time() - age_s))
+        assert read_status(tmp_path)["health"] == expected
+
+
+def test_a_folder_without_one_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", str(tmp_path)]) == 1
+    assert f"{tmp_path} has no status.json: expected the --out of a live run" in capsys.readouterr().err
+    (tmp_path / "status.json").write_text("{")
+    assert main(["status", str(tmp_path)]) == 1
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_rises_that_were_let_go_are_counted() -> None:
+    """Two rises of 20 s where 60 s are asked for, one that becomes an event, and one while not armed: hand-drawn."""
+    from edgequake.edge.detection.trigger import Decision, Trigger
+    from edgequake.edge.manifest.manifest import TriggerConfig
+
+    config = TriggerConfig(
+        onset_thresholds={"low": 0.9, "normal": 0.6, "high": 0.4}, rearm_ratio=0.5, event_threshold=0.5,
+        min_duration_s=60.0, hold_s=30.0, merge_s=10.0, max_event_s=500.0, onset_lag_s=0.0, pre_roll_s=10.0,
+        post_roll_s=5.0,
+    )  # fmt: skip
+    trigger = Trigger(config, 0.6)
+    onsets = [0.1, 0.7, 0.7, 0.1, 0.8, 0.8, 0.2, *[0.9] * 7, 0.4, 0.7, 0.1, 0.1]
+    for i, onset in enumerate(onsets):
+        trigger.push(Decision(i * 10 * NS_PER_S, (i + 1) * 10 * NS_PER_S, onset, onset))
+    assert trigger.n_let_go == 2
+    other = Trigger(config, 0.6)
+    other.restore(trigger.state())
+    assert other.n_let_go == 2

@@ -1,0 +1,269 @@
+"""Kept samples against intervals computed by hand, and against the records themselves as obspy reads them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import obspy
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgequake.edge.detection.trigger import Event
+from edgequake.edge.formats.waveforms import Piece
+from edgequake.edge.manifest.manifest import TriggerConfig, load_manifest
+from edgequake.edge.results.catalog import CatalogRow, Ledger, event_id, read_catalog, write_catalog
+from edgequake.edge.results.segments import Segment, SegmentKeeper
+from edgequake.edge.results.summary import Summary
+from edgequake.edge.runner import RunConfig, run
+from edgequake.synthetic import synthetic_dataset
+
+S = 1_000_000_000
+CONFIG = TriggerConfig(
+    onset_thresholds={"low": 0.8, "normal": 0.6, "high": 0.4},
+    rearm_ratio=0.5,
+    event_threshold=0.5,
+    min_duration_s=0.0,
+    hold_s=1.0,
+    merge_s=1.0,
+    max_event_s=50.0,
+    onset_lag_s=0.0,
+    pre_roll_s=10.0,
+    post_roll_s=5.0,
+)
+
+
+def event(onset_s: float, stop_s: float) -> Event:
+    return Event(round(onset_s * S), round(stop_s * S), 0.9)
+
+
+def piece(first_s: int, stop_s: int, code: str = "M_H_Z") -> Piece:
+    """One sample a second whose value is its time."""
+    return Piece(f"FDSN:XX_LUN_00_{code}", first_s * S, 1.0, np.arange(first_s, stop_s, dtype=np.int32), "a.mseed", 0)
+
+
+def kept(folder: Path, segments: list[Segment]) -> list[list[int]]:
+    """Samples of each segment, as obspy reads them; a sample's value is its time."""
+    out = []
+    for segment in segments:
+        stream = obspy.read(str(folder / segment.file))
+        for trace in stream:
+            assert trace.stats.starttime.ns == trace.data[0] * S
+        out.append(sorted(int(value) for trace in stream for value in trace.data))
+        assert segment.n_samples == len(out[-1])
+        assert segment.size_bytes == (folder / segment.file).stat().st_size
+    return out
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    (tmp_path / "segments").mkdir()
+    return tmp_path
+
+
+def test_a_segment_is_the_event_with_its_rolls(out: Path) -> None:
+    keeper = SegmentKeeper(out, "XX_LUN", CONFIG)
+    keeper.add_piece(piece(0, 100))
+    keeper.add_event(event(30, 40))
+    assert keeper.flush(55 * S) == []  # an event at 55 s would reach back to 45 s, where this segment stops
+    ((segment, (row,)),) = keeper.flush(56 * S)
+    assert kept(out, [segment]) == [list(range(20, 45))]
+    assert (segment.start_ns, segment.stop_ns) == (20 * S, 45 * S)
+    assert (row.onset_ns, row.stop_ns, row.time_rel_s) == (30 * S, 40 * S, 30.0)
+    assert (row.filename, row.station_id, row.channels, row.segment) == ("a", "XX_LUN", ("MHZ",), segment.file)
+    assert segment.file == "segments/XX_LUN_19700101T000020.000.mseed"
+    assert row.evid == "XX_LUN_19700101T000030.000"
+
+
+def test_rolls_beyond_the_record_do_not_count(out: Path) -> None:
+    keeper = SegmentKeeper(out, "XX_LUN", CONFIG)
+    keeper.add_piece(piece(100, 150))
+    keeper.add_event(event(103, 148))
+    ((segment, _),) = keeper.flush(None)
+    assert (segment.start_ns, segment.stop_ns) == (100 * S, 150 * S)
+    assert kept(out, [segment]) == [list(range(100, 150))]
+
+
+def test_overlapping_segments_are_one(out: Path) -> None:
+    keeper = SegmentKeeper(out, "XX_LUN", CONFIG)
+    keeper.add_piece(piece(0, 100))
+    keeper.add_event(event(30, 35))
+    keeper.add_event(event(45, 50))  # 35 to 55: overlaps 20 to 40
+    ((segment, rows),) = keeper.flush(None)
+    assert kept(out, [segment]) == [list(range(20, 55))]
+    assert [row.segment for row in rows] == [segment.file] * 2
+
+
+def test_a_train_of_events_is_cut_into_segments_that_follow_one_another(out: Path) -> None:
+    keeper = SegmentKeeper(out, "XX_LUN", CONFIG)
+    keeper.add_piece(piece(0, 300))
+    for onset in range(20, 200, 20):  # each reaches the next: 10 s before to 20 s after
+        keeper.add_event(event(onset, onset + 15))
+    written = keeper.flush(None)
+    samples = kept(out, [segment for segment, _ in written])
+    assert len(samples) == 2  # at most 2 * 50 + 15 s each
+    assert samples[0] + samples[1] == list(range(10, 200))
+    assert written[0][0].stop_ns == written[1][0].start_ns
+    assert sum(len(rows) for _, rows in written) == 9
+
+
+def test_samples_written_once_are_not_written_again(out: Path) -> None:
+    keeper = SegmentKeeper(out, "XX_LUN", CONFIG)
+    keeper.add_piece(piece(0, 100))
+    keeper.add_event(event(30, 40))
+    ((first, _),) = keeper.flush(56 * S)
+    keeper.add_event(event(50, 60))  # earlier than the horizon allowed: its pre-roll is gone in part
+    ((second, _),) = keeper.flush(None)
+    assert kept(out, [first, second]) == [list(range(20, 45)), list(range(45, 65))]
+
+
+def test_two_streams_that_find_the_same_event_keep_a_file_each(out: Path) -> None:
+    names, ledger = [], Ledger()
+    for _ in range(3):
+        keeper = SegmentKeeper(out, "XX_LUN", CONFIG, ledger)
+        keeper.add_piece(piece(0, 100))
+        keeper.add_event(event(30, 40))
+        ((segment, (row,)),) = keeper.flush(None)
+        names.append((Path(segment.file).name, row.evid))
+    stem = "XX_LUN_19700101T000020.000"
+    assert [name for name, _ in names] == [f"{stem}.mseed", f"{stem}_2.mseed", f"{stem}_3.mseed"]
+    assert {evid for _, evid in names} == {"XX_LUN_19700101T000030.000"}
+
+
+def test_changes_of_number_type_are_kept_apart(out: Path) -> None:
+    keeper = SegmentKeeper(out, "XX_LUN", CONFIG)
+    keeper.add_piece(piece(0, 30))
+    keeper.add_piece(dataclasses.replace(piece(30, 60), samples=np.arange(30, 60, dtype=np.float64)))
+    keeper.add_event(event(30, 40))
+    ((segment, _),) = keeper.flush(None)
+    assert kept(out, [segment]) == [list(range(20, 45))]
+    stream = obspy.read(str(out / segment.file))
+    assert [trace.data.dtype.name for trace in stream] == ["int32", "float64"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    gaps=st.lists(st.integers(0, 60), min_size=1, max_size=8),
+    lengths=st.lists(st.integers(0, 50), min_size=8, max_size=8),
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=4),
+)
+def test_whatever_the_events_their_samples_are_kept_once_and_no_others(
+    gaps: list[int], lengths: list[int], sizes: list[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("keeper")
+    (folder / "segments").mkdir()
+    events, t = [], 0
+    for gap, length in zip(gaps, lengths, strict=False):  # onsets do not overlap the event before
+        events.append(event(t + gap, t + gap + length))
+        t += gap + length
+    n_samples = t + 20
+    wanted = np.zeros(n_samples, bool)
+    for e in events:
+        wanted[max(0, e.onset_ns // S - 10) : e.stop_ns // S + 5] = True
+
+    keeper, written, first = SegmentKeeper(folder, "XX_LUN", CONFIG), [], 0
+    waiting = list(events)
+    for i in range(n_samples):  # pieces of the given sizes; an event is told once its stop has been read
+        size = sizes[i % len(sizes)]
+        if first >= n_samples:
+            break
+        keeper.add_piece(piece(first, min(first + size, n_samples)))
+        first += size
+        while waiting and waiting[0].stop_ns <= first * S:
+            keeper.add_event(waiting.pop(0))
+        horizon = min(first * S, waiting[0].onset_ns) if waiting else first * S
+        written += keeper.flush(horizon)
+    written += keeper.flush(None)
+    samples = [value for part in kept(folder, [segment for segment, _ in written]) for value in part]
+    assert samples == np.flatnonzero(wanted).tolist()
+    assert sum(len(rows) for _, rows in written) == len(events)
+
+
+# --- a whole run ---------------------------------------------------------------------------------------------------
+
+
+def assert_kept_bit_for_bit(records: Path, out: Path, summary: Summary) -> None:
+    """Compare every kept sample with the record's, both read by obspy, and the intervals with the manifest's rolls."""
+    manifest, _ = load_manifest("moon")
+    pre_ns, post_ns = round(manifest.trigger.pre_roll_s * S), round(manifest.trigger.post_roll_s * S)
+    source = obspy.read(str(records))
+    assert manifest.onset is not None
+    taken_until_ns = 0
+    intervals = {kept.file: (kept.start_ns, kept.stop_ns) for kept in summary.segments}
+    for name in sorted({row.segment for row in summary.events}):
+        rows = [row for row in summary.events if row.segment == name]
+        first = min(rows, key=lambda row: row.onset_ns)
+        start_ns, stop_ns = intervals[name][0], max(row.stop_ns for row in rows) + post_ns
+        if first.onset_uncertainty_s == manifest.onset.coarse_sigma_s:  # the trigger's own onset
+            assert start_ns == max(taken_until_ns, first.onset_ns - pre_ns)
+        else:  # a refined one lies within its search of the rise, which lies the lag after the trigger's onset
+            search_ns = (manifest.trigger.onset_lag_s - manifest.onset.before_s) * S
+            latest_ns = first.onset_ns - pre_ns - search_ns
+            if start_ns != taken_until_ns and start_ns > latest_ns:  # then the record begins there, after a tear
+                before = [_within(trace, latest_ns, start_ns) for trace in source if trace.stats.channel[:2] == "MH"]
+                assert sum(map(len, before)) == 0
+        taken_until_ns = stop_ns
+        segment = obspy.read(str(out / name))
+        n_samples = 0
+        for trace_id in sorted({trace.id for trace in source if trace.stats.channel.startswith("MH")}):
+            expected = [_within(trace, start_ns, stop_ns) for trace in source.select(id=trace_id)]
+            chosen = segment.select(id=trace_id)
+            chosen.sort(["starttime"])
+            np.testing.assert_array_equal(
+                np.concatenate([trace.data for trace in chosen]), np.concatenate(expected), strict=True
+            )
+            n_samples += sum(len(part) for part in expected)
+        assert {(row.n_samples, row.size_bytes) for row in rows} == {(n_samples, (out / name).stat().st_size)}
+    assert sorted(path.name for path in (out / "segments").iterdir()) == sorted(
+        {Path(row.segment).name for row in summary.events}
+    )
+
+
+def _within(trace: obspy.Trace, start_ns: int, stop_ns: int) -> np.ndarray:
+    times_ns = trace.stats.starttime.ns + np.arange(len(trace)) * (S / trace.stats.sampling_rate)
+    # obspy joins records whose times differ by less than half a sample; ours keep their own times.
+    tolerance_ns = 1e-3 * S / trace.stats.sampling_rate
+    return np.asarray(trace.data[(times_ns >= start_ns - tolerance_ns) & (times_ns < stop_ns - tolerance_ns)])
+
+
+def test_a_synthesised_days_kept_samples_are_the_records(tmp_path: Path) -> None:
+    record = synthetic_dataset.write_day(tmp_path / "day", seed=5)
+    summary = run(RunConfig((str(record),), tmp_path / "out"))
+    assert len(summary.events) >= 3
+    assert_kept_bit_for_bit(record, tmp_path / "out", summary)
+
+
+@pytest.mark.records
+def test_a_torn_lunar_days_kept_samples_are_the_records(records_dir: Path, tmp_path: Path) -> None:
+    record = records_dir / "moon" / "xa.s14.00.1973-06-30.mseed"
+    summary = run(RunConfig((str(record),), tmp_path / "out", threshold=0.05))  # low, so that something is kept
+    assert len(summary.events) >= 3
+    assert_kept_bit_for_bit(record, tmp_path / "out", summary)
+
+
+# --- the catalogue's file ------------------------------------------------------------------------------------------
+
+ROW = CatalogRow(
+    "a, \"b\"", 1_234_567_000, 1.25, "XX_LUN_19700101T000001.234", "", "XX_LUN", ("MH1", "MHZ"), 9 * S, 0.75, 0.5,
+    "segments/x.mseed", 12, 512, False,
+)  # fmt: skip
+
+
+def test_a_catalogue_is_read_as_it_was_written(tmp_path: Path) -> None:
+    rows = [ROW, dataclasses.replace(ROW, onset_ns=-1_000, sent=True, mq_type="impact_mq")]
+    write_catalog(tmp_path / "catalog.csv", rows)
+    assert read_catalog(tmp_path / "catalog.csv") == rows
+
+
+def test_a_file_name_that_is_no_text_is_written_escaped(tmp_path: Path) -> None:
+    write_catalog(tmp_path / "catalog.csv", [dataclasses.replace(ROW, filename="caf\udce9")])
+    assert read_catalog(tmp_path / "catalog.csv")[0].filename == "caf\\udce9"
+
+
+@pytest.mark.parametrize("station_id", ["../../etc_x", "X/_../x", "A B_C", "Ö_\0"])
+def test_an_events_name_is_a_plain_file_name(station_id: str) -> None:
+    name = event_id(station_id, 1_234_567_890)
+    assert name.endswith("_19700101T000001.234")
+    assert set(name[:-19]) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")

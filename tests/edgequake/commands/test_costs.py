@@ -1,0 +1,162 @@
+"""`edgequake bench latency|footprint|energy|all`: options, files of results, and references."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgequake import cli
+from edgequake.benchmarks.cost import latency_runs
+from edgequake.commands import bench_all
+from edgequake.commands.cost_commands import ENVIRONMENTS, interpreters
+
+
+@dataclass(frozen=True)
+class Stand:
+    """Stands in for a report of `bench energy`."""
+
+    cycles: float = 1000.0
+
+    def table(self) -> str:
+        return f"{self.cycles:g} cycles"
+
+    def to_json(self) -> dict[str, Any]:
+        estimate = {"device": "toy", "cycles_per_s": self.cycles}
+        consumer = {"name": "moon int8", "body": "moon", "estimates": [estimate]}
+        return {"benchmark": "energy", "provenance": {"machine": "toy"}, "consumers": [consumer]}
+
+
+def test_energy_is_estimated_and_passes_against_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "energy.json"
+    arguments = ["bench", "energy", "--model", "moon", "--no-measure"]
+    assert cli.main([*arguments, "--json", str(out)]) == 0
+    written = json.loads(out.read_text())
+    assert written["benchmark"] == "energy" and "ESTIMATE" in written["label"]
+    assert written["consumers"][0]["model"]["name"] == "moon"
+    assert "AN ESTIMATE" in capsys.readouterr().out
+    assert cli.main([*arguments, "--check", str(out)]) == 0
+
+
+def test_worse_than_the_reference_is_exit_code_three_and_a_line_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "energy.json"
+    arguments = ["bench", "energy", "--model", "moon", "--no-measure"]
+    assert cli.main([*arguments, "--json", str(out)]) == 0
+    reference = json.loads(out.read_text())
+    for estimate in reference["consumers"][0]["estimates"]:
+        estimate["cycles_per_s"] /= 2
+    out.write_text(json.dumps(reference))
+    capsys.readouterr()
+    assert cli.main([*arguments, "--check", str(out)]) == cli.GATE_FAILED == 3
+    said = capsys.readouterr()
+    lines = said.err.splitlines()
+    assert [line.startswith("worse: moon int8, moon, ") for line in lines] == [True] * 5 + [False]
+    assert "the estimated work is 2.00 times" in lines[0]
+    assert lines[-1] == f"edgequake: error: 5 figures worse than {out} allows"
+    assert "AN ESTIMATE" in said.out  # the table comes all the same
+
+
+@pytest.mark.parametrize("command", ["latency", "footprint", "energy"])
+def test_a_reference_that_is_none_is_refused(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("latency_runs.bench_latency", "footprint.bench_footprint", "energy.bench_energy"):
+        monkeypatch.setattr(f"edgequake.benchmarks.cost.{module}", lambda *arguments, **options: Stand())
+    assert cli.main(["bench", command, "--check", str(tmp_path / "none.json")]) == 1
+    assert "none.json cannot be read as results" in capsys.readouterr().err
+
+
+def test_options_of_latency_are_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    handed: dict[str, Any] = {}
+
+    def measure(models: Any, variant: Any, **options: Any) -> Stand:
+        handed.update(options, models=models, variant=variant)
+        return Stand()
+
+    monkeypatch.setattr(latency_runs, "bench_latency", measure)
+    monkeypatch.delenv(ENVIRONMENTS, raising=False)
+    arguments = "--model moon --model mars --variant int8 --also earth --python py --threads 4 --rounds 2 --steps 200"
+    assert cli.main(["bench", "latency", *arguments.split(), "--no-days", "--no-baselines"]) == 0
+    del handed["progress"]
+    assert handed == {
+        "models": ["moon", "mars"], "variant": "int8", "also": ["earth"], "pythons": ["py"], "threads": (4,),
+        "n_rounds": 2, "n_steps": 200, "whole_days": False, "baselines": False,
+    }  # fmt: skip
+
+
+def test_lander_environments_are_named_by_the_variable_that_make_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENVIRONMENTS, f"tflite-runtime=no Python 3.11 here;ai-edge-litert={sys.executable}")
+    assert interpreters(None) == [sys.executable]
+    assert interpreters([Path("mine")]) == ["mine"]
+    monkeypatch.delenv(ENVIRONMENTS)
+    assert interpreters(None) == []
+
+
+def test_all_writes_a_file_each_and_compares_with_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def costs(*arguments: Any) -> Any:
+        yield "latency", lambda tell: Stand()
+        yield "footprint", lambda tell: Stand(1040.0)
+        yield "energy", lambda tell: Stand(1500.0)
+
+    monkeypatch.setattr(bench_all, "_costs", costs)
+    monkeypatch.delenv("EDGEQUAKE_DATA", raising=False)
+    first = tmp_path / "first"
+    assert cli.main(["bench", "all", "--out", str(first)]) == 0
+    assert sorted(path.name for path in first.iterdir()) == ["energy.json", "footprint.json", "latency.json"]
+    assert "== footprint\n1040 cycles\n" in capsys.readouterr().out
+    for name in ("latency", "footprint"):
+        (first / f"{name}.json").write_text(json.dumps(Stand().to_json()))
+    (first / "energy.json").unlink()
+    assert cli.main(["bench", "all", "--out", str(tmp_path / "second"), "--check", str(first)]) == 0
+    assert "energy.json: no such file" in capsys.readouterr().err
+    (first / "energy.json").write_text(json.dumps(Stand().to_json()))
+    assert cli.main(["bench", "all", "--out", str(tmp_path / "third"), "--check", str(first)]) == 3
+    said = capsys.readouterr().err
+    assert said.count("worse: ") == 1 and "1 figure worse than" in said
+    assert len(list((tmp_path / "third").iterdir())) == 3  # all is measured and kept before the gate
+
+
+def test_all_scores_every_shipped_model_on_both_splits_with_the_others_of_its_body(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: dict[str, list[str]] = {}
+
+    def run(arguments: list[str]) -> str:
+        scored[Path(arguments[-1]).stem] = arguments
+        return f"table of {Path(arguments[-1]).stem}"
+
+    monkeypatch.setattr(bench_all, "_costs", lambda *arguments: iter(()))
+    monkeypatch.setattr(bench_all, "_run", run)
+    out = tmp_path / "out"
+    assert cli.main(["bench", "all", "--out", str(out), "--data", str(tmp_path), "--also", "moon", "--seeds", "3"]) == 0
+    assert list(scored) == [f"{body}-{split}" for body in ("earth", "mars", "moon") for split in ("val", "test")]
+    assert scored["moon-val"] == [
+        "bench", "accuracy", "--model", "moon", "--data", str(tmp_path), "--split", "val", "--seeds", "3", "--curves",
+        "--also", "moon", "--json", str(out / "moon-val.json"),
+    ]  # fmt: skip
+    assert "--also" not in scored["mars-test"]
+    assert "== earth-test\ntable of earth-test\n" in capsys.readouterr().out
+
+
+def test_an_accuracy_that_fails_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_all, "_costs", lambda *arguments: iter(()))
+    assert cli.main(["bench", "all", "--out", str(tmp_path / "out"), "--data", str(tmp_path / "nowhere")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("edgequake: error: edgequake bench accuracy --model earth: ") and said.count("\n") == 1
+    assert "nowhere" in said
+
+
+def test_all_refuses_a_reference_that_is_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "all", "--out", str(tmp_path / "out"), "--check", str(tmp_path / "none")]) == 1
+    assert "is no folder: expected one that `bench all` wrote" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

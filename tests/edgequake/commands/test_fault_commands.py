@@ -1,0 +1,165 @@
+"""`edgequake bench faults` and `bench soak`: what they print and write, and that a failed gate is exit code 3."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgequake import cli
+from edgequake.benchmarks.robustness import fault_reports
+from edgequake.benchmarks.robustness.crash_recovery import Kills, Mutations
+from edgequake.benchmarks.robustness.soak import Soak
+from edgequake.edge.base.errors import DataError
+from edgequake.synthetic import synthetic_dataset
+
+KILLS = Kills(
+    n_kills=3,
+    n_processes=4,
+    n_resumed=2,
+    lost_rows=0,
+    partial_files=0,
+    handed_twice=0,
+    sent_twice=0,
+    days_over_budget=0,
+    identical=True,
+)
+MUTATIONS = Mutations(9, n_done=8, n_refused=1, n_events_kept=7, failures=(), longest_s=0.1, growth_bytes=0)
+SOAK = Soak(n_days=3, resident_bytes=(50_000_000, 50_400_000, 50_200_000), growth_bytes=400_000, n_events=6)
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, found: Any) -> None:
+    """Let a part of the benchmark return what a test says, at once."""
+    monkeypatch.setattr(fault_reports, name, lambda *arguments, **options: found)
+
+
+def stand_in_for_kills(monkeypatch: pytest.MonkeyPatch, found: Kills) -> None:
+    monkeypatch.setattr(fault_reports, "_kill", lambda *arguments: (found, 4))
+
+
+def failed_gate(arguments: list[str], out: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command whose gate must fail: the table and the JSON come all the same; return the line on stderr."""
+    assert cli.main([*arguments, "--json", str(out / "report.json")]) == cli.GATE_FAILED == 3
+    said = capsys.readouterr()
+    assert "measured" in said.out and "limit" in said.out
+    assert said.err.startswith("edgequake: error: ") and said.err.count("\n") == 1, said.err
+    (reason,) = json.loads((out / "report.json").read_text())["failed"]
+    assert said.err == f"edgequake: error: {reason}\n"
+    return said.err
+
+
+def test_kills_and_damage_leave_synthesised_records_unharmed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "faults.json"
+    assert cli.main(["bench", "faults", "--kills", "2", "--mutations", "20", "--json", str(out)]) == 0
+    table = capsys.readouterr().out
+    written = json.loads(out.read_text())
+    assert "a synthesised day" in table and "a synthesised hour" in table
+    assert written["benchmark"] == "faults" and written["failed"] == []
+    assert written["n_events"] == len(synthetic_dataset.DAY_ONSETS_H)
+    assert written["kills"] == dataclasses.asdict(
+        Kills(2, written["kills"]["n_processes"], written["kills"]["n_resumed"], 0, 0, 0, 0, 0, True)
+    )
+    damaged = written["mutations"]
+    assert damaged["n_inputs"] == damaged["n_done"] + damaged["n_refused"] == 20
+    assert damaged["n_events_kept"] > 10 and damaged["failures"] == []
+
+
+def test_of_a_data_folder_the_largest_record_is_killed_over_and_the_smallest_damaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = synthetic_dataset.write_dataset(tmp_path / "data", seed=3, n_train=3, n_val=0, n_test=0)
+    by_size = sorted((folder / "moon").glob("*.mseed"), key=lambda file: file.stat().st_size)
+    assert cli.main(["bench", "faults", "--kills", "1", "--mutations", "4", "--data", str(folder)]) == 0
+    table = capsys.readouterr().out
+    assert f"over {by_size[-1].name} " in table and f"copies of {by_size[0].name} " in table
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [({"identical": False}, "not that of an undisturbed run"), ({"lost_rows": 2}, "2 acknowledged events were lost"),
+     ({"partial_files": 1}, "1 files looked complete"), ({"handed_twice": 2}, "2 were handed over again"),
+     ({"sent_twice": 3}, "3 records were sent twice"), ({"days_over_budget": 1}, "1 days got more than the budget")],
+)  # fmt: skip
+def test_harm_by_a_kill_fails_the_gate(
+    harm: dict[str, Any], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    stand_in_for_kills(monkeypatch, dataclasses.replace(KILLS, **harm))
+    assert reason in failed_gate(["bench", "faults", "--mutations", "0"], tmp_path, capsys)
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [({"failures": ("7: the run hangs",)}, "1 of 9 damaged inputs crashed"),
+     ({"growth_bytes": 10_000_001}, "memory grew by 10.0 MB")],
+)  # fmt: skip
+def test_harm_by_damaged_input_fails_the_gate(
+    harm: dict[str, Any], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    stand_in(monkeypatch, "run_mutations", dataclasses.replace(MUTATIONS, **harm))
+    assert reason in failed_gate(["bench", "faults", "--kills", "0"], tmp_path, capsys)
+
+
+@pytest.mark.parametrize(("undisturbed_is_fine", "code"), [(True, 3), (False, 1)])
+def test_an_error_is_a_failed_gate_only_where_the_undisturbed_run_had_none(
+    undisturbed_is_fine: bool, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(inputs: tuple[str, ...], folder: Path, *arguments: Any, progress: Callable[..., None] | None) -> Kills:
+        (folder / "alone").mkdir(parents=True)
+        if undisturbed_is_fine:
+            (folder / "alone" / "summary.json").write_text("{}")
+        raise DataError("the run ended with exit code 1: it hurts")
+
+    monkeypatch.setattr(fault_reports, "kill_and_resume", fail)
+    assert cli.main(["bench", "faults", "--mutations", "0"]) == code
+    said = capsys.readouterr().err
+    assert "it hurts" in said and said.count("\n") == 1
+    assert ("killed and resumed" in said) == undisturbed_is_fine
+
+
+def test_nothing_to_do_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "faults", "--kills", "0", "--mutations", "0"]) == 1
+    assert "give --kills or --mutations above 0" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_days_in_one_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "soak.json"
+    assert cli.main(["bench", "soak", "--days", "2", "--json", str(out)]) == 0
+    assert "growth after day 1" in capsys.readouterr().out
+    written = json.loads(out.read_text())["soak"]
+    first, second = written["resident_bytes"]
+    assert 10_000_000 < first < 200_000_000 and written["growth_bytes"] == second - first
+    assert written["n_events"] >= 2
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [({"growth_bytes": 1_000_000}, "memory grew by 1.0 MB after day 1"), ({"n_events": 2}, "2 events in 3 days")],
+)
+def test_growth_or_deafness_fails_the_gate(
+    found: dict[str, Any], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    stand_in(monkeypatch, "soak", dataclasses.replace(SOAK, **found))
+    assert reason in failed_gate(["bench", "soak", "--days", "3"], tmp_path, capsys)
+
+
+def test_growth_just_under_the_limit_passes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(monkeypatch, "soak", dataclasses.replace(SOAK, growth_bytes=999_999))
+    assert cli.main(["bench", "soak", "--days", "3"]) == 0
+    assert "50.4 MB" in capsys.readouterr().out
+
+
+def test_one_day_shows_no_growth_and_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "soak", "--days", "1"]) == 2
+    assert "Traceback" not in capsys.readouterr().err

@@ -1,0 +1,118 @@
+"""The picture of a run: what it reads, what it computes for the drawing, and how it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import obspy
+import pytest
+from matplotlib.image import imread
+
+from edgequake import cli
+from edgequake.edge.formats.waveforms import Piece, channel_of
+from edgequake.edge.results.catalog import CatalogRow, write_catalog
+from edgequake.report.charts import picture
+from edgequake.report.charts.picture import column_extremes, join_intervals
+from edgequake.synthetic import synthetic_dataset
+
+NS = 1_000_000_000
+
+
+@pytest.fixture
+def day(tmp_path: Path) -> Path:
+    record = synthetic_dataset.synthetic_record(np.random.default_rng(1), 3600.0, [1200.0], tears_per_hour=4)
+    (tmp_path / "day").mkdir()
+    return synthetic_dataset.write_miniseed(record, tmp_path / "day" / "record.mseed")
+
+
+def write_run(folder: Path, day: Path) -> Path:
+    """Leave what a run would leave that kept everything and found one event."""
+    (folder / "segments").mkdir(parents=True)
+    (folder / "segments" / "one.mseed").write_bytes(day.read_bytes())
+    onset_ns = synthetic_dataset.DAY_START_NS + 1200 * NS
+    row = CatalogRow(
+        "record", onset_ns, 1200.0, "XX_LUN_1", "", "XX_LUN", synthetic_dataset.CHANNELS, onset_ns + 600 * NS, 0.9, 0.9,
+        "segments/one.mseed", 1, 1, False,
+    )  # fmt: skip
+    write_catalog(folder / "catalog.csv", [row])
+    (folder / "summary.json").write_text(json.dumps({"inputs": [str(day)]}))
+    return folder
+
+
+def test_intervals_are_joined() -> None:
+    assert join_intervals([(5, 9), (0, 2), (2, 3), (8, 12), (20, 21)]) == [(0, 3), (5, 12), (20, 21)]
+    assert join_intervals([]) == []
+
+
+def test_columns_hold_extremes_without_spikes_and_gap_marks() -> None:
+    samples = np.full(1000, 500, dtype=np.int32)
+    samples[100] = 900  # a spike in column 1
+    samples[300:400] = -1  # column 3: nothing but marks of a gap
+    samples[750:800] = 510  # half of column 7
+    piece = Piece("FDSN:XX_LUN_00_M_H_Z", 0, 10.0, samples)
+    low, high = column_extremes([piece], 0, 100 * NS, n_columns=10)
+    np.testing.assert_array_equal(low, [500, 500, 500, np.nan, 500, 500, 500, 500, 500, 500])
+    np.testing.assert_array_equal(high, [500, 500, 500, np.nan, 500, 500, 500, 510, 500, 500])
+
+
+def test_record_is_read_as_obspy_reads_it(day: Path) -> None:
+    pieces = picture.read_record(day)
+    traces = obspy.read(str(day))
+    assert len(pieces) == len(traces)
+    for piece in pieces:
+        (trace,) = [
+            trace
+            for trace in traces.select(channel=channel_of(piece.source_id))
+            if trace.stats.starttime.ns == piece.start_ns
+        ]
+        np.testing.assert_array_equal(piece.samples, trace.data)
+
+
+def test_plot_draws_and_shades(day: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir = write_run(tmp_path / "run", day)
+    assert cli.main(["plot", str(run_dir)]) == 0
+    out = run_dir / "picture.png"
+    assert str(out) in capsys.readouterr().out
+    pixels = imread(out)
+    # Everything was kept here: much of the picture is the shade, lighter in blue than in red.
+    shaded = (pixels[..., 0] > 0.9) & (pixels[..., 2] < 0.8)
+    assert shaded.mean() > 0.3
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        ("no run", "catalog.csv cannot be read as a catalogue"),
+        ("other table", "is no edgequake catalogue"),
+        ("unfinished", "does not say what was run"),
+        ("no record", "no miniSEED file in"),
+        ("record gone", "does not exist: name what was run"),
+        ("not miniSEED", "cannot be read as miniSEED"),
+        ("station", "no station XX_NIX"),
+    ],
+)
+def test_plot_refuses(spoil: str, words: str, day: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir = write_run(tmp_path / "run", day)
+    arguments = ["plot", str(run_dir)]
+    if spoil == "no run":
+        (run_dir / "catalog.csv").unlink()
+    elif spoil == "other table":
+        (run_dir / "catalog.csv").write_text("a,b\n1,2\n")
+    elif spoil == "unfinished":
+        (run_dir / "summary.json").unlink()
+    elif spoil == "no record":
+        (tmp_path / "empty").mkdir()
+        arguments += ["--input", str(tmp_path / "empty")]
+    elif spoil == "record gone":
+        day.unlink()
+    elif spoil == "not miniSEED":
+        day.write_bytes(b"this is no record " * 100)
+    else:
+        arguments += ["--station", "XX_NIX"]
+    assert cli.main(arguments) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("edgequake: error: ") and said.err.count("\n") == 1
+    assert words in said.err
+    assert not (run_dir / "picture.png").exists()

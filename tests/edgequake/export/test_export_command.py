@@ -1,0 +1,147 @@
+"""`edgequake export`: a run of the shipped model all the way, and what the command refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import obspy
+import pytest
+
+from edgequake import cli
+from edgequake.synthetic import synthetic_dataset
+
+from .run_folder import write_run
+
+FORMS = {"--quakeml": "events.xml", "--csv": "events.csv", "--snuffler": "events.markers", "--sac": "sac"}
+
+
+def refused(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int = 1) -> str:
+    assert cli.main(arguments) == code
+    said = capsys.readouterr()
+    assert said.out == "" and "Traceback" not in said.err
+    assert code == 2 or (said.err.startswith("edgequake: error: ") and said.err.count("\n") == 1), said.err
+    return said.err
+
+
+def test_run_of_the_shipped_model_is_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = synthetic_dataset.synthetic_record(np.random.default_rng(2), 4 * 3600.0, [7200.0], tears_per_hour=2)
+    path = synthetic_dataset.write_miniseed(record, tmp_path / "record.mseed")
+    run_dir = tmp_path / "run"
+    assert cli.main(["run", str(path), "--out", str(run_dir)]) == 0
+    for form, name in FORMS.items():
+        assert cli.main(["export", str(run_dir), form]) == 0
+        assert (run_dir / name).exists()
+    with (run_dir / "catalog.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    picks = [event.picks[0] for event in obspy.read_events(str(run_dir / "events.xml"))]
+    assert [str(pick.time)[:-1] for pick in picks] == [row["time_abs(%Y-%m-%dT%H:%M:%S.%f)"] for row in rows]
+    assert abs(picks[0].time.ns - record.onsets_ns[0]) < 120e9
+    summary = json.loads((run_dir / "summary.json").read_text())
+    traces = [
+        obspy.read(str(path), format="SAC", round_sampling_interval=False)[0] for path in (run_dir / "sac").iterdir()
+    ]
+    assert sum(trace.stats.npts for trace in traces) == summary["samples_kept"] > 0
+
+
+def no_run(run_dir: Path) -> None:
+    for path in sorted(run_dir.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    run_dir.rmdir()
+
+
+def unfinished(run_dir: Path) -> None:
+    (run_dir / "summary.json").unlink()
+
+
+def other_summary(run_dir: Path) -> None:
+    (run_dir / "summary.json").write_text('{"model": "moon"}')
+
+
+def other_table(run_dir: Path) -> None:
+    (run_dir / "catalog.csv").write_text("a,b\n1,2\n")
+
+
+def cut_off(run_dir: Path) -> None:
+    text = (run_dir / "catalog.csv").read_text()
+    (run_dir / "catalog.csv").write_text(text[: text.rindex("1971")])
+
+
+def not_a_station(run_dir: Path) -> None:
+    (run_dir / "catalog.csv").write_text((run_dir / "catalog.csv").read_text().replace("XB_ELYSE,", "ELYSE,"))
+
+
+def damaged_segment(run_dir: Path) -> None:
+    (run_dir / "segments" / "XB_ELYSE_one.mseed").write_bytes(b"no record")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (no_run, "is no folder"),
+        (unfinished, "no run has finished"),
+        (other_summary, "is no edgequake summary"),
+        (other_table, "has no column"),
+        (cut_off, "is it cut off?"),
+        (not_a_station, "expected a station_id such as XA_S12, got 'ELYSE'"),
+        (damaged_segment, "is not miniSEED"),
+    ],
+)
+def test_spoilt_runs_are_refused(
+    form: str, spoil: Callable[[Path], None], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = write_run(tmp_path / "run")
+    spoil(run_dir)
+    assert words in refused(["export", str(run_dir), form], capsys)
+    assert not (run_dir / FORMS[form]).exists()
+
+
+def test_sac_without_its_segments_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir = write_run(tmp_path / "run")
+    (run_dir / "segments" / "XB_ELYSE_one.mseed").unlink()
+    assert "XB_ELYSE_one.mseed has gone" in refused(["export", str(run_dir), "--sac"], capsys)
+    (run_dir / "summary.json").write_text(
+        json.dumps({**json.loads((run_dir / "summary.json").read_text()), "segments": []})
+    )
+    assert "kept no segment" in refused(["export", str(run_dir), "--sac"], capsys)
+    assert not (run_dir / "sac").exists()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_there_is_replaced_only_by_force(form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir = write_run(tmp_path / "run")
+    assert cli.main(["export", str(run_dir), form]) == 0
+    written = run_dir / FORMS[form]
+    (some_file,) = sorted(written.iterdir())[:1] if written.is_dir() else [written]
+    before = some_file.read_bytes()
+    some_file.write_bytes(b"mine")
+    capsys.readouterr()
+    assert "--force" in refused(["export", str(run_dir), form], capsys)
+    assert some_file.read_bytes() == b"mine"
+    assert cli.main(["export", str(run_dir), form, "--force"]) == 0
+    assert some_file.read_bytes() == before
+
+
+@pytest.mark.parametrize(("form", "words"), [("--csv", "is a folder"), ("--sac", "is a file")])
+def test_output_of_the_wrong_kind_is_refused(
+    form: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = write_run(tmp_path / "run")
+    out = tmp_path / "out"
+    out.mkdir() if form == "--csv" else out.write_text("")
+    assert words in refused(["export", str(run_dir), form, "--out", str(out), "--force"], capsys)
+
+
+def test_folder_that_does_not_exist_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "nowhere" / "events.csv"
+    line = refused(["export", str(write_run(tmp_path / "run")), "--csv", "--out", str(out)], capsys)
+    assert "nowhere does not exist" in line
+
+
+@pytest.mark.parametrize("forms", [[], ["--csv", "--sac"], ["--gcf"]])
+def test_one_form_must_be_named(forms: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Usage: edgequake export" in refused(["export", str(write_run(tmp_path / "run")), *forms], capsys, code=2)

@@ -1,0 +1,79 @@
+"""Probabilities computed again are those that the run had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgequake.edge.detection.detector import Detector
+from edgequake.edge.features.front_end import station_rows
+from edgequake.edge.inputs.files import plan_inputs
+from edgequake.edge.manifest.manifest import load_manifest, read_graph
+from edgequake.report.recording.probabilities import Model, ProbabilityTrace, of_inputs
+from edgequake.report.recording.recorded_run import read_run
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    manifest, folder = load_manifest("moon")
+    variant, graph = read_graph(manifest, folder)
+    return Model(manifest, graph, variant, manifest.default_variant)
+
+
+def test_they_are_what_the_network_says_of_the_front_end_s_rows(finished_run: Path, model: Model) -> None:
+    """All rows at once through `Detector.decide`, against piece by piece through the trigger."""
+    record = finished_run.parent / "record.mseed"
+    (trace,) = of_inputs(model, 0.8, [record], None, lambda piece: None)
+    plan = plan_inputs((str(record),), model.manifest)
+    rows = station_rows(model.manifest.front_end, model.manifest.sampling_rate_hz, plan.streams[0].pieces(plan.note))
+    assert int(rows.restart.sum()) == 1  # nothing in this record starts the network anew
+    decisions = list(Detector(model.manifest, model.graph, model.variant, 0.8).decide(rows))
+    np.testing.assert_array_equal(trace.onset, [decision.onset for decision in decisions])
+    np.testing.assert_array_equal(trace.event, [decision.event for decision in decisions])
+    np.testing.assert_array_equal(trace.start_ns, [decision.start_ns for decision in decisions])
+    np.testing.assert_array_equal(trace.stop_ns, [decision.stop_ns for decision in decisions])
+
+
+def test_they_lead_to_the_run_s_events(finished_run: Path) -> None:
+    run = read_run(finished_run)
+    assert run.from_records and run.notes == ()
+    assert run.n_events_found_again == len(run.facts.events) == 2
+    for row in run.facts.events:
+        trace = run.trace_of(row)
+        assert trace is not None
+        peak = trace.between(row.onset_ns, row.stop_ns).onset.max()
+        assert peak == pytest.approx(row.peak_probability, abs=1e-4)  # the catalogue has four digits
+        assert peak >= run.facts.onset_threshold
+
+
+def test_without_the_records_the_segments_stand_in(own_run: Path) -> None:
+    summary = own_run / "summary.json"
+    summary.write_text(summary.read_text().replace("record.mseed", "gone.mseed"))
+    run = read_run(own_run)
+    assert not run.from_records
+    assert "gone.mseed) are not to be had; the kept segments stand in" in run.notes[0]
+    assert len(run.traces) == 2
+    for row in run.facts.events:
+        segment = run.segment_of(row)
+        trace = run.trace_of(row)
+        assert trace is not None and len(trace.onset) > 50
+        assert trace.start_ns[0] >= segment.start_ns - 20 * 10**9
+    n_heard = sum(len(piece.samples) for piece in run.heard)
+    assert n_heard == sum(segment.n_samples for segment in run.facts.segments)
+
+
+def test_records_named_take_the_place_of_the_run_s(own_run: Path, finished_run: Path) -> None:
+    summary = own_run / "summary.json"
+    summary.write_text(summary.read_text().replace("record.mseed", "gone.mseed"))
+    run = read_run(own_run, inputs=[finished_run.parent / "record.mseed"])
+    assert run.from_records and run.n_events_found_again == 2
+
+
+def test_cut_of_a_trace() -> None:
+    edges = np.arange(11) * 10
+    trace = ProbabilityTrace("X", edges[:-1], edges[1:], np.arange(10.0), np.arange(10.0), (35, 80))
+    cut = trace.between(30, 50)  # half-open: [20, 30) and [50, 60) only touch it
+    assert cut.start_ns.tolist() == [30, 40] and cut.onset.tolist() == [3, 4] and cut.onsets_ns == (35,)
+    assert len(trace.between(50, 50).onset) == 0

@@ -1,0 +1,111 @@
+"""Cross-validation: what is held out is watched and never learned from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from edgequake import cli
+from edgequake.data.dataset import load
+from edgequake.data.folds import Fold, split_fold
+from edgequake.edge.base.errors import ConfigError, DataError
+from edgequake.synthetic.synthetic_dataset import write_dataset
+from edgequake.train import trainer
+from edgequake.train.data import training_data
+from edgequake.train.trainer import train
+
+FAST = {
+    "examples.n_examples": 12,
+    "examples.n_blocks": 120,
+    "examples.max_front_blocks": 20,
+    "examples.real_share": 0.5,
+    "fit.steps": 4,
+    "fit.batch": 4,
+    "fit.crop_blocks": 96,
+    "fit.time_budget_s": 1e9,
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("folds") / "data", 7, n_train=4, n_val=2, n_test=1)
+
+
+def weights(path: Path) -> list[np.ndarray]:
+    return list(keras.saving.load_model(path).get_weights())
+
+
+def test_held_out_files_are_watched_and_the_others_learned_from(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned: set[str] = set()
+    cut: list[set[str]] = []
+    build_bank, real_examples = training_data.build_bank, trainer.real_examples
+
+    def spied_bank(records: list[Any], *rest: Any) -> Any:
+        learned.update(record.file.name for record in records)
+        return build_bank(records, *rest)
+
+    def spied_examples(recipe: Any, records: list[Any], *rest: Any) -> Any:
+        cut.append({record.file.name for record in records})
+        return real_examples(recipe, records, *rest)
+
+    monkeypatch.setattr(training_data, "build_bank", spied_bank)
+    monkeypatch.setattr(trainer, "real_examples", spied_examples)
+    result = train("tiny", data, tmp_path, FAST, fold="1/3")
+    held = {record.file.name for record in split_fold(data, "moon", Fold(1, 3))[1]}
+    everything = {record.file.name for record in load(data, "moon") if record.split != "test"}
+    assert held and cut == [everything - held, held]
+    assert learned == everything - held
+    assert (result.n_train_records, result.n_val_records) == (len(everything - held), len(held))
+
+
+def test_other_samples_in_the_held_out_files_change_no_weight(data: Path, tmp_path: Path) -> None:
+    other = tmp_path / "data"
+    shutil.copytree(data, other)
+    learned, held = split_fold(other, "moon", Fold(0, 3))
+    (test,) = (record for record in load(other, "moon") if record.split == "test")
+    for record in (*held, test):
+        shutil.copy(learned[0].file, record.file)
+    ours = train("tiny", data, tmp_path / "ours", FAST, fold="0/3")
+    theirs = train("tiny", other, tmp_path / "theirs", FAST, fold="0/3")
+    for a, b in zip(weights(ours.keras_file), weights(theirs.keras_file), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert ours.history[-1].val_loss != theirs.history[-1].val_loss
+
+
+def test_what_is_written_says_the_fold(data: Path, tmp_path: Path) -> None:
+    arguments = ["train", "tiny", "--data", str(data), "--out", str(tmp_path), "--fold", "2/3"]
+    assert cli.main([*arguments, *(word for name, value in FAST.items() for word in ("--set", f"{name}={value}"))]) == 0
+    described = json.loads((tmp_path / "train.json").read_text())
+    assert described["fold"] == described["manifest"]["training"]["fold"] == "2/3"
+
+
+def test_the_result_in_words_names_the_fold(data: Path, tmp_path: Path) -> None:
+    assert "val records of fold 0/2)" in train("tiny", data, tmp_path, FAST, fold="0/2").table()
+
+
+def test_an_unfinished_training_of_another_fold_is_refused(data: Path, tmp_path: Path) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(what: str, share: float) -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        train("tiny", data, tmp_path, FAST, stop, fold="0/3")
+    with pytest.raises(ConfigError, match="holds an unfinished training of another recipe, fold or data"):
+        train("tiny", data, tmp_path, FAST, fold="1/3")
+
+
+@pytest.mark.parametrize(("fold", "error"), [("3/3", ConfigError), ("one", ConfigError), ("0/9", DataError)])
+def test_folds_that_cannot_be_are_refused(data: Path, tmp_path: Path, fold: str, error: type[Exception]) -> None:
+    with pytest.raises(error, match="expected"):
+        train("tiny", data, tmp_path / "out", FAST, fold=fold)
+    assert not (tmp_path / "out").exists()

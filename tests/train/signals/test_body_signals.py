@@ -1,0 +1,109 @@
+"""What is imitated of Mars and Earth, measured with scipy and by hand: glitches, quakes, knocks, records."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import signal
+
+from edgequake.train.configuration.recipe import load_recipe
+from edgequake.train.data.noise_bank import Bank
+from edgequake.train.examples.augmentation import make_record
+from edgequake.train.signals import earth, mars
+from edgequake.train.signals.bodies import WORLDS
+
+RATE_HZ = 20.0
+BODIES = ("mars", "earth")
+
+
+def share_of_power(wave: np.ndarray, low_hz: float, high_hz: float) -> float:
+    """Return the share of a wave's power that lies in [low, high), by Welch's method."""
+    frequency_hz, density = signal.welch(wave, RATE_HZ, nperseg=min(512, len(wave)))
+    return float(density[(frequency_hz >= low_hz) & (frequency_hz < high_hz)].sum() / density.sum())
+
+
+def test_a_glitch_is_a_one_sided_pulse_of_ten_to_twentyfive_seconds() -> None:
+    smooth = 0
+    for seed in range(40):
+        pulse = mars.glitch(np.random.default_rng(seed), RATE_HZ)
+        late = pulse[int(0.5 * RATE_HZ) :]  # a precursor is over by then
+        assert late.min() > 0.0 and late.max() == pytest.approx(1.0, abs=0.01)
+        above_s = np.flatnonzero(pulse > 0.03)[-1] / RATE_HZ
+        assert 5.0 < above_s < 26.0
+        peak = int(np.argmax(late))
+        assert np.all(np.diff(late[:peak]) > 0) and np.all(np.diff(late[peak:]) < 0)
+        if np.all(np.diff(pulse[: int(0.5 * RATE_HZ)]) > 0):
+            smooth += 1
+            assert share_of_power(pulse, 0.0, 1.0) > 0.98
+    assert 15 <= smooth <= 33  # about six in ten have no precursor
+
+
+@pytest.mark.parametrize(
+    ("family", "low_hz", "high_hz"), [("low", 0.1, 1.6), ("2.4 Hz", 1.8, 3.2), ("high", 1.5, 10.0), ("broad", 0.1, 8.0)]
+)
+def test_marsquakes_have_their_familys_band(
+    monkeypatch: pytest.MonkeyPatch, family: str, low_hz: float, high_hz: float
+) -> None:
+    monkeypatch.setattr(mars, "FAMILY_SHARES", {family: 1.0})
+    scales = load_recipe("mars").examples.scales
+    for seed in range(8):
+        waves = mars.marsquake(np.random.default_rng(seed), scales, 3, RATE_HZ)
+        assert len(waves) == 3 and len({len(wave) for wave in waves}) == 1
+        assert share_of_power(waves[0], low_hz, high_hz) > 0.95
+
+
+def test_a_marsquake_has_two_phases_and_decays() -> None:
+    scales = load_recipe("mars").examples.scales
+    for seed in range(12):
+        wave = np.mean(np.square(mars.marsquake(np.random.default_rng(seed), scales, 3, RATE_HZ)), axis=0)
+        power = wave[: len(wave) // 200 * 200].reshape(-1, 200).mean(axis=1)  # ten seconds each
+        low_s, high_s = mars.S_AFTER_P_S
+        longest_s = high_s + mars.CODA_DECAYS * scales.decay_s[1]
+        assert low_s < len(wave) / RATE_HZ <= longest_s
+        assert power[-1] < 0.05 * power.max()
+        assert power[: int(high_s / 10) + 10].max() == power.max()
+
+
+def test_an_earthquake_begins_sharply() -> None:
+    scales = load_recipe("earth").examples.scales
+    for seed in range(20):
+        (wave,) = earth.earthquake(np.random.default_rng(seed), scales, 1, RATE_HZ)
+        envelope = np.sqrt(np.convolve(np.square(wave), np.ones(10) / 10.0, "same"))
+        first_s = np.flatnonzero(envelope > 0.02 * envelope.max())[0] / RATE_HZ
+        assert first_s < 2.0
+        assert share_of_power(wave, 0.5, 10.0) > 0.6
+
+
+def test_knocks_and_pulses_are_short() -> None:
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        assert 0.1 < len(earth.knock(rng, RATE_HZ)) / RATE_HZ < 6.0
+        pulse = earth.calibration_pulse(rng, RATE_HZ)
+        assert 0.9 < len(pulse) / RATE_HZ <= 40.0
+        assert np.abs(pulse).max() == 1.0
+        assert np.all(pulse >= 0) or np.all(pulse <= 0)
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_disturbances_are_added_to_noise_and_leave_it_alone_elsewhere(body: str) -> None:
+    noise = np.random.default_rng(0).standard_normal((3, 72_000))
+    before, loud = noise.copy(), 0
+    for seed in range(6):
+        disturbed = WORLDS[body].disturb(np.random.default_rng(seed), noise, RATE_HZ)
+        assert disturbed.shape == noise.shape and np.isfinite(disturbed).all()
+        loud += bool(np.abs(disturbed - noise).max() > 5.0)
+    np.testing.assert_array_equal(noise, before)
+    assert loud >= 5
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_records_are_counts_or_floats_of_one_to_three_channels(body: str) -> None:
+    plan, n_channels, kinds = load_recipe(body).examples, set(), set()
+    for seed in range(12):
+        made = make_record(np.random.default_rng(seed), Bank((), ()), plan, 6000, 64, RATE_HZ)
+        ids = {piece.source_id for piece in made.pieces}
+        n_channels.add(len(ids))
+        kinds |= {piece.samples.dtype.kind for piece in made.pieces}
+        by_channel = [[(p.start_ns, len(p.samples)) for p in made.pieces if p.source_id == name] for name in ids]
+        assert all(spans == by_channel[0] for spans in by_channel)
+    assert n_channels == {1, 2, 3} and kinds == {"i", "f"}

@@ -1,0 +1,305 @@
+"""The part of a recipe that says which network to train.
+
+The table `[classes]` of a recipe: which catalogue labels make which event class, and how classes are learned.
+
+Recipes: a TOML file says everything a training needs; the resolved one is written beside the result.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from scipy.signal import firwin
+
+from edgequake.edge.base.errors import ConfigError
+from edgequake.edge.manifest import schema
+from edgequake.edge.manifest.event_config import INPUTS, OnsetConfig
+from edgequake.edge.manifest.front_end_config import FrontEndConfig
+from edgequake.edge.manifest.manifest import TriggerConfig
+from edgequake.train.configuration.body_scales import Scales
+
+
+@dataclass(frozen=True)
+class NetworkRecipe:
+    """The network to train.
+
+    "cnn-lstm": causal convolutions, LSTMs, a dense head, a probability in every row.
+    "seed": the window classifier of the original brief, which reads `window_rows` rows at a time.
+    """
+
+    kind: str
+    # "cnn-lstm": ["onset", "event"], or ["event"] alone, which then serves as both.
+    # "seed": ["event", "start"], the second a regression of where in the window the event begins, or ["event"] alone.
+    outputs: tuple[str, ...]
+    conv_filters: tuple[int, ...] = ()
+    conv_kernels: tuple[int, ...] = ()
+    conv_strides: tuple[int, ...] = ()  # rows from one output to the next; empty: 1 in every convolution
+    lstm_units: tuple[int, ...] = ()
+    rounded: bool = False  # cnn-lstm: train the LSTMs as 8-bit integers will compute them (train/rounded.py)
+    window_rows: int | None = None
+    window_hop_rows: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("cnn-lstm", "seed"):
+            raise ValueError(f"kind must be 'cnn-lstm' or 'seed', got {self.kind!r}")
+        if self.kind == "cnn-lstm" and (len(self.conv_filters) != len(self.conv_kernels) or not self.lstm_units):
+            raise ValueError("cnn-lstm needs as many conv_kernels as conv_filters, and at least one of lstm_units")
+        if self.kind == "cnn-lstm" and not self._strides_fit():
+            raise ValueError("conv_strides needs one stride a convolution, from 1 to its kernel, or none at all")
+        if self.kind == "cnn-lstm" and self.outputs not in (("onset", "event"), ("event",)):
+            raise ValueError(f"cnn-lstm needs outputs = ['onset', 'event'] or ['event'], got {list(self.outputs)}")
+        if self.kind == "seed" and self.outputs not in (("event",), ("event", "start")):
+            raise ValueError(f"seed needs outputs = ['event'] or ['event', 'start'], got {list(self.outputs)}")
+        if self.kind == "seed" and not (self.window_rows and self.window_hop_rows):
+            raise ValueError("seed needs window_rows and window_hop_rows")
+
+    def _strides_fit(self) -> bool:
+        n_given = len(self.conv_strides)
+        fits = all(1 <= stride <= kernel for stride, kernel in zip(self.strides, self.conv_kernels, strict=False))
+        return n_given in (0, len(self.conv_kernels)) and fits
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """The stride of each convolution."""
+        return self.conv_strides or (1,) * len(self.conv_kernels)
+
+    @property
+    def rows_per_output(self) -> int:
+        """Rows from one output of a cnn-lstm to the next: what one step of its graph takes."""
+        return math.prod(self.strides)
+
+    @property
+    def has_start(self) -> bool:
+        """Whether the network says where in a window an event begins."""
+        return "start" in self.outputs
+
+    @property
+    def mode(self) -> str:
+        """How the graph is stepped: see `edgequake.edge.manifest.manifest.NetworkConfig`."""
+        return "windowed" if self.kind == "seed" else "continuous"
+
+
+@dataclass(frozen=True)
+class ClassesRecipe:
+    """Event classes to learn; a body whose catalogue tells none has no such table."""
+
+    labels: dict[str, tuple[str, ...]]  # class as the catalogue's mq_type shall say it -> patterns of event types
+    repeating: tuple[str, ...]  # patterns of event types whose events are one source's: they count as one family
+    inputs: tuple[str, ...]  # these four: see edgequake.edge.manifest.event_config
+    spectrum_s: float
+    smooth_s: float
+    min_live_s: float
+    n_starts: int  # random starts of each record
+    onset_error_s: tuple[float, ...]  # [earliest, latest]: a trigger's onset, measured from the visible one
+    stop_error_s: tuple[float, ...]  # [earliest, latest]: its stop
+    ridge: float  # weight of the squared weights beside the mean cross-entropy
+    least_probability: float  # a class that is less probable is never told ...
+    min_right: float  # ... and of the classes told of events not learned from, at least this share shall be right
+
+    def __post_init__(self) -> None:
+        if len(self.labels) < 2 or any(not patterns for patterns in self.labels.values()):
+            raise ValueError("labels must name two classes or more, each with a pattern of event types or more")
+        if not self.inputs or not set(self.inputs) <= set(INPUTS):
+            raise ValueError(f"inputs must be one or more of {', '.join(INPUTS)}, got {list(self.inputs)}")
+        for name in ("onset_error_s", "stop_error_s"):
+            ends = getattr(self, name)
+            if len(ends) != 2 or ends[0] > ends[1]:
+                raise ValueError(f"{name} must be [earliest, latest] with earliest <= latest, got {list(ends)}")
+        if not 0 < self.least_probability < 1:
+            raise ValueError(f"least_probability must lie between 0 and 1, got {self.least_probability:g}")
+        if self.n_starts < 1 or self.ridge <= 0 or not 0 < self.min_right <= 1:
+            raise ValueError("expected n_starts >= 1, ridge > 0 and 0 < min_right <= 1")
+
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+MAX_BASES = 4  # a recipe may build on another, that on a third, ...
+
+
+@dataclass(frozen=True)
+class ExamplesRecipe:
+    """The made and real sequences that the network learns from; durations in blocks of `hop_samples`."""
+
+    n_examples: int
+    n_blocks: int  # length of one example, after the quiet time joined in front
+    max_front_blocks: int  # up to this much quiet time is joined in front of it, and not learned from
+    real_share: float  # examples that are real labelled records, begun at a random instant; 1: no implants at all
+    synthetic_noise_share: float  # made examples whose noise is synthetic; the others use real quiet time
+    synthetic_quake_share: float  # quakes that are synthetic; the others are real ones
+    quakes_per_example: float  # mean number, Poisson
+    excess_decades: tuple[float, ...]  # [low, high]: largest power of a quake over the noise
+    integer_share: float  # made examples rounded to counts; the others stay floats in an arbitrary unit
+    signals: str  # whose synthetic noise, quakes and disturbances: "moon", "mars" or "earth" (train/signals/bodies.py)
+    scales: Scales
+    # False: every sequence that is learned from begins where its record does, with no quiet time in front. Labels lie
+    # at nearly fixed times in short records, so this teaches the clock: an ablation, not a way to train.
+    random_starts: bool = True
+    # Quakes that are earthquakes played slowly, each by a random factor of `earth_stretch` (log-uniform); the two
+    # shares above divide what is left. For pretraining: needs Earth records beside the body's own.
+    earth_quake_share: float = 0.0
+    earth_stretch: tuple[float, ...] = (4.0, 30.0)
+    # Of the examples with synthetic noise, those whose level follows a quiet stretch of a real lunar day
+    # (train/bandpower.py): needs moon_bandpower.npz and .csv, and Nakamura's catalogue, levent.csv, in the data folder.
+    bandpower_share: float = 0.0
+    # Earth: PhaseNet's files with manual picks belong to the records learned from and those watched (train/data/records.py).
+    picked_records: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.excess_decades) != 2 or not 0 < self.excess_decades[0] < self.excess_decades[1]:
+            raise ValueError(f"excess_decades must be [low, high] with 0 < low < high, got {list(self.excess_decades)}")
+        if len(self.earth_stretch) != 2 or not 0 < self.earth_stretch[0] <= self.earth_stretch[1]:
+            raise ValueError(f"earth_stretch must be [low, high] with 0 < low <= high, got {list(self.earth_stretch)}")
+        if self.signals not in ("moon", "mars", "earth"):
+            raise ValueError(f"signals must be 'moon', 'mars' or 'earth', got {self.signals!r}")
+        for name, share in vars(self).items():
+            if name.endswith("_share") and not 0.0 <= share <= 1.0:
+                raise ValueError(f"{name} must lie in 0..1, got {share:g}")
+
+
+@dataclass(frozen=True)
+class FitRecipe:
+    """The optimisation."""
+
+    seed: int
+    steps: int
+    batch: int
+    crop_blocks: int  # each step reads a random crop of this length
+    learning_rate: float  # falls to 1 % of it along a cosine
+    onset_weight: float  # weight of the rows that say "onset"
+    time_budget_s: float  # training stops here even when steps are left
+    start_weight: float = 20.0  # of the squared error of the output "start", beside the event's cross-entropy
+    start_from: str | None = None  # a .keras file of the same network whose weights to begin with (fine-tuning)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A resolved recipe."""
+
+    name: str
+    body: str
+    sampling_rate_hz: float
+    channels: tuple[str, ...]
+    front_end: FrontEndConfig
+    network: NetworkRecipe
+    trigger: TriggerConfig
+    examples: ExamplesRecipe
+    fit: FitRecipe
+    # How onsets are refined from the samples (docs/onsets.md); not those that the output "start" tells.
+    onset: OnsetConfig | None = None
+    classes: ClassesRecipe | None = None  # event classes to learn (docs/event-classes.md)
+
+    def __post_init__(self) -> None:
+        per_block, per_output = self.front_end.rows_per_block, self.network.rows_per_output
+        if per_block % per_output:
+            raise ValueError(
+                f"network.conv_strides take {per_output} rows for an output, but a block of the "
+                f"'{self.front_end.kind}' front end has {per_block}: expected a divisor of it"
+            )
+        if self.network.has_start and self.onset is not None:
+            raise ValueError("the output 'start' says when an event began: put onset = false in the recipe")
+        if self.front_end.kind == "waveform" and self.classes is not None:
+            raise ValueError("classes are told from bands, which a waveform has not: put classes = false in the recipe")
+
+    @property
+    def row_s(self) -> float:
+        """Time from one row of features to the next."""
+        return self.front_end.hop_samples / self.front_end.rows_per_block / self.sampling_rate_hz
+
+
+def bundled_recipes() -> dict[str, Path]:
+    """Return the recipes that come with the package: name -> path."""
+    folder = Path(str(resources.files("edgequake.train") / "recipes"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a bundled recipe by name, or one in a TOML file; `overrides` maps dotted fields to values.
+
+    Raises
+    ------
+    ConfigError
+        No such recipe, not TOML, an unknown or missing field, or contradicting values.
+    """
+    values = _read(name_or_path)
+    for name, value in (overrides or {}).items():
+        _override(values, name, value)
+    return resolve(values, f"recipe {name_or_path}")
+
+
+def _read(name_or_path: str, depth: int = 0) -> dict[str, Any]:
+    """Return a recipe's table; where it names a `base`, that recipe's, with its own fields in place of the base's."""
+    bundled = bundled_recipes()
+    path = bundled.get(name_or_path, Path(name_or_path))
+    if not path.is_file():
+        raise ConfigError(f"no recipe '{name_or_path}': expected a TOML file or one of {', '.join(bundled)}")
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise ConfigError(f"recipe {path} is not TOML: {problem}") from problem
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    if depth > MAX_BASES:
+        raise ConfigError(f"recipe {path}: more than {MAX_BASES} bases, one upon the other; does one name itself?")
+    return _merged(_read(str(base), depth + 1), values)
+
+
+def _merged(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Put fields in place of the base's, table by table; false in place of a table leaves it out.
+
+    A dictionary of thresholds is a value, not a table.
+    """
+    merged = dict(base)
+    for name, value in own.items():
+        if value is False and isinstance(base.get(name), dict):
+            del merged[name]
+            continue
+        is_table = isinstance(value, dict) and isinstance(base.get(name), dict) and name != "onset_thresholds"
+        merged[name] = _merged(base[name], value) if is_table else value
+    return merged
+
+
+def resolve(values: Mapping[str, Any], where: str) -> Recipe:
+    """Build a recipe from its table; `front_end.decimate_factors` becomes the taps of the decimators.
+
+    Raises
+    ------
+    ConfigError
+        As `load_recipe`.
+    """
+    table = copy.deepcopy(dict(values))
+    front_end = table.get("front_end")
+    if isinstance(front_end, dict) and "decimate_factors" in front_end:
+        factors = front_end.pop("decimate_factors")
+        front_end["decimators"] = {str(factor): low_pass_taps(int(factor)) for factor in factors}
+    return schema.build(Recipe, table, where, ConfigError)
+
+
+def low_pass_taps(factor: int) -> list[float]:
+    """Return the symmetric low-pass for decimation by `factor`: Hamming-windowed, -6 dB at 0.8 of the new Nyquist.
+
+    31 taps a factor put the stop band (-50 dB) before anything that would fold below 0.7 of the new Nyquist
+    (Oppenheim & Schafer, Discrete-Time Signal Processing, section 7.5: width 3.3 fs / n for the Hamming window).
+    """
+    return [float(tap) for tap in firwin(31 * factor + 1 - (31 * factor) % 2, 0.8 / factor)]
+
+
+def _override(values: dict[str, Any], dotted: str, value: Any) -> None:
+    *tables, field = dotted.split(".")
+    table = values
+    for name in tables:
+        if not isinstance(table.get(name), dict):
+            raise ConfigError(f"override '{dotted}': the recipe has no table '{name}'")
+        table = table[name]
+    table[field] = value
