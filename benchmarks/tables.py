@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edgequake.benchmarks.breakdown_tables import breakdown_texts, peer_texts
-from edgequake.benchmarks.scoring.pooling import Summary
+from edgequake.benchmarks.scoring.pooling import ScoreSummary
 from edgequake.benchmarks.text_tables import align, count, percent, seconds, spread_cell
 
 if TYPE_CHECKING:
     from edgequake.benchmarks.accuracy.accuracy import AccuracyReport
 
-Column = tuple[str, Callable[[Summary], str]]
+Column = tuple[str, Callable[[ScoreSummary], str]]
 
 
 def accuracy_table(report: AccuracyReport) -> str:
@@ -56,30 +56,30 @@ def _notes(report: AccuracyReport) -> str:
     return "\n".join(notes)
 
 
-def _spread(name: str) -> Callable[[Summary], str]:
+def _spread(name: str) -> Callable[[ScoreSummary], str]:
     return lambda summary: spread_cell(summary.spreads.get(name), len(summary.scores) > 1)
 
 
-def _share(name: str) -> Callable[[Summary], str]:
+def _share(name: str) -> Callable[[ScoreSummary], str]:
     return lambda summary: percent(summary.spreads[name].mean if name in summary.spreads else None)
 
 
-def _events(summary: Summary) -> str:
+def _events(summary: ScoreSummary) -> str:
     spread = summary.spreads.get("group_recall")
     low, high = summary.group_recall_interval
     return "-" if spread is None else f"{spread.mean:.2f} ({low:.2f}-{high:.2f})"
 
 
-def _count(name: str) -> Callable[[Summary], str]:
+def _count(name: str) -> Callable[[ScoreSummary], str]:
     return lambda summary: count(summary.spreads[name].mean)
 
 
-def _false_rate(summary: Summary) -> str:
+def _false_rate(summary: ScoreSummary) -> str:
     spread, upper = summary.spreads.get("false_per_quiet_day"), summary.false_per_quiet_day_upper
     return "-" if spread is None or upper is None else f"{spread.mean:.1f} (< {upper:.1f})"
 
 
-def _seconds(name: str) -> Callable[[Summary], str]:
+def _seconds(name: str) -> Callable[[ScoreSummary], str]:
     return lambda summary: seconds(summary.spreads[name].mean if name in summary.spreads else None)
 
 

@@ -8,7 +8,7 @@ from edgequake.benchmarks.text_tables import align, percent
 from edgequake.edge.manifest.manifest import SENSITIVITIES
 
 if TYPE_CHECKING:
-    from edgequake.benchmarks.scoring.pooling import Figures
+    from edgequake.benchmarks.scoring.pooling import RateFigures
     from edgequake.benchmarks.tuning.false_alarm_tuning import RateTuning
     from edgequake.benchmarks.tuning.label_tuning import LabelTuning
 
@@ -17,7 +17,7 @@ FIGURE_TITLES = (
 )  # fmt: skip
 
 
-def figure_cells(figures: Figures) -> list[str]:
+def figure_cells(figures: RateFigures) -> list[str]:
     """Return figures as cells under `FIGURE_TITLES`."""
     return [
         *(_number(value) for value in (figures.recall, figures.captured, figures.precision, figures.f1)),

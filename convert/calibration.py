@@ -17,7 +17,7 @@ from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.features.front_end import Rows, station_rows
 from edgequake.edge.formats.miniseed import index_file, read_indexed
 from edgequake.edge.formats.space_apps_csv import read_packet_csv
-from edgequake.edge.formats.waveforms import Piece, channel_of, station_of
+from edgequake.edge.formats.waveforms import Trace, channel_of, station_of
 from edgequake.edge.manifest.front_end_config import FrontEndConfig, decimation_factor
 
 FloatArray = npt.NDArray[np.float32]
@@ -95,8 +95,8 @@ def from_records(
         raise ConfigError(f"calibration folder {folder} does not exist; give a folder of records to --calibration")
     sequences: list[FloatArray] = []
     for path, patterns in _thin(_record_files(folder, body, channels), MAX_FILES):
-        for pieces in _stations(path, patterns):
-            suitable = (piece for piece in pieces if _suits(piece, front_end, rate_hz))
+        for traces in _stations(path, patterns):
+            suitable = (trace for trace in traces if _suits(trace, front_end, rate_hz))
             sequences += _uninterrupted(station_rows(front_end, rate_hz, suitable))
     if not sequences:
         raise ConfigError(
@@ -126,7 +126,7 @@ def _is_miniseed(path: Path) -> bool:
         return False
 
 
-def _stations(path: Path, patterns: tuple[str, ...]) -> Iterator[Iterator[Piece]]:
+def _stations(path: Path, patterns: tuple[str, ...]) -> Iterator[Iterator[Trace]]:
     """Yield the pieces of each station in a file, of the seismometer's channels only."""
     if path.suffix.lower() == ".csv":
         yield read_packet_csv(path)
@@ -137,9 +137,9 @@ def _stations(path: Path, patterns: tuple[str, ...]) -> Iterator[Iterator[Piece]
         yield read_indexed(index, [header for header in headers if station_of(header.source_id) == station])
 
 
-def _suits(piece: Piece, front_end: FrontEndConfig, rate_hz: float) -> bool:
+def _suits(trace: Trace, front_end: FrontEndConfig, rate_hz: float) -> bool:
     try:
-        return decimation_factor(front_end, rate_hz, piece.sampling_rate_hz) > 0
+        return decimation_factor(front_end, rate_hz, trace.sampling_rate_hz) > 0
     except DataError:
         return False
 

@@ -11,12 +11,12 @@ from edgequake.edge.base.control import Control
 from edgequake.edge.base.errors import DataError, Stopped
 from edgequake.edge.base.memory import peak_memory_bytes
 from edgequake.edge.formats.waveforms import NS_PER_S, channel_of
-from edgequake.edge.inputs.source import Feed
-from edgequake.edge.operation.config import RunConfig, open_feed
+from edgequake.edge.inputs.source import Source
+from edgequake.edge.operation.config import RunConfig, open_source
 from edgequake.edge.operation.model import LoadedModel
 from edgequake.edge.operation.run_folder import CATALOG, SEGMENTS, SUMMARY, RunFolder
-from edgequake.edge.operation.services import Store
-from edgequake.edge.operation.station_run import Listeners, Tally
+from edgequake.edge.operation.services import OnboardServices
+from edgequake.edge.operation.station_run import RunCounters, StationRuns
 from edgequake.edge.results.catalog import Ledger
 from edgequake.edge.results.priority import priority_function
 from edgequake.edge.results.summary import Summary
@@ -51,16 +51,16 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None, cont
     """
     start, control = _Start(), control or Control()
     model = LoadedModel.load(config, control.tell)
-    feed = open_feed(config, model.manifest, control, progress)
-    folder = RunFolder(config, model, feed, control.tell)
+    source = open_source(config, model.manifest, control, progress)
+    folder = RunFolder(config, model, source, control.tell)
     if (summary := folder.finished()) is not None:
         return summary
-    store = Store(config, model, folder.ledger, feed.notes, feed.replayed)
-    listeners = Listeners(model, config.out, folder.ledger, priority_function(config.priority, feed.notes))
+    store = OnboardServices(config, model, folder.ledger, source.diagnostics, source.replayed)
+    listeners = StationRuns(model, config.out, folder.ledger, priority_function(config.priority, source.diagnostics))
     folder.prepare()  # from here on things are written
     folder.resume(listeners, store)
 
-    for batch in feed.batches():
+    for batch in source.batches():
         if batch is not None:
             store.take(batch)
             if listeners.take(batch):
@@ -75,11 +75,11 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None, cont
             break
         folder.keep_checkpoint(listeners, store)
 
-    if control.stop and feed.replayed:  # the events that are open now belong to the process that goes on
+    if control.stop and source.replayed:  # the events that are open now belong to the process that goes on
         folder.write_checkpoint(listeners, store)
         store.stop()
         raise Stopped(f"stopped before the end of the input; results so far are in {config.out}, go on with --resume")
-    for batch in feed.flush():
+    for batch in source.flush():
         store.take(batch)
         listeners.take(batch)
     tally = listeners.finish()
@@ -89,12 +89,12 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None, cont
     folder.write_catalog(listeners, store)
     if store.finish():
         folder.write_catalog(listeners, store)
-    summary = _summarise(start, config, model, feed, tally, folder.ledger, folder.n_resumed)
+    summary = _summarise(start, config, model, source, tally, folder.ledger, folder.n_resumed)
     folder.close(summary, listeners, store)
     return summary
 
 
-def _require_samples(tally: Tally, config: RunConfig, folder: RunFolder) -> None:
+def _require_samples(tally: RunCounters, config: RunConfig, folder: RunFolder) -> None:
     names = ", ".join(config.inputs)
     if tally.samples_in == 0:
         folder.abandon()
@@ -107,7 +107,13 @@ def _require_samples(tally: Tally, config: RunConfig, folder: RunFolder) -> None
 
 
 def _summarise(
-    start: _Start, config: RunConfig, model: LoadedModel, feed: Feed, tally: Tally, ledger: Ledger, n_resumed: int
+    start: _Start,
+    config: RunConfig,
+    model: LoadedModel,
+    source: Source,
+    tally: RunCounters,
+    ledger: Ledger,
+    n_resumed: int,
 ) -> Summary:
     """Return the figures of a run that is over."""
     return Summary(
@@ -120,7 +126,7 @@ def _summarise(
         inputs=config.inputs,
         stations=tuple(sorted(tally.stations)),
         samples_in=tally.samples_in,
-        bytes_in=feed.size_bytes,
+        bytes_in=source.size_bytes,
         samples_kept=sum(segment.n_samples for segment in ledger.segments),
         bytes_kept=sum(segment.size_bytes for segment in ledger.segments),
         record_s=tally.record_ns / NS_PER_S,
@@ -132,9 +138,9 @@ def _summarise(
         fill_samples=tally.gaps.fill_samples,
         not_finite_samples=tally.gaps.not_finite_samples,
         overlap_samples=tally.gaps.overlap_samples,
-        unreadable_bytes=feed.notes.unreadable_bytes,
-        ignored_channels=tuple(sorted({channel_of(name) for name in feed.ignored_channels})),
-        warnings=tuple(feed.notes.texts()),
+        unreadable_bytes=source.diagnostics.unreadable_bytes,
+        ignored_channels=tuple(sorted({channel_of(name) for name in source.ignored_channels})),
+        warnings=tuple(source.diagnostics.texts()),
         resumed=n_resumed,
         wall_s=time.monotonic() - start.wall_s,
         cpu_s=time.process_time() - start.cpu_s,

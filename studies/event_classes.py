@@ -32,7 +32,7 @@ from edgequake.edge.manifest.manifest import Manifest, load_manifest, read_graph
 from edgequake.train.classes.class_examples import ClassExamples, class_examples, families, label_of
 from edgequake.train.classes.fit import constants, fit_classes, held_out_names
 from edgequake.train.configuration.recipe import ClassesRecipe, load_recipe
-from edgequake.train.data.records import record_pieces
+from edgequake.train.data.records import record_traces
 
 N_SEEDS = 5
 UNKNOWN = -1  # label of an event that no class stands for
@@ -83,10 +83,10 @@ def model_events(plan: ClassesRecipe, manifest: Manifest, folder: Path, records:
     untrained, family = constants(plan, manifest.trigger.max_event_s), families(plan, records)
     inputs, labels, events, names = [], [], [], list(plan.labels)
     for record in records:
-        pieces = record_pieces(record)
+        traces = record_traces(record)
         starts_ns = sorted({random_start_ns(record, seed) for seed in range(N_SEEDS)})
         for start_ns in starts_ns:
-            cut = [part for part in (piece.between(start_ns, None) for piece in pieces) if len(part.samples)]
+            cut = [part for part in (trace.between(start_ns, None) for trace in traces) if len(part.samples)]
             detector = Detector(manifest, graph, variant, manifest.trigger.onset_thresholds["normal"])
             detected = [*detector.push_all(cut), *detector.finish()]
             classes = EventClasses(untrained, manifest.front_end, manifest.sampling_rate_hz)
@@ -105,7 +105,7 @@ def model_events(plan: ClassesRecipe, manifest: Manifest, folder: Path, records:
 def _told(config: ClassConfig, manifest: Manifest, record: LabelledRecord, arrival: Arrival) -> str:
     """Return what is told of the half hour after a catalogued arrival, whether the model finds it or not."""
     classes = EventClasses(config, manifest.front_end, manifest.sampling_rate_hz)
-    classes.add(station_rows(manifest.front_end, manifest.sampling_rate_hz, record_pieces(record)))
+    classes.add(station_rows(manifest.front_end, manifest.sampling_rate_hz, record_traces(record)))
     inputs = classes.inputs(arrival.time_ns, arrival.time_ns + 1800 * NS_PER_S)
     if inputs is None:
         return "blank, nothing stands above the background"

@@ -25,12 +25,12 @@ from edgequake.data.dataset import load
 from edgequake.data.phasenet import convert_phasenet
 from edgequake.data.tables import Arrival, LabelledRecord
 from edgequake.edge.detection.onset import refine_onset
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.manifest.event_config import OnsetConfig
 from edgequake.edge.manifest.front_end_config import FrontEndConfig
 from edgequake.edge.manifest.manifest import load_manifest
 from edgequake.train.configuration.recipe import load_recipe
-from edgequake.train.data.records import record_pieces
+from edgequake.train.data.records import record_traces
 
 Float = npt.NDArray[np.float64]
 
@@ -112,13 +112,13 @@ def print_rows(labels: LabelSet, rng: np.random.Generator) -> None:
     timing_ms: dict[str, float] = {}
     ratios: list[float] = []
     for (record, arrival), row in zip(labels.labels, late_s, strict=True):
-        trace = Trace(record, labels.config)
+        trace = FilteredRecord(record, labels.config)
         ratios.append(trace.ratio(arrival, labels.config))
         picked.setdefault("least AIC", []).append([trace.pick(arrival, s, labels.config) for s in row])
-        pieces = record_pieces(record)
+        traces = record_traces(record)
         for name, config in labels.configs.items():
             begun = time.perf_counter()
-            picked.setdefault(name, []).append([_refined(config, front_end, pieces, arrival, s) for s in row])
+            picked.setdefault(name, []).append([_refined(config, front_end, traces, arrival, s) for s in row])
             timing_ms[name] = timing_ms.get(name, 0.0) + (time.perf_counter() - begun) * 1e3
     n_picks = N_TRIGGERS * len(labels.labels)
     groups = [arrival.group for _, arrival in labels.labels]
@@ -171,7 +171,7 @@ def front_end_of(labels: LabelSet) -> FrontEndConfig:
     return replace(manifest.front_end, bridge_s=labels.bridge_s, fill_values=fills)
 
 
-class Trace:
+class FilteredRecord:
     """The first live channel of a record, band-passed with zero phase: nothing of it comes from `edgequake.edge`."""
 
     def __init__(self, record: LabelledRecord, config: OnsetConfig) -> None:
@@ -201,9 +201,9 @@ class Trace:
 
 
 def _refined(
-    config: OnsetConfig, front_end: FrontEndConfig, pieces: list[Piece], arrival: Arrival, late_s: float
+    config: OnsetConfig, front_end: FrontEndConfig, traces: list[Trace], arrival: Arrival, late_s: float
 ) -> Pick:
-    onset = refine_onset(config, front_end, pieces, arrival.time_ns + round(late_s * NS_PER_S))
+    onset = refine_onset(config, front_end, traces, arrival.time_ns + round(late_s * NS_PER_S))
     return Pick((onset.onset_ns - arrival.time_ns) / NS_PER_S, onset.sigma_s, onset.refined)
 
 

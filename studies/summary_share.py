@@ -20,10 +20,10 @@ from edgequake.data.dataset import load
 from edgequake.edge.archive.archive import Archive
 from edgequake.edge.archive.extract import joined
 from edgequake.edge.archive.sds import DAY_NS
-from edgequake.edge.archive.ssam import Continuous
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.archive.ssam import SsamChannel
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.formats.miniseed import index_file, read_indexed
-from edgequake.edge.formats.waveforms import Piece, duration_ns
+from edgequake.edge.formats.waveforms import Trace, duration_ns
 
 BODIES = ("moon", "mars", "earth")
 
@@ -49,45 +49,45 @@ def main() -> None:
 def _shares(path: Path) -> Iterator[tuple[str, float]]:
     """Yield, for each channel in counts of a file, what kind of day it makes and the summary's share in per cent."""
     index = index_file(path)
-    pieces = joined(read_indexed(index, index.headers))
-    for _, group in groupby(pieces, key=lambda piece: piece.source_id):
+    traces = joined(read_indexed(index, index.headers))
+    for _, group in groupby(traces, key=lambda trace: trace.source_id):
         channel = list(group)
-        if max(float(np.max(np.abs(piece.samples))) for piece in channel) > 100.0:  # else in m/s or the like
-            counts = [replace(piece, samples=np.rint(piece.samples).astype(np.int32)) for piece in channel]
+        if max(float(np.max(np.abs(trace.samples))) for trace in channel) > 100.0:  # else in m/s or the like
+            counts = [replace(trace, samples=np.rint(trace.samples).astype(np.int32)) for trace in channel]
             yield _kind(counts), 100.0 * _share(_day(counts))
 
 
-def _kind(pieces: list[Piece]) -> str:
-    length_s = (max(piece.stop_ns for piece in pieces) - pieces[0].start_ns) / 1e9
-    rate_hz = pieces[0].sampling_rate_hz
+def _kind(traces: list[Trace]) -> str:
+    length_s = (max(trace.stop_ns for trace in traces) - traces[0].start_ns) / 1e9
+    rate_hz = traces[0].sampling_rate_hz
     return f"{rate_hz:g} Hz, " + ("a day" if length_s > 86_000 else "repeated")
 
 
-def _day(pieces: list[Piece]) -> list[Piece]:
+def _day(traces: list[Trace]) -> list[Trace]:
     """Return pieces from midnight to midnight: a record's own, again and again."""
-    interval_ns = duration_ns(1, pieces[0].sampling_rate_hz)
-    start_ns = pieces[0].start_ns
-    length_ns = max(piece.stop_ns for piece in pieces) - start_ns
+    interval_ns = duration_ns(1, traces[0].sampling_rate_hz)
+    start_ns = traces[0].start_ns
+    length_ns = max(trace.stop_ns for trace in traces) - start_ns
     midnight_ns = start_ns // DAY_NS * DAY_NS
     if length_ns > 0.99 * DAY_NS:
-        return pieces
+        return traces
     return [
         part
         for n in range(DAY_NS // length_ns + 1)
-        for piece in pieces
-        for moved in [replace(piece, start_ns=midnight_ns + n * length_ns + piece.start_ns - start_ns)]
+        for trace in traces
+        for moved in [replace(trace, start_ns=midnight_ns + n * length_ns + trace.start_ns - start_ns)]
         for part in [moved.between(midnight_ns, midnight_ns + DAY_NS - interval_ns // 2)]
         if len(part.samples)
     ]
 
 
-def _share(pieces: list[Piece]) -> float:
+def _share(traces: list[Trace]) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        archive = Archive(Path(folder) / "archive", None, Notes(), 1 << 14)
-        summary = Continuous(Path(folder) / "continuous", Notes())
-        for piece in pieces:
-            archive.take(piece)
-            summary.take(piece)
+        archive = Archive(Path(folder) / "archive", None, Diagnostics(), 1 << 14)
+        summary = SsamChannel(Path(folder) / "continuous", Diagnostics())
+        for trace in traces:
+            archive.take(trace)
+            summary.take(trace)
         archive.close()
         summary.close()
         return summary.total_bytes / archive.total_bytes

@@ -17,8 +17,8 @@ from scipy.signal import butter, resample, sosfiltfilt
 from edgequake.data.dataset import load
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece
-from edgequake.train.data.records import record_pieces
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
+from edgequake.train.data.records import record_traces
 
 Float = npt.NDArray[np.float64]
 
@@ -96,22 +96,22 @@ def stretched(quake: EarthQuake, factor: float, rate_hz: float) -> tuple[Float, 
 
 def _clear_quake(record: LabelledRecord) -> EarthQuake | None:
     arrival_ns = record.arrivals[0].time_ns
-    for piece in record_pieces(record):
-        rate_hz = piece.sampling_rate_hz
-        arrival = round((arrival_ns - piece.start_ns) / NS_PER_S * rate_hz)
+    for trace in record_traces(record):
+        rate_hz = trace.sampling_rate_hz
+        arrival = round((arrival_ns - trace.start_ns) / NS_PER_S * rate_hz)
         n_lead = round(LEAD_S * rate_hz)
-        if 2 * n_lead <= arrival <= len(piece.samples) - round(MIN_CODA_S * rate_hz):
-            motion = _without_microseism(piece)
+        if 2 * n_lead <= arrival <= len(trace.samples) - round(MIN_CODA_S * rate_hz):
+            motion = _without_microseism(trace)
             noise, quake = motion[: arrival - n_lead], motion[arrival - n_lead :]
             if 2 * np.log10(np.std(quake[n_lead:]) / (np.std(noise) + 1e-30)) >= MIN_RATIO_DECADES:
                 return EarthQuake(_faded(quake, n_lead), rate_hz, n_lead / rate_hz)
     return None
 
 
-def _without_microseism(piece: Piece) -> Float:
+def _without_microseism(trace: Trace) -> Float:
     """High-pass forward and backward: a filter that rings would blur the arrival."""
-    sections = butter(2, CORNER_HZ, "highpass", fs=piece.sampling_rate_hz, output="sos")
-    return np.asarray(sosfiltfilt(sections, piece.samples - np.median(piece.samples)), np.float64)
+    sections = butter(2, CORNER_HZ, "highpass", fs=trace.sampling_rate_hz, output="sos")
+    return np.asarray(sosfiltfilt(sections, trace.samples - np.median(trace.samples)), np.float64)
 
 
 def _faded(quake: Float, n_lead: int) -> npt.NDArray[np.float32]:

@@ -21,7 +21,7 @@ from edgequake.edge.manifest.event_config import ClassConfig
 from edgequake.train import networks
 from edgequake.train.classes.fit import classes_of
 from edgequake.train.configuration.recipe import Recipe, load_recipe
-from edgequake.train.data.training_data import Materials, find_materials
+from edgequake.train.data.training_data import TrainingData, find_materials
 from edgequake.train.examples.examples import Examples, join, made_examples, real_examples
 from edgequake.train.fitting import Epoch, fit
 
@@ -101,7 +101,7 @@ def train(
     return _write(network, recipe, identity, history, examples, out, len(materials.train), len(materials.val), classes)
 
 
-def _examples(recipe: Recipe, materials: Materials, say: Progress) -> Examples:
+def _examples(recipe: Recipe, materials: TrainingData, say: Progress) -> Examples:
     bank = materials.bank(recipe)
     n_real = round(recipe.examples.n_examples * recipe.examples.real_share)
     seed = recipe.fit.seed

@@ -12,7 +12,7 @@ from edgequake.benchmarks.accuracy.breakdown import Breakdown
 from edgequake.benchmarks.accuracy.evaluation import evaluate, evaluate_in_detail
 from edgequake.benchmarks.detectors.detectors import Entrant, NamedModel, enter_baselines, enter_models
 from edgequake.benchmarks.detectors.seisbench_pickers import PeerResult, enter_peers
-from edgequake.benchmarks.scoring.pooling import Summary
+from edgequake.benchmarks.scoring.pooling import ScoreSummary
 from edgequake.benchmarks.scoring.windows import WINDOW_S
 from edgequake.benchmarks.tables import accuracy_table
 from edgequake.data.dataset import data_hash
@@ -33,7 +33,7 @@ class DetectorResult:
 
     name: str  # "model" for the one that the report is about
     settings: str
-    summary: Summary
+    summary: ScoreSummary
     breakdown: Breakdown
 
 
@@ -184,7 +184,7 @@ def _score(
     return tuple(results), curves
 
 
-def _point(threshold: float, summary: Summary) -> CurvePoint:
+def _point(threshold: float, summary: ScoreSummary) -> CurvePoint:
     means = {name: spread.mean for name, spread in summary.spreads.items()}
     return CurvePoint(
         threshold=threshold,

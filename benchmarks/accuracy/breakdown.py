@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from edgequake.benchmarks.scoring.pooling import Spread, Summary, pool, spread, summarise
+from edgequake.benchmarks.scoring.pooling import ScoreSummary, Spread, pool, spread, summarise
 from edgequake.benchmarks.scoring.scoring import BODY_RULES, Detections, RecordScore, match, match_within
 from edgequake.benchmarks.scoring.windows import WindowCalls, WindowFigures, join_windows, window_figures
 from edgequake.data.tables import LabelledRecord
@@ -141,7 +141,7 @@ def _of_station(passes: Sequence[Sequence[Judged]], name: str) -> Part:
 
 
 def _part(passes: Sequence[Sequence[RecordScore]], fields: Sequence[str]) -> Part:
-    summary: Summary = summarise([pool(scores) for scores in passes])
+    summary: ScoreSummary = summarise([pool(scores) for scores in passes])
     first = summary.scores[0]
     return Part(
         n_records=first.n_records,

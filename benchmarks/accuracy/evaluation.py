@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from edgequake.benchmarks.accuracy.breakdown import Breakdown, Judged, break_down
 from edgequake.benchmarks.detectors.baselines import Detector
-from edgequake.benchmarks.scoring.pooling import Summary, pool, summarise
+from edgequake.benchmarks.scoring.pooling import ScoreSummary, pool, summarise
 from edgequake.benchmarks.scoring.random_starts import random_start_ns
 from edgequake.benchmarks.scoring.scoring import score_record
 from edgequake.benchmarks.scoring.windows import call_windows
@@ -20,7 +20,7 @@ Progress = Callable[[float], None]  # takes the share done, 0..1
 
 def evaluate(
     detector: Detector, records: Sequence[LabelledRecord], seeds: Sequence[int], progress: Progress | None = None
-) -> Summary:
+) -> ScoreSummary:
     """Score a detector over the records, once per seed of random starts; no seeds: from each record's own start."""
     passes = _passes(
         lambda record, start_ns: score_record(record, start_ns, detector(record, start_ns)), records, seeds, progress
@@ -34,7 +34,7 @@ def evaluate_in_detail(
     seeds: Sequence[int],
     window_s: float,
     progress: Progress | None = None,
-) -> tuple[Summary, Breakdown]:
+) -> tuple[ScoreSummary, Breakdown]:
     """Score as `evaluate` does, and by windows, classes and stations too."""
 
     def judge(record: LabelledRecord, start_ns: int) -> Judged:

@@ -126,7 +126,7 @@ def _wrap(watch: Stopwatch) -> None:
     """Name the parts; the innermost one that is running is charged."""
     watch.watch(model.LoadedModel, "_load", LOADING)
     watch.watch(runner, "open_feed", READING)
-    watch.watch_iterator(source.FileFeed, "batches", READING)
+    watch.watch_iterator(source.FileSource, "batches", READING)
     for method in ("push_all", "finish"):
         watch.watch(StationFrontEnd, method, FRONT_END)
         watch.watch(Detector, method, TRIGGER)  # what is left of it: decisions, trigger, classes
@@ -134,7 +134,7 @@ def _wrap(watch: Stopwatch) -> None:
         watch.watch(StepNetwork, method, GRAPH)
     watch.watch(onset, "refine_onset", ONSET)
     for method in ("add_piece", "add_event", "flush"):
-        watch.watch(segments.SegmentKeeper, method, WRITING)
+        watch.watch(segments.SegmentWriter, method, WRITING)
     for method in ("prepare", "resume", "keep_checkpoint", "write_catalog", "close"):
         watch.watch(run_folder.RunFolder, method, WRITING)
     watch.watch(catalog.Ledger, "settle", WRITING)

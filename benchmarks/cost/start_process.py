@@ -28,8 +28,8 @@ def main() -> int:
         stamps["loaded"] = time.monotonic()
         return model
 
-    def push_and_leave(self: Detector, pieces: Any) -> Any:
-        push_all(self, pieces)
+    def push_and_leave(self: Detector, traces: Any) -> Any:
+        push_all(self, traces)
         stamps["processed"] = time.monotonic()
         print(json.dumps(stamps), flush=True)
         os._exit(0)

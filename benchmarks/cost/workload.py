@@ -21,7 +21,7 @@ from edgequake.benchmarks.detectors.detectors import NamedModel
 from edgequake.data.dataset import ARRIVAL_COLUMNS, RECORD_COLUMNS
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.formats.miniseed import encode, index_file
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, format_time
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, format_time
 from edgequake.edge.manifest.manifest import Manifest, load_manifest, shipped_models
 from edgequake.synthetic.synthetic_dataset import DAY_S, DAY_START_NS, write_day
 
@@ -68,15 +68,15 @@ def _write_noise(folder: Path, manifest: Manifest) -> Path:
     channels, rate_hz = channels_for(manifest), manifest.sampling_rate_hz
     bursts = _bursts(rate_hz, BURST_DECAY_S.get(manifest.body, BURST_DECAY_S["earth"]))
     rng = np.random.default_rng(SEED)
-    pieces = [
-        Piece(
+    traces = [
+        Trace(
             f"FDSN:XX_SIG_00_{'_'.join(channel)}", DAY_START_NS, rate_hz,
             np.rint(rng.standard_normal(len(bursts)) * bursts).astype(np.int32),
         )
         for channel in channels
     ]  # fmt: skip
     record = folder / f"xx.sig.00.{format_time(DAY_START_NS)[:10]}.mseed"
-    record.write_bytes(encode(pieces))
+    record.write_bytes(encode(traces))
     _write_tables(folder, record.name, manifest.body, channels, rate_hz)
     return record
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgequake.benchmarks.detectors.replay import Trace, Tracer, replay
-from edgequake.benchmarks.scoring.characteristic_function import Levels
+from edgequake.benchmarks.detectors.replay import DecisionTrace, DecisionTracer, replay
+from edgequake.benchmarks.scoring.characteristic_function import CharacteristicFunction
 from edgequake.benchmarks.scoring.scoring import Detections
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.results.summary import Summary
@@ -27,7 +27,9 @@ class ModelDetector:
     sensitivity: str = "normal"
     threshold: float | None = None  # instead of the sensitivity's
     # For figures by windows: the runner does not keep what the network says, so it is run once more.
-    levels: Callable[[LabelledRecord, int], Levels] | None = field(default=None, repr=False, compare=False)
+    levels: Callable[[LabelledRecord, int], CharacteristicFunction] | None = field(
+        default=None, repr=False, compare=False
+    )
 
     def __call__(self, record: LabelledRecord, start_ns: int) -> Detections:
         """Run the model from `start_ns` on and return its catalogue and segments.
@@ -60,8 +62,8 @@ class ReplayedDetector:
     (`edgequake.benchmarks.detectors.replay`).
     """
 
-    tracer: Tracer
-    trace: Callable[[LabelledRecord, int], Trace]  # the tracer, remembering what it has run
+    tracer: DecisionTracer
+    trace: Callable[[LabelledRecord, int], DecisionTrace]  # the tracer, remembering what it has run
     threshold: float
 
     def __call__(self, record: LabelledRecord, start_ns: int) -> Detections:
@@ -79,7 +81,7 @@ class ReplayedDetector:
 class Replayed:
     """A model whose network runs once over a record from an instant, for its levels and for every threshold."""
 
-    levels: Callable[[LabelledRecord, int], Levels]
+    levels: Callable[[LabelledRecord, int], CharacteristicFunction]
     at: dict[float, ReplayedDetector]
     forget: Callable[[], None]  # what was run: the traces of many records take much memory
 
@@ -90,9 +92,9 @@ def replayed(model: str, variant: str | None, thresholds: tuple[float, ...]) -> 
     Raises
     ------
     ManifestError
-        As `Tracer`.
+        As `DecisionTracer`.
     """
-    tracer = Tracer(model, variant)
+    tracer = DecisionTracer(model, variant)
     trace = lru_cache(maxsize=None if thresholds else 1)(tracer)
     event_threshold = tracer.manifest.trigger.event_threshold
     return Replayed(
@@ -102,11 +104,13 @@ def replayed(model: str, variant: str | None, thresholds: tuple[float, ...]) -> 
     )
 
 
-def event_levels(trace: Trace, threshold: float) -> Levels:
+def event_levels(trace: DecisionTrace, threshold: float) -> CharacteristicFunction:
     """Return the probability that an event is in progress, at the start of the time that each decision is about."""
     runs = [run for stream in trace.streams for run in stream.runs]
     times_ns = [run.start_ns for run in runs] or [np.zeros(0, np.int64)]
-    return Levels(np.concatenate(times_ns), np.concatenate([run.event for run in runs] or [np.zeros(0)]), threshold)
+    return CharacteristicFunction(
+        np.concatenate(times_ns), np.concatenate([run.event for run in runs] or [np.zeros(0)]), threshold
+    )
 
 
 def detections_of(summary: Summary) -> Detections:

@@ -2,7 +2,7 @@
 
 Run front end and network once, then replay the trigger as often as wanted.
 
-A network takes minutes over a set of records, the trigger behind it milliseconds. `Tracer` runs a model from an instant
+A network takes minutes over a set of records, the trigger behind it milliseconds. `DecisionTracer` runs a model from an instant
 of a record on and keeps its decisions; `replay` gives what the runner would report and keep of them with any trigger
 settings and threshold. Thresholds and durations are chosen that way, and models compared::
 
@@ -29,7 +29,7 @@ from edgequake.edge.base.errors import DataError
 from edgequake.edge.detection.detector import Detector
 from edgequake.edge.detection.onset import refine_onset
 from edgequake.edge.detection.trigger import Decision, Event, Trigger
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.inputs.files import plan_inputs
 from edgequake.edge.manifest.manifest import TriggerConfig, load_manifest, read_graph
 
@@ -47,7 +47,7 @@ class SampleSpans:
 
     @property
     def stop_ns(self) -> npt.NDArray[np.int64]:
-        """Time one sampling interval after each piece's last sample."""
+        """Time one sampling interval after each trace's last sample."""
         return self.start_ns + self._duration_ns(self.n_samples)
 
     def within(self, interval: Interval) -> Interval:
@@ -57,7 +57,7 @@ class SampleSpans:
         if not filled.any():
             return interval
         starts_ns = self.start_ns + self._duration_ns(first)
-        stops_ns = starts_ns + self._duration_ns(stop - first)  # rounded twice, as a piece's stop is
+        stops_ns = starts_ns + self._duration_ns(stop - first)  # rounded twice, as a trace's stop is
         start_ns, stop_ns = int(np.min(starts_ns[filled])), int(np.max(stops_ns[filled]))
         interval_ns = round(NS_PER_S / float(np.min(self.rate_hz[filled])))
         return (
@@ -66,7 +66,7 @@ class SampleSpans:
         )
 
     def _index_at(self, time_ns: int) -> npt.NDArray[np.int64]:
-        """Index in each piece of the first sample at or after a time, as `Piece.between` counts."""
+        """Index in each piece of the first sample at or after a time, as `Trace.between` counts."""
         exact = (time_ns - self.start_ns) * self.rate_hz / NS_PER_S
         index: npt.NDArray[np.int64] = np.clip(np.ceil(exact - 1e-3), 0, self.n_samples).astype(np.int64)
         return index
@@ -77,14 +77,14 @@ class SampleSpans:
 
 
 class SpanList:
-    """Takes down where pieces lie, and forgets their samples."""
+    """Takes down where traces lie, and forgets their samples."""
 
     def __init__(self) -> None:
         self._spans: list[tuple[int, int, float]] = []
 
-    def add(self, piece: Piece) -> None:
+    def add(self, trace: Trace) -> None:
         """Add a piece of any channel."""
-        self._spans.append((piece.start_ns, len(piece.samples), piece.sampling_rate_hz))
+        self._spans.append((trace.start_ns, len(trace.samples), trace.sampling_rate_hz))
 
     def spans(self) -> SampleSpans:
         """Return all of them."""
@@ -132,7 +132,7 @@ class Decisions:
 
 
 @dataclass(frozen=True)
-class StreamTrace:
+class StreamDecisionTrace:
     """One stream of a record: files of one station that follow one another; nearly every record is a single one."""
 
     runs: tuple[Decisions, ...]
@@ -141,15 +141,15 @@ class StreamTrace:
 
 
 @dataclass(frozen=True)
-class Trace:
+class DecisionTrace:
     """A model's decisions on one record from `start_ns` on."""
 
     record: LabelledRecord
     start_ns: int
-    streams: tuple[StreamTrace, ...]
+    streams: tuple[StreamDecisionTrace, ...]
 
 
-class Tracer:
+class DecisionTracer:
     """Runs a model over records as the runner does, up to the trigger."""
 
     def __init__(self, model: str, variant: str | None = None) -> None:
@@ -163,7 +163,7 @@ class Tracer:
         self.manifest, self.folder = load_manifest(model)
         self.variant, self._graph = read_graph(self.manifest, self.folder, variant)
 
-    def __call__(self, record: LabelledRecord, start_ns: int) -> Trace:
+    def __call__(self, record: LabelledRecord, start_ns: int) -> DecisionTrace:
         """Return the decisions on a record's channels from `start_ns` on.
 
         Raises
@@ -172,27 +172,27 @@ class Tracer:
             Whatever the runner raises: an unreadable file, a sampling rate that the model does not take.
         """
         plan = plan_inputs((str(record.file),), self.manifest, record.channels)
-        streams = tuple(self.stream(stream.pieces(plan.note), start_ns) for stream in plan.streams)
+        streams = tuple(self.stream(stream.traces(plan.note), start_ns) for stream in plan.streams)
         if not any(len(stream.spans) for stream in streams):
             raise DataError(f"{record.file} has no sample from {start_ns} ns since 1970 on; start earlier")
-        return Trace(record, start_ns, streams)
+        return DecisionTrace(record, start_ns, streams)
 
-    def stream(self, pieces: Iterable[Piece], start_ns: int | None = None) -> StreamTrace:
+    def stream(self, traces: Iterable[Trace], start_ns: int | None = None) -> StreamDecisionTrace:
         """Return the decisions on the pieces of one stream, which come in the order of their start times."""
         recorder = _Recorder(self.manifest.trigger, onset_threshold=1.0)
         detector = Detector(self.manifest, self._graph, self.variant, onset_threshold=1.0, trigger=recorder)
         spans, held = SpanList(), []
-        for piece in pieces:
-            part = piece.between(start_ns, None)
+        for trace in traces:
+            part = trace.between(start_ns, None)
             if len(part.samples):
                 spans.add(part)
                 held.append(part)
                 detector.push(part)
         detector.finish()
         runs = tuple(run.decisions() for run in recorder.runs if len(run.onset))
-        return StreamTrace(runs, spans.spans(), self._refined(held))
+        return StreamDecisionTrace(runs, spans.spans(), self._refined(held))
 
-    def _refined(self, pieces: Sequence[Piece]) -> Callable[[int], int | None]:
+    def _refined(self, traces: Sequence[Trace]) -> Callable[[int], int | None]:
         """Return what the runner makes of a rise; each is looked at once, however often it is asked for."""
         config, front_end = self.manifest.onset, self.manifest.front_end
         if config is None:
@@ -200,15 +200,15 @@ class Tracer:
 
         @cache
         def refine(rise_ns: int) -> int | None:
-            onset = refine_onset(config, front_end, pieces, rise_ns)
+            onset = refine_onset(config, front_end, traces, rise_ns)
             return onset.onset_ns if onset.refined else None
 
         return refine
 
 
 def trace_records(
-    tracer: Tracer, records: Sequence[LabelledRecord], seeds: Sequence[int], progress: Progress | None = None
-) -> tuple[tuple[Trace, ...], ...]:
+    tracer: DecisionTracer, records: Sequence[LabelledRecord], seeds: Sequence[int], progress: Progress | None = None
+) -> tuple[tuple[DecisionTrace, ...], ...]:
     """Return the traces of every record, once per seed of random starts; no seeds: one pass from the records' starts.
 
     Raises
@@ -219,7 +219,7 @@ def trace_records(
     n_passes = max(1, len(seeds))
     passes = []
     for i in range(n_passes):
-        traces: list[Trace] = []
+        traces: list[DecisionTrace] = []
         for record in records:
             traces.append(tracer(record, random_start_ns(record, seeds[i]) if seeds else record.start_ns))
             if progress is not None:
@@ -228,11 +228,11 @@ def trace_records(
     return tuple(passes)
 
 
-def replay(trace: Trace, config: TriggerConfig, threshold: float) -> Detections:
+def replay(trace: DecisionTrace, config: TriggerConfig, threshold: float) -> Detections:
     """Return the onsets and kept intervals that the runner would give with these settings.
 
     Onsets are the runner's to the nanosecond. Where a kept interval is clipped at a record's edge, the runner's may
-    differ by less than a sample: it adds up the samples that it joins, while here each piece stands at its own time.
+    differ by less than a sample: it adds up the samples that it joins, while here each trace stands at its own time.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def unrefined(rise_ns: int) -> None:
     """The trigger's onset stands."""
 
 
-def _onset_ns(stream: StreamTrace, event: Event, config: TriggerConfig) -> int:
+def _onset_ns(stream: StreamDecisionTrace, event: Event, config: TriggerConfig) -> int:
     refined_ns = stream.refine(event.onset_ns + round(config.onset_lag_s * NS_PER_S))
     return event.onset_ns if refined_ns is None else refined_ns
 
@@ -285,19 +285,19 @@ class _Recorder(Trigger):
     """Takes decisions down instead of judging them."""
 
     def __init__(self, config: TriggerConfig, onset_threshold: float) -> None:
-        self.runs: list[_Run] = []
+        self.runs: list[_DecisionRun] = []
         super().__init__(config, onset_threshold)
 
     def reset(self) -> None:
         super().reset()
-        self.runs.append(_Run())
+        self.runs.append(_DecisionRun())
 
     def push(self, decision: Decision) -> None:
         self.runs[-1].add(decision)
 
 
 @dataclass
-class _Run:
+class _DecisionRun:
     """Decisions as they come; plain arrays, as a day of a fast model has a million."""
 
     start_ns: array[int] = field(default_factory=lambda: array("q"))

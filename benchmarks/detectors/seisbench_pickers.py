@@ -29,7 +29,7 @@ import numpy as np
 from edgequake.benchmarks.detectors.detectors import Entrant
 from edgequake.benchmarks.detectors.sta_lta import kept_around
 from edgequake.benchmarks.detectors.station_arrays import raw_traces
-from edgequake.benchmarks.scoring.characteristic_function import Levels
+from edgequake.benchmarks.scoring.characteristic_function import CharacteristicFunction
 from edgequake.benchmarks.scoring.scoring import Detections, Interval
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.base.errors import ConfigError
@@ -92,7 +92,7 @@ class PeerDetector:
                 times.append(times_ns)
                 values.append(np.asarray(trace.data, np.float64))
         inside = sorted(onset for onset in onsets if start_ns <= onset < record.stop_ns)
-        levels = Levels(np.concatenate(times), np.concatenate(values), self.threshold)
+        levels = CharacteristicFunction(np.concatenate(times), np.concatenate(values), self.threshold)
         return Detections(tuple(inside), tuple(kept), levels=levels)
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgequake.benchmarks.detectors.station_arrays import FloatArray, StationSamples, bridge, despike, station_samples
-from edgequake.benchmarks.scoring.characteristic_function import Levels
+from edgequake.benchmarks.scoring.characteristic_function import CharacteristicFunction
 from edgequake.benchmarks.scoring.scoring import Detections, Interval
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.formats.waveforms import NS_PER_S
@@ -41,11 +41,11 @@ class Curve:
     samples: StationSamples
     values: FloatArray
 
-    def levels(self, threshold: float) -> Levels:
+    def levels(self, threshold: float) -> CharacteristicFunction:
         """Return the curve as what windows are judged by."""
         samples = self.samples
         offsets_ns = np.rint(np.arange(len(self.values)) * (NS_PER_S / samples.sampling_rate_hz)).astype(np.int64)
-        return Levels(samples.start_ns + offsets_ns, self.values, threshold)
+        return CharacteristicFunction(samples.start_ns + offsets_ns, self.values, threshold)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class StationSamples:
 
 
 @dataclass(frozen=True)
-class _Piece:
+class _Trace:
     channel: str
     start_ns: int
     samples: FloatArray
@@ -61,17 +61,17 @@ def station_samples(record: LabelledRecord, start_ns: int) -> StationSamples:
     rate_hz = record.sampling_rate_hz
     n_samples = round((record.stop_ns - start_ns) / NS_PER_S * rate_hz)
     grid = {name: np.full(n_samples, np.nan) for name in record.channels}
-    for piece in _read(record.file, record.channels, rate_hz):
-        first = round((piece.start_ns - start_ns) / NS_PER_S * rate_hz)
-        inside = piece.samples[max(0, -first) : max(0, n_samples - first)]
+    for trace in _read(record.file, record.channels, rate_hz):
+        first = round((trace.start_ns - start_ns) / NS_PER_S * rate_hz)
+        inside = trace.samples[max(0, -first) : max(0, n_samples - first)]
         at = max(0, first)
-        grid[piece.channel][at : at + len(inside)] = inside
+        grid[trace.channel][at : at + len(inside)] = inside
     alive = [samples for samples in grid.values() if len(np.unique(samples[~np.isnan(samples)])) > 1]
     return StationSamples(start_ns, rate_hz, np.array(alive, np.float64).reshape(len(alive), n_samples))
 
 
 def raw_traces(record: LabelledRecord) -> list[_Raw]:
-    """Return (channel, start_ns, samples as they are in the file) of the record's channels, piece by piece.
+    """Return (channel, start_ns, samples as they are in the file) of the record's channels, piece by trace.
 
     Raises
     ------
@@ -109,12 +109,12 @@ def despike(samples: FloatArray) -> FloatArray:
 
 
 @functools.lru_cache(maxsize=256)
-def _read(file: Path, channels: tuple[str, ...], rate_hz: float) -> tuple[_Piece, ...]:
-    """Read and cache a file's pieces: five seeds and a threshold sweep read each one dozens of times."""
+def _read(file: Path, channels: tuple[str, ...], rate_hz: float) -> tuple[_Trace, ...]:
+    """Read and cache a file's traces: five seeds and a threshold sweep read each one dozens of times."""
     raw = _raw(file, channels, rate_hz)
     filled = {name: _has_fills([samples for channel, _, samples in raw if channel == name]) for name in channels}
     return tuple(
-        _Piece(channel, start_ns, _open_fills(samples) if filled[channel] else samples.astype(np.float64))
+        _Trace(channel, start_ns, _open_fills(samples) if filled[channel] else samples.astype(np.float64))
         for channel, start_ns, samples in raw
     )
 
@@ -127,7 +127,7 @@ def _read_csv(file: Path) -> list[_Raw]:
     """Read a packet CSV, which obspy does not know."""
     from edgequake.edge.formats.space_apps_csv import read_packet_csv
 
-    return [(channel_of(piece.source_id), piece.start_ns, piece.samples) for piece in read_packet_csv(file)]
+    return [(channel_of(trace.source_id), trace.start_ns, trace.samples) for trace in read_packet_csv(file)]
 
 
 def _read_mseed(file: Path, channels: tuple[str, ...], rate_hz: float) -> list[_Raw]:
@@ -146,10 +146,10 @@ def _read_mseed(file: Path, channels: tuple[str, ...], rate_hz: float) -> list[_
     return [(trace.stats.channel, int(trace.stats.starttime.ns), trace.data) for trace in traces]
 
 
-def _has_fills(pieces: list[npt.NDArray[Any]]) -> bool:
-    if not pieces or pieces[0].dtype.kind not in "iu":
+def _has_fills(traces: list[npt.NDArray[Any]]) -> bool:
+    if not traces or traces[0].dtype.kind not in "iu":
         return False
-    return bool(np.median(np.concatenate(pieces).astype(np.float64)) >= FILL_MIN_MEDIAN)
+    return bool(np.median(np.concatenate(traces).astype(np.float64)) >= FILL_MIN_MEDIAN)
 
 
 def _open_fills(samples: npt.NDArray[Any]) -> FloatArray:

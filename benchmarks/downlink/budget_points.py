@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgequake.benchmarks.downlink.simulation import Crew, HandedOver, Mission, hand_over
+from edgequake.benchmarks.downlink.simulation import Crew, HandedOver, SimulatedMission, hand_over
 from edgequake.benchmarks.scoring.pooling import LONG_RECORD_NS, Score, Spread, pool, spread, wilson
 from edgequake.benchmarks.scoring.random_starts import random_start_ns
 from edgequake.benchmarks.scoring.scoring import ArrivalScore, RecordScore, score_record
@@ -79,7 +79,7 @@ def fly_all(
     return passes
 
 
-def judge(record: LabelledRecord, mission: Mission, handed: HandedOver) -> Outcome:
+def judge(record: LabelledRecord, mission: SimulatedMission, handed: HandedOver) -> Outcome:
     """Score a mission by what was handed over."""
     rows = mission.rows
     return Outcome(

@@ -25,7 +25,7 @@ from edgequake.benchmarks.scoring.scoring import Detections, Interval
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.archive.sds import DAY_NS
 from edgequake.edge.base.control import Control
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import JOURNAL, OUTBOX
 from edgequake.edge.detection.trigger import Event
@@ -33,23 +33,23 @@ from edgequake.edge.downlink.journal import read_journal
 from edgequake.edge.downlink.outbox import waiting_files
 from edgequake.edge.downlink.send_queue import record_weight
 from edgequake.edge.formats.miniseed import RecordHeader, index_file
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.inputs.source import Batch
 from edgequake.edge.manifest.manifest import TriggerConfig
-from edgequake.edge.operation.config import RunConfig, open_feed
+from edgequake.edge.operation.config import RunConfig, open_source
 from edgequake.edge.operation.model import LoadedModel
 from edgequake.edge.operation.run_folder import SEGMENTS
-from edgequake.edge.operation.services import Store
-from edgequake.edge.operation.station_run import Listeners
+from edgequake.edge.operation.services import OnboardServices
+from edgequake.edge.operation.station_run import StationRuns
 from edgequake.edge.results.catalog import CatalogRow, Found, Ledger
 from edgequake.edge.results.priority import Priorities
-from edgequake.edge.results.segments import SegmentKeeper
+from edgequake.edge.results.segments import SegmentWriter
 
 _ROUNDING_NS = 1_000  # the curve's times and the onsets are rounded apart from each other
 
 
 @dataclass(frozen=True)
-class Step:
+class MissionStep:
     """Samples that were heard at once, and what has been found when they had been."""
 
     batch: Batch
@@ -57,7 +57,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Mission:
+class SimulatedMission:
     """A record that was listened to; it ends at the midnight after the record, so that its last day has a budget too.
 
     The budget does not know when a record begins: at a share x of its first UTC day that share of the budget is there.
@@ -66,13 +66,13 @@ class Mission:
     folder: Path  # of the run: its segments are there
     model: LoadedModel  # whose settings the downlink goes by
     start_ns: int
-    steps: tuple[Step, ...]  # as the runner takes them
+    steps: tuple[MissionStep, ...]  # as the runner takes them
     found_last: tuple[Found, ...]  # when the record was over
 
     @property
     def clock_ns(self) -> int:
         """The newest sample's time."""
-        return max(piece.stop_ns for step in self.steps for piece in step.batch.pieces)
+        return max(trace.stop_ns for step in self.steps for trace in step.batch.traces)
 
     @property
     def stop_ns(self) -> int:
@@ -103,7 +103,7 @@ class Mission:
 class Crew(Protocol):
     """Finds the events of a mission."""
 
-    def fly(self, record: LabelledRecord, start_ns: int, folder: Path) -> Mission:
+    def fly(self, record: LabelledRecord, start_ns: int, folder: Path) -> SimulatedMission:
         """Listen to a record from `start_ns` on; `folder` is empty and becomes the run's."""
 
 
@@ -123,7 +123,7 @@ class ModelCrew:
 
     model: LoadedModel
 
-    def fly(self, record: LabelledRecord, start_ns: int, folder: Path) -> Mission:
+    def fly(self, record: LabelledRecord, start_ns: int, folder: Path) -> SimulatedMission:
         """Run the model.
 
         Raises
@@ -132,7 +132,7 @@ class ModelCrew:
             Whatever the runner raises.
         """
         ledger = Ledger()
-        return listen(record, start_ns, folder, self.model, Listeners(self.model, folder, ledger), ledger)
+        return listen(record, start_ns, folder, self.model, StationRuns(self.model, folder, ledger), ledger)
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class StaLtaCrew:
     detector: StaLta
     model: LoadedModel
 
-    def fly(self, record: LabelledRecord, start_ns: int, folder: Path) -> Mission:
+    def fly(self, record: LabelledRecord, start_ns: int, folder: Path) -> SimulatedMission:
         """Run the detector over the record, and go through the record once more with its events.
 
         Raises
@@ -163,7 +163,7 @@ class Watchers:
         """Look out for `events`, in the order of their onsets."""
         self._folder, self._config, self._ledger = folder, config, ledger
         self._events = list(events)
-        self._keeper: SegmentKeeper | None = None
+        self._keeper: SegmentWriter | None = None
         self._clock_ns = 0
 
     def take(self, batch: Batch) -> None:
@@ -171,10 +171,10 @@ class Watchers:
         if self._keeper is None:
             priorities = Priorities(self._config.max_event_s)
             station_id = batch.station_id
-            self._keeper = SegmentKeeper(self._folder, station_id, self._config, self._ledger, priorities=priorities)
-        for piece in batch.pieces:
-            self._clock_ns = max(self._clock_ns, piece.stop_ns)
-            self._keeper.add_piece(piece)
+            self._keeper = SegmentWriter(self._folder, station_id, self._config, self._ledger, priorities=priorities)
+        for trace in batch.traces:
+            self._clock_ns = max(self._clock_ns, trace.stop_ns)
+            self._keeper.add_trace(trace)
         while self._events and self._events[0].stop_ns <= self._clock_ns:
             self._keeper.add_event(self._events.pop(0))
         open_ns = self._events[0].onset_ns if self._events else self._clock_ns
@@ -187,14 +187,14 @@ class Watchers:
                 self._keeper.add_event(event)
             self._write(self._keeper, None)
 
-    def _write(self, keeper: SegmentKeeper, horizon_ns: int | None) -> None:
+    def _write(self, keeper: SegmentWriter, horizon_ns: int | None) -> None:
         for segment, rows in keeper.flush(horizon_ns):
             self._ledger.add(segment, rows)
 
 
 def listen(
     record: LabelledRecord, start_ns: int, folder: Path, model: LoadedModel, listening: Listening, ledger: Ledger
-) -> Mission:
+) -> SimulatedMission:
     """Go through a record from `start_ns` on in the runner's own batches.
 
     Raises
@@ -204,15 +204,15 @@ def listen(
     """
     (folder / SEGMENTS).mkdir(parents=True)
     config = RunConfig((str(record.file),), folder, start_ns=start_ns, channels=record.channels)
-    steps: list[Step] = []
-    for batch in open_feed(config, model.manifest, Control(), None).batches():
+    steps: list[MissionStep] = []
+    for batch in open_source(config, model.manifest, Control(), None).batches():
         if batch is not None:
             listening.take(batch)
-            steps.append(Step(batch, tuple(ledger.take_fresh())))
-    if not any(step.batch.pieces for step in steps):
+            steps.append(MissionStep(batch, tuple(ledger.take_fresh())))
+    if not any(step.batch.traces for step in steps):
         raise DataError(f"{record.file} has no sample from {start_ns} ns since 1970 on; start earlier")
     listening.finish()
-    return Mission(folder, model, start_ns, tuple(steps), tuple(ledger.take_fresh()))
+    return SimulatedMission(folder, model, start_ns, tuple(steps), tuple(ledger.take_fresh()))
 
 
 def events_of(detections: Detections, body: str) -> list[Event]:
@@ -252,7 +252,7 @@ class HandedOver:
         return Detections(tuple(row.onset_ns for row in rows), self.kept)
 
 
-def hand_over(mission: Mission, budget_bytes: int) -> HandedOver:
+def hand_over(mission: SimulatedMission, budget_bytes: int) -> HandedOver:
     """Fly a mission under a budget of bytes a UTC day, to its end.
 
     Raises
@@ -265,8 +265,8 @@ def hand_over(mission: Mission, budget_bytes: int) -> HandedOver:
     for leftover in (mission.folder / JOURNAL, mission.folder / OUTBOX):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
     config = RunConfig((), mission.folder, budget_bytes=budget_bytes)
-    notes, ledger = Notes(), Ledger()
-    store = Store(config, mission.model, ledger, notes, replayed=True)
+    diagnostics, ledger = Diagnostics(), Ledger()
+    store = OnboardServices(config, mission.model, ledger, diagnostics, replayed=True)
     store.open(None)
     for step in mission.steps:
         store.take(step.batch)
@@ -279,8 +279,8 @@ def hand_over(mission: Mission, budget_bytes: int) -> HandedOver:
         store.tick()
     store.finish()
     empty = any(not found.segment.n_samples for found in mission.found)
-    if notes.texts() and not empty:  # an event in a gap has nothing but its notice
-        raise DataError(f"not all of {mission.folder} could be handed over: {notes.texts()[0]}")
+    if diagnostics.texts() and not empty:  # an event in a gap has nothing but its notice
+        raise DataError(f"not all of {mission.folder} could be handed over: {diagnostics.texts()[0]}")
     return _taken_by_the_radio(mission)
 
 
@@ -289,16 +289,16 @@ def _take_down(found: Iterable[Found], ledger: Ledger) -> None:
         ledger.add(one.segment, list(one.rows))
 
 
-def _rest_of_day(mission: Mission) -> Iterator[Batch]:
+def _rest_of_day(mission: SimulatedMission) -> Iterator[Batch]:
     """Yield the time from a record's last sample to midnight, which passes without anything being found."""
     rest_ns = mission.stop_ns - mission.clock_ns
     if rest_ns:
         last = mission.steps[-1].batch
-        silence = Piece(f"FDSN:{last.station_id}__S_I_L", mission.clock_ns, NS_PER_S / rest_ns, np.zeros(1, np.int32))
+        silence = Trace(f"FDSN:{last.station_id}__S_I_L", mission.clock_ns, NS_PER_S / rest_ns, np.zeros(1, np.int32))
         yield Batch(last.key, last.station_id, (silence,), over=True)
 
 
-def _taken_by_the_radio(mission: Mission) -> HandedOver:
+def _taken_by_the_radio(mission: SimulatedMission) -> HandedOver:
     bytes_by_day: dict[int, int] = {}
     for done in read_journal(mission.folder / JOURNAL):
         for file in done.files:
@@ -321,7 +321,7 @@ def _taken_by_the_radio(mission: Mission) -> HandedOver:
     )
 
 
-def _whole(mission: Mission, handed: set[tuple[str, int, int]]) -> list[int]:
+def _whole(mission: SimulatedMission, handed: set[tuple[str, int, int]]) -> list[int]:
     """Return the onsets of which all records were sent that the downlink counts in full."""
     window_ns = round(mission.window_s * NS_PER_S)
     whole = []

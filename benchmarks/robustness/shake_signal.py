@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgequake.edge.formats.miniseed import encode
-from edgequake.edge.formats.waveforms import Piece, duration_ns
+from edgequake.edge.formats.waveforms import Trace, duration_ns
 
 Float = npt.NDArray[np.float64]
 
@@ -47,7 +47,7 @@ class ShakeSignal:
 
     def miniseed(self) -> bytes:
         """Return the signal as records of a file."""
-        return encode(Piece(_source_id(i), START_NS, RATE_HZ, row) for i, row in enumerate(self.samples))
+        return encode(Trace(_source_id(i), START_NS, RATE_HZ, row) for i, row in enumerate(self.samples))
 
     def datagrams(self) -> Iterator[tuple[float, bytes]]:
         """Yield the datagrams in the order in which they are sent, each with its time in seconds after the first.

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 
 @dataclass(frozen=True)
-class Levels:
+class CharacteristicFunction:
     """A curve in time; larger is more like an event.
 
     Attributes
@@ -36,6 +36,6 @@ class Levels:
         return largest
 
 
-def levels_of_onsets(onsets_ns: tuple[int, ...]) -> Levels:
+def levels_of_onsets(onsets_ns: tuple[int, ...]) -> CharacteristicFunction:
     """Return the curve of a detector that says no more than when: 1 at its onsets, nothing elsewhere."""
-    return Levels(np.array(onsets_ns, np.int64), np.ones(len(onsets_ns)), threshold=0.5)
+    return CharacteristicFunction(np.array(onsets_ns, np.int64), np.ones(len(onsets_ns)), threshold=0.5)

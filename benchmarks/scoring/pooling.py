@@ -112,7 +112,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Summary:
+class ScoreSummary:
     """One detector over several seeds."""
 
     scores: tuple[Score, ...]
@@ -166,13 +166,13 @@ def pool(scores: Iterable[RecordScore]) -> Score:
     )
 
 
-def summarise(scores: Sequence[Score]) -> Summary:
+def summarise(scores: Sequence[Score]) -> ScoreSummary:
     """Join the passes of several seeds; intervals are those of the mean, as seeds do not make more events."""
     values = {name: [getattr(score, name) for score in scores] for name in SPREAD_FIELDS}
     spreads = {name: spread(seen) for name, seen in values.items() if None not in seen}
     n_groups = scores[0].n_groups
     quiet_days = spreads["quiet_days"].mean
-    return Summary(
+    return ScoreSummary(
         scores=tuple(scores),
         spreads=spreads,
         group_recall_interval=_group_interval(spreads, "group_recall", n_groups),
@@ -214,7 +214,7 @@ def _ratio(part: float, whole: float) -> float | None:
 
 
 @dataclass(frozen=True)
-class Tally:
+class Counts:
     """Counts and times of one pass over some records, with one random start each."""
 
     n_arrivals: int = 0  # primary ones, here and below
@@ -229,7 +229,7 @@ class Tally:
     kept_quiet_ns: int = 0
 
     @classmethod
-    def of(cls, score: RecordScore) -> Tally:
+    def of(cls, score: RecordScore) -> Counts:
         """Count one record."""
         rows = [row for row in score.arrivals if row.arrival.primary]
         is_long = score.length_ns >= LONG_RECORD_NS
@@ -246,12 +246,12 @@ class Tally:
             kept_quiet_ns=score.kept_quiet_ns,
         )
 
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(Tally)))
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(Counts)))
 
 
 @dataclass(frozen=True)
-class Figures:
+class RateFigures:
     """Means over passes; rates of nothing are None."""
 
     recall: float | None
@@ -272,11 +272,11 @@ class Figures:
         return (self.kept if self.kept_long is None else self.kept_long) or 0.0
 
 
-def figures(passes: Sequence[Tally]) -> Figures:
+def figures(passes: Sequence[Counts]) -> RateFigures:
     """Return the means over passes (random starts) of the same records."""
     n_false = statistics.fmean(tally.n_false for tally in passes)
     quiet_days = statistics.fmean(tally.quiet_ns for tally in passes) / NS_PER_DAY
-    return Figures(
+    return RateFigures(
         recall=_mean(passes, lambda t: _ratio_tally(t.n_recalled, t.n_arrivals)),
         captured=_mean(passes, lambda t: _ratio_tally(t.n_captured, t.n_arrivals)),
         precision=_mean(passes, lambda t: _ratio_tally(t.n_recalled, t.n_recalled + t.n_false)),
@@ -291,19 +291,19 @@ def figures(passes: Sequence[Tally]) -> Figures:
     )
 
 
-def mean_figures(points: Sequence[Figures]) -> Figures:
+def mean_figures(points: Sequence[RateFigures]) -> RateFigures:
     """Return the field-wise mean of several figures."""
-    values = {field.name: [getattr(point, field.name) for point in points] for field in fields(Figures)}
+    values = {field.name: [getattr(point, field.name) for point in points] for field in fields(RateFigures)}
     means: dict[str, Any] = {name: None if None in seen else statistics.fmean(seen) for name, seen in values.items()}
-    return Figures(**means)
+    return RateFigures(**means)
 
 
-def add(tallies: Iterable[Tally]) -> Tally:
+def add(tallies: Iterable[Counts]) -> Counts:
     """Return the sum of tallies."""
-    return sum(tallies, Tally())
+    return sum(tallies, Counts())
 
 
-def _mean(passes: Sequence[Tally], rate: Callable[[Tally], float | None]) -> float | None:
+def _mean(passes: Sequence[Counts], rate: Callable[[Counts], float | None]) -> float | None:
     known = [value for value in map(rate, passes) if value is not None]
     return statistics.fmean(known) if known else None
 

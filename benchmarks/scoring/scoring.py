@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from edgequake.benchmarks.scoring.characteristic_function import Levels
+from edgequake.benchmarks.scoring.characteristic_function import CharacteristicFunction
 from edgequake.data.tables import Arrival, LabelledRecord
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.waveforms import NS_PER_S
@@ -43,7 +43,9 @@ class Detections:
     onsets_ns: tuple[int, ...]
     kept: tuple[Interval, ...]  # the segments that it would send home; they may overlap
     mq_types: tuple[str, ...] = ()  # class of each onset, blank where none is told; empty: it tells no classes
-    levels: Levels | None = field(default=None, repr=False, compare=False)  # for figures by windows; None: only onsets
+    levels: CharacteristicFunction | None = field(
+        default=None, repr=False, compare=False
+    )  # for figures by windows; None: only onsets
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def score_record(record: LabelledRecord, start_ns: int, detections: Detections) 
         scored_ns=record.stop_ns - start_ns,
         kept_ns=duration(kept),
         quiet_ns=duration(quiet),
-        kept_quiet_ns=sum(duration(clip(kept, piece)) for piece in quiet),
+        kept_quiet_ns=sum(duration(clip(kept, trace)) for trace in quiet),
     )
 
 

@@ -20,7 +20,7 @@ from edgequake.benchmarks.detectors.sta_lta import (
     prepare,
     trigger,
 )
-from edgequake.benchmarks.scoring.pooling import LONG_RECORD_NS, Score, Summary, pool, summarise
+from edgequake.benchmarks.scoring.pooling import LONG_RECORD_NS, Score, ScoreSummary, pool, summarise
 from edgequake.benchmarks.scoring.random_starts import random_start_ns
 from edgequake.benchmarks.scoring.scoring import BODY_RULES, score_record
 from edgequake.data.tables import LabelledRecord
@@ -113,12 +113,12 @@ def choose_clock(records: Sequence[LabelledRecord]) -> Clock:
 
 def tune(
     records: Sequence[LabelledRecord], seeds: Sequence[int], grid: Grid, progress: Progress | None = None
-) -> tuple[PowerDetector, Summary]:
+) -> tuple[PowerDetector, ScoreSummary]:
     """Return the detector of the grid with the best mean F1 over the seeds.
 
     Equal F1 is decided by the smaller kept fraction, then by the earlier place in the grid.
     """
-    best: tuple[tuple[float, float], PowerDetector, Summary] | None = None
+    best: tuple[tuple[float, float], PowerDetector, ScoreSummary] | None = None
     n_curves, done = len(grid.bands_hz) * len(grid.windows_s), 0
     for band_hz in grid.bands_hz:
         passes = [
@@ -156,5 +156,5 @@ def _own_start_rank(detector: Detector, records: Sequence[LabelledRecord]) -> tu
     return score.f1 or 0.0, -(score.onset_error_s or 0.0)
 
 
-def _mean(summary: Summary, name: str) -> float:
+def _mean(summary: ScoreSummary, name: str) -> float:
     return summary.spreads[name].mean if name in summary.spreads else 0.0

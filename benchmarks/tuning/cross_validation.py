@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgequake.benchmarks.detectors.replay import Trace, Tracer, trace_records
+from edgequake.benchmarks.detectors.replay import DecisionTrace, DecisionTracer, trace_records
 from edgequake.benchmarks.fold_tables import cross_validation_table
 from edgequake.benchmarks.scoring.pooling import (
-    Figures,
+    Counts,
+    RateFigures,
+    ScoreSummary,
     Spread,
-    Summary,
-    Tally,
     add,
     figures,
     pool,
@@ -132,9 +132,9 @@ class FoldChoice:
 class RoundResult:
     """One model a fold, all held-out records pooled."""
 
-    summary: Summary
+    summary: ScoreSummary
     folds: tuple[FoldChoice, ...]
-    curve: dict[float, Figures]  # onset threshold in every fold -> figures; durations as chosen
+    curve: dict[float, RateFigures]  # onset threshold in every fold -> figures; durations as chosen
     recall_at_one_false: float | None  # best of the curve with at most one false alarm per quiet day
 
 
@@ -169,7 +169,7 @@ class _Held:
     """A fold's held-out records, run."""
 
     model: FoldModel
-    tracer: Tracer
+    tracer: DecisionTracer
     variant: str | None
     records: list[LabelledRecord]
     passes: Passes
@@ -231,7 +231,7 @@ def _run(
 ) -> list[_Held]:
     held = []
     for i, model in enumerate(models):
-        tracer = Tracer(model.manifest, variant)
+        tracer = DecisionTracer(model.manifest, variant)
         records = split_fold(data, body, model.fold)[1]
         passes = trace_records(tracer, records, seeds, _part(tell, 0.3 * i / len(models), 0.3 / len(models)))
         held.append(_Held(model, tracer, variant, records, passes))
@@ -242,7 +242,7 @@ def _judge(held: Sequence[_Held], tell: Callable[[float], None]) -> RoundResult:
     """Choose each fold's operating point on the others, and pool what the folds' records then give."""
     first = held[0]
     settings = grid(first.tracer.manifest.trigger, decision_s(first.passes))
-    tallies: list[dict[Setting, tuple[Tally, ...]]] = []
+    tallies: list[dict[Setting, tuple[Counts, ...]]] = []
     for i, fold in enumerate(held):
         trigger = fold.tracer.manifest.trigger
         lagged = with_lag(_others(held, i), trigger, trigger.onset_thresholds["normal"])
@@ -271,25 +271,27 @@ def _part(tell: Callable[[float], None], first: float, length: float) -> Callabl
     return lambda share: tell(first + share * length)
 
 
-def _others(held: Sequence[_Held], i: int) -> list[list[Trace]]:
+def _others(held: Sequence[_Held], i: int) -> list[list[DecisionTrace]]:
     """Return the passes of all folds but one, each pass with the traces of all of them."""
     n_passes = len(held[i].passes)
     return [[t for j, fold in enumerate(held) if j != i for t in fold.passes[k]] for k in range(n_passes)]
 
 
-def _pooled_figures(tallies: Sequence[Mapping[Setting, tuple[Tally, ...]]]) -> dict[Setting, Figures]:
+def _pooled_figures(tallies: Sequence[Mapping[Setting, tuple[Counts, ...]]]) -> dict[Setting, RateFigures]:
     return {
         setting: figures([add(parts) for parts in zip(*(seen[setting] for seen in tallies), strict=True)])
         for setting in tallies[0]
     }
 
 
-def _summarise(scores: Sequence[Sequence[list[RecordScore]]]) -> Summary:
+def _summarise(scores: Sequence[Sequence[list[RecordScore]]]) -> ScoreSummary:
     """Pool the folds pass by pass: scores[fold][pass]."""
     return summarise([pool(score for part in parts for score in part) for parts in zip(*scores, strict=True)])
 
 
-def _curve(tallies: Sequence[Mapping[Setting, tuple[Tally, ...]]], choices: Sequence[Choice]) -> dict[float, Figures]:
+def _curve(
+    tallies: Sequence[Mapping[Setting, tuple[Counts, ...]]], choices: Sequence[Choice]
+) -> dict[float, RateFigures]:
     curve = {}
     for threshold in THRESHOLDS:
         folds = [seen[choice.at(threshold)] for seen, choice in zip(tallies, choices, strict=True)]
@@ -297,7 +299,7 @@ def _curve(tallies: Sequence[Mapping[Setting, tuple[Tally, ...]]], choices: Sequ
     return curve
 
 
-def _recall_at(curve: Mapping[float, Figures], false_per_day: float) -> float | None:
+def _recall_at(curve: Mapping[float, RateFigures], false_per_day: float) -> float | None:
     reached = [
         point.recall
         for point in curve.values()
@@ -306,7 +308,7 @@ def _recall_at(curve: Mapping[float, Figures], false_per_day: float) -> float | 
     return max(reached, default=None)
 
 
-def _spreads(summaries: Sequence[Summary]) -> dict[str, Spread]:
+def _spreads(summaries: Sequence[ScoreSummary]) -> dict[str, Spread]:
     names = [name for name in summaries[0].spreads if all(name in summary.spreads for summary in summaries)]
     return {name: spread([summary.spreads[name].mean for summary in summaries]) for name in names}
 

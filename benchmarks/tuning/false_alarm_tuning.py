@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgequake.benchmarks.detectors.replay import StreamTrace, Tracer, events_of, trace_records
-from edgequake.benchmarks.scoring.pooling import Tally, add, figures, poisson
+from edgequake.benchmarks.detectors.replay import DecisionTracer, StreamDecisionTrace, events_of, trace_records
+from edgequake.benchmarks.scoring.pooling import Counts, add, figures, poisson
 from edgequake.benchmarks.tuning.operating_point import Passes, score_traces
 from edgequake.benchmarks.tuning.tuned_manifest import require_other_folder, write_tuned
 from edgequake.benchmarks.tuning.unlabelled import trace_folder
@@ -65,14 +65,14 @@ def count_labelled(passes: Passes, trigger: TriggerConfig, threshold: float) -> 
     ConfigError
         There is no quiet time.
     """
-    seen = figures([add(map(Tally.of, score_traces(traces, trigger, threshold))) for traces in passes])
+    seen = figures([add(map(Counts.of, score_traces(traces, trigger, threshold))) for traces in passes])
     if seen.false_per_quiet_day is None:
         raise ConfigError("the records have no quiet time outside labelled arrivals and their codas; give more records")
     return RatePoint(threshold, seen.n_false, seen.quiet_days, seen.false_per_quiet_day, seen.recall)
 
 
 def count_unlabelled(
-    streams: Iterable[StreamTrace], recorded_days: float, trigger: TriggerConfig, threshold: float
+    streams: Iterable[StreamDecisionTrace], recorded_days: float, trigger: TriggerConfig, threshold: float
 ) -> RatePoint:
     """Count every detection as false, and all recorded time as quiet."""
     n_false = sum(len(events_of(run, trigger, threshold)) for stream in streams for run in stream.runs)
@@ -203,7 +203,7 @@ def tune_to_rate(
     if not 0 < false_per_day < float("inf"):
         raise ConfigError(f"false-per-day {false_per_day:g}: expected a rate above 0")
     tell = progress or (lambda share, doing: None)
-    tracer = Tracer(model, variant)
+    tracer = DecisionTracer(model, variant)
     require_other_folder(tracer.folder, out)
     if is_labelled(data):
         quiet = _labelled(tracer, data, selection, range(seeds), false_per_day, tell)
@@ -229,7 +229,7 @@ def tune_to_rate(
 
 
 def _labelled(
-    tracer: Tracer, data: Path, selection: Selection, seeds: range, asked_per_day: float, tell: Progress
+    tracer: DecisionTracer, data: Path, selection: Selection, seeds: range, asked_per_day: float, tell: Progress
 ) -> Quiet:
     records = selection.records(data, tracer.manifest.body)
     passes = trace_records(tracer, records, seeds, lambda share: tell(0.5 * share, "network"))
@@ -244,7 +244,9 @@ def _labelled(
     )
 
 
-def _unlabelled(tracer: Tracer, data: Path, selection: Selection, asked_per_day: float, tell: Progress) -> Quiet:
+def _unlabelled(
+    tracer: DecisionTracer, data: Path, selection: Selection, asked_per_day: float, tell: Progress
+) -> Quiet:
     if selection.split or selection.fold:
         raise ConfigError(f"{data} has no records.csv, so no splits or folds; leave out --split and --fold")
     traced = trace_folder(tracer, data, selection, lambda share: tell(0.9 * share, "network"))

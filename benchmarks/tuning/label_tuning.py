@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgequake.benchmarks.detectors.replay import Tracer, trace_records
-from edgequake.benchmarks.scoring.pooling import Figures, Tally, add, figures
+from edgequake.benchmarks.detectors.replay import DecisionTracer, trace_records
+from edgequake.benchmarks.scoring.pooling import Counts, RateFigures, add, figures
 from edgequake.benchmarks.tuning import operating_point
 from edgequake.benchmarks.tuning.operating_point import (
     QUIET,
@@ -40,7 +40,7 @@ class GridPoint:
     """One setting of the trigger, and its figures over the records."""
 
     setting: Setting
-    figures: Figures
+    figures: RateFigures
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class LabelTuning:
     model: ModelIdentity
     provenance: Provenance
     manifest: Path  # the copy that was written
-    before: dict[str, Figures]  # sensitivity -> figures with the model's own trigger
-    after: dict[str, Figures]  # ... and with the one chosen
+    before: dict[str, RateFigures]  # sensitivity -> figures with the model's own trigger
+    after: dict[str, RateFigures]  # ... and with the one chosen
     trigger_before: TriggerConfig
     trigger: TriggerConfig
     grid: tuple[GridPoint, ...]
@@ -104,7 +104,7 @@ def tune_to_labels(
     if prefer not in (QUIET, RECALL):
         raise ConfigError(f"--prefer {prefer}: expected {QUIET} or {RECALL}")
     tell = progress or (lambda share, doing: None)
-    tracer = Tracer(model, variant)
+    tracer = DecisionTracer(model, variant)
     require_other_folder(tracer.folder, out)
     if not is_labelled(data):
         raise ConfigError(f"{data} has no catalogue to tune by; give --false-per-day to tune on records without labels")
@@ -141,7 +141,7 @@ def tune_to_labels(
 
 def search(
     passes: Passes, trigger: TriggerConfig, progress: Callable[[float], None] | None = None, prefer: str = QUIET
-) -> tuple[Choice, TriggerConfig, dict[Setting, Figures]]:
+) -> tuple[Choice, TriggerConfig, dict[Setting, RateFigures]]:
     """Return the choice, the trigger whose lag the grid was scored with, and the grid's figures."""
     lagged = with_lag(passes, trigger, trigger.onset_thresholds["normal"])
     tallies = score_grid(passes, lagged, grid(lagged, decision_s(passes)), progress)
@@ -149,12 +149,12 @@ def search(
     return choose(points, prefer), lagged, points
 
 
-def _by_sensitivity(passes: Passes, trigger: TriggerConfig) -> dict[str, Figures]:
+def _by_sensitivity(passes: Passes, trigger: TriggerConfig) -> dict[str, RateFigures]:
     return {name: _figures_at(passes, trigger, trigger.onset_thresholds[name]) for name in SENSITIVITIES}
 
 
-def _figures_at(passes: Passes, trigger: TriggerConfig, threshold: float) -> Figures:
-    return figures([add(map(Tally.of, score_traces(traces, trigger, threshold))) for traces in passes])
+def _figures_at(passes: Passes, trigger: TriggerConfig, threshold: float) -> RateFigures:
+    return figures([add(map(Counts.of, score_traces(traces, trigger, threshold))) for traces in passes])
 
 
 def _provenance(result: LabelTuning) -> dict[str, Any]:

@@ -27,14 +27,14 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from edgequake.benchmarks.detectors.replay import Trace, replay, unrefined
-from edgequake.benchmarks.scoring.pooling import Figures, Tally, add, mean_figures
+from edgequake.benchmarks.detectors.replay import DecisionTrace, replay, unrefined
+from edgequake.benchmarks.scoring.pooling import Counts, RateFigures, add, mean_figures
 from edgequake.benchmarks.scoring.scoring import RecordScore, score_record
 from edgequake.edge.formats.waveforms import NS_PER_S
 from edgequake.edge.manifest.manifest import TriggerConfig
 
 Progress = Callable[[float], None]  # takes the share done, 0..1
-Passes = Sequence[Sequence[Trace]]  # one sequence of traces a seed of random starts
+Passes = Sequence[Sequence[DecisionTrace]]  # one sequence of traces a seed of random starts
 
 SAME_F1 = 0.01  # with two dozen arrivals one of them in one pass of five moves F1 by about this much
 QUIET, RECALL = "quiet", "recall"
@@ -100,27 +100,27 @@ def decision_s(passes: Passes) -> float:
     return next((int(run.stop_ns[0] - run.start_ns[0]) / NS_PER_S for run in runs), 0.0)
 
 
-def score_traces(traces: Iterable[Trace], trigger: TriggerConfig, threshold: float) -> list[RecordScore]:
+def score_traces(traces: Iterable[DecisionTrace], trigger: TriggerConfig, threshold: float) -> list[RecordScore]:
     """Score every trace with these settings of the trigger."""
     return [score_record(trace.record, trace.start_ns, replay(trace, trigger, threshold)) for trace in traces]
 
 
 def score_grid(
     passes: Passes, trigger: TriggerConfig, settings: Sequence[Setting], progress: Progress | None = None
-) -> dict[Setting, tuple[Tally, ...]]:
+) -> dict[Setting, tuple[Counts, ...]]:
     """Return each setting's counts, one tally a pass."""
-    tallies: dict[Setting, tuple[Tally, ...]] = {}
+    tallies: dict[Setting, tuple[Counts, ...]] = {}
     for setting in settings:
         config = setting.apply(trigger)
         tallies[setting] = tuple(
-            add(map(Tally.of, score_traces(traces, config, setting.threshold))) for traces in passes
+            add(map(Counts.of, score_traces(traces, config, setting.threshold))) for traces in passes
         )
         if progress is not None:
             progress(len(tallies) / len(settings))
     return tallies
 
 
-def choose(points: Mapping[Setting, Figures], prefer: str = QUIET) -> Choice:
+def choose(points: Mapping[Setting, RateFigures], prefer: str = QUIET) -> Choice:
     """Apply the rule that this module states to the figures of a grid; `prefer` is `QUIET` or `RECALL`.
 
     Raises
@@ -165,7 +165,7 @@ def _onset_errors_s(passes: Passes, trigger: TriggerConfig, threshold: float) ->
     return [error for error in errors if error is not None]
 
 
-def _smoothed(points: Mapping[Setting, Figures]) -> dict[Setting, Figures]:
+def _smoothed(points: Mapping[Setting, RateFigures]) -> dict[Setting, RateFigures]:
     """Return the mean of each point and its two neighbours in onset threshold; no outermost thresholds."""
     lines: dict[tuple[float, float], list[Setting]] = {}
     for setting in sorted(points):
@@ -177,11 +177,11 @@ def _smoothed(points: Mapping[Setting, Figures]) -> dict[Setting, Figures]:
     }
 
 
-def _f1(figures: Figures) -> float:
+def _f1(figures: RateFigures) -> float:
     return figures.f1 or 0.0
 
 
-def _cost(setting: Setting, figures: Figures, prefer: str) -> tuple[float, ...]:
+def _cost(setting: Setting, figures: RateFigures, prefer: str) -> tuple[float, ...]:
     return (
         -(figures.recall or 0.0) if prefer == RECALL else 0.0,
         figures.false_per_quiet_day or 0.0, figures.kept_judged,
@@ -189,12 +189,12 @@ def _cost(setting: Setting, figures: Figures, prefer: str) -> tuple[float, ...]:
     )  # fmt: skip
 
 
-def _low(normal: float, line: Mapping[float, Figures]) -> float:
+def _low(normal: float, line: Mapping[float, RateFigures]) -> float:
     wanted = LOW_RECALL * (line[normal].recall or 0.0)
     return _last(normal, [t for t in line if t > normal], lambda t: (line[t].recall or 0.0) >= wanted)
 
 
-def _high(normal: float, line: Mapping[float, Figures]) -> float:
+def _high(normal: float, line: Mapping[float, RateFigures]) -> float:
     kept, precision = HIGH_KEPT * line[normal].kept_judged, HIGH_PRECISION * (line[normal].precision or 0.0)
 
     def holds(threshold: float) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgequake.benchmarks.detectors.replay import SampleSpans, StreamTrace, Tracer
+from edgequake.benchmarks.detectors.replay import DecisionTracer, SampleSpans, StreamDecisionTrace
 from edgequake.benchmarks.scoring.pooling import NS_PER_DAY
 from edgequake.data.dataset import hash_files
 from edgequake.data.selection import Selection
@@ -22,14 +22,16 @@ Progress = Callable[[float], None]  # takes the share done, 0..1
 class Unlabelled:
     """A folder's records as streams, and how much time they cover."""
 
-    streams: tuple[StreamTrace, ...]
+    streams: tuple[StreamDecisionTrace, ...]
     stations: tuple[str, ...]
     recorded_days: float  # tears longer than the front end bridges are not counted
     data_sha256: str
     warnings: tuple[str, ...]  # files that could not be used
 
 
-def trace_folder(tracer: Tracer, folder: Path, selection: Selection, progress: Progress | None = None) -> Unlabelled:
+def trace_folder(
+    tracer: DecisionTracer, folder: Path, selection: Selection, progress: Progress | None = None
+) -> Unlabelled:
     """Run a model over all records of a folder, each station's files joined as the runner joins them.
 
     Raises
@@ -42,9 +44,9 @@ def trace_folder(tracer: Tracer, folder: Path, selection: Selection, progress: P
     if not streams:
         there = sorted({stream.station_id for stream in plan.streams})
         raise DataError(f"{folder} has no record of station {', '.join(selection.stations)}; it has {', '.join(there)}")
-    traces: list[StreamTrace] = []
+    traces: list[StreamDecisionTrace] = []
     for stream in streams:
-        traces.append(tracer.stream(stream.pieces(plan.note)))
+        traces.append(tracer.stream(stream.traces(plan.note)))
         if progress is not None:
             progress(len(traces) / len(streams))
     if not any(trace.runs for trace in traces):

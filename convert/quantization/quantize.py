@@ -104,7 +104,7 @@ def convert_variant(graph: StepGraph, variant: str, samples: list[Tensors]) -> b
     converter = tf.lite.TFLiteConverter.from_keras_model(graph.model)
     _SETTINGS[variant](converter)
     if variant in CALIBRATED:
-        converter.representative_dataset = _feed(samples)
+        converter.representative_dataset = _source(samples)
     try:
         converted = bytes(converter.convert())
     except Exception as problem:  # the converter raises a dozen kinds, all of them for a graph it cannot take
@@ -132,7 +132,7 @@ def _check_integers(converted: bytes, variant: str) -> None:
         )
 
 
-def _feed(samples: list[Tensors]) -> Callable[[], Iterator[dict[str, np.ndarray[Any, Any]]]]:
+def _source(samples: list[Tensors]) -> Callable[[], Iterator[dict[str, np.ndarray[Any, Any]]]]:
     return lambda: iter(samples)
 
 

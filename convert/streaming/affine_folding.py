@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from edgequake.convert.streaming.layer_graph import INPUT, LayerGraph, Place, refuse
+from edgequake.convert.streaming.layer_graph import INPUT, LayerCall, LayerGraph, refuse
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -45,7 +45,7 @@ class Folded:
     weights: dict[int, list[Array]] = field(default_factory=dict)  # place -> weights in Keras' order, bias last
 
 
-def affine_of(place: Place) -> Affine:
+def affine_of(place: LayerCall) -> Affine:
     """Return what a normalisation does to the last axis.
 
     Raises
@@ -109,7 +109,7 @@ def _takes_after(graph: LayerGraph, before: int, index: int) -> bool:
     return linear and alone and place.per_row == graph.places[index].per_row
 
 
-def _takes_before(reader: Place, place: Place) -> bool:
+def _takes_before(reader: LayerCall, place: LayerCall) -> bool:
     """Whether the layer after a normalisation sees only true rows: a convolution's zeros of padding are none."""
     if reader.per_row != place.per_row:
         return False
@@ -132,7 +132,7 @@ def full_weights(layer: Any) -> list[Array]:
     return [*weights, np.zeros(kernel.shape[-2] * kernel.shape[-1] if depthwise else kernel.shape[-1])]
 
 
-def _scaled_outputs(place: Place, weights: list[Array] | None, affine: Affine) -> list[Array]:
+def _scaled_outputs(place: LayerCall, weights: list[Array] | None, affine: Affine) -> list[Array]:
     *others, kernel, bias = weights or full_weights(place.layer)
     if isinstance(place.layer, (layers.DepthwiseConv1D, layers.DepthwiseConv2D)):
         kernel = kernel * affine.scale.reshape(kernel.shape[-2:])  # (..., features in, multiplier)
@@ -141,7 +141,7 @@ def _scaled_outputs(place: Place, weights: list[Array] | None, affine: Affine) -
     return [*others, kernel, bias * affine.scale + affine.offset]
 
 
-def _scaled_inputs(place: Place, weights: list[Array] | None, affine: Affine) -> list[Array]:
+def _scaled_inputs(place: LayerCall, weights: list[Array] | None, affine: Affine) -> list[Array]:
     kernel, *others, bias = weights or full_weights(place.layer)
     from_offset = affine.offset @ kernel.reshape(-1, *kernel.shape[-2:]).sum(axis=0)  # (..., features in, out)
     if bias.ndim == 2:  # a GRU's two biases, of the row and of h

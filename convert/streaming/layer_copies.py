@@ -8,7 +8,7 @@ import numpy as np
 from keras import layers, ops
 
 from edgequake.convert.streaming.affine_folding import NORMALIZATIONS, Array, Folded, affine_of, full_weights
-from edgequake.convert.streaming.layer_graph import INPUT, LayerGraph, Place
+from edgequake.convert.streaming.layer_graph import INPUT, LayerCall, LayerGraph
 
 
 def copy_layer(layer: Any, tensors: list[Any], weights: list[Array] | None = None, **changes: Any) -> Any:
@@ -31,7 +31,7 @@ def copy_layer(layer: Any, tensors: list[Any], weights: list[Array] | None = Non
     return result
 
 
-def apply_affine(place: Place, tensor: Any) -> Any:
+def apply_affine(place: LayerCall, tensor: Any) -> Any:
     """Apply a normalisation to a tensor (1, rows, ..., features): a convolution over one row.
 
     Its weights have a scale a feature in 8 bits, and its offset is a 32-bit integer, where a multiplication would round
@@ -47,7 +47,7 @@ def apply_affine(place: Place, tensor: Any) -> Any:
     return ops.reshape(result, shape)
 
 
-def ungrouped(place: Place, weights: list[Array] | None) -> tuple[dict[str, Any], list[Array] | None]:
+def ungrouped(place: LayerCall, weights: list[Array] | None) -> tuple[dict[str, Any], list[Array] | None]:
     """Return changes and weights that make a convolution in groups one without: the runtimes have no such operator.
 
     Its kernel (..., features in, features out) is zero outside the groups.
@@ -83,7 +83,7 @@ def rebuilt(graph: LayerGraph, tensor: Any) -> Any:
     return made[graph.output]
 
 
-def _per_row(place: Place, tensor: Any, changes: dict[str, Any]) -> Any:
+def _per_row(place: LayerCall, tensor: Any, changes: dict[str, Any]) -> Any:
     inner = type(place.layer).from_config({**place.layer.get_config(), **changes, "name": f"{place.name}_row"})
     wrapped = layers.TimeDistributed(inner, name=place.name)
     result = wrapped(tensor)
@@ -107,7 +107,7 @@ def whole_window(folded: Folded, tensor: Any) -> Any:
     return made[folded.graph.output]
 
 
-def per_row_copy(place: Place, tensor: Any, weights: list[Array] | None) -> Any:
+def per_row_copy(place: LayerCall, tensor: Any, weights: list[Array] | None) -> Any:
     """Apply what TimeDistributed holds to (1, n_rows, *row_shape), each row as one of a batch."""
     n_rows = int(tensor.shape[1])
     rows = ops.reshape(tensor, tuple(tensor.shape[1:]))  # (n_rows, *row_shape)

@@ -2,7 +2,7 @@
 
 The layers of a Keras model as one flat graph: nested models opened, layers that only act in training left out.
 
-A `Place` is one use of a layer. A layer that is used twice has two places, with the same weights and states apart.
+A `LayerCall` is one use of a layer. A layer that is used twice has two places, with the same weights and states apart.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def refuse(place: Any, reason_and_way_out: str) -> NoReturn:
 
     Parameters
     ----------
-    place : a `Place` of the layer graph, or a Keras layer.
+    place : a `LayerCall` of the layer graph, or a Keras layer.
     """
     layer = place.layer if hasattr(place, "per_row") else place
     raise ModelError(
@@ -81,7 +81,7 @@ _ACTIVATIONS = {"Relu": "relu", "ReLU": "relu", "Sigmoid": "sigmoid", "Tanh": "t
 
 
 @dataclass(frozen=True)
-class Place:
+class LayerCall:
     """One use of a layer."""
 
     name: str  # the layer's, made unique
@@ -100,7 +100,7 @@ class Place:
 class LayerGraph:
     """A model's places, each after those it reads."""
 
-    places: tuple[Place, ...]
+    places: tuple[LayerCall, ...]
     output: int  # the place whose output is the model's, or INPUT
     row_shape: tuple[int, ...]  # of the input: (features,), or (features, channels) where the model takes images
     n_rows: int | None  # that the model was built for
@@ -137,7 +137,7 @@ def trace(model: keras.Model) -> LayerGraph:
 
 @dataclass
 class _Tracer:
-    places: list[Place] = field(default_factory=list)
+    places: list[LayerCall] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
 
     def find(self, tensor: Any, known: dict[int, int], per_row: bool) -> int:
@@ -174,7 +174,7 @@ class _Tracer:
             return sources[0]
         if getattr(layer, "data_format", "channels_last") not in ("channels_last", None):
             refuse(layer, f"data_format='{layer.data_format}' is not supported; use 'channels_last'")
-        self.places.append(Place(self._unique(name), layer, sources, shapes, per_row))
+        self.places.append(LayerCall(self._unique(name), layer, sources, shapes, per_row))
         return len(self.places) - 1
 
     def _unique(self, name: str) -> str:

@@ -10,8 +10,8 @@ from keras import layers, ops
 
 from edgequake.convert.streaming.affine_folding import CONVOLUTIONS, NORMALIZATIONS, Array
 from edgequake.convert.streaming.layer_copies import apply_affine, copy_layer, per_row_copy
-from edgequake.convert.streaming.layer_graph import Place, refuse
-from edgequake.convert.streaming.state import Build, Stream
+from edgequake.convert.streaming.layer_graph import LayerCall, refuse
+from edgequake.convert.streaming.state import Build, TensorStream
 from edgequake.convert.streaming.temporal_layers import POOLS, is_not_negative
 
 ACTIVATIONS = (
@@ -50,7 +50,7 @@ IN_TIME_DISTRIBUTED = (
 )
 
 
-def densely(build: Build, place: Place, sources: list[Stream], weights: list[Array] | None) -> Stream:
+def densely(build: Build, place: LayerCall, sources: list[TensorStream], weights: list[Array] | None) -> TensorStream:
     """Apply a Dense layer to the last axis: as one matrix product, for which there is an operator."""
     layer, stream = place.layer, sources[0]
     not_negative = is_not_negative(layer)
@@ -63,7 +63,7 @@ def densely(build: Build, place: Place, sources: list[Stream], weights: list[Arr
     return stream.becomes(x, non_negative=not_negative)
 
 
-def activate(build: Build, place: Place, sources: list[Stream], weights: list[Array] | None) -> Stream:
+def activate(build: Build, place: LayerCall, sources: list[TensorStream], weights: list[Array] | None) -> TensorStream:
     """Apply an activation; PReLU's slopes must be the same for every row."""
     layer, stream = place.layer, sources[0]
     if isinstance(layer, layers.Softmax) and layer.axis not in (-1, len(place.shapes[0]) - 1):
@@ -82,13 +82,15 @@ def _prelu(layer: Any, x: Any) -> Any:
     return ops.relu(x) + ops.minimum(x, 0.0) * slopes.reshape(slopes.shape[-1:] if len(x.shape) == 2 else slopes.shape)
 
 
-def normalize(build: Build, place: Place, sources: list[Stream], weights: list[Array] | None) -> Stream:
+def normalize(build: Build, place: LayerCall, sources: list[TensorStream], weights: list[Array] | None) -> TensorStream:
     """Apply a normalisation that no neighbour could take."""
     stream = sources[0]
     return stream.becomes(apply_affine(place, stream.simplest()))
 
 
-def normalize_rows(build: Build, place: Place, sources: list[Stream], weights: list[Array] | None) -> Stream:
+def normalize_rows(
+    build: Build, place: LayerCall, sources: list[TensorStream], weights: list[Array] | None
+) -> TensorStream:
     """Normalise each row by its own mean and variance."""
     layer, stream = place.layer, sources[0]
     axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
@@ -110,7 +112,9 @@ def _normalized(layer: Any, x: Any) -> Any:
     return x + np.asarray(layer.beta, np.float32) if layer.center else x
 
 
-def apply_to_rows(build: Build, place: Place, sources: list[Stream], weights: list[Array] | None) -> Stream:
+def apply_to_rows(
+    build: Build, place: LayerCall, sources: list[TensorStream], weights: list[Array] | None
+) -> TensorStream:
     """Apply what TimeDistributed holds."""
     stream = sources[0]
     if not isinstance(place.layer, IN_TIME_DISTRIBUTED):
@@ -124,7 +128,7 @@ def apply_to_rows(build: Build, place: Place, sources: list[Stream], weights: li
     return stream.becomes(x, non_negative=keeps_sign or is_not_negative(place.layer))
 
 
-def merge(build: Build, place: Place, sources: list[Stream], weights: list[Array] | None) -> Stream:
+def merge(build: Build, place: LayerCall, sources: list[TensorStream], weights: list[Array] | None) -> TensorStream:
     """Join branches, row by row."""
     layer, first = place.layer, sources[0]
     if isinstance(layer, layers.Concatenate):
@@ -142,7 +146,7 @@ def merge(build: Build, place: Place, sources: list[Stream], weights: list[Array
     return first.becomes(copy_layer(layer, tensors, name=place.name), non_negative=not signs)
 
 
-def reshape(build: Build, place: Place, sources: list[Stream], weights: list[Array] | None) -> Stream:
+def reshape(build: Build, place: LayerCall, sources: list[TensorStream], weights: list[Array] | None) -> TensorStream:
     """Give rows another shape, or take a few rows together as one."""
     stream = sources[0]
     new_row = row_of_reshape(place)
@@ -156,7 +160,7 @@ def reshape(build: Build, place: Place, sources: list[Stream], weights: list[Arr
     )
 
 
-def permute(build: Build, place: Place, sources: list[Stream], weights: list[Array] | None) -> Stream:
+def permute(build: Build, place: LayerCall, sources: list[TensorStream], weights: list[Array] | None) -> TensorStream:
     """Exchange the axes within a row."""
     dims = tuple(place.layer.dims)
     if dims[0] != 1:
@@ -165,7 +169,7 @@ def permute(build: Build, place: Place, sources: list[Stream], weights: list[Arr
     return sources[0].becomes(x, non_negative=sources[0].non_negative)
 
 
-def row_of_reshape(place: Place) -> tuple[int, ...]:
+def row_of_reshape(place: LayerCall) -> tuple[int, ...]:
     """Return the shape of a row after Reshape.
 
     Raises
@@ -184,6 +188,6 @@ def row_of_reshape(place: Place) -> tuple[int, ...]:
     return tuple(int(size) for size in new_row)
 
 
-def rows_together(place: Place) -> int:
+def rows_together(place: LayerCall) -> int:
     """Return how many rows Reshape makes one of."""
     return math.prod(row_of_reshape(place)) // math.prod(size or 1 for size in place.shapes[0][2:])

@@ -14,11 +14,11 @@ import numpy as np
 from keras import layers, ops
 
 from edgequake.convert.streaming.affine_folding import Array
-from edgequake.convert.streaming.layer_graph import Place, refuse
-from edgequake.convert.streaming.state import Build, Stream
+from edgequake.convert.streaming.layer_graph import LayerCall, refuse
+from edgequake.convert.streaming.state import Build, TensorStream
 
 
-def recur(build: Build, place: Place, sources: list[Stream], weights: list[Array] | None) -> Stream:
+def recur(build: Build, place: LayerCall, sources: list[TensorStream], weights: list[Array] | None) -> TensorStream:
     """Step a recurrent layer through the rows of a step."""
     layer, stream = place.layer, sources[0]
     _check(build, place, sources)
@@ -38,7 +38,7 @@ def recur(build: Build, place: Place, sources: list[Stream], weights: list[Array
     return stream.becomes(state[0] if stream.n_rows == 1 else ops.stack(hidden_rows, axis=1))
 
 
-def _check(build: Build, place: Place, sources: list[Stream]) -> None:
+def _check(build: Build, place: LayerCall, sources: list[TensorStream]) -> None:
     layer = place.layer
     if len(sources) > 1:
         refuse(place, "its first state comes from another layer; let it start from zero, without initial_state")

@@ -17,14 +17,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from edgequake.convert.streaming.layer_graph import Place, refuse
+from edgequake.convert.streaming.layer_graph import LayerCall, refuse
 from edgequake.edge.manifest.manifest import StateTensor
 
 NEXT = "_next"  # what a state's output tensor is called after its input tensor
 
 
 @dataclass(frozen=True)
-class Stream:
+class TensorStream:
     """What a layer makes of one step."""
 
     x: Any  # Keras tensor: (1, n_rows, *row_shape), or (1, features) where that is one row
@@ -48,7 +48,7 @@ class Stream:
         """Return the tensor in the form that needs the fewest operators."""
         return self.as_features() if self.n_rows == 1 and len(self.row_shape) == 1 else self.as_rows()
 
-    def becomes(self, x: Any, **changes: Any) -> Stream:
+    def becomes(self, x: Any, **changes: Any) -> TensorStream:
         """Return the stream after a layer that works on each row alone; its sign is unknown unless told."""
         row_shape = tuple(int(size) for size in (x.shape[1:] if len(x.shape) == 2 else x.shape[2:]))
         return replace(self, x=x, **{"row_shape": row_shape, "non_negative": False, **changes})
@@ -65,9 +65,11 @@ class Build:
     inputs: list[Any] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
     joins: dict[int, tuple[Any, int]] = field(default_factory=dict)  # id of a tensor -> its joined form, rows before it
-    first_reset: tuple[Place, int] | None = None  # the first layer that starts anew after warm-up, and at which step
+    first_reset: tuple[LayerCall, int] | None = (
+        None  # the first layer that starts anew after warm-up, and at which step
+    )
 
-    def state(self, place: Place, what: str, kind: str, shape: tuple[int, ...]) -> Any:
+    def state(self, place: LayerCall, what: str, kind: str, shape: tuple[int, ...]) -> Any:
         """Declare a state and return its input tensor."""
         name = f"{place.name}_{what}".replace("/", "_")
         tensor = keras.Input(batch_shape=shape, name=name)
@@ -75,11 +77,11 @@ class Build:
         self.inputs.append(tensor)
         return tensor
 
-    def keep(self, place: Place, what: str, tensor: Any) -> None:
+    def keep(self, place: LayerCall, what: str, tensor: Any) -> None:
         """Give a state its next value."""
         self.outputs[f"{place.name}_{what}".replace("/", "_") + NEXT] = tensor
 
-    def starts_with_the_window(self, place: Place, stream: Stream) -> None:
+    def starts_with_the_window(self, place: LayerCall, stream: TensorStream) -> None:
         """Note that a layer's state is zero at Keras' row 0.
 
         Raises
@@ -106,7 +108,7 @@ class Build:
                 "together; use padding='causal' between the two",
             )
 
-    def joined(self, place: Place, stream: Stream, what: str, n_kept: int, kind: str = "context") -> Any:
+    def joined(self, place: LayerCall, stream: TensorStream, what: str, n_kept: int, kind: str = "context") -> Any:
         """Return the last `n_kept` rows of earlier steps and the new rows, and keep the newest as state."""
         if n_kept == 0:
             return stream.as_rows()
@@ -116,7 +118,7 @@ class Build:
         self.joins[id(stream.x)] = (joined, n_kept)
         return joined
 
-    def apart(self, place: Place, stream: Stream) -> Stream:
+    def apart(self, place: LayerCall, stream: TensorStream) -> TensorStream:
         """Return a stream whose tensor is not the one that other layers join to a context.
 
         Where one tensor is reshaped for a layer and joined for another, TensorFlow's quantizer leaves the first one in
@@ -129,7 +131,7 @@ class Build:
 
 
 def slide(
-    build: Build, place: Place, stream: Stream, reach: int, stride: int, zero_rows: int
+    build: Build, place: LayerCall, stream: TensorStream, reach: int, stride: int, zero_rows: int
 ) -> tuple[Any, dict[str, int]]:
     """Return the rows that a window sliding over time needs in this step, and what becomes of the stream.
 

@@ -22,9 +22,9 @@ from keras import layers, ops
 from edgequake.convert.streaming import pointwise_layers, temporal_layers
 from edgequake.convert.streaming.affine_folding import CONVOLUTIONS, NORMALIZATIONS, RECURRENT, Array, Folded, fold
 from edgequake.convert.streaming.layer_copies import whole_window
-from edgequake.convert.streaming.layer_graph import INPUT, WAYS_OUT, LayerGraph, Place, refuse, trace
+from edgequake.convert.streaming.layer_graph import INPUT, WAYS_OUT, LayerCall, LayerGraph, refuse, trace
 from edgequake.convert.streaming.recurrent_layers import recur
-from edgequake.convert.streaming.state import NEXT, Build, Stream
+from edgequake.convert.streaming.state import NEXT, Build, TensorStream
 from edgequake.edge.base.errors import ModelError
 from edgequake.edge.manifest.manifest import StateTensor
 
@@ -33,7 +33,7 @@ __all__ = ["NEXT", "PROBABILITIES", "ROWS", "StepGraph", "build_step_graph"]
 ROWS = "rows"
 PROBABILITIES = "probabilities"
 
-Handler = Callable[[Build, Place, list[Stream], "list[Array] | None"], Stream]
+Handler = Callable[[Build, LayerCall, list[TensorStream], "list[Array] | None"], TensorStream]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _stepped(folded: Folded, mode: str, window_rows: int | None, parameters: int
     steps_rows = _rows_per_step(graph)
     rows = _rows_input(graph, steps_rows)
     build = Build(mode=mode, window_rows=window_rows, rows_per_step=steps_rows)
-    made = {INPUT: Stream(_as_images(graph, rows), steps_rows, graph.row_shape)}
+    made = {INPUT: TensorStream(_as_images(graph, rows), steps_rows, graph.row_shape)}
     for index, place in enumerate(graph.places):
         if index != graph.output and not graph.readers(index):
             continue  # a normalisation that was folded
@@ -96,7 +96,7 @@ def _stepped(folded: Folded, mode: str, window_rows: int | None, parameters: int
     return _finished(build, graph, rows, _probabilities(graph, final, mode), _warmup_steps(build, final), parameters)
 
 
-def _handle(build: Build, place: Place, sources: list[Stream], weights: list[Array] | None) -> Stream:
+def _handle(build: Build, place: LayerCall, sources: list[TensorStream], weights: list[Array] | None) -> TensorStream:
     if place.per_row:
         return pointwise_layers.apply_to_rows(build, place, sources, weights)
     if any(stream.zero_rows for stream in sources) and not isinstance(place.layer, (*CONVOLUTIONS, *_PADDINGS)):
@@ -104,7 +104,7 @@ def _handle(build: Build, place: Place, sources: list[Stream], weights: list[Arr
     return _HANDLERS[place.kind](build, place, sources, weights)
 
 
-def _meets_contexts(graph: LayerGraph, source: int, place: Place) -> bool:
+def _meets_contexts(graph: LayerGraph, source: int, place: LayerCall) -> bool:
     """Whether a layer that makes no context reads what another one joins to its context."""
     others = [graph.places[reader] for reader in graph.readers(source)]
     alone = isinstance(place.layer, pointwise_layers.MERGES) or temporal_layers.makes_context(place)
@@ -131,13 +131,13 @@ def _as_images(graph: LayerGraph, rows: Any) -> Any:
     return rows if len(graph.row_shape) == 1 else ops.reshape(rows, (1, -1, *graph.row_shape))
 
 
-def _warmup_steps(build: Build, final: Stream) -> int:
+def _warmup_steps(build: Build, final: TensorStream) -> int:
     if build.first_reset is not None:
         return build.first_reset[1]
     return -(-final.offset // final.n_rows)
 
 
-def _probabilities(graph: LayerGraph, final: Stream, mode: str) -> Any:
+def _probabilities(graph: LayerGraph, final: TensorStream, mode: str) -> Any:
     if len(final.row_shape) != 1 or (mode == "continuous" and final.n_rows != 1):
         raise ModelError(
             f"the network's output has rows of shape {final.row_shape}, {final.n_rows} a step: expected one row of "
@@ -188,7 +188,7 @@ def _in_one_step(folded: Folded, n_rows: int, parameters: int) -> StepGraph:
     return _finished(build, graph, rows, output, 0, parameters)
 
 
-def _check_known(place: Place) -> None:
+def _check_known(place: LayerCall) -> None:
     if not place.per_row and place.kind not in _HANDLERS:
         known = ", ".join(sorted(kind.__name__ for kind in _HANDLERS))
         name = place.kind.__name__

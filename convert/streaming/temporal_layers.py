@@ -15,8 +15,8 @@ from keras import layers, ops
 
 from edgequake.convert.streaming.affine_folding import CONVOLUTIONS, Array
 from edgequake.convert.streaming.layer_copies import copy_layer, ungrouped
-from edgequake.convert.streaming.layer_graph import WAYS_OUT, Place, refuse
-from edgequake.convert.streaming.state import Build, Stream, slide
+from edgequake.convert.streaming.layer_graph import WAYS_OUT, LayerCall, refuse
+from edgequake.convert.streaming.state import Build, TensorStream, slide
 
 POOLS = (layers.MaxPooling1D, layers.AveragePooling1D, layers.MaxPooling2D, layers.AveragePooling2D)
 NOT_NEGATIVE = {"relu", "relu6", "sigmoid", "hard_sigmoid", "softmax", "softplus", "exponential"}
@@ -28,7 +28,7 @@ def time_stride(layer: Any) -> int:
     return 1 if strides is None else _of_time(strides)
 
 
-def makes_context(place: Place) -> bool:
+def makes_context(place: LayerCall) -> bool:
     """Whether a layer joins the new rows to earlier ones."""
     if isinstance(place.layer, (layers.ZeroPadding1D, layers.ZeroPadding2D)):
         return True
@@ -40,7 +40,7 @@ def is_not_negative(layer: Any) -> bool:
     return getattr(getattr(layer, "activation", None), "__name__", "") in NOT_NEGATIVE
 
 
-def convolve(build: Build, place: Place, sources: list[Stream], weights: list[Array] | None) -> Stream:
+def convolve(build: Build, place: LayerCall, sources: list[TensorStream], weights: list[Array] | None) -> TensorStream:
     """Convolve over time, and over the features where the layer has two dimensions."""
     layer, stream = place.layer, sources[0]
     kernel, dilation, stride = (_of_time(size) for size in (layer.kernel_size, layer.dilation_rate, layer.strides))
@@ -62,7 +62,7 @@ def convolve(build: Build, place: Place, sources: list[Stream], weights: list[Ar
     return stream.becomes(x, non_negative=is_not_negative(layer), **after)
 
 
-def pool(build: Build, place: Place, sources: list[Stream], weights: list[Array] | None) -> Stream:
+def pool(build: Build, place: LayerCall, sources: list[TensorStream], weights: list[Array] | None) -> TensorStream:
     """Take the largest or the mean of a few rows, and of a few features where the layer has two dimensions."""
     layer, stream = place.layer, sources[0]
     size, stride = _of_time(layer.pool_size), _of_time(layer.strides)
@@ -84,7 +84,7 @@ def pool(build: Build, place: Place, sources: list[Stream], weights: list[Array]
     return stream.becomes(x, non_negative=stream.non_negative, **after)
 
 
-def pad(build: Build, place: Place, sources: list[Stream], weights: list[Array] | None) -> Stream:
+def pad(build: Build, place: LayerCall, sources: list[TensorStream], weights: list[Array] | None) -> TensorStream:
     """Put zeros before the first row, for the convolution that follows, and beside the features."""
     layer, stream = place.layer, sources[0]
     before, after = layer.padding[0] if len(stream.row_shape) == 2 else layer.padding
@@ -99,7 +99,7 @@ def pad(build: Build, place: Place, sources: list[Stream], weights: list[Array] 
     return stream.becomes(x, row_shape=stream.row_shape, zero_rows=stream.zero_rows + before, non_negative=non_negative)
 
 
-def crop(build: Build, place: Place, sources: list[Stream], weights: list[Array] | None) -> Stream:
+def crop(build: Build, place: LayerCall, sources: list[TensorStream], weights: list[Array] | None) -> TensorStream:
     """Leave out the first and the last rows of a window."""
     layer, stream = place.layer, sources[0]
     if build.mode == "continuous":
@@ -111,7 +111,7 @@ def crop(build: Build, place: Place, sources: list[Stream], weights: list[Array]
     return stream.becomes(x, row_shape=stream.row_shape, offset=stream.offset + first + last)
 
 
-def _two_dimensions(stream: Stream) -> str:
+def _two_dimensions(stream: TensorStream) -> str:
     return "" if len(stream.row_shape) == 1 else ": ZeroPadding2D(((kernel - 1, 0), ...)) and padding='valid'"
 
 
@@ -123,7 +123,7 @@ MAXIMA = (layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D)
 MEANS = (layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D)
 
 
-def flatten(build: Build, place: Place, sources: list[Stream], weights: list[Array] | None) -> Stream:
+def flatten(build: Build, place: LayerCall, sources: list[TensorStream], weights: list[Array] | None) -> TensorStream:
     """Put a window's rows one after the other."""
     stream = sources[0]
     if stream.sums_up:
@@ -138,7 +138,9 @@ def flatten(build: Build, place: Place, sources: list[Stream], weights: list[Arr
     return _vector(stream, ops.reshape(window, (1, -1)))
 
 
-def pool_window(build: Build, place: Place, sources: list[Stream], weights: list[Array] | None) -> Stream:
+def pool_window(
+    build: Build, place: LayerCall, sources: list[TensorStream], weights: list[Array] | None
+) -> TensorStream:
     """Take the largest or the mean of each feature over the window."""
     stream = sources[0]
     largest = isinstance(place.layer, MAXIMA)
@@ -149,7 +151,7 @@ def pool_window(build: Build, place: Place, sources: list[Stream], weights: list
     return _vector(stream, ops.max(window, axis=axes) if largest else ops.mean(window, axis=axes))
 
 
-def _running_maximum(build: Build, place: Place, stream: Stream) -> Any:
+def _running_maximum(build: Build, place: LayerCall, stream: TensorStream) -> Any:
     build.starts_with_the_window(place, stream)
     rows = stream.as_rows()
     if len(stream.row_shape) == 2:
@@ -161,7 +163,7 @@ def _running_maximum(build: Build, place: Place, stream: Stream) -> Any:
     return largest
 
 
-def _window(build: Build, place: Place, stream: Stream) -> Any:
+def _window(build: Build, place: LayerCall, stream: TensorStream) -> Any:
     """Return all rows of a window, true at its last step, shape (1, n_window, *row_shape)."""
     if build.mode == "continuous":
         refuse(place, WAYS_OUT[place.kind.__name__])
@@ -175,6 +177,6 @@ def _window(build: Build, place: Place, stream: Stream) -> Any:
     return joined[:, extra:] if extra else joined
 
 
-def _vector(stream: Stream, x: Any) -> Stream:
+def _vector(stream: TensorStream, x: Any) -> TensorStream:
     sign = stream.non_negative
-    return Stream(x=x, n_rows=1, row_shape=(int(x.shape[-1]),), sums_up=True, non_negative=sign)
+    return TensorStream(x=x, n_rows=1, row_shape=(int(x.shape[-1]),), sums_up=True, non_negative=sign)

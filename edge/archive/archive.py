@@ -14,22 +14,22 @@ import numpy as np
 import numpy.typing as npt
 
 from edgequake.edge.archive.day_files import RECORD_BYTES, DayFiles, n_samples_of
-from edgequake.edge.archive.duplicates import Repeats
+from edgequake.edge.archive.duplicates import DuplicateFilter
 from edgequake.edge.archive.sds import DAY_NS, day_name, day_of, parse_day_name
 from edgequake.edge.base.checkpoint import State
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.formats.miniseed import records_of
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, duration_ns
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
 
 _Buffer = TypeVar("_Buffer", bound="SampleBuffer")
 
 
 @dataclass
 class SampleBuffer:
-    """Grows at its back as pieces come, shrinks at its front; times count from the first sample that ever came.
+    """Grows at its back as traces come, shrinks at its front; times count from the first sample that ever came.
 
-    Each piece's own time is believed to a hundredth of a sampling interval: a clock that has drifted away by more is a
+    Each trace's own time is believed to a hundredth of a sampling interval: a clock that has drifted away by more is a
     tear of the buffer, so that no sample is ever dated wrong by more than that.
     """
 
@@ -41,21 +41,21 @@ class SampleBuffer:
     parts: list[npt.NDArray[Any]]  # their arrays; at least one, which tells the dtype
 
     @classmethod
-    def begin(cls: type[_Buffer], piece: Piece) -> _Buffer:
-        """Begin where a piece begins; its samples are yet to be added."""
-        return cls(piece.source_id, piece.start_ns, piece.sampling_rate_hz, 0, 0, [piece.samples[:0]])
+    def begin(cls: type[_Buffer], trace: Trace) -> _Buffer:
+        """Begin where a trace begins; its samples are yet to be added."""
+        return cls(trace.source_id, trace.start_ns, trace.sampling_rate_hz, 0, 0, [trace.samples[:0]])
 
     def __post_init__(self) -> None:
         self._dtype = self.parts[0].dtype
         self._tolerance_ns = duration_ns(1, self.rate_hz) // 100
         self.stop_ns = self._time_ns(self.n_done + self.n_samples)
 
-    def is_followed_by(self, piece: Piece) -> bool:
+    def is_followed_by(self, trace: Trace) -> bool:
         """Whether a piece of the channel goes on where this buffer stops."""
         return (
-            -self._tolerance_ns <= piece.start_ns - self.stop_ns <= self._tolerance_ns
-            and piece.sampling_rate_hz == self.rate_hz
-            and piece.samples.dtype == self._dtype
+            -self._tolerance_ns <= trace.start_ns - self.stop_ns <= self._tolerance_ns
+            and trace.sampling_rate_hz == self.rate_hz
+            and trace.samples.dtype == self._dtype
         )
 
     def add(self, samples: npt.NDArray[Any]) -> None:
@@ -64,10 +64,10 @@ class SampleBuffer:
         self.n_samples += len(samples)
         self.stop_ns = self._time_ns(self.n_done + self.n_samples)
 
-    def piece(self) -> Piece:
+    def trace(self) -> Trace:
         """Return what is held."""
         self.parts = [np.concatenate(self.parts)]
-        return Piece(self.source_id, self._time_ns(self.n_done), self.rate_hz, self.parts[0])
+        return Trace(self.source_id, self._time_ns(self.n_done), self.rate_hz, self.parts[0])
 
     def drop(self, n_samples: int) -> None:
         """Let go of the first samples."""
@@ -77,28 +77,28 @@ class SampleBuffer:
 
     def state(self) -> State:
         """Return what `SampleBuffer(**state)` goes on from."""
-        self.piece()
+        self.trace()
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def _time_ns(self, n_samples: int) -> int:
         return self.origin_ns + duration_ns(n_samples, self.rate_hz)  # from the first one on: rounding never adds up
 
 
-def joined(pieces: Iterable[Piece]) -> list[Piece]:
-    """Return pieces with those that follow one another made one, per channel, in the order in which these begin.
+def joined(traces: Iterable[Trace]) -> list[Trace]:
+    """Return traces with those that follow one another made one, per channel, in the order in which these begin.
 
     A replay's batch has hundreds, each with a fixed cost to everything that takes them. Clocks are believed as in
-    `SampleBuffer`, so a buffer that takes joined pieces dates a sample to a fiftieth of its interval.
+    `SampleBuffer`, so a buffer that takes joined traces dates a sample to a fiftieth of its interval.
     """
     buffers: dict[str, SampleBuffer] = {}
     runs: list[SampleBuffer] = []
-    for piece in pieces:
-        buffer = buffers.get(piece.source_id)
-        if buffer is None or not buffer.is_followed_by(piece):
-            buffer = buffers[piece.source_id] = SampleBuffer.begin(piece)
+    for trace in traces:
+        buffer = buffers.get(trace.source_id)
+        if buffer is None or not buffer.is_followed_by(trace):
+            buffer = buffers[trace.source_id] = SampleBuffer.begin(trace)
             runs.append(buffer)
-        buffer.add(piece.samples)
-    return [buffer.piece() for buffer in runs]
+        buffer.add(trace.samples)
+    return [buffer.trace() for buffer in runs]
 
 
 LEAST_CAP_BYTES = 32 * RECORD_BYTES
@@ -111,32 +111,32 @@ _MOST_CHANNELS = 16 * 12  # as many as a live run hears at once
 @dataclass
 class _Channel:
     until_ns: int  # nothing at or after this time has been archived
-    run: _Run | None = None
+    run: _BufferedRun | None = None
 
 
 @dataclass
-class _Run(SampleBuffer):
+class _BufferedRun(SampleBuffer):
     """Samples that follow one another within a UTC day."""
 
     day: int = 0
     room: int = 0  # samples until midnight
 
     @classmethod
-    def of_day(cls, piece: Piece) -> _Run:
-        """Begin where a piece begins; its samples are yet to be added."""
-        run = cls.begin(piece)
-        run.day = day_of(piece.start_ns, piece.sampling_rate_hz)
-        until_midnight = ((run.day + 1) * DAY_NS - piece.start_ns) * piece.sampling_rate_hz / NS_PER_S
-        run.room = int(np.ceil(until_midnight - 1e-3))  # as Piece.between counts
+    def of_day(cls, trace: Trace) -> _BufferedRun:
+        """Begin where a trace begins; its samples are yet to be added."""
+        run = cls.begin(trace)
+        run.day = day_of(trace.start_ns, trace.sampling_rate_hz)
+        until_midnight = ((run.day + 1) * DAY_NS - trace.start_ns) * trace.sampling_rate_hz / NS_PER_S
+        run.room = int(np.ceil(until_midnight - 1e-3))  # as Trace.between counts
         return run
 
-    def takes(self, piece: Piece) -> bool:
-        """Whether a piece goes on where this run stops, within the day."""
-        return len(piece.samples) <= self.room and self.is_followed_by(piece)
+    def takes(self, trace: Trace) -> bool:
+        """Whether a trace goes on where this run stops, within the day."""
+        return len(trace.samples) <= self.room and self.is_followed_by(trace)
 
 
 class Archive:
-    """Writes pieces to day files, in whole records, and lets go of the oldest where a cap is reached.
+    """Writes traces to day files, in whole records, and lets go of the oldest where a cap is reached.
 
     A sample is archived once for a time: what comes again with the same values is dropped, and what differs from what
     is held at its time is kept beside it. So a link that repeats itself costs nothing, and a clock that was set back,
@@ -147,7 +147,7 @@ class Archive:
         self,
         folder: Path,
         cap_bytes: int | None,
-        notes: Notes,
+        diagnostics: Diagnostics,
         block_samples: int = LIVE_BLOCK_SAMPLES,
         make_room: Callable[[int], bool] | None = None,
         least_record_bytes: int = RECORD_BYTES,
@@ -167,8 +167,8 @@ class Archive:
         """
         require_cap(cap_bytes)
         self.folder = folder
-        self._files = DayFiles(folder, cap_bytes, notes, make_room, remembered_days)
-        self._repeats = Repeats(self._files)
+        self._files = DayFiles(folder, cap_bytes, diagnostics, make_room, remembered_days)
+        self._repeats = DuplicateFilter(self._files)
         self._block_samples, self._least_record_bytes = block_samples, least_record_bytes
         self._channels: dict[str, _Channel] = {}
 
@@ -177,20 +177,20 @@ class Archive:
         """Size of all its files."""
         return self._files.total_bytes
 
-    def take(self, piece: Piece) -> None:
-        """Archive a piece.
+    def take(self, trace: Trace) -> None:
+        """Archive a trace.
 
         Raises
         ------
         DataError
             A file cannot be written, for another reason than a full disk.
         """
-        channel = self._channels.get(piece.source_id)
+        channel = self._channels.get(trace.source_id)
         run = None if channel is None else channel.run
-        if channel is None or run is None or run.stop_ns < channel.until_ns or not run.takes(piece):
-            self._take_in_parts(piece)
+        if channel is None or run is None or run.stop_ns < channel.until_ns or not run.takes(trace):
+            self._take_in_parts(trace)
         else:
-            self._add(channel, run, piece.samples)
+            self._add(channel, run, trace.samples)
 
     def sync(self) -> None:
         """Make what was written durable; what waits is in `state`.
@@ -203,7 +203,7 @@ class Archive:
         self._files.sync()
 
     def close(self) -> None:
-        """Write what waits, in records that may be short. More pieces may come all the same.
+        """Write what waits, in records that may be short. More traces may come all the same.
 
         Raises
         ------
@@ -223,9 +223,9 @@ class Archive:
         days = {name: parsed.day for name in self._files.names() if (parsed := parse_day_name(name)) is not None}
         return [(name, self._files.size_bytes(name)) for name in sorted(days, key=lambda name: (days[name], name))]
 
-    def waiting(self) -> list[Piece]:
+    def waiting(self) -> list[Trace]:
         """Return the samples that are not on disk yet."""
-        return [channel.run.piece() for channel in self._channels.values() if channel.run is not None]
+        return [channel.run.trace() for channel in self._channels.values() if channel.run is not None]
 
     def state(self) -> State:
         """Return what `restore` goes on from."""
@@ -235,7 +235,7 @@ class Archive:
         return {"files": self._files.state(), "channels": channels}
 
     def restore(self, state: State, replayed: bool) -> None:
-        """Go on from what `state` returned; the same pieces come again from there (`replayed`), or they do not (live).
+        """Go on from what `state` returned; the same traces come again from there (`replayed`), or they do not (live).
 
         Replayed, the archive becomes what it was then, so that the result is that of an undisturbed run. Live, what was
         written since stays, and of what waited then only that is taken which is not on disk.
@@ -243,27 +243,27 @@ class Archive:
         self._files.restore(state["files"], replayed)
         self._channels = {}
         for source_id, (until_ns, saved) in state["channels"].items():
-            run = None if saved is None else _Run(**saved)
+            run = None if saved is None else _BufferedRun(**saved)
             if replayed:
                 self._channels[source_id] = _Channel(until_ns, run)
             elif run is not None:
-                self._take_in_parts(run.piece())
+                self._take_in_parts(run.trace())
 
-    def _take_in_parts(self, piece: Piece) -> None:
-        channel = self._channel(piece.source_id)
-        for part in _days(piece):
+    def _take_in_parts(self, trace: Trace) -> None:
+        channel = self._channel(trace.source_id)
+        for part in _days(trace):
             is_new = part.start_ns >= channel.until_ns - duration_ns(1, part.sampling_rate_hz) // 100
             for new in [part] if is_new else self._not_held(part, channel.run):
                 run = channel.run
                 if run is None or not run.takes(new):
                     self._finish(channel)
-                    run = channel.run = _Run.of_day(new)
+                    run = channel.run = _BufferedRun.of_day(new)
                 self._add(channel, run, new.samples)
 
-    def _not_held(self, piece: Piece, run: _Run | None) -> list[Piece]:
-        return self._repeats.left_out(piece, None if run is None else run.piece())
+    def _not_held(self, trace: Trace, run: _BufferedRun | None) -> list[Trace]:
+        return self._repeats.left_out(trace, None if run is None else run.trace())
 
-    def _add(self, channel: _Channel, run: _Run, samples: npt.NDArray[Any]) -> None:
+    def _add(self, channel: _Channel, run: _BufferedRun, samples: npt.NDArray[Any]) -> None:
         run.add(samples)
         run.room -= len(samples)
         channel.until_ns = max(channel.until_ns, run.stop_ns)
@@ -278,21 +278,21 @@ class Archive:
         if run is not None and run.n_samples:
             self._write(run, whole=True)
 
-    def _write(self, run: _Run, whole: bool) -> None:
-        piece = run.piece()
-        records = records_of(piece)
+    def _write(self, run: _BufferedRun, whole: bool) -> None:
+        trace = run.trace()
+        records = records_of(trace)
         n_left = 0
         if not whole:
             n_left = n_samples_of(records.pop())
         elif self._least_record_bytes < RECORD_BYTES:
-            records[-1:] = self._shortest(piece, n_samples_of(records[-1]))
+            records[-1:] = self._shortest(trace, n_samples_of(records[-1]))
         self._files.append(day_name(run.source_id, run.day), records)
         run.drop(run.n_samples - n_left)
 
-    def _shortest(self, piece: Piece, n_samples: int) -> list[bytes]:
-        """Return the last samples of a piece as one record that is as short as can be."""
-        start_ns = piece.stop_ns - duration_ns(n_samples, piece.sampling_rate_hz)
-        last = replace(piece, start_ns=start_ns, samples=piece.samples[len(piece.samples) - n_samples :])
+    def _shortest(self, trace: Trace, n_samples: int) -> list[bytes]:
+        """Return the last samples of a trace as one record that is as short as can be."""
+        start_ns = trace.stop_ns - duration_ns(n_samples, trace.sampling_rate_hz)
+        last = replace(trace, start_ns=start_ns, samples=trace.samples[len(trace.samples) - n_samples :])
         size_bytes = self._least_record_bytes
         while len(records := records_of(last, size_bytes)) > 1:
             size_bytes *= 2
@@ -321,9 +321,9 @@ def require_cap(cap_bytes: int | None) -> None:
         )
 
 
-def _days(piece: Piece) -> Iterator[Piece]:
-    """Cut a piece at UTC midnights."""
-    while len(piece.samples):
-        midnight_ns = (day_of(piece.start_ns, piece.sampling_rate_hz) + 1) * DAY_NS
-        yield piece.between(None, midnight_ns)
-        piece = piece.between(midnight_ns, None)
+def _days(trace: Trace) -> Iterator[Trace]:
+    """Cut a trace at UTC midnights."""
+    while len(trace.samples):
+        midnight_ns = (day_of(trace.start_ns, trace.sampling_rate_hz) + 1) * DAY_NS
+        yield trace.between(None, midnight_ns)
+        trace = trace.between(midnight_ns, None)

@@ -16,7 +16,7 @@ from pathlib import Path
 from edgequake.edge.archive.sds import day_files, day_of_name
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.checkpoint import State
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import index_file
 
@@ -174,7 +174,7 @@ class DayFiles:
         self,
         folder: Path,
         cap_bytes: int | None,
-        notes: Notes,
+        diagnostics: Diagnostics,
         make_room: Callable[[int], bool] | None = None,
         remembered_days: int | None = None,
     ) -> None:
@@ -183,7 +183,7 @@ class DayFiles:
         remembered_days : files of days that many before the newest one stay on disk and are forgotten here, so that
             years of them take no memory: only without a cap, and live, where `restore` needs to know of none.
         """
-        self.folder, self._cap_bytes, self._notes = folder, cap_bytes, notes
+        self.folder, self._cap_bytes, self._diagnostics = folder, cap_bytes, diagnostics
         self._remembered_days = remembered_days
         self._ask_for_room = self.make_room if make_room is None else make_room
         self._files: dict[str, _File] = {}
@@ -217,7 +217,7 @@ class DayFiles:
             part = records[i : i + most]
             self._keep_below_cap(sum(map(len, part)))
             if not self._write(name, part):
-                self._notes.count("record(s) not archived: the disk is full", len(part))
+                self._diagnostics.count("record(s) not archived: the disk is full", len(part))
 
     def make_room(self, n_bytes: int) -> bool:
         """Let go of whole files, oldest first, until a full disk has so many bytes; return whether there were any."""
@@ -227,7 +227,7 @@ class DayFiles:
             freed_bytes += self.size_bytes(oldest)
             self._remove(oldest)
         if freed_bytes:
-            self._notes.count("time(s) the archive let go of its oldest because the disk was full")
+            self._diagnostics.count("time(s) the archive let go of its oldest because the disk was full")
         return freed_bytes > 0
 
     def sync(self) -> None:
@@ -384,7 +384,7 @@ class DayFiles:
         if not file.checked:
             size_bytes = whole_bytes(self.folder / name)
             if size_bytes < file.stop:
-                self._notes.count("archive file(s) cut back to their last whole record")
+                self._diagnostics.count("archive file(s) cut back to their last whole record")
                 self.n_let_go += 1
             self.total_bytes += size_bytes - file.stop
             file.stop, file.checked = size_bytes, True

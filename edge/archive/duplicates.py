@@ -1,4 +1,4 @@
-"""What of a piece an archive does not hold yet: samples at times that it has are compared with those on disk."""
+"""What of a trace an archive does not hold yet: samples at times that it has are compared with those on disk."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from edgequake.edge.archive.day_files import DayFiles
 from edgequake.edge.archive.sds import day_name, day_of, name_of, parse_day_name
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import RecordFile, index_file
 from edgequake.edge.formats.record_scanner import RecordHeader
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, duration_ns
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
 
 _BEFORE_ALL_NS = -(1 << 63)
 _MOST_INDEXES = 12  # the channels of one station
@@ -35,7 +35,7 @@ class _Index:
     longest_ns: int
 
 
-class Repeats:
+class DuplicateFilter:
     """Compares with what is held; looks at the disk only when something comes for a time that was archived already."""
 
     def __init__(self, files: DayFiles) -> None:
@@ -50,36 +50,36 @@ class Repeats:
         index = self._index(day_name(source_id, max(days))) if days else None
         return _BEFORE_ALL_NS if index is None else max(header.stop_ns for header in index.headers)
 
-    def left_out(self, piece: Piece, waiting: Piece | None) -> list[Piece]:
-        """Return the parts of a piece, within one day, that are neither on disk nor among the samples that wait.
+    def left_out(self, trace: Trace, waiting: Trace | None) -> list[Trace]:
+        """Return the parts of a trace, within one day, that are neither on disk nor among the samples that wait.
 
-        A record's share of the piece is held if all its samples there are the same; single values may be equal by
+        A record's share of the trace is held if all its samples there are the same; single values may be equal by
         chance.
         """
-        held = np.zeros(len(piece.samples), np.bool_)
-        for other in self._overlapping(piece, waiting):
-            _mark_same(held, piece, other)
+        held = np.zeros(len(trace.samples), np.bool_)
+        for other in self._overlapping(trace, waiting):
+            _mark_same(held, trace, other)
         if not held.any():
-            return [piece]
+            return [trace]
         edges = np.flatnonzero(np.diff(np.concatenate([[True], held, [True]])))
-        return [_part(piece, int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+        return [_part(trace, int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
-    def _overlapping(self, piece: Piece, waiting: Piece | None) -> Iterator[Piece]:
-        if waiting is not None and waiting.start_ns < piece.stop_ns and piece.start_ns < waiting.stop_ns:
+    def _overlapping(self, trace: Trace, waiting: Trace | None) -> Iterator[Trace]:
+        if waiting is not None and waiting.start_ns < trace.stop_ns and trace.start_ns < waiting.stop_ns:
             yield waiting
         # A sample at midnight is of one day or the other by how its time was rounded.
-        rate_hz = piece.sampling_rate_hz
-        first_day = day_of(piece.start_ns - duration_ns(1, rate_hz), rate_hz)
-        for day in range(first_day, day_of(piece.stop_ns, rate_hz) + 1):
-            yield from self._on_disk(piece, self._index(day_name(piece.source_id, day)))
+        rate_hz = trace.sampling_rate_hz
+        first_day = day_of(trace.start_ns - duration_ns(1, rate_hz), rate_hz)
+        for day in range(first_day, day_of(trace.stop_ns, rate_hz) + 1):
+            yield from self._on_disk(trace, self._index(day_name(trace.source_id, day)))
 
-    def _on_disk(self, piece: Piece, index: _Index | None) -> Iterator[Piece]:
+    def _on_disk(self, trace: Trace, index: _Index | None) -> Iterator[Trace]:
         if index is None:
             return
-        first = bisect_left(index.starts_ns, piece.start_ns - index.longest_ns)
-        for header in index.headers[first : bisect_right(index.starts_ns, piece.stop_ns)]:
-            if header.stop_ns > piece.start_ns and header.source_id == piece.source_id:
-                other = index.file.piece(header, Notes())
+        first = bisect_left(index.starts_ns, trace.start_ns - index.longest_ns)
+        for header in index.headers[first : bisect_right(index.starts_ns, trace.stop_ns)]:
+            if header.stop_ns > trace.start_ns and header.source_id == trace.source_id:
+                other = index.file.trace(header, Diagnostics())
                 if other is not None:
                     yield other
 
@@ -110,15 +110,15 @@ class Repeats:
         return index
 
 
-def _mark_same(held: npt.NDArray[np.bool_], piece: Piece, other: Piece) -> None:
-    """Mark the samples of a piece that another has at the same times, if all of those are the same."""
-    if abs(other.sampling_rate_hz / piece.sampling_rate_hz - 1.0) > 1e-6:
+def _mark_same(held: npt.NDArray[np.bool_], trace: Trace, other: Trace) -> None:
+    """Mark the samples of a trace that another has at the same times, if all of those are the same."""
+    if abs(other.sampling_rate_hz / trace.sampling_rate_hz - 1.0) > 1e-6:
         return
-    exact = (other.start_ns - piece.start_ns) * piece.sampling_rate_hz / NS_PER_S
+    exact = (other.start_ns - trace.start_ns) * trace.sampling_rate_hz / NS_PER_S
     offset = round(exact)
-    first, stop = max(0, offset), min(len(piece.samples), offset + len(other.samples))
+    first, stop = max(0, offset), min(len(trace.samples), offset + len(other.samples))
     if abs(exact - offset) <= _SAME_TIME and first < stop:
-        mine, theirs = piece.samples[first:stop], other.samples[first - offset : stop - offset]
+        mine, theirs = trace.samples[first:stop], other.samples[first - offset : stop - offset]
         if _same(mine, theirs):
             held[first:stop] = True
 
@@ -127,6 +127,6 @@ def _same(mine: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> bool:
     return bool(np.all((mine == theirs) | ((mine != mine) & (theirs != theirs))))  # a NaN is as good as another
 
 
-def _part(piece: Piece, first: int, stop: int) -> Piece:
-    start_ns = piece.start_ns + duration_ns(first, piece.sampling_rate_hz)
-    return replace(piece, start_ns=start_ns, samples=piece.samples[first:stop])
+def _part(trace: Trace, first: int, stop: int) -> Trace:
+    start_ns = trace.start_ns + duration_ns(first, trace.sampling_rate_hz)
+    return replace(trace, start_ns=start_ns, samples=trace.samples[first:stop])

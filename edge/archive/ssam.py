@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from edgequake.edge.archive.archive import Archive, SampleBuffer
 from edgequake.edge.base.checkpoint import State
-from edgequake.edge.base.diagnostics import Notes
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece
+from edgequake.edge.base.diagnostics import Diagnostics
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 
 # First character of the location code: low, middle and high band of a channel whose own code is empty or begins with 0;
 # of locations 10 to 19, 20 to 29 and so on the next three.
@@ -148,26 +148,26 @@ class _Stretch(SampleBuffer):
 
     frame: _Frame | None = None  # the first one, if samples before this stretch belong to it too
 
-    def bridge(self, piece: Piece) -> bool:
-        """Draw a line over the samples missing before a piece, if they are few; the clock is then the piece's."""
-        n_missing = round((piece.start_ns - self.stop_ns) * self.rate_hz / NS_PER_S)
-        if not 0 <= n_missing <= _MOST_BRIDGED or piece.sampling_rate_hz != self.rate_hz:
+    def bridge(self, trace: Trace) -> bool:
+        """Draw a line over the samples missing before a trace, if they are few; the clock is then the trace's."""
+        n_missing = round((trace.start_ns - self.stop_ns) * self.rate_hz / NS_PER_S)
+        if not 0 <= n_missing <= _MOST_BRIDGED or trace.sampling_rate_hz != self.rate_hz:
             return False
-        if piece.samples.dtype != self.parts[0].dtype:
+        if trace.samples.dtype != self.parts[0].dtype:
             return False
         if n_missing:
-            last = self.parts[-1][-1] if self.n_samples else piece.samples[0]
-            line = np.linspace(float(last), float(piece.samples[0]), n_missing + 2)[1:-1]
+            last = self.parts[-1][-1] if self.n_samples else trace.samples[0]
+            line = np.linspace(float(last), float(trace.samples[0]), n_missing + 2)[1:-1]
             self.add(
-                (line if line.dtype.kind == self.parts[0].dtype.kind else np.rint(line)).astype(piece.samples.dtype)
+                (line if line.dtype.kind == self.parts[0].dtype.kind else np.rint(line)).astype(trace.samples.dtype)
             )
-        self.origin_ns += piece.start_ns - self.stop_ns
-        self.stop_ns = piece.start_ns
+        self.origin_ns += trace.start_ns - self.stop_ns
+        self.stop_ns = trace.start_ns
         return True
 
 
 @dataclass(frozen=True)
-class SummaryRecords:
+class SsamRecords:
     """Bytes [start_byte, stop_byte) of a file of the summary channel: whole records."""
 
     file: str  # below the summary channel's folder
@@ -175,13 +175,13 @@ class SummaryRecords:
     stop_byte: int
 
 
-class Continuous:
+class SsamChannel:
     """Writes the summary channels of every channel that it hears."""
 
     def __init__(
         self,
         folder: Path,
-        notes: Notes,
+        diagnostics: Diagnostics,
         make_room: Callable[[int], bool] | None = None,
         is_live: bool = False,
     ) -> None:
@@ -192,7 +192,7 @@ class Continuous:
         self._archive = Archive(
             folder,
             None,
-            notes,
+            diagnostics,
             _BLOCK_VALUES,
             make_room or self.make_room,
             least_record_bytes=_LEAST_RECORD_BYTES,
@@ -210,24 +210,24 @@ class Continuous:
         """Size of all its files."""
         return self._archive.total_bytes
 
-    def take(self, piece: Piece) -> None:
-        """Take a piece into account.
+    def take(self, trace: Trace) -> None:
+        """Take a trace into account.
 
         Raises
         ------
         DataError
             A file cannot be written.
         """
-        stretch = self._stretches.get(piece.source_id)
+        stretch = self._stretches.get(trace.source_id)
         if stretch is None:
-            stretch = self._begin(piece, None)
-        elif not (stretch.is_followed_by(piece) or stretch.bridge(piece)):
-            piece = _without_overlap(piece, stretch)
-            if not len(piece.samples):
+            stretch = self._begin(trace, None)
+        elif not (stretch.is_followed_by(trace) or stretch.bridge(trace)):
+            trace = _without_overlap(trace, stretch)
+            if not len(trace.samples):
                 return
-            if not stretch.bridge(piece):
-                stretch = self._begin(piece, stretch)
-        stretch.add(piece.samples)
+            if not stretch.bridge(trace):
+                stretch = self._begin(trace, stretch)
+        stretch.add(trace.samples)
         if stretch.n_samples >= _block_samples(stretch.rate_hz):
             self._give_out(stretch, is_over=False)
 
@@ -236,7 +236,7 @@ class Continuous:
         self._archive.sync()
 
     def close(self) -> None:
-        """Write what waits, frames that are not over included. More pieces may come all the same."""
+        """Write what waits, frames that are not over included. More traces may come all the same."""
         for stretch in self._stretches.values():
             self._finish(stretch)
         self._stretches = {}
@@ -246,13 +246,13 @@ class Continuous:
         """Let go of nothing: the summary channel is always kept."""
         return False
 
-    def new_records(self, taken_bytes: Mapping[str, int]) -> list[SummaryRecords]:
+    def new_records(self, taken_bytes: Mapping[str, int]) -> list[SsamRecords]:
         """Return the complete records of each file after the first `taken_bytes`, oldest days first.
 
         Live, of the last `REMEMBERED_DAYS` only.
         """
         return [
-            SummaryRecords(name, taken_bytes.get(name, 0), size_bytes)
+            SsamRecords(name, taken_bytes.get(name, 0), size_bytes)
             for name, size_bytes in self._archive.sizes_bytes()
             if size_bytes > taken_bytes.get(name, 0)
         ]
@@ -273,20 +273,20 @@ class Continuous:
             frame = None if saved["frame"] is None else _Frame(**saved["frame"])
             self._stretches[source_id] = _Stretch(**{**saved, "frame": frame})
 
-    def _begin(self, piece: Piece, before: _Stretch | None) -> _Stretch:
-        """Begin a stretch where a piece begins; a frame that it has a share in stays open."""
+    def _begin(self, trace: Trace, before: _Stretch | None) -> _Stretch:
+        """Begin a stretch where a trace begins; a frame that it has a share in stays open."""
         frame = None
         if before is not None:
             self._give_out(before, is_over=True)
             frame = before.frame
-            grid = FrameGrid(piece.start_ns, piece.sampling_rate_hz, 0)
-            if frame is not None and (before.rate_hz, frame.index) != (piece.sampling_rate_hz, grid.first):
+            grid = FrameGrid(trace.start_ns, trace.sampling_rate_hz, 0)
+            if frame is not None and (before.rate_hz, frame.index) != (trace.sampling_rate_hz, grid.first):
                 self._finish(before)
                 frame = None
-        self._stretches.pop(piece.source_id, None)
+        self._stretches.pop(trace.source_id, None)
         if len(self._stretches) >= _MOST_CHANNELS:
             self._finish(self._stretches.pop(next(iter(self._stretches))))
-        stretch = self._stretches[piece.source_id] = _Stretch.begin(piece)
+        stretch = self._stretches[trace.source_id] = _Stretch.begin(trace)
         stretch.frame = frame
         return stretch
 
@@ -299,10 +299,10 @@ class Continuous:
 
     def _give_out(self, stretch: _Stretch, is_over: bool) -> None:
         """Write the frames that are whole; where the stretch is over, leave the one that is not as its open one."""
-        piece = stretch.piece()
-        grid = FrameGrid(piece.start_ns, piece.sampling_rate_hz, len(piece.samples))
+        trace = stretch.trace()
+        grid = FrameGrid(trace.start_ns, trace.sampling_rate_hz, len(trace.samples))
         n_whole = grid.n_whole()
-        powers, n_windows = _frame_powers(piece.samples, grid, n_whole + 1 if is_over else n_whole)
+        powers, n_windows = _frame_powers(trace.samples, grid, n_whole + 1 if is_over else n_whole)
         frame = stretch.frame
         if frame is not None and len(powers):
             powers[0] += frame.powers
@@ -313,7 +313,7 @@ class Continuous:
         heard = np.flatnonzero(n_windows[:n_whole])
         for run in np.split(heard, np.flatnonzero(np.diff(heard) > 1) + 1) if len(heard) else ():
             self._write(stretch, grid.first + int(run[0]), powers[run] / n_windows[run][:, None])
-        stretch.drop(len(piece.samples) if is_over else max(0, grid.index(grid.first + n_whole)))
+        stretch.drop(len(trace.samples) if is_over else max(0, grid.index(grid.first + n_whole)))
 
     def _write(self, stretch: _Stretch, first_frame: int, powers: npt.NDArray[np.float64]) -> None:
         """Write frames that follow one another; mean squares, shape (n_frames, 3)."""
@@ -323,7 +323,7 @@ class Continuous:
         for band in range(N_BANDS):
             source_id = band_source_id(stretch.source_id, band, length_s)
             start_ns = first_frame * length_s * NS_PER_S
-            self._archive.take(Piece(source_id, start_ns, 1.0 / length_s, values[:, band].copy()))
+            self._archive.take(Trace(source_id, start_ns, 1.0 / length_s, values[:, band].copy()))
 
 
 @lru_cache(maxsize=64)
@@ -331,10 +331,10 @@ def _block_samples(rate_hz: float) -> int:
     return int(_BLOCK_FRAMES * frame_s(rate_hz) * rate_hz)
 
 
-def _without_overlap(piece: Piece, stretch: _Stretch) -> Piece:
-    """Return what of a piece comes after a stretch; a piece that is a good deal older is none of it and stays whole."""
-    late_ns = stretch.stop_ns - piece.start_ns
-    return piece.between(stretch.stop_ns, None) if 0 < late_ns < _LATE_NS else piece
+def _without_overlap(trace: Trace, stretch: _Stretch) -> Trace:
+    """Return what of a trace comes after a stretch; a trace that is a good deal older is none of it and stays whole."""
+    late_ns = stretch.stop_ns - trace.start_ns
+    return trace.between(stretch.stop_ns, None) if 0 < late_ns < _LATE_NS else trace
 
 
 def _frame_powers(

@@ -37,7 +37,7 @@ class _Damage:
         return texts
 
 
-class Notes:
+class Diagnostics:
     """Warnings of a run; called with a text, it takes it down."""
 
     def __init__(self) -> None:

@@ -5,8 +5,8 @@ With any acquisition loop::
     manifest, folder = load_manifest("moon")
     variant, graph = read_graph(manifest, folder)
     detector = Detector(manifest, graph, variant, manifest.trigger.onset_thresholds["normal"])
-    for piece in pieces:
-        for event in detector.push(piece):
+    for trace in traces:
+        for event in detector.push(trace):
             print(event)
 """
 
@@ -24,12 +24,12 @@ from edgequake.edge.detection.event_class import EventClasses
 from edgequake.edge.detection.network import StepNetwork, make_stepper
 from edgequake.edge.detection.trigger import Decision, Event, Trigger, decision_of
 from edgequake.edge.features.front_end import ChannelFrontEnd, Rows, StationFrontEnd
-from edgequake.edge.formats.waveforms import Piece, duration_ns
+from edgequake.edge.formats.waveforms import Trace, duration_ns
 from edgequake.edge.manifest.manifest import Manifest, Variant
 
 
 class Detector:
-    """The detector of one station; pieces come in the order of their start times."""
+    """The detector of one station; traces come in the order of their start times."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Detector:
 
     @property
     def horizon_ns(self) -> int | None:
-        """No event that is still to be returned begins before this time; None before the first piece."""
+        """No event that is still to be returned begins before this time; None before the first trace."""
         next_ns = self.front_end.next_ns()
         if next_ns is None:
             return None
@@ -82,31 +82,31 @@ class Detector:
         """Rises of the onset probability that were too short for an event: triggers that were false."""
         return self._trigger.n_let_go
 
-    def push(self, piece: Piece) -> list[Event]:
-        """Take a piece, return the events that closed.
+    def push(self, trace: Trace) -> list[Event]:
+        """Take a trace, return the events that closed.
 
         Raises
         ------
         DataError
-            The piece's sampling rate does not fit the model.
+            The trace's sampling rate does not fit the model.
         """
-        return self.push_all((piece,))
+        return self.push_all((trace,))
 
-    def push_all(self, pieces: Sequence[Piece]) -> list[Event]:
-        """Take pieces, return the events that closed; the same events as piece by piece, for less work.
+    def push_all(self, traces: Sequence[Trace]) -> list[Event]:
+        """Take traces, return the events that closed; the same events as piece by trace, for less work.
 
         Raises
         ------
         DataError
             As `push`.
         """
-        events = list(self._events(self.front_end.push_all(pieces)))
+        events = list(self._events(self.front_end.push_all(traces)))
         if not self.front_end.goes_on:  # a tear too long to bridge: what comes after it cannot lengthen the event
             events += self._close()
         return self._settled(events)
 
     def finish(self) -> list[Event]:
-        """No further piece will come, or not for long: return what is still open. Pieces may be pushed again."""
+        """No further trace will come, or not for long: return what is still open. Pieces may be pushed again."""
         return self._settled([*self._events(self.front_end.finish()), *self._close()])
 
     def state(self) -> State:

@@ -229,7 +229,11 @@ def _state(inputs: dict[str, Any], outputs: dict[str, Any], input_name: str, out
 
 def make_stepper(network: StepNetwork, manifest: Manifest) -> Stepper:
     """Return the stepper that a manifest's network needs."""
-    return Windowed(network, manifest) if manifest.network.mode == "windowed" else Continuous(network, manifest)
+    return (
+        WindowedStepper(network, manifest)
+        if manifest.network.mode == "windowed"
+        else StatefulStepper(network, manifest)
+    )
 
 
 class Stepper(ABC):
@@ -261,7 +265,7 @@ class Stepper(ABC):
         self._held = state["held"]
 
 
-class Continuous(Stepper):
+class StatefulStepper(Stepper):
     """State carried on from step to step."""
 
     def __init__(self, network: StepNetwork, manifest: Manifest) -> None:
@@ -284,7 +288,7 @@ class Continuous(Stepper):
             yield (i + 1) * self._rows_per_step - 1 - n_before, self._rows_per_step, probability
 
 
-class Windowed(Stepper):
+class WindowedStepper(Stepper):
     """State reset every window: the textbook classifiers."""
 
     def __init__(self, network: StepNetwork, manifest: Manifest) -> None:

@@ -14,8 +14,8 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from edgequake.edge.features.conditioning import Despike, GapBridge, Stretch
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece
+from edgequake.edge.features.conditioning import ContiguousRun, Despike, GapBridge
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.manifest.event_config import OnsetConfig
 from edgequake.edge.manifest.front_end_config import FrontEndConfig
 from edgequake.edge.manifest.manifest import Manifest
@@ -34,7 +34,7 @@ class Onset:
     refined: bool  # False: the samples say nothing better than the trigger
 
 
-Refine = Callable[[Iterable[Piece], int], Onset]  # raw pieces of the station and the trigger's onset, ns
+Refine = Callable[[Iterable[Trace], int], Onset]  # raw pieces of the station and the trigger's onset, ns
 
 
 def refiner(manifest: Manifest) -> Refine | None:
@@ -45,7 +45,7 @@ def refiner(manifest: Manifest) -> Refine | None:
 
 
 def refine_onset(
-    config: OnsetConfig, front_end: FrontEndConfig, pieces: Iterable[Piece], coarse_ns: int, lag_s: float = 0.0
+    config: OnsetConfig, front_end: FrontEndConfig, traces: Iterable[Trace], coarse_ns: int, lag_s: float = 0.0
 ) -> Onset:
     """Return the onset of the event that the trigger placed at `coarse_ns`.
 
@@ -59,7 +59,7 @@ def refine_onset(
     Parameters
     ----------
     front_end : its rule for gaps and spikes is applied to the samples.
-    pieces : raw samples of one station, those of a channel in time order; what lies outside the reach is ignored.
+    traces : raw samples of one station, those of a channel in time order; what lies outside the reach is ignored.
     lag_s : what the trigger has taken off the rise of the probability; the search is around the rise itself.
 
     References
@@ -68,7 +68,7 @@ def refine_onset(
     Zisin 38, 365-379, doi:10.4294/zisin1948.38.3_365: the split of least AIC, there of normal samples.
     """
     rise_ns = coarse_ns + round(lag_s * NS_PER_S)
-    channels = _channels(config, front_end, pieces, rise_ns)
+    channels = _channels(config, front_end, traces, rise_ns)
     split = _split(config, channels)
     if split is None:
         return Onset(coarse_ns, config.coarse_sigma_s, False)
@@ -132,13 +132,13 @@ def _gain(channel: _Frames) -> Float:
     return np.asarray(channel.freedom * gain, np.float64)
 
 
-def _channels(config: OnsetConfig, front_end: FrontEndConfig, pieces: Iterable[Piece], rise_ns: int) -> list[_Frames]:
+def _channels(config: OnsetConfig, front_end: FrontEndConfig, traces: Iterable[Trace], rise_ns: int) -> list[_Frames]:
     """Return the frames of every channel that has anything to say."""
     start_ns = rise_ns - round(config.reach_before_s * NS_PER_S)
     stop_ns = rise_ns + round(config.reach_after_s * NS_PER_S)
-    parts: dict[str, list[Piece]] = {}
-    for piece in pieces:
-        part = piece.between(start_ns, stop_ns)
+    parts: dict[str, list[Trace]] = {}
+    for trace in traces:
+        part = trace.between(start_ns, stop_ns)
         if len(part.samples):
             parts.setdefault(part.source_id, []).append(part)
     first_frame_ns = rise_ns - round(config.before_s * NS_PER_S)
@@ -146,11 +146,11 @@ def _channels(config: OnsetConfig, front_end: FrontEndConfig, pieces: Iterable[P
     return [channel for channel in channels if channel is not None]
 
 
-def _frames(config: OnsetConfig, front_end: FrontEndConfig, pieces: list[Piece], first_frame_ns: int) -> _Frames | None:
+def _frames(config: OnsetConfig, front_end: FrontEndConfig, traces: list[Trace], first_frame_ns: int) -> _Frames | None:
     """Return one channel's frames; None if it is flat, too slow for the band, or too torn for the filter."""
-    rate_hz, t0_ns = pieces[0].sampling_rate_hz, pieces[0].start_ns
+    rate_hz, t0_ns = traces[0].sampling_rate_hz, traces[0].start_ns
     high_hz = min(config.high_hz, _HIGHEST_SHARE * rate_hz)
-    stretches = _stretches(front_end, pieces)
+    stretches = _stretches(front_end, traces)
     floor = _rounding_variance(stretches)
     if high_hz <= config.low_hz or floor is None:
         return None
@@ -174,14 +174,14 @@ def _frames(config: OnsetConfig, front_end: FrontEndConfig, pieces: list[Piece],
     return _Frames(amplitude, weight, 2.0 * (high_hz - config.low_hz) * config.frame_s)
 
 
-def _stretches(front_end: FrontEndConfig, pieces: list[Piece]) -> list[Stretch]:
+def _stretches(front_end: FrontEndConfig, traces: list[Trace]) -> list[ContiguousRun]:
     """Return one channel's samples by the front end's rule for gaps and spikes, cut at long tears only."""
-    rate_hz, t0_ns = pieces[0].sampling_rate_hz, pieces[0].start_ns
+    rate_hz, t0_ns = traces[0].sampling_rate_hz, traces[0].start_ns
     gaps = GapBridge(round(front_end.bridge_s * rate_hz), front_end.fill_values, front_end.fill_min_jump)
     despike = Despike(front_end.despike_threshold) if front_end.despike_threshold > 0 else None
-    runs: list[list[Stretch]] = []
-    for piece in pieces:
-        for stretch in gaps.push(round((piece.start_ns - t0_ns) / NS_PER_S * rate_hz), piece.samples):
+    runs: list[list[ContiguousRun]] = []
+    for trace in traces:
+        for stretch in gaps.push(round((trace.start_ns - t0_ns) / NS_PER_S * rate_hz), trace.samples):
             clean = stretch if despike is None else despike.push(stretch)
             if clean is not None and (clean.fresh or not runs):
                 runs.append([clean])
@@ -190,12 +190,12 @@ def _stretches(front_end: FrontEndConfig, pieces: list[Piece]) -> list[Stretch]:
     return [_joined(run) for run in runs]
 
 
-def _joined(run: list[Stretch]) -> Stretch:
+def _joined(run: list[ContiguousRun]) -> ContiguousRun:
     values, valid = np.concatenate([part.values for part in run]), np.concatenate([part.valid for part in run])
-    return Stretch(run[0].first, values, valid, True)
+    return ContiguousRun(run[0].first, values, valid, True)
 
 
-def _rounding_variance(stretches: list[Stretch]) -> float | None:
+def _rounding_variance(stretches: list[ContiguousRun]) -> float | None:
     """Variance of rounding to the record's quantum, so that a staircase is never silent; None for a flat channel.
 
     The quantum is taken as the smallest change between recorded neighbours.

@@ -4,7 +4,7 @@ Passes take place at times of the mission clock (`mission_clock.py`), and at the
 over each UTC day, so that an event of the evening finds some of it left: in a pass at a share x of the day no more than
 x times the budget has been handed over that day. What a day leaves over is gone.
 
-In a pass the best unit goes first (`waiting.Level`, then rank), until the next one does not fit. A better event
+In a pass the best unit goes first (`waiting.SendLevel`, then rank), until the next one does not fit. A better event
 therefore goes before the coda of a worse one, and what was broken off goes on at its next record.
 """
 
@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgequake.edge.archive.sds import DAY_NS
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.downlink.journal import Books, Pass, Sent
+from edgequake.edge.downlink.journal import DownlinkAccount, Pass, Sent
 from edgequake.edge.downlink.outbox import Outbox, described
-from edgequake.edge.downlink.requests import RequestDesk
-from edgequake.edge.downlink.send_queue import Level, SummaryDesk, Waiting, WaitingSegment
+from edgequake.edge.downlink.requests import RequestQueue
+from edgequake.edge.downlink.send_queue import SegmentItem, SendItem, SendLevel, SsamQueue
 from edgequake.edge.formats.waveforms import NS_PER_S
 from edgequake.edge.results.catalog import CatalogRow, Ledger, Segment
 
@@ -35,9 +35,9 @@ class _Load:
     size_bytes: int = 0
     first: dict[str, int] = field(default_factory=dict)  # units that each source had sent before
 
-    def add(self, item: Waiting, data: bytes) -> None:
+    def add(self, item: SendItem, data: bytes) -> None:
         self.first.setdefault(item.source, item.n_sent)
-        (self.notices if item.next_level == Level.NOTICE else self.records).append(data)
+        (self.notices if item.next_level == SendLevel.NOTICE else self.records).append(data)
         self.size_bytes += len(data)
 
 
@@ -51,10 +51,10 @@ class Downlink:
         window_s: float,
         replayed: bool,
         ledger: Ledger,
-        notes: Notes,
+        diagnostics: Diagnostics,
         outbox: Outbox,
-        requests: RequestDesk,
-        summary: SummaryDesk,
+        requests: RequestQueue,
+        summary: SsamQueue,
     ) -> None:
         """Prepare to hand over `budget_bytes` a UTC day; `window_s` after an onset count in full.
 
@@ -67,19 +67,19 @@ class Downlink:
         """
         self._out, self.budget_bytes, self._replayed = out, budget_bytes, replayed
         self._window_ns = round(window_s * NS_PER_S)
-        self._ledger, self._notes, self._outbox = ledger, notes, outbox
+        self._ledger, self._diagnostics, self._outbox = ledger, diagnostics, outbox
         self._requests, self._summary = requests, summary
-        self._queue: dict[str, WaitingSegment] = {}
+        self._queue: dict[str, SegmentItem] = {}
         self._segments: dict[str, Segment] = {}
-        self.books = Books(self._accrued_bytes)
+        self.books = DownlinkAccount(self._accrued_bytes)
         for done in outbox.recover(self.books.damaged):
             self._remember(done)
         self.books.at_least(outbox.last_number())
         if self.books.n_damaged:
-            notes.count("line(s) of the downlink's journal cannot be read", self.books.n_damaged)
+            diagnostics.count("line(s) of the downlink's journal cannot be read", self.books.n_damaged)
 
     @property
-    def queue(self) -> Iterable[WaitingSegment]:
+    def queue(self) -> Iterable[SegmentItem]:
         """Segments of which something waits."""
         return self._queue.values()
 
@@ -89,10 +89,10 @@ class Downlink:
         n_sent = self.books.n_sent(segment.file)
         if not self._replayed and n_sent == 0 and all(row.sent for row in rows):
             return  # the journal that knew of it has been set aside
-        item = WaitingSegment(
+        item = SegmentItem(
             source=segment.file,
             path=self._out / segment.file,
-            level=Level.RECORD,
+            level=SendLevel.RECORD,
             ready_ns=segment.stop_ns,
             n_sent=n_sent,
             rows=tuple(rows),
@@ -131,16 +131,16 @@ class Downlink:
     def _accrued_bytes(self, now_ns: int, day: int) -> int:
         return self.budget_bytes * (now_ns - day * DAY_NS) // DAY_NS
 
-    def _ready(self, now_ns: int, is_last: bool) -> Iterator[Waiting]:
+    def _ready(self, now_ns: int, is_last: bool) -> Iterator[SendItem]:
         yield from self._requests.waiting(now_ns, is_last and self._replayed)
         # A replay hears many minutes at once; a live station's clock may have been wrong when it heard this.
         yield from [item for item in self.queue if item.ready_ns <= now_ns or not self._replayed]
         yield from self._summary.waiting(now_ns)
 
-    def _loaded(self, items: Iterable[Waiting], room_bytes: int) -> _Load:
+    def _loaded(self, items: Iterable[SendItem], room_bytes: int) -> _Load:
         """Take the best units that fit."""
         load = _Load()
-        heap: list[tuple[tuple[int, float, int, str], Waiting]] = []
+        heap: list[tuple[tuple[int, float, int, str], SendItem]] = []
         for item in items:
             self._offer(item, heap)
         while heap:
@@ -155,7 +155,7 @@ class Downlink:
             self._offer(item, heap)
         return load
 
-    def _hand_over(self, load: _Load, items: dict[str, Waiting], now_ns: int, day: int) -> None:
+    def _hand_over(self, load: _Load, items: dict[str, SendItem], now_ns: int, day: int) -> None:
         sent = tuple(
             Sent(name, first, items[name].n_sent, self._may_be_again(items[name])) for name, first in load.first.items()
         )
@@ -175,13 +175,13 @@ class Downlink:
             elif self._summary.owns(part.source):
                 self._summary.took(part)
 
-    def _may_be_again(self, item: Waiting) -> bool:
+    def _may_be_again(self, item: SendItem) -> bool:
         """Whether samples of an item may have been handed over before, from elsewhere or in a pass that is forgotten.
 
         Rather too often than not once: whole spans are compared, and what was asked for always may.
         """
-        if item.level != Level.RECORD:
-            return item.level == Level.REQUEST
+        if item.level != SendLevel.RECORD:
+            return item.level == SendLevel.REQUEST
         mine = self._segments[item.source]
         doubtful_until_ns = self.books.doubtful_until_ns
         return (
@@ -197,25 +197,25 @@ class Downlink:
             )
         )
 
-    def _settle(self, item: Waiting) -> bool:
+    def _settle(self, item: SendItem) -> bool:
         """Take what has been sent whole off the queue, and say so in the catalogue; return whether it was."""
         if not item.is_done:
             return False
-        if isinstance(item, WaitingSegment):
+        if isinstance(item, SegmentItem):
             self._queue.pop(item.source, None)
             self._ledger.mark_sent(item.source)
-        elif item.level == Level.REQUEST:
+        elif item.level == SendLevel.REQUEST:
             self._requests.done(item)
         return True
 
-    def _offer(self, item: Waiting, heap: list[tuple[tuple[int, float, int, str], Waiting]]) -> None:
+    def _offer(self, item: SendItem, heap: list[tuple[tuple[int, float, int, str], SendItem]]) -> None:
         try:
             if not item.is_done:
                 heapq.heappush(heap, (item.key, item))
         except DataError:
             self._let_go(item)
 
-    def _next_bytes(self, item: Waiting) -> bytes | None:
+    def _next_bytes(self, item: SendItem) -> bytes | None:
         """Return an item's next unit; None where it cannot be sent."""
         try:
             data = item.next_bytes()
@@ -227,9 +227,9 @@ class Downlink:
             return None
         return data
 
-    def _let_go(self, item: Waiting) -> None:
+    def _let_go(self, item: SendItem) -> None:
         """Give up what was taken away, is damaged, or would not fit into a whole day's budget."""
-        self._notes.count("source(s) of the downlink could not be read and were not sent")
+        self._diagnostics.count("source(s) of the downlink could not be read and were not sent")
         self._queue.pop(item.source, None)
-        if item.level == Level.REQUEST:
+        if item.level == SendLevel.REQUEST:
             self._requests.refuse(item, "its records cannot be read")

@@ -166,7 +166,7 @@ def _is_pass(line: bytes) -> bool:
 _MOST_DAYS = 4000  # whose spending is remembered
 
 
-class Books:
+class DownlinkAccount:
     """Takes down the passes one after the other."""
 
     def __init__(self, accrued_bytes: Callable[[int, int], int]) -> None:

@@ -16,17 +16,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgequake.edge.archive.day_files import sync
-from edgequake.edge.archive.extract import Span, held_pieces
+from edgequake.edge.archive.extract import Span, held_traces
 from edgequake.edge.archive.sds import DAY_NS, DayName, day_files, name_of
 from edgequake.edge.base.atomic_files import DISK_FULL, write_bytes_atomically
 from edgequake.edge.base.control import Control
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.base.layout import ARCHIVE, CONTINUOUS, REQUESTS
 from edgequake.edge.downlink.journal import Sent
-from edgequake.edge.downlink.send_queue import Level, Waiting
+from edgequake.edge.downlink.send_queue import SendItem, SendLevel
 from edgequake.edge.formats.miniseed import encode
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, duration_ns, format_time, parse_time
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, format_time, parse_time
 
 _MOST_HOLES = 5  # named of one channel
 
@@ -149,13 +149,13 @@ class Coverage:
         """Channels of which something was found."""
         return sum(1 for covered in self._covered.values() if covered)
 
-    def add(self, pieces: Iterable[Piece]) -> None:
+    def add(self, traces: Iterable[Trace]) -> None:
         """Take down what was found."""
-        for piece in pieces:
-            interval_ns = duration_ns(1, piece.sampling_rate_hz)
-            covered = self._covered.setdefault(name_of(piece.source_id), [])
-            covered.append((piece.start_ns, piece.stop_ns, interval_ns))
-            self.n_samples += len(piece.samples)
+        for trace in traces:
+            interval_ns = duration_ns(1, trace.sampling_rate_hz)
+            covered = self._covered.setdefault(name_of(trace.source_id), [])
+            covered.append((trace.start_ns, trace.stop_ns, interval_ns))
+            self.n_samples += len(trace.samples)
 
     def lacking(self) -> list[str]:
         """Return a line for each channel of which something was not found."""
@@ -188,9 +188,9 @@ def _write_held(out: Path, span: Span, target: str, coverage: Coverage) -> int:
             file = sys.stdout.buffer if target == "-" else stack.enter_context(part.open("wb"))
             n_bytes = 0
             for day in days_of(span):
-                pieces = held_pieces(out, day)
-                coverage.add(pieces)
-                n_bytes += file.write(encode(pieces))
+                traces = held_traces(out, day)
+                coverage.add(traces)
+                n_bytes += file.write(encode(traces))
             file.flush()
         if target != "-" and n_bytes:
             part.replace(path)
@@ -234,7 +234,7 @@ MOST_BYTES = 1 << 24  # of one request: the copy is not under the archive's cap,
 _SENT, _REFUSED, _EMPTY = ".sent", ".refused", ".empty"
 
 
-class RequestDesk:
+class RequestQueue:
     """Looks for requests in DIR/requests. One that was sent, or that cannot be, is renamed so that it is seen.
 
     A request waits until mission time has passed its span. What is held of it then is cut out, and is what is sent,
@@ -242,10 +242,14 @@ class RequestDesk:
     """
 
     def __init__(
-        self, out: Path, notes: Notes, waiting: Callable[[], Sequence[Piece]], make_room: Callable[[int], bool]
+        self,
+        out: Path,
+        diagnostics: Diagnostics,
+        waiting: Callable[[], Sequence[Trace]],
+        make_room: Callable[[int], bool],
     ) -> None:
         """`waiting` returns the archive's samples that are not on disk yet."""
-        self._out, self._notes, self._not_on_disk, self._make_room = out, notes, waiting, make_room
+        self._out, self._diagnostics, self._not_on_disk, self._make_room = out, diagnostics, waiting, make_room
         self._folder = out / REQUESTS
         self._n_sent: dict[str, int] = {}
         self._spans: dict[str, Span] = {}  # by name, of requests of which something has been sent
@@ -256,7 +260,7 @@ class RequestDesk:
         """Whether a source is one of its files."""
         return source.startswith(f"{REQUESTS}/")
 
-    def waiting(self, now_ns: int, is_last: bool) -> Iterator[Waiting]:
+    def waiting(self, now_ns: int, is_last: bool) -> Iterator[SendItem]:
         """Yield the requests with records that have not been sent, in the order in which they were made.
 
         is_last : no more samples will come, so that no span need be waited for.
@@ -269,7 +273,7 @@ class RequestDesk:
             if not records.exists() and not self._cut(request, path, records):
                 continue
             source = f"{REQUESTS}/{records.name}"
-            item = Waiting(source, records, Level.REQUEST, 0, self._n_sent.get(source, 0))
+            item = SendItem(source, records, SendLevel.REQUEST, 0, self._n_sent.get(source, 0))
             try:
                 is_done = item.is_done
             except DataError as problem:
@@ -284,15 +288,15 @@ class RequestDesk:
         """Records of a request are on their way."""
         self._n_sent[part.source] = part.stop
 
-    def done(self, item: Waiting) -> None:
+    def done(self, item: SendItem) -> None:
         """All of a request has been sent: put it away."""
         _rename(item.path.with_suffix(".json"), _SENT)
         with suppress(OSError):
             item.path.unlink()
 
-    def refuse(self, item: Waiting, problem: str) -> None:
+    def refuse(self, item: SendItem, problem: str) -> None:
         """A request that cannot be sent: put it away."""
-        self._notes(f"request {item.path.stem}: {problem}; set aside")
+        self._diagnostics(f"request {item.path.stem}: {problem}; set aside")
         _rename(item.path.with_suffix(".json"), _REFUSED)
 
     def has_sent(self, station_id: str, start_ns: int, stop_ns: int) -> bool:
@@ -320,7 +324,7 @@ class RequestDesk:
                 raise DataError(f"a request of the name {path.stem} was sent before; give this one another")
             return Request.read(path)
         except DataError as problem:
-            self._notes(f"{problem}; set aside")
+            self._diagnostics(f"{problem}; set aside")
             _rename(path, _REFUSED)
             return None
 
@@ -335,7 +339,7 @@ class RequestDesk:
                     reason = problem.strerror or problem
                     raise DataError(f"cannot write {records}: {reason}; free the disk") from problem
         if not n_bytes:
-            self._notes(f"request {request.name}: nothing of it is held")
+            self._diagnostics(f"request {request.name}: nothing of it is held")
             _rename(path, _EMPTY)
         return n_bytes > 0
 
@@ -347,9 +351,11 @@ class RequestDesk:
             with part.open("wb") as file:
                 for day in days_of(request.span):
                     if n_bytes >= MOST_BYTES:
-                        self._notes(f"request {request.name} is cut short at {format_time(day.start_ns)}: too long")
+                        self._diagnostics(
+                            f"request {request.name} is cut short at {format_time(day.start_ns)}: too long"
+                        )
                         break
-                    n_bytes += file.write(encode(held_pieces(self._out, day, self._not_on_disk())))
+                    n_bytes += file.write(encode(held_traces(self._out, day, self._not_on_disk())))
                 file.flush()
                 os.fsync(file.fileno())
             if n_bytes:

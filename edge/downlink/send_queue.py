@@ -1,4 +1,4 @@
-"""What is sent of an event, piece by piece: a line that says it was found, then its records, the onset's first.
+"""What is sent of an event, piece by trace: a line that says it was found, then its records, the onset's first.
 
 The unit is the miniSEED record of 512 bytes. The records that overlap [onset - lead, onset + window) count in full,
 where the window is as long as the trigger's pre-roll and the lead a sixth of it. A record of the coda that begins t
@@ -29,7 +29,7 @@ from edgequake.edge.formats.miniseed import RecordHeader, index_file
 from edgequake.edge.results.catalog import CatalogRow
 
 if TYPE_CHECKING:
-    from edgequake.edge.archive.ssam import Continuous
+    from edgequake.edge.archive.ssam import SsamChannel
 
 CODA_WEIGHT = 1 / 8
 PRE_ROLL_WEIGHT = 1 / 512
@@ -37,7 +37,7 @@ LEAD_SHARE = 1 / 6
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class SendRecord:
     """A record to be sent: where it lies in its file and how much it counts."""
 
     weight: float  # 1 at the onset
@@ -45,7 +45,7 @@ class Unit:
     size_bytes: int
 
 
-def units_of_segment(path: Path, onsets_ns: Sequence[int], window_ns: int) -> list[Unit]:
+def units_of_segment(path: Path, onsets_ns: Sequence[int], window_ns: int) -> list[SendRecord]:
     """Return a segment's records in the order in which they are sent.
 
     Raises
@@ -55,10 +55,10 @@ def units_of_segment(path: Path, onsets_ns: Sequence[int], window_ns: int) -> li
     """
     weighed = [(record_weight(header, onsets_ns, window_ns), header) for header in index_file(path).headers]
     weighed.sort(key=lambda one: (-one[0], one[1].start_ns, one[1].source_id, one[1].offset))
-    return [Unit(weight, header.offset, header.size_bytes) for weight, header in weighed]
+    return [SendRecord(weight, header.offset, header.size_bytes) for weight, header in weighed]
 
 
-def units_by_time(path: Path) -> list[Unit]:
+def units_by_time(path: Path) -> list[SendRecord]:
     """Return the records of a file in the order of their times.
 
     Raises
@@ -66,10 +66,10 @@ def units_by_time(path: Path) -> list[Unit]:
     DataError
         The file cannot be read.
     """
-    return [Unit(1.0, header.offset, header.size_bytes) for header in index_file(path).headers]
+    return [SendRecord(1.0, header.offset, header.size_bytes) for header in index_file(path).headers]
 
 
-def units_from(path: Path, start_byte: int) -> list[Unit]:
+def units_from(path: Path, start_byte: int) -> list[SendRecord]:
     """Return the records of a file from a byte on, as they lie there.
 
     Raises
@@ -78,7 +78,7 @@ def units_from(path: Path, start_byte: int) -> list[Unit]:
         The file cannot be read.
     """
     headers = sorted(index_file(path, start_byte).headers, key=lambda header: header.offset)
-    return [Unit(1.0, header.offset, header.size_bytes) for header in headers]
+    return [SendRecord(1.0, header.offset, header.size_bytes) for header in headers]
 
 
 def record_weight(header: RecordHeader, onsets_ns: Iterable[int], window_ns: int) -> float:
@@ -112,7 +112,7 @@ def _weight(start_ns: int, stop_ns: int, onset_ns: int, window_ns: int) -> float
     return 1.0 if stop_ns > first_ns else PRE_ROLL_WEIGHT
 
 
-class Level(enum.IntEnum):
+class SendLevel(enum.IntEnum):
     """What goes before what, whatever the priorities."""
 
     SUMMARY = 0  # what the budget has left over
@@ -122,15 +122,15 @@ class Level(enum.IntEnum):
 
 
 @dataclass
-class Waiting:
+class SendItem:
     """A source of records of which something is still to be sent, the oldest first where nothing else counts."""
 
     source: str  # below the run's folder
     path: Path
-    level: Level
+    level: SendLevel
     ready_ns: int  # mission time from which on it can be sent
     n_sent: int = 0  # units; of the summary channel bytes
-    _units: list[Unit] | None = field(default=None, repr=False)
+    _units: list[SendRecord] | None = field(default=None, repr=False)
     _n_units: int | None = None  # known from when they were first read
 
     @property
@@ -139,7 +139,7 @@ class Waiting:
         return (-self.next_level, -self.next_rank, self.ready_ns, self.source)
 
     @property
-    def next_level(self) -> Level:
+    def next_level(self) -> SendLevel:
         """Level of the next unit."""
         return self.level
 
@@ -167,7 +167,7 @@ class Waiting:
         return self._n_units
 
     @property
-    def units(self) -> list[Unit]:
+    def units(self) -> list[SendRecord]:
         """Its records in the order of sending; read from the file when they are first needed.
 
         Raises
@@ -196,17 +196,17 @@ class Waiting:
         """About how much is still to be sent."""
         return sum(unit.size_bytes for unit in self.units[self.n_sent :])
 
-    def _read(self) -> list[Unit]:
+    def _read(self) -> list[SendRecord]:
         return units_by_time(self.path)
 
-    def _record(self, unit: Unit) -> bytes:
+    def _record(self, unit: SendRecord) -> bytes:
         with self.path.open("rb") as file:
             file.seek(unit.offset)
             return file.read(unit.size_bytes)
 
 
 @dataclass
-class WaitingSegment(Waiting):
+class SegmentItem(SendItem):
     """A segment: unit 0 is its notice, the others are its records."""
 
     rows: Sequence[CatalogRow] = ()
@@ -219,9 +219,9 @@ class WaitingSegment(Waiting):
         return max(row.priority for row in self.rows)
 
     @property
-    def next_level(self) -> Level:
+    def next_level(self) -> SendLevel:
         """Level of the next unit."""
-        return Level.NOTICE if self.n_sent == 0 else Level.RECORD
+        return SendLevel.NOTICE if self.n_sent == 0 else SendLevel.RECORD
 
     @property
     def next_rank(self) -> float:
@@ -258,12 +258,12 @@ class WaitingSegment(Waiting):
             return self._next_weight
         return self.units[self.n_sent - 1].weight if 0 < self.n_sent <= len(self.units) else 1.0
 
-    def _read(self) -> list[Unit]:
+    def _read(self) -> list[SendRecord]:
         return units_of_segment(self.path, [round(row.onset_ns / 1000) * 1000 for row in self.rows], self.window_ns)
 
 
 @dataclass
-class WaitingSummary(Waiting):
+class SsamItem(SendItem):
     """Records of one file of the summary channel, bytes [n_sent, stop_byte)."""
 
     stop_byte: int = 0
@@ -300,20 +300,20 @@ class WaitingSummary(Waiting):
         """What is still to be sent."""
         return max(0, self.stop_byte - self.n_sent)
 
-    def _next(self) -> Unit | None:
+    def _next(self) -> SendRecord | None:
         return next((unit for unit in self.units if unit.offset >= self.n_sent), None)
 
-    def _read(self) -> list[Unit]:
+    def _read(self) -> list[SendRecord]:
         return units_from(self.path, self.n_sent)
 
 
 RECENT_DAYS = 10  # what is older is sent on request only
 
 
-class SummaryDesk:
+class SsamQueue:
     """Knows how much of each file of the summary channel has been sent."""
 
-    def __init__(self, out: Path, continuous: Continuous | None) -> None:
+    def __init__(self, out: Path, continuous: SsamChannel | None) -> None:
         self._out, self._continuous = out, continuous
         self._taken_bytes: dict[str, int] = {}  # by name below the summary channel's folder
 
@@ -321,7 +321,7 @@ class SummaryDesk:
         """Whether a source is one of its files."""
         return source.startswith(f"{CONTINUOUS}/")
 
-    def waiting(self, now_ns: int) -> Iterator[WaitingSummary]:
+    def waiting(self, now_ns: int) -> Iterator[SsamItem]:
         """Yield the files with records that have not been sent.
 
         Raises
@@ -339,10 +339,10 @@ class SummaryDesk:
             self._continuous.sync()  # what the ground has had must not get lost and be counted anew
         for day, records in recent:
             source = f"{CONTINUOUS}/{records.file}"
-            yield WaitingSummary(
+            yield SsamItem(
                 source,
                 self._out / source,
-                Level.SUMMARY,
+                SendLevel.SUMMARY,
                 day * DAY_NS,
                 records.start_byte,
                 stop_byte=records.stop_byte,

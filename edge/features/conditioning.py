@@ -1,4 +1,4 @@
-"""The gap rule: one channel's pieces on an even grid, short tears bridged and flagged, long ones a new stretch.
+"""The gap rule: one channel's traces on an even grid, short tears bridged and flagged, long ones a new stretch.
 
 Streaming filters over stretches of samples: despiking and exact decimation.
 
@@ -24,7 +24,7 @@ _LARGEST = 1e100  # no ground motion in any unit; the power of larger values wou
 
 
 @dataclass(frozen=True)
-class Stretch:
+class ContiguousRun:
     """Samples at consecutive grid positions.
 
     Attributes
@@ -41,14 +41,14 @@ class Stretch:
     fresh: bool
 
 
-def stretch_state(stretch: Stretch | None) -> State | None:
+def stretch_state(stretch: ContiguousRun | None) -> State | None:
     """Return a stretch as plain values."""
     return None if stretch is None else dict(vars(stretch))
 
 
-def stretch_of(state: State | None) -> Stretch | None:
+def stretch_of(state: State | None) -> ContiguousRun | None:
     """Return the stretch that `stretch_state` was given."""
-    return None if state is None else Stretch(**state)
+    return None if state is None else ContiguousRun(**state)
 
 
 @dataclass
@@ -97,11 +97,11 @@ class GapBridge:
         """Grid position of the last true sample, None before the first."""
         return None if self._last is None else self._last[0]
 
-    def push(self, first: int, samples: npt.NDArray[Any]) -> list[Stretch]:
+    def push(self, first: int, samples: npt.NDArray[Any]) -> list[ContiguousRun]:
         """Take samples whose first lies at grid position `first`; return what can be said now."""
         return self.push_parts([(first, samples)])
 
-    def push_parts(self, parts: Sequence[tuple[int, npt.NDArray[Any]]]) -> list[Stretch]:
+    def push_parts(self, parts: Sequence[tuple[int, npt.NDArray[Any]]]) -> list[ContiguousRun]:
         """Take samples of one dtype in parts (first, samples) that do not overlap, in order; many cost little more."""
         samples = parts[0][1] if len(parts) == 1 else np.concatenate([part for _, part in parts])
         usable = self._usable(samples)
@@ -122,7 +122,7 @@ class GapBridge:
         self._last = (int(positions[-1]), float(values[-1]))
         return self._split(positions, values, carried)
 
-    def _split(self, positions: Int, values: Float, carried: bool) -> list[Stretch]:
+    def _split(self, positions: Int, values: Float, carried: bool) -> list[ContiguousRun]:
         """Cut at holes too long to bridge; the first part goes on from the carried sample, if there is one."""
         cuts = np.flatnonzero(np.diff(positions) > self._max_bridge + 1) + 1
         stretches = []
@@ -134,10 +134,10 @@ class GapBridge:
                 stretches.append(self._fill(p, v, skip, fresh=not goes_on))
         return stretches
 
-    def _fill(self, positions: Int, values: Float, skip: int, fresh: bool) -> Stretch:
+    def _fill(self, positions: Int, values: Float, skip: int, fresh: bool) -> ContiguousRun:
         first, n_grid = int(positions[0]), int(positions[-1] - positions[0]) + 1
         if n_grid == len(positions):
-            return Stretch(first + skip, values[skip:], np.ones(n_grid - skip, np.bool_), fresh)
+            return ContiguousRun(first + skip, values[skip:], np.ones(n_grid - skip, np.bool_), fresh)
         offsets = positions - first
         valid = np.zeros(n_grid, np.bool_)
         valid[offsets] = True
@@ -145,7 +145,7 @@ class GapBridge:
         self.counts.bridged_tears += int(np.sum(np.diff(positions) > 1))
         bridged = np.interp(np.arange(n_grid, dtype=np.float64), offsets.astype(np.float64), values)
         bridged[offsets] = values  # exactly, whatever the interpolation rounds
-        return Stretch(first + skip, bridged[skip:], valid[skip:], fresh)
+        return ContiguousRun(first + skip, bridged[skip:], valid[skip:], fresh)
 
     def _usable(self, samples: npt.NDArray[Any]) -> Bool:
         if samples.dtype.kind == "f":
@@ -181,21 +181,21 @@ class _Tail:
     """The last samples of a stretch, put in front of what comes next."""
 
     def __init__(self) -> None:
-        self._kept: Stretch | None = None
+        self._kept: ContiguousRun | None = None
 
-    def join(self, stretch: Stretch) -> Stretch:
+    def join(self, stretch: ContiguousRun) -> ContiguousRun:
         """Return the stretch with the kept tail in front, or the stretch alone when it is fresh."""
         kept = self._kept
         if stretch.fresh or kept is None:
             return stretch
         values = np.concatenate([kept.values, stretch.values])
-        return Stretch(kept.first, values, np.concatenate([kept.valid, stretch.valid]), kept.fresh)
+        return ContiguousRun(kept.first, values, np.concatenate([kept.valid, stretch.valid]), kept.fresh)
 
-    def keep(self, joined: Stretch, n_used: int, fresh: bool) -> None:
+    def keep(self, joined: ContiguousRun, n_used: int, fresh: bool) -> None:
         """Keep what lies after the first `n_used` samples; `fresh` while nothing was given out yet."""
         # Copies: a view would keep the whole block alive.
         values, valid = joined.values[n_used:].copy(), joined.valid[n_used:].copy()
-        self._kept = Stretch(joined.first + n_used, values, valid, fresh)
+        self._kept = ContiguousRun(joined.first + n_used, values, valid, fresh)
 
     def state(self) -> State:
         """Return what `restore` goes on from."""
@@ -241,7 +241,7 @@ class Despike:
         """Go on from what `state` returned."""
         self._tail.restore(state)
 
-    def push(self, stretch: Stretch) -> Stretch | None:
+    def push(self, stretch: ContiguousRun) -> ContiguousRun | None:
         """Take a stretch, return the despiked samples that are certain now, or None."""
         joined = self._tail.join(stretch)
         n_given = len(joined.values) - 2 * self.LAG
@@ -250,7 +250,7 @@ class Despike:
             return None
         self._tail.keep(joined, n_given, False)
         valid = joined.valid[self.LAG : self.LAG + n_given]
-        return Stretch(joined.first + self.LAG, self._despiked(joined.values), valid, joined.fresh)
+        return ContiguousRun(joined.first + self.LAG, self._despiked(joined.values), valid, joined.fresh)
 
     def _despiked(self, values: Float) -> Float:
         n = len(values) - 2 * self.LAG
@@ -281,7 +281,7 @@ class Decimate:
         """Go on from what `state` returned."""
         self._tail.restore(state)
 
-    def push(self, stretch: Stretch) -> Stretch | None:
+    def push(self, stretch: ContiguousRun) -> ContiguousRun | None:
         """Take a stretch at the input rate, return one at the decimated rate, or None."""
         joined = self._tail.join(stretch)
         first = -(-(joined.first + self._half) // self._factor)  # first decimated position with taps inside
@@ -295,4 +295,4 @@ class Decimate:
         valid = joined.valid[centre :: self._factor][:n_given]
         n_used = n_given * self._factor + centre - self._half
         self._tail.keep(joined, n_used, False)
-        return Stretch(first, filtered, valid, joined.fresh)
+        return ContiguousRun(first, filtered, valid, joined.fresh)

@@ -14,16 +14,16 @@ import numpy.typing as npt
 
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.features.conditioning import Decimate, Despike, GapBridge, GapCounts, Stretch
+from edgequake.edge.features.conditioning import ContiguousRun, Decimate, Despike, GapBridge, GapCounts
 from edgequake.edge.features.normalization import PowerFeatures, WaveformFeatures
 from edgequake.edge.features.spectra import BandPower, WaveletPower
-from edgequake.edge.features.windows import Blocks
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, duration_ns
+from edgequake.edge.features.windows import Windower
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
 from edgequake.edge.manifest.front_end_config import FrontEndConfig, decimation_factor
 
 
 @dataclass(frozen=True)
-class ChannelBlocks:
+class ChannelFeatures:
     """Consecutive blocks of one channel that wait for those of the others."""
 
     first_block: int
@@ -42,9 +42,9 @@ class ChannelFrontEnd:
         self._despike = Despike(config.despike_threshold) if config.despike_threshold > 0 else None
         self._decimate = Decimate(factor, config.decimators[str(factor)]) if factor > 1 else None
         stuck_blocks = max(1, round(config.stuck_s * model_rate_hz / config.hop_samples))
-        self._blocks = Blocks(config.window_samples, config.hop_samples, config.max_gap_fraction, stuck_blocks)
+        self._blocks = Windower(config.window_samples, config.hop_samples, config.max_gap_fraction, stuck_blocks)
         self._features = _features(config, model_rate_hz)
-        self.queue: list[ChannelBlocks] = []
+        self.queue: list[ChannelFeatures] = []
 
     @property
     def counts(self) -> GapCounts:
@@ -65,13 +65,13 @@ class ChannelFrontEnd:
         """Take samples of one dtype in parts (position on the channel's grid, samples); queue what they complete."""
         integer_samples = parts[0][1].dtype.kind in "iu"
         for stretch in self._gaps.push_parts(parts):
-            clean: Stretch | None = stretch if self._despike is None else self._despike.push(stretch)
+            clean: ContiguousRun | None = stretch if self._despike is None else self._despike.push(stretch)
             if clean is not None and self._decimate is not None:
                 clean = self._decimate.push(clean)
             windows = None if clean is None else self._blocks.push(clean)
             if windows is not None:
                 features = self._features(windows, integer_samples)
-                self.queue.append(ChannelBlocks(windows.first_block, features, windows.live))
+                self.queue.append(ChannelFeatures(windows.first_block, features, windows.live))
 
     def state(self) -> State:
         """Return what `restore` goes on from."""
@@ -94,7 +94,7 @@ class ChannelFrontEnd:
             self._decimate.restore(state["decimate"])
         self._blocks.restore(state["blocks"])
         self._features.restore(state["features"])
-        self.queue = [ChannelBlocks(**blocks) for blocks in state["queue"]]
+        self.queue = [ChannelFeatures(**blocks) for blocks in state["queue"]]
 
 
 def _features(config: FrontEndConfig, rate_hz: float) -> PowerFeatures | WaveformFeatures:
@@ -134,7 +134,7 @@ class Rows:
 
 
 @dataclass
-class _Run:
+class _GridRun:
     """Pieces of one channel that follow one another on its grid, tears between them or not."""
 
     channel: ChannelFrontEnd
@@ -145,7 +145,7 @@ class _Run:
 class StationFrontEnd:
     """Streaming front end of one station: pieces of any of its channels in, rows of features out.
 
-    The channels share one grid of blocks that starts at the first piece. A block's row is the mean over the channels
+    The channels share one grid of blocks that starts at the first trace. A block's row is the mean over the channels
     that are live in it. Pieces are expected in the order of their start times; a block is given out once no channel
     can add to it: each has passed it, or has been silent for longer than a tear that would be bridged. So a missing
     channel delays the rows by at most `bridge_s`, and the rows depend on the records alone, not on how they were cut.
@@ -171,68 +171,68 @@ class StationFrontEnd:
         return self._started
 
     def next_ns(self) -> int | None:
-        """Start of the oldest block that may still get a row, None before the first piece."""
+        """Start of the oldest block that may still get a row, None before the first trace."""
         if self._t0_ns is None:
             return None
         return self._t0_ns + duration_ns(self._next_block * self._config.hop_samples, self._rate_hz)
 
-    def push(self, piece: Piece) -> Rows:
-        """Take a piece, return the rows that are certain now (maybe none).
+    def push(self, trace: Trace) -> Rows:
+        """Take a trace, return the rows that are certain now (maybe none).
 
         Raises
         ------
         DataError
-            The piece's sampling rate is neither the model's nor an exact multiple with a decimator, or changes.
+            The trace's sampling rate is neither the model's nor an exact multiple with a decimator, or changes.
         """
-        return self.push_all((piece,))
+        return self.push_all((trace,))
 
-    def push_all(self, pieces: Sequence[Piece]) -> Rows:
-        """Take pieces in the order of their start times, return the rows that are certain now.
+    def push_all(self, traces: Sequence[Trace]) -> Rows:
+        """Take traces in the order of their start times, return the rows that are certain now.
 
-        The rows of a record are the same however its pieces are given; many at once are cheaper.
+        The rows of a record are the same however its traces are given; many at once are cheaper.
 
         Raises
         ------
         DataError
             As `push`.
         """
-        for run in self._runs(pieces):
+        for run in self._runs(traces):
             run.channel.push(run.parts)
         return self._give(self._final_block())
 
-    def _runs(self, pieces: Sequence[Piece]) -> list[_Run]:
-        """Join each channel's pieces, where they do not overlap."""
-        runs: list[_Run] = []
-        last: dict[str, _Run] = {}
-        for piece in pieces:
+    def _runs(self, traces: Sequence[Trace]) -> list[_GridRun]:
+        """Join each channel's traces, where they do not overlap."""
+        runs: list[_GridRun] = []
+        last: dict[str, _GridRun] = {}
+        for trace in traces:
             if self._t0_ns is None:
-                self._t0_ns = self._watermark_ns = piece.start_ns  # before 1970 times are negative
-            self._watermark_ns = max(self._watermark_ns, piece.start_ns)
-            channel = self._channel(piece)
-            elapsed_s = (piece.start_ns - self._t0_ns) / NS_PER_S
+                self._t0_ns = self._watermark_ns = trace.start_ns  # before 1970 times are negative
+            self._watermark_ns = max(self._watermark_ns, trace.start_ns)
+            channel = self._channel(trace)
+            elapsed_s = (trace.start_ns - self._t0_ns) / NS_PER_S
             position = round(elapsed_s * channel.sampling_rate_hz)
-            run = last.get(piece.source_id)
-            if run is None or position < run.stop or piece.samples.dtype != run.parts[0][1].dtype:
-                run = last[piece.source_id] = _Run(channel, position, [])
+            run = last.get(trace.source_id)
+            if run is None or position < run.stop or trace.samples.dtype != run.parts[0][1].dtype:
+                run = last[trace.source_id] = _GridRun(channel, position, [])
                 runs.append(run)
-            run.parts.append((position, piece.samples))
-            run.stop = position + len(piece.samples)
+            run.parts.append((position, trace.samples))
+            run.stop = position + len(trace.samples)
         return runs
 
-    def _channel(self, piece: Piece) -> ChannelFrontEnd:
-        channel = self._channels.get(piece.source_id)
+    def _channel(self, trace: Trace) -> ChannelFrontEnd:
+        channel = self._channels.get(trace.source_id)
         if channel is None:
-            channel = ChannelFrontEnd(self._config, self._rate_hz, piece.sampling_rate_hz)
-            self._channels[piece.source_id] = channel
-        if abs(channel.sampling_rate_hz / piece.sampling_rate_hz - 1.0) > 1e-3:
+            channel = ChannelFrontEnd(self._config, self._rate_hz, trace.sampling_rate_hz)
+            self._channels[trace.source_id] = channel
+        if abs(channel.sampling_rate_hz / trace.sampling_rate_hz - 1.0) > 1e-3:
             raise DataError(
-                f"{piece.source_id}: sampling rate changes from {channel.sampling_rate_hz} to "
-                f"{piece.sampling_rate_hz} Hz within one stream; run the parts separately"
+                f"{trace.source_id}: sampling rate changes from {channel.sampling_rate_hz} to "
+                f"{trace.sampling_rate_hz} Hz within one stream; run the parts separately"
             )
         return channel
 
     def finish(self) -> Rows:
-        """Return the rows still held: no further piece will come."""
+        """Return the rows still held: no further trace will come."""
         return self._give(max((channel.next_block for channel in self._channels.values()), default=0))
 
     def state(self) -> State:
@@ -326,12 +326,12 @@ class StationFrontEnd:
                 )
             if stop > n:
                 cut = max(n - start, 0)
-                rest.append(ChannelBlocks(queued.first_block + cut, queued.features[cut:], queued.live[cut:]))
+                rest.append(ChannelFeatures(queued.first_block + cut, queued.features[cut:], queued.live[cut:]))
         channel.queue = rest
 
 
-def station_rows(config: FrontEndConfig, sampling_rate_hz: float, pieces: Iterable[Piece]) -> Rows:
-    """Return all rows of one station's pieces, which come in the order of their start times.
+def station_rows(config: FrontEndConfig, sampling_rate_hz: float, traces: Iterable[Trace]) -> Rows:
+    """Return all rows of one station's traces, which come in the order of their start times.
 
     Raises
     ------
@@ -339,7 +339,7 @@ def station_rows(config: FrontEndConfig, sampling_rate_hz: float, pieces: Iterab
         As `StationFrontEnd.push`.
     """
     front_end = StationFrontEnd(config, sampling_rate_hz)
-    parts = [front_end.push(piece) for piece in pieces]
+    parts = [front_end.push(trace) for trace in traces]
     parts.append(front_end.finish())
     return _concatenated(parts)
 

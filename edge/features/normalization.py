@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgequake.edge.base.checkpoint import State
-from edgequake.edge.features.windows import Windows
+from edgequake.edge.features.windows import WindowBatch
 from edgequake.edge.manifest.front_end_config import (
     BackgroundConfig,
     ScalogramConfig,
@@ -164,7 +164,7 @@ class PowerFeatures:
         self._background.restore(state["background"])
         self._floor = state["floor"]
 
-    def __call__(self, windows: Windows, integer_samples: bool) -> npt.NDArray[np.float32]:
+    def __call__(self, windows: WindowBatch, integer_samples: bool) -> npt.NDArray[np.float32]:
         """Return features, float32, shape (n_blocks, 1, n_values).
 
         `integer_samples` says that the record holds counts, whose quantum is 1.
@@ -225,7 +225,7 @@ class WaveformFeatures:
         self._floor = state["floor"]
         self._mean = None if state["mean"] is None else np.float64(state["mean"])
 
-    def __call__(self, windows: Windows, integer_samples: bool) -> npt.NDArray[np.float32]:
+    def __call__(self, windows: WindowBatch, integer_samples: bool) -> npt.NDArray[np.float32]:
         """Return features, float32, shape (n_blocks, hop_samples, 1)."""
         if windows.fresh:
             self._background.restart()

@@ -47,7 +47,7 @@ class BandPower:
         return np.asarray(total / self._n_bins, np.float64)
 
 
-# Windows transformed at once: 1 MB of spectra stays in a processor's cache, and a day in one piece takes no memory.
+# Windows transformed at once: 1 MB of spectra stays in a processor's cache, and a day in one trace takes no memory.
 _CHUNK_WINDOWS = 256
 
 

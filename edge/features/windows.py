@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgequake.edge.base.checkpoint import State
-from edgequake.edge.features.conditioning import Stretch, stretch_of, stretch_state
+from edgequake.edge.features.conditioning import ContiguousRun, stretch_of, stretch_state
 
 
 @dataclass(frozen=True)
-class Windows:
+class WindowBatch:
     """Consecutive windows of samples, one a block.
 
     Attributes
@@ -29,7 +29,7 @@ class Windows:
     fresh: bool
 
 
-class Blocks:
+class Windower:
     """Streaming cutter: windows of `window_samples`, one every `hop_samples`, on the grid of the stream."""
 
     def __init__(self, window_samples: int, hop_samples: int, max_gap_fraction: float, stuck_blocks: int) -> None:
@@ -37,7 +37,7 @@ class Blocks:
         self._hop = hop_samples
         self._max_gaps = max_gap_fraction * window_samples
         self._stuck_blocks = stuck_blocks
-        self._tail: Stretch | None = None
+        self._tail: ContiguousRun | None = None
         self._n_flat = 0  # consecutive windows without any change, up to now
 
     def state(self) -> State:
@@ -53,7 +53,7 @@ class Blocks:
         """Index of the first window not given out yet."""
         return 0 if self._tail is None else -(-self._tail.first // self._hop)
 
-    def push(self, stretch: Stretch) -> Windows | None:
+    def push(self, stretch: ContiguousRun) -> WindowBatch | None:
         """Take a stretch, return the windows that are complete now, or None."""
         fresh, tail = stretch.fresh, self._tail
         values, valid, first = stretch.values, stretch.valid, stretch.first
@@ -66,19 +66,19 @@ class Blocks:
         n_blocks = max(0, (len(values) - offset - self._window) // self._hop + 1)
         used = offset + n_blocks * self._hop if n_blocks else 0
         # Copies: a view would keep the whole block alive.
-        self._tail = Stretch(first + used, values[used:].copy(), valid[used:].copy(), fresh and n_blocks == 0)
+        self._tail = ContiguousRun(first + used, values[used:].copy(), valid[used:].copy(), fresh and n_blocks == 0)
         if n_blocks == 0:
             return None
         return self._windows(block, n_blocks, values[offset:], valid[offset:], fresh)
 
     def _windows(
         self, block: int, n_blocks: int, values: npt.NDArray[np.float64], valid: npt.NDArray[np.bool_], fresh: bool
-    ) -> Windows:
+    ) -> WindowBatch:
         view = np.lib.stride_tricks.sliding_window_view
         windows = np.ascontiguousarray(view(values, self._window)[:: self._hop][:n_blocks])
         n_bridged = np.sum(~view(valid, self._window)[:: self._hop][:n_blocks], axis=1)
         live = (n_bridged <= self._max_gaps) & ~self._stuck(windows, fresh)
-        return Windows(block, windows, live, fresh)
+        return WindowBatch(block, windows, live, fresh)
 
     def _stuck(self, windows: npt.NDArray[np.float64], fresh: bool) -> npt.NDArray[np.bool_]:
         """Whether each window ends a run of at least `stuck_blocks` windows without any change in value."""

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from pymseed import DataEncoding, MiniSEEDError, MS3Record, get_error_messages
 
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.record_scanner import RecordHeader, RecordScanner, first_reason
-from edgequake.edge.formats.waveforms import Piece, parse_time
+from edgequake.edge.formats.waveforms import Trace, parse_time
 
 __all__ = ["FileIndex", "Note", "RecordFile", "RecordHeader", "index_file", "read_indexed", "read_stream"]
 
@@ -58,8 +58,8 @@ def index_file(path: Path, start_byte: int = 0, stop_byte: int | None = None) ->
     DataError
         The file cannot be opened, is empty, is not miniSEED, or holds no sample.
     """
-    notes = Notes()
-    scanner = RecordScanner("", notes, decode=False, offset=start_byte)
+    diagnostics = Diagnostics()
+    scanner = RecordScanner("", diagnostics, decode=False, offset=start_byte)
     headers: list[RecordHeader] = []
     size = 0
     try:
@@ -71,12 +71,12 @@ def index_file(path: Path, start_byte: int = 0, stop_byte: int | None = None) ->
             headers += [record.header for record in scanner.feed(b"", at_end=True)]
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    problem = next(iter(notes.texts()), "").partition("belong to no readable record: ")[2] or None
+    problem = next(iter(diagnostics.texts()), "").partition("belong to no readable record: ")[2] or None
     if not headers:
         reason = "is empty" if size == 0 else f"is not miniSEED ({problem})" if problem else "holds no sample"
         raise DataError(f"{path} {reason}; expected a miniSEED file with samples")
     headers.sort(key=lambda header: (header.start_ns, header.source_id, header.offset))
-    return FileIndex(path, tuple(headers), notes.unreadable_bytes, problem)
+    return FileIndex(path, tuple(headers), diagnostics.unreadable_bytes, problem)
 
 
 class RecordFile:
@@ -87,13 +87,13 @@ class RecordFile:
         self._record = MS3Record()
         self._file: BinaryIO | None = None
 
-    def piece(self, header: RecordHeader, notes: Notes | None) -> Piece | None:
+    def trace(self, header: RecordHeader, diagnostics: Diagnostics | None) -> Trace | None:
         """Decode one record; one that cannot be decoded is None and noted, one that fails its own check only noted.
 
         Raises
         ------
         DataError
-            The file has gone, or, without `notes`, the record cannot be decoded.
+            The file has gone, or, without `diagnostics`, the record cannot be decoded.
         """
         try:
             if self._file is None:
@@ -106,14 +106,14 @@ class RecordFile:
             samples = self._samples(data)
         except (MiniSEEDError, ValueError, StopIteration) as error:
             problem = f"the record at byte {header.offset} cannot be decoded: {first_reason(error)}"
-            if notes is None:
+            if diagnostics is None:
                 raise DataError(f"{self._path.name}: {problem}") from error
-            notes.leave_out(str(self._path), problem, header.size_bytes)
+            diagnostics.leave_out(str(self._path), problem, header.size_bytes)
             return None
-        if notes is not None and get_error_messages():
-            notes.suspect(str(self._path))
+        if diagnostics is not None and get_error_messages():
+            diagnostics.suspect(str(self._path))
         rate_hz = header.sampling_rate_hz
-        return Piece(header.source_id, header.start_ns, rate_hz, samples, self._path.name, self._file_start_ns)
+        return Trace(header.source_id, header.start_ns, rate_hz, samples, self._path.name, self._file_start_ns)
 
     def _samples(self, data: bytes) -> np.ndarray:  # type: ignore[type-arg]
         try:
@@ -131,8 +131,8 @@ class RecordFile:
             self._file = None
 
 
-def read_indexed(index: FileIndex, headers: Iterable[RecordHeader], note: Note | None = None) -> Iterator[Piece]:
-    """Decode the records of `headers`, one at a time, as pieces.
+def read_indexed(index: FileIndex, headers: Iterable[RecordHeader], note: Note | None = None) -> Iterator[Trace]:
+    """Decode the records of `headers`, one at a time, as traces.
 
     With `note`, a record that cannot be decoded is left out and told to `note` at the file's end; so is one whose
     samples differ from its own check value, but those are given all the same.
@@ -142,74 +142,74 @@ def read_indexed(index: FileIndex, headers: Iterable[RecordHeader], note: Note |
     DataError
         The file has gone, or, without `note`, a record's body cannot be decoded.
     """
-    notes = None if note is None else Notes()
+    diagnostics = None if note is None else Diagnostics()
     file = RecordFile(index.path, index.start_ns)
     try:
         for header in headers:
-            piece = file.piece(header, notes)
-            if piece is not None:
-                yield piece
+            trace = file.trace(header, diagnostics)
+            if trace is not None:
+                yield trace
     finally:
         file.close()
-    if note is not None and notes is not None:
-        for text in notes.texts():
-            note(text, notes.unreadable_bytes if "left out" in text else 0)
+    if note is not None and diagnostics is not None:
+        for text in diagnostics.texts():
+            note(text, diagnostics.unreadable_bytes if "left out" in text else 0)
 
 
-def read_stream(stream: ReadableBytes, notes: Notes, name: str = "-") -> Iterator[Piece]:
+def read_stream(stream: ReadableBytes, diagnostics: Diagnostics, name: str = "-") -> Iterator[Trace]:
     """Decode miniSEED records from a stream, as they come; whatever else comes is skipped and noted."""
-    scanner = RecordScanner(f"input stream '{name}'", notes, decode=True)
+    scanner = RecordScanner(f"input stream '{name}'", diagnostics, decode=True)
     first_ns: dict[str, int] = {}
     data = stream.read(_STREAM_BYTES)
     while data:
-        yield from _stream_pieces(scanner, data, False, first_ns, name)
+        yield from _stream_traces(scanner, data, False, first_ns, name)
         data = stream.read(_STREAM_BYTES)
-    yield from _stream_pieces(scanner, b"", True, first_ns, name)
+    yield from _stream_traces(scanner, b"", True, first_ns, name)
 
 
-def _stream_pieces(
+def _stream_traces(
     scanner: RecordScanner, data: bytes, at_end: bool, first_ns: dict[str, int], name: str
-) -> Iterator[Piece]:
+) -> Iterator[Trace]:
     for record in scanner.feed(data, at_end):
         header = record.header
         assert record.samples is not None
         start_ns = first_ns.setdefault(header.source_id, header.start_ns)
-        yield Piece(header.source_id, header.start_ns, header.sampling_rate_hz, record.samples, name, start_ns)
+        yield Trace(header.source_id, header.start_ns, header.sampling_rate_hz, record.samples, name, start_ns)
 
 
 _RECORD_BYTES = 512
 _VERSION_2_NS = (parse_time("1900-01-01T00:00:00"), parse_time("2100-01-01T00:00:00"))
 
 
-def encode(pieces: Iterable[Piece]) -> bytes:
-    """Return pieces as miniSEED records, sample for sample: Steim2 for integers, floats as they are.
+def encode(traces: Iterable[Trace]) -> bytes:
+    """Return traces as miniSEED records, sample for sample: Steim2 for integers, floats as they are.
 
     Integers whose differences do not fit Steim2's 30 bits are written as plain 32-bit integers. The format is version
     2, which every seismological program reads and which keeps times to the microsecond; version 3 where the codes are
     too long for version 2 or the year is not within 1900 to 2100.
     """
-    return b"".join(record for piece in pieces for record in records_of(piece))
+    return b"".join(record for trace in traces for record in records_of(trace))
 
 
-def records_of(piece: Piece, record_bytes: int = _RECORD_BYTES) -> list[bytes]:
-    """Return a piece as miniSEED records, as `encode` does: of so many bytes, a power of 2 from 128 on."""
-    encoding, sample_type, samples = _encoding(piece.samples)
+def records_of(trace: Trace, record_bytes: int = _RECORD_BYTES) -> list[bytes]:
+    """Return a trace as miniSEED records, as `encode` does: of so many bytes, a power of 2 from 128 on."""
+    encoding, sample_type, samples = _encoding(trace.samples)
     record = MS3Record(reclen=record_bytes, encoding=encoding)
-    record.formatversion = 2 if _fits_version_2(piece) else 3
+    record.formatversion = 2 if _fits_version_2(trace) else 3
     record.pubversion = 1
-    record.sourceid = piece.source_id
-    record.samprate = piece.sampling_rate_hz
-    record.starttime = piece.start_ns
+    record.sourceid = trace.source_id
+    record.samprate = trace.sampling_rate_hz
+    record.starttime = trace.start_ns
     return list(record.generate(samples, sample_type))
 
 
-def _fits_version_2(piece: Piece) -> bool:
-    codes = piece.source_id.removeprefix("FDSN:").split("_")
+def _fits_version_2(trace: Trace) -> bool:
+    codes = trace.source_id.removeprefix("FDSN:").split("_")
     limits = (2, 5, 2, 1, 1, 1)  # characters of network, station, location, band, source and subsource
     # A damaged header may hold a colon, which libmseed takes for the one after the prefix.
     fits = len(codes) == len(limits) and not any(":" in code for code in codes)
     fits = fits and all(len(code) <= limit for code, limit in zip(codes, limits, strict=True))
-    return fits and _VERSION_2_NS[0] <= piece.start_ns and piece.stop_ns < _VERSION_2_NS[1]
+    return fits and _VERSION_2_NS[0] <= trace.start_ns and trace.stop_ns < _VERSION_2_NS[1]
 
 
 def _encoding(samples: npt.NDArray[Any]) -> tuple[DataEncoding, str, npt.NDArray[Any]]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pymseed import DataEncoding, MiniSEEDError, MS3Record, get_error_messages
 
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.formats.waveforms import duration_ns
 
 # Where a record may begin, by the fields that libmseed itself goes by: sequence number and quality (version 2) or the
@@ -53,9 +53,9 @@ class Record:
 class RecordScanner:
     """Takes bytes as they come and gives the records in them."""
 
-    def __init__(self, source: str, notes: Notes, decode: bool, offset: int = 0) -> None:
+    def __init__(self, source: str, diagnostics: Diagnostics, decode: bool, offset: int = 0) -> None:
         """Scan `source`, whose next byte is the one at `offset`; decode the samples, or read headers only."""
-        self._source, self._notes, self._decode = source, notes, decode
+        self._source, self._diagnostics, self._decode = source, diagnostics, decode
         self._data = b""
         self._base = offset  # of the first byte held
         self._at = 0  # what comes before in the bytes held has been dealt with; it begins with the last record
@@ -113,7 +113,9 @@ class RecordScanner:
         self._last_left_out = False
         following = self._following(at, size_bytes)
         if following < at + min(size_bytes, self._usual_bytes):
-            self._notes.leave_out(self._source, f"the record at byte {self._base + at} is cut short", following - at)
+            self._diagnostics.leave_out(
+                self._source, f"the record at byte {self._base + at} is cut short", following - at
+            )
             return following, None
         if header is None:
             return following, None
@@ -149,11 +151,11 @@ class RecordScanner:
         except (MiniSEEDError, ValueError, StopIteration) as error:
             inside = self._good_start(at + 1, following)
             following = following if inside is None else inside
-            self._notes.leave_out(self._source, f"{problem}: {first_reason(error)}", following - at)
+            self._diagnostics.leave_out(self._source, f"{problem}: {first_reason(error)}", following - at)
             self._last_left_out = True
             return following, None
         if get_error_messages():
-            self._notes.suspect(self._source)
+            self._diagnostics.suspect(self._source)
         return following, Record(header, samples)
 
     def _good_start(self, start: int, stop: int) -> int | None:
@@ -176,18 +178,18 @@ class RecordScanner:
         if self._junk_from is None:
             inside = self._good_start(last + 1, at) if last < at else None
             if inside is not None:  # the record before was cut short and has swallowed this one's beginning
-                self._notes.unreadable_bytes -= at - inside if self._last_left_out else 0
+                self._diagnostics.unreadable_bytes -= at - inside if self._last_left_out else 0
                 return inside
             if last < at and self._one_is_incomplete and not at_end:
                 return at
             self._junk_from = self._base + at
-            self._notes.junk(self._source, f"byte {self._base + at}: {problem}", 0)
+            self._diagnostics.junk(self._source, f"byte {self._base + at}: {problem}", 0)
         found = RECORD_START.search(self._data, at + 1)
         return found.start() if found else max(at + 1, len(self._data) - _START_BYTES + 1)
 
     def _junk_stops(self) -> None:
         if self._junk_from is not None:
-            self._notes.junk(self._source, "", self._base + self._at - self._junk_from, 0)
+            self._diagnostics.junk(self._source, "", self._base + self._at - self._junk_from, 0)
             self._junk_from = None
 
 

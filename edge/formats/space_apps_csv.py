@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, parse_time, source_id_of
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, parse_time, source_id_of
 
 _ROWS_AT_ONCE = 8192
 
 
-def read_packet_csv(path: Path) -> Iterator[Piece]:
+def read_packet_csv(path: Path) -> Iterator[Trace]:
     """Yield a packet CSV's samples, cut at gaps, float64.
 
     The first column is the absolute time, the second seconds (from midnight in some files, so only differences are
@@ -30,7 +30,7 @@ def read_packet_csv(path: Path) -> Iterator[Piece]:
     source_id = _source_id(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            yield from _pieces(csv.reader(file), path, source_id)
+            yield from _traces(csv.reader(file), path, source_id)
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
         raise DataError(f"{path} cannot be read as a packet CSV: {problem}") from problem
 
@@ -45,9 +45,9 @@ def packet_span(path: Path) -> tuple[str, int, int, float]:
     """
     start_ns = stop_ns = None
     rate_hz = 0.0
-    for piece in read_packet_csv(path):
-        start_ns = piece.start_ns if start_ns is None else start_ns
-        stop_ns, rate_hz = piece.stop_ns, piece.sampling_rate_hz
+    for trace in read_packet_csv(path):
+        start_ns = trace.start_ns if start_ns is None else start_ns
+        stop_ns, rate_hz = trace.stop_ns, trace.sampling_rate_hz
     assert start_ns is not None and stop_ns is not None  # a file without samples was refused
     return _source_id(path), start_ns, stop_ns, rate_hz
 
@@ -61,7 +61,7 @@ def _source_id(path: Path) -> str:
     return source_id_of(*codes[:4])
 
 
-def _pieces(reader: Iterator[list[str]], path: Path, source_id: str) -> Iterator[Piece]:
+def _traces(reader: Iterator[list[str]], path: Path, source_id: str) -> Iterator[Trace]:
     header = next(reader, [])
     if len(header) != 3 or not header[0].startswith("time"):
         raise DataError(
@@ -102,10 +102,10 @@ def _cut(
     rate_hz: float,
     file_start_ns: int,
     first_rel_s: float,
-) -> Iterator[Piece]:
+) -> Iterator[Trace]:
     """Cut one batch of rows where the time jumps by more than half an interval."""
     rel_s, samples = table[:, 0], table[:, 1]
     cuts = np.flatnonzero(np.abs(np.diff(rel_s) * rate_hz - 1.0) > 0.5) + 1
     for times, values in zip(np.split(rel_s, cuts), np.split(samples, cuts), strict=True):
         start_ns = file_start_ns + round((float(times[0]) - first_rel_s) * NS_PER_S)
-        yield Piece(source_id, start_ns, rate_hz, values, path.name, file_start_ns)
+        yield Trace(source_id, start_ns, rate_hz, values, path.name, file_start_ns)

@@ -17,7 +17,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
-class Piece:
+class Trace:
     """Evenly sampled values of one channel, as they were read.
 
     Attributes
@@ -47,7 +47,7 @@ class Piece:
         """Time one sampling interval after the last sample."""
         return self.start_ns + duration_ns(len(self.samples), self.sampling_rate_hz)
 
-    def between(self, start_ns: int | None, stop_ns: int | None) -> Piece:
+    def between(self, start_ns: int | None, stop_ns: int | None) -> Trace:
         """Return the samples with start <= time < stop, without copying; the result may be empty."""
         first = 0 if start_ns is None else self._index_at(start_ns)
         stop = len(self.samples) if stop_ns is None else self._index_at(stop_ns)

@@ -31,21 +31,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.record_scanner import RECORD_START, RecordScanner
-from edgequake.edge.formats.waveforms import LAST_NS, NS_PER_S, Piece, duration_ns
+from edgequake.edge.formats.waveforms import LAST_NS, NS_PER_S, Trace, duration_ns
 
 _SHARE = 1.0 / 16.0  # of what a time is off that counts as a drift of the clock
 _JUMP = 0.5  # of a sample: where the clock has drifted by so much the grid goes after it
 _LATE_S = 60.0  # what is older than the latest by more is no late datagram, but another clock
 
 
-class SampleGrid:
-    """Gives a channel's pieces start times that follow one another exactly where they do so but for jitter.
+class TimestampRegulariser:
+    """Gives a channel's traces start times that follow one another exactly where they do so but for jitter.
 
     A datagram's time is rounded to milliseconds, or read from a clock when the datagram is put together: it is early or
-    late by some share of a sample, which would otherwise look like a tear here and an overlap there. A piece within a
+    late by some share of a sample, which would otherwise look like a tear here and an overlap there. A trace within a
     sample of where the latest stopped goes on there; any other begins at the grid position nearest to its time. Where
     the clock drifts, times jump by half a sample each time that it has drifted by that much.
     """
@@ -53,11 +53,11 @@ class SampleGrid:
     def __init__(self, sampling_rate_hz: float) -> None:
         self.sampling_rate_hz = sampling_rate_hz
         self._anchor_ns: int | None = None  # time of position 0
-        self._next = 0  # position where the latest piece stops
+        self._next = 0  # position where the latest trace stops
         self._drift = 0.0  # samples by which the times are later than the grid, jitter averaged out
 
     def place(self, start_ns: int, n_samples: int) -> tuple[int, int]:
-        """Return a piece's start on the grid, and by how many samples it is ahead of where the latest stopped.
+        """Return a trace's start on the grid, and by how many samples it is ahead of where the latest stopped.
 
         Less than 0: it comes late, or again.
         """
@@ -84,53 +84,53 @@ _RATES_HZ = (1e-3, 1e5)
 _MOST_CHANNELS = 64  # whose grids are held
 
 
-class DatagramForm:
-    """Takes datagrams, gives the pieces in them; what is not of the form is dropped and counted."""
+class DatagramDecoder:
+    """Takes datagrams, gives the traces in them; what is not of the form is dropped and counted."""
 
-    def __init__(self, name: str, notes: Notes, tell: Callable[[str], None]) -> None:
+    def __init__(self, name: str, diagnostics: Diagnostics, tell: Callable[[str], None]) -> None:
         """Take the datagrams that come in at `name`; `tell` says a line to people the first time one is dropped."""
-        self._name, self._notes, self._tell = name, notes, tell
-        self._grids: dict[str, SampleGrid] = {}
+        self._name, self._diagnostics, self._tell = name, diagnostics, tell
+        self._grids: dict[str, TimestampRegulariser] = {}
 
-    def pieces(self, datagram: bytes) -> list[Piece]:
+    def traces(self, datagram: bytes) -> list[Trace]:
         """Return what a datagram holds; nothing where it is not of the form."""
         try:
-            return self._pieces(datagram)
+            return self._traces(datagram)
         except DataError as problem:
-            if not self._notes.dropped(self._name, str(problem), len(datagram)):
+            if not self._diagnostics.dropped(self._name, str(problem), len(datagram)):
                 self._tell(f"a datagram is dropped: {problem}; further ones are counted")
             return []
 
-    def _pieces(self, datagram: bytes) -> list[Piece]:
+    def _traces(self, datagram: bytes) -> list[Trace]:
         if datagram.startswith(MAGIC):
             return [self._placed(parse_raw(datagram))]
         if RECORD_START.match(datagram) is None:
             raise DataError(f"{len(datagram)} bytes that are neither a miniSEED record nor begin with {MAGIC.decode()}")
         return list(self._records(datagram))
 
-    def _records(self, datagram: bytes) -> Iterator[Piece]:
+    def _records(self, datagram: bytes) -> Iterator[Trace]:
         # A scanner of its own: nothing of one datagram goes on in the next.
-        for record in RecordScanner(self._name, self._notes, decode=True).feed(datagram, at_end=True):
+        for record in RecordScanner(self._name, self._diagnostics, decode=True).feed(datagram, at_end=True):
             header = record.header
             assert record.samples is not None
-            yield Piece(header.source_id, header.start_ns, header.sampling_rate_hz, record.samples)
+            yield Trace(header.source_id, header.start_ns, header.sampling_rate_hz, record.samples)
 
-    def _placed(self, piece: Piece) -> Piece:
-        """Return a piece on its channel's grid, and count it where it does not go on where the latest stopped."""
-        grid = self._grids.get(piece.source_id)
-        if grid is None or grid.sampling_rate_hz != piece.sampling_rate_hz:
+    def _placed(self, trace: Trace) -> Trace:
+        """Return a trace on its channel's grid, and count it where it does not go on where the latest stopped."""
+        grid = self._grids.get(trace.source_id)
+        if grid is None or grid.sampling_rate_hz != trace.sampling_rate_hz:
             if grid is None and len(self._grids) >= _MOST_CHANNELS:
                 self._grids.pop(next(iter(self._grids)))
-            grid = self._grids[piece.source_id] = SampleGrid(piece.sampling_rate_hz)
-        start_ns, ahead = grid.place(piece.start_ns, len(piece.samples))
+            grid = self._grids[trace.source_id] = TimestampRegulariser(trace.sampling_rate_hz)
+        start_ns, ahead = grid.place(trace.start_ns, len(trace.samples))
         if ahead < 0:
-            self._notes.count("datagram(s) came late or twice")
+            self._diagnostics.count("datagram(s) came late or twice")
         elif ahead > 0:
-            self._notes.count("datagram(s) came after a hole")
-        return Piece(piece.source_id, start_ns, piece.sampling_rate_hz, piece.samples)
+            self._diagnostics.count("datagram(s) came after a hole")
+        return Trace(trace.source_id, start_ns, trace.sampling_rate_hz, trace.samples)
 
 
-def parse_raw(datagram: bytes) -> Piece:
+def parse_raw(datagram: bytes) -> Trace:
     """Read a datagram of raw samples.
 
     Raises
@@ -157,7 +157,7 @@ def parse_raw(datagram: bytes) -> Piece:
     if start_ns + duration_ns(n_samples, rate_hz) > LAST_NS:
         raise DataError(f"{n_samples} samples at {rate_hz:g} Hz reach beyond the year 2261")
     samples = np.frombuffer(datagram, dtype, n_samples, _HEADER.size + id_bytes).astype(dtype.newbyteorder("="))
-    return Piece(intern(source_id), start_ns, rate_hz, samples)
+    return Trace(intern(source_id), start_ns, rate_hz, samples)
 
 
 def raw_datagram(source_id: str, start_ns: int, sampling_rate_hz: float, samples: npt.NDArray[Any]) -> bytes:
@@ -191,26 +191,26 @@ _IN_A_ROW = 20  # datagrams that do not follow one another at the stated rate
 _SHOWN_BYTES = 40
 
 
-class ShakeForm(DatagramForm):
+class ShakeDecoder(DatagramDecoder):
     """Takes the datagrams of a Raspberry Shake."""
 
     def __init__(
-        self, name: str, notes: Notes, tell: Callable[[str], None], station: str, sampling_rate_hz: float
+        self, name: str, diagnostics: Diagnostics, tell: Callable[[str], None], station: str, sampling_rate_hz: float
     ) -> None:
         """Take datagrams of `station`, NET_STA_LOC."""
-        super().__init__(name, notes, tell)
+        super().__init__(name, diagnostics, tell)
         self._station, self._rate_hz = station, sampling_rate_hz
-        self._latest: dict[str, Piece] = {}
+        self._latest: dict[str, Trace] = {}
         self._n_apart: Counter[str] = Counter()  # datagrams in a row
         self._said_rate = False
 
-    def _pieces(self, datagram: bytes) -> list[Piece]:
+    def _traces(self, datagram: bytes) -> list[Trace]:
         came = parse_shake(datagram, self._station, self._rate_hz)
         placed = self._placed(came)
         self._check_rate(came)
         return [placed]
 
-    def _check_rate(self, came: Piece) -> None:
+    def _check_rate(self, came: Trace) -> None:
         """Say so once when a channel's datagrams hold more or fewer samples than the stated rate has between them."""
         before = self._latest.get(came.source_id)
         if before is None and len(self._latest) >= _MOST_CHANNELS_shake:
@@ -230,11 +230,11 @@ class ShakeForm(DatagramForm):
                 f"{came.source_id} comes as if sampled at about {apparent_hz:.3g} Hz, not {self._rate_hz:g}; "
                 f"if that is so, add ?rate= to the address"
             )
-            self._notes(text)
+            self._diagnostics(text)
             self._tell(text)
 
 
-def parse_shake(datagram: bytes, station: str, sampling_rate_hz: float) -> Piece:
+def parse_shake(datagram: bytes, station: str, sampling_rate_hz: float) -> Trace:
     """Read a datagram of a Raspberry Shake.
 
     station : NET_STA_LOC that its samples go by.
@@ -257,4 +257,4 @@ def parse_shake(datagram: bytes, station: str, sampling_rate_hz: float) -> Piece
         raise DataError("a sample of more than 32 bits")
     network, code, location = station.split("_")
     source_id = f"FDSN:{network}_{code}_{location}_{'_'.join(channel.decode())}"
-    return Piece(source_id, start_ns, sampling_rate_hz, np.array(counts, np.int32))
+    return Trace(source_id, start_ns, sampling_rate_hz, np.array(counts, np.int32))

@@ -1,6 +1,6 @@
-"""Files of one station that follow one another, as one stream of pieces in the order of their start times.
+"""Files of one station that follow one another, as one stream of traces in the order of their start times.
 
-What a run reads: files and folders sorted into streams, each stream's pieces in the order of their start times.
+What a run reads: files and folders sorted into streams, each stream's traces in the order of their start times.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeAlias
 
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import FileIndex, RecordFile, RecordHeader, index_file
 from edgequake.edge.formats.space_apps_csv import packet_span, read_packet_csv
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, channel_of, station_of
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, channel_of, station_of
 from edgequake.edge.manifest.front_end_config import decimation_factor
 from edgequake.edge.manifest.manifest import Manifest
 
@@ -27,7 +27,7 @@ _OVERLAP_NS = 1_000_000_000  # files of one stream may overlap by this much: arc
 
 
 @dataclass(frozen=True)
-class Part:
+class FileSpan:
     """One station's share of one file."""
 
     station_id: str
@@ -42,16 +42,16 @@ class Part:
         """Time of the first sample."""
         return min(start for start, _, _ in self.spans.values())
 
-    def entries(self) -> Iterator[_Entry]:
+    def entries(self) -> Iterator[_RecordReference]:
         """Yield the records in the order of their starts, not decoded yet."""
         if self.file_start_ns is None:
-            for piece in read_packet_csv(self.path):
-                yield _Entry(piece.start_ns, piece, None, None)
+            for trace in read_packet_csv(self.path):
+                yield _RecordReference(trace.start_ns, trace, None, None)
             return
         file = RecordFile(self.path, self.file_start_ns)
         try:
             for header in self._headers() if self.headers is None else self.headers:
-                yield _Entry(header.start_ns, None, header, file)
+                yield _RecordReference(header.start_ns, None, header, file)
         finally:
             file.close()
 
@@ -69,29 +69,29 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    """A piece, or the record that it can be decoded from."""
+class _RecordReference:
+    """A trace, or the record that it can be decoded from."""
 
     start_ns: int
-    piece: Piece | None
+    trace: Trace | None
     header: RecordHeader | None
     file: RecordFile | None
 
-    def load(self, notes: Notes) -> Piece | None:
+    def load(self, diagnostics: Diagnostics) -> Trace | None:
         if self.header is None or self.file is None:
-            return self.piece
-        return self.file.piece(self.header, notes)
+            return self.trace
+        return self.file.trace(self.header, diagnostics)
 
 
 @dataclass
-class Stream:
+class FileStream:
     """Records of one station that follow one another; files that overlap in time are in streams of their own."""
 
     station_id: str
-    parts: list[Part] = field(default_factory=list)
+    parts: list[FileSpan] = field(default_factory=list)
     _stops: dict[str, tuple[int, float]] = field(default_factory=dict)
 
-    def takes(self, part: Part) -> bool:
+    def takes(self, part: FileSpan) -> bool:
         """Whether a part, no older than those before it, goes on where this stream's channels stop."""
         for source_id, (start_ns, _, rate_hz) in part.spans.items():
             stop_ns, my_rate_hz = self._stops.get(source_id, (start_ns, rate_hz))
@@ -99,44 +99,48 @@ class Stream:
                 return False
         return part.station_id == self.station_id
 
-    def add(self, part: Part) -> None:
+    def add(self, part: FileSpan) -> None:
         """Append a part that this stream takes."""
         self.parts.append(part)
         for source_id, (_, stop_ns, rate_hz) in part.spans.items():
             self._stops[source_id] = (max(stop_ns, self._stops.get(source_id, (stop_ns, rate_hz))[0]), rate_hz)
 
-    def pieces(self, notes: Notes) -> Iterator[Piece]:
-        """Yield every piece in the order of its start time; a file is open only while it is being read.
+    def traces(self, diagnostics: Diagnostics) -> Iterator[Trace]:
+        """Yield every trace in the order of its start time; a file is open only while it is being read.
 
         Raises
         ------
         DataError
             A file has gone or changed since the plan was made.
         """
-        return (piece for _, piece in self.pieces_from(0, notes))
+        return (trace for _, trace in self.traces_from(0, diagnostics))
 
-    def pieces_from(self, n_read: int, notes: Notes) -> Iterator[tuple[int, Piece]]:
-        """Yield, after the first `n_read` records, (number of records read so far, piece).
+    def traces_from(self, n_read: int, diagnostics: Diagnostics) -> Iterator[tuple[int, Trace]]:
+        """Yield, after the first `n_read` records, (number of records read so far, trace).
 
         Raises
         ------
         DataError
-            As `pieces`.
+            As `traces`.
         """
         for n, entry in enumerate(self._entries(), 1):
-            piece = entry.load(notes) if n > n_read else None
-            if piece is not None:
-                yield n, piece
+            trace = entry.load(diagnostics) if n > n_read else None
+            if trace is not None:
+                yield n, trace
 
-    def _entries(self) -> Iterator[_Entry]:
-        waiting: list[tuple[int, int, _Entry, Iterator[_Entry]]] = []  # next record of each open file
+    def _entries(self) -> Iterator[_RecordReference]:
+        waiting: list[
+            tuple[int, int, _RecordReference, Iterator[_RecordReference]]
+        ] = []  # next record of each open file
         for i, part in enumerate(self.parts):  # in the order of their starts
             yield from _until(part.start_ns, waiting)
             _wait(waiting, i, part.entries())
         yield from _until(None, waiting)
 
 
-def _until(time_ns: int | None, waiting: list[tuple[int, int, _Entry, Iterator[_Entry]]]) -> Iterator[_Entry]:
+def _until(
+    time_ns: int | None, waiting: list[tuple[int, int, _RecordReference, Iterator[_RecordReference]]]
+) -> Iterator[_RecordReference]:
     """Yield the waiting records that start before a time (None: all), oldest first."""
     while waiting and (time_ns is None or waiting[0][0] < time_ns):
         _, i, entry, rest = heapq.heappop(waiting)
@@ -144,7 +148,11 @@ def _until(time_ns: int | None, waiting: list[tuple[int, int, _Entry, Iterator[_
         _wait(waiting, i, rest)
 
 
-def _wait(waiting: list[tuple[int, int, _Entry, Iterator[_Entry]]], i: int, entries: Iterator[_Entry]) -> None:
+def _wait(
+    waiting: list[tuple[int, int, _RecordReference, Iterator[_RecordReference]]],
+    i: int,
+    entries: Iterator[_RecordReference],
+) -> None:
     entry = next(entries, None)
     if entry is not None:
         heapq.heappush(waiting, (entry.start_ns, i, entry, entries))  # i is there once: entries are never compared
@@ -155,14 +163,14 @@ _DAMAGED_SHARE = 0.02
 
 
 @dataclass
-class Plan:
+class InputPlan:
     """The streams of a run, and what was left out of them and why."""
 
-    streams: list[Stream] = field(default_factory=list)
+    streams: list[FileStream] = field(default_factory=list)
     size_bytes: int = 0
     n_samples: int = 0  # about: gaps within packet CSVs count as samples
     ignored_channels: set[str] = field(default_factory=set)
-    note: Notes = field(default_factory=Notes)  # called with a warning, takes it down
+    note: Diagnostics = field(default_factory=Diagnostics)  # called with a warning, takes it down
     n_headers: int = 0  # held by the parts
 
     @property
@@ -181,7 +189,7 @@ def plan_inputs(
     manifest: Manifest,
     channels: tuple[str, ...] | None = None,
     out: Path | None = None,
-) -> Plan:
+) -> InputPlan:
     """Sort files and folders into streams.
 
     A station's files form one stream as long as they follow one another; a file that overlaps what is there already
@@ -195,9 +203,9 @@ def plan_inputs(
         A named file that is missing, not miniSEED or packet CSV, without a matching channel, or of a sampling rate
         the model does not take; a folder with nothing usable. In a folder, such files are left out with a warning.
     """
-    plan = Plan()
+    plan = InputPlan()
     patterns = channels or manifest.channels
-    parts: list[Part] = []
+    parts: list[FileSpan] = []
     for name in inputs:
         path = Path(name)
         if path.is_dir():
@@ -211,7 +219,7 @@ def plan_inputs(
     for part in sorted(parts, key=lambda part: (part.start_ns, part.path.name)):
         stream = next((stream for stream in plan.streams if stream.takes(part)), None)
         if stream is None:
-            stream = Stream(part.station_id)
+            stream = FileStream(part.station_id)
             plan.streams.append(stream)
         stream.add(part)
     return plan
@@ -225,9 +233,9 @@ def files_in(folder: Path, out: Path | None) -> list[Path]:
 
 
 def _folder_parts(
-    folder: Path, manifest: Manifest, patterns: tuple[str, ...], plan: Plan, out: Path | None
-) -> list[Part]:
-    parts: list[Part] = []
+    folder: Path, manifest: Manifest, patterns: tuple[str, ...], plan: InputPlan, out: Path | None
+) -> list[FileSpan]:
+    parts: list[FileSpan] = []
     for path in files_in(folder, out):
         try:
             parts += _file_parts(path, manifest, patterns, plan)
@@ -239,7 +247,7 @@ def _folder_parts(
     return parts
 
 
-def _file_parts(path: Path, manifest: Manifest, patterns: tuple[str, ...], plan: Plan) -> list[Part]:
+def _file_parts(path: Path, manifest: Manifest, patterns: tuple[str, ...], plan: InputPlan) -> list[FileSpan]:
     """Return a part per station of one file."""
     is_csv = path.suffix.lower() == ".csv"
     index = None if is_csv else index_file(path)
@@ -260,12 +268,12 @@ def _file_parts(path: Path, manifest: Manifest, patterns: tuple[str, ...], plan:
     return [_part(path, station_id, mine, index, plan) for station_id in stations]
 
 
-def _part(path: Path, station_id: str, spans: dict[str, Span], index: FileIndex | None, plan: Plan) -> Part:
+def _part(path: Path, station_id: str, spans: dict[str, Span], index: FileIndex | None, plan: InputPlan) -> FileSpan:
     mine = {source_id: span for source_id, span in spans.items() if station_of(source_id) == station_id}
     size_bytes = path.stat().st_size
     if index is None:
         plan.n_samples += sum(round((b - a) / NS_PER_S * rate_hz) for a, b, rate_hz in mine.values())
-        return Part(station_id, mine, path, size_bytes, None, None)
+        return FileSpan(station_id, mine, path, size_bytes, None, None)
     headers = tuple(
         header
         for header in index.headers
@@ -274,7 +282,7 @@ def _part(path: Path, station_id: str, spans: dict[str, Span], index: FileIndex 
     plan.n_samples += sum(header.n_samples for header in headers)
     plan.n_headers += len(headers)
     held = headers if plan.n_headers <= _HELD_HEADERS else None
-    return Part(station_id, mine, path, size_bytes, index.start_ns, held)
+    return FileSpan(station_id, mine, path, size_bytes, index.start_ns, held)
 
 
 def _csv_spans(path: Path) -> dict[str, Span]:
@@ -282,7 +290,7 @@ def _csv_spans(path: Path) -> dict[str, Span]:
     return {source_id: (start_ns, stop_ns, rate_hz)}
 
 
-def _record_spans(index: FileIndex, patterns: tuple[str, ...], notes: Notes) -> dict[str, Span]:
+def _record_spans(index: FileIndex, patterns: tuple[str, ...], diagnostics: Diagnostics) -> dict[str, Span]:
     """Return each channel's start, stop and rate.
 
     A few records of another rate than all others of their channel have a damaged header; many are a change of rate.
@@ -301,7 +309,7 @@ def _record_spans(index: FileIndex, patterns: tuple[str, ...], notes: Notes) -> 
                 f"{others[0].sampling_rate_hz:g} Hz; expected one rate a channel: split the file"
             )
         for header in others:
-            notes.leave_out(str(index.path), f"its rate is {header.sampling_rate_hz:g} Hz", header.size_bytes)
+            diagnostics.leave_out(str(index.path), f"its rate is {header.sampling_rate_hz:g} Hz", header.size_bytes)
         stop_ns = max(header.stop_ns for header in usual)
         spans[source_id] = (usual[0].start_ns, stop_ns, rate_hz)
     return spans
@@ -316,7 +324,9 @@ def _same_rate(rate_hz: float, other_hz: float) -> bool:
     return abs(rate_hz / other_hz - 1.0) <= SAME_RATE
 
 
-def _of_a_rate_that_fits(path: Path, spans: dict[str, Span], manifest: Manifest, notes: Notes) -> dict[str, Span]:
+def _of_a_rate_that_fits(
+    path: Path, spans: dict[str, Span], manifest: Manifest, diagnostics: Diagnostics
+) -> dict[str, Span]:
     """Leave out channels of a rate that the model does not take; a file with no other is refused."""
     fitting: dict[str, Span] = {}
     problem: DataError | None = None
@@ -326,7 +336,7 @@ def _of_a_rate_that_fits(path: Path, spans: dict[str, Span], manifest: Manifest,
             fitting[source_id] = span
         except DataError as error:
             problem = error
-            notes(f"{path}: {channel_of(source_id)} left out: {error}", 0) if len(spans) > 1 else None
+            diagnostics(f"{path}: {channel_of(source_id)} left out: {error}", 0) if len(spans) > 1 else None
     if not fitting:
         raise DataError(f"{path}: {problem}") from problem
     return fitting

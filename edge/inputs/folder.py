@@ -9,13 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from edgequake.edge.base.checkpoint import State
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import RecordFile
 from edgequake.edge.formats.record_scanner import RecordHeader, RecordScanner
 from edgequake.edge.inputs.files import files_in
-from edgequake.edge.inputs.live import Watch
-from edgequake.edge.inputs.ordering import Router
+from edgequake.edge.inputs.live import StallMonitor
+from edgequake.edge.inputs.ordering import ChannelRouter
 from edgequake.edge.inputs.source import Batch
 
 _READ_BYTES = 1 << 18
@@ -23,7 +23,7 @@ _MOST_HEADERS = 20_000  # looked at together; what lies further on waits for the
 _SLEEP_S = 0.25
 
 
-class FollowFeed:
+class FolderSource:
     """miniSEED files of a folder, each read as far as it goes, in rounds.
 
     In a round the new records of all files are sorted by time; a record that is not complete yet waits for a later one.
@@ -32,10 +32,16 @@ class FollowFeed:
     replayed = False
 
     def __init__(
-        self, folder: Path, out: Path, router: Router, notes: Notes, watch: Watch, poll_s: float = 1.0
+        self,
+        folder: Path,
+        out: Path,
+        router: ChannelRouter,
+        diagnostics: Diagnostics,
+        watch: StallMonitor,
+        poll_s: float = 1.0,
     ) -> None:
         self._folder, self._out, self._router, self._watch, self._poll_s = folder, out, router, watch, poll_s
-        self.notes = notes
+        self.diagnostics = diagnostics
         self.size_bytes = 0
         self._read_until: dict[str, int] = {}  # path -> every byte before this one has been read, or is of this round
         self._round: list[tuple[str, int, int]] = []  # path, [start, stop) in bytes: what is being read now
@@ -48,13 +54,13 @@ class FollowFeed:
         return self._router.ignored_channels
 
     def batches(self) -> Iterator[Batch | None]:
-        """Yield the wanted pieces as they come, None where none has come for a while."""
-        yield from self._pieces()  # the rest of a round that was broken off
+        """Yield the wanted traces as they come, None where none has come for a while."""
+        yield from self._traces()  # the rest of a round that was broken off
         while True:
             self._find_round()
             if self._round:
                 self._watch.heard()
-                yield from self._pieces()
+                yield from self._traces()
             elif self._watch.is_over():
                 return
             else:
@@ -67,7 +73,7 @@ class FollowFeed:
     def state(self) -> State:
         """Return what `restore` goes on from."""
         return {
-            "notes": self.notes.state(),
+            "notes": self.diagnostics.state(),
             "router": self._router.state(),
             "size_bytes": self.size_bytes,
             "read_until": self._read_until,
@@ -78,7 +84,7 @@ class FollowFeed:
 
     def restore(self, state: State) -> None:
         """Go on from what `state` returned."""
-        self.notes.restore(state["notes"])
+        self.diagnostics.restore(state["notes"])
         self._router.restore(state["router"])
         self.size_bytes = state["size_bytes"]
         self._read_until, self._starts_ns = state["read_until"], state["starts_ns"]
@@ -90,7 +96,7 @@ class FollowFeed:
             time.sleep(min(left_s, _SLEEP_S))
             yield None
 
-    def _pieces(self) -> Iterator[Batch]:
+    def _traces(self) -> Iterator[Batch]:
         """Decode the round's records in the order of their times, but for those that were read before a break."""
         records = [(header, Path(path)) for path, start, stop in self._round for header in _headers(path, start, stop)]
         records.sort(key=lambda record: (record[0].start_ns, record[0].source_id, str(record[1]), record[0].offset))
@@ -101,19 +107,19 @@ class FollowFeed:
             if i >= self._n_done:
                 file = files.setdefault(path, RecordFile(path, self._starts_ns.get(str(path), header.start_ns)))
                 self._n_done = i + 1
-                yield from self._piece(file, header)
+                yield from self._trace(file, header)
             if n_left[path] == 0 and path in files:
                 files.pop(path).close()
         self._round, self._n_done = [], 0
 
-    def _piece(self, file: RecordFile, header: RecordHeader) -> Iterator[Batch]:
+    def _trace(self, file: RecordFile, header: RecordHeader) -> Iterator[Batch]:
         try:
-            piece = file.piece(header, self.notes)
+            trace = file.trace(header, self.diagnostics)
         except DataError as problem:
-            self.notes(str(problem))
+            self.diagnostics(str(problem))
             return
-        if piece is not None:
-            yield from self._router.push(piece)
+        if trace is not None:
+            yield from self._router.push(trace)
 
     def _find_round(self) -> None:
         """Look for complete records that were not there before."""
@@ -124,19 +130,19 @@ class FollowFeed:
             try:
                 n_records += self._scan(path)
             except OSError as problem:
-                self.notes(f"{path} cannot be read: {problem.strerror or problem}")
+                self.diagnostics(f"{path} cannot be read: {problem.strerror or problem}")
 
     def _grown(self) -> list[Path]:
         """Files with bytes that have not been read, the oldest records first."""
         grown: list[tuple[int, Path]] = []
         for path in files_in(self._folder, self._out):
             if path.suffix.lower() == ".csv":
-                self.notes(f"{path} is no miniSEED file and is not followed")
+                self.diagnostics(f"{path} is no miniSEED file and is not followed")
                 continue
             try:
                 size = path.stat().st_size
                 if size < self._read_until.get(str(path), 0):
-                    self.notes(f"{path} has become shorter and is read anew")
+                    self.diagnostics(f"{path} has become shorter and is read anew")
                     del self._read_until[str(path)]
                 if size > self._read_until.get(str(path), 0):
                     grown.append((self._start_ns(path), path))
@@ -148,7 +154,9 @@ class FollowFeed:
         """Time of a file's first record; a file without one yet comes first."""
         if str(path) not in self._starts_ns:
             with path.open("rb") as file:
-                first = next(iter(RecordScanner(str(path), Notes(), decode=False).feed(file.read(_READ_BYTES))), None)
+                first = next(
+                    iter(RecordScanner(str(path), Diagnostics(), decode=False).feed(file.read(_READ_BYTES))), None
+                )
             if first is None:
                 return 0
             self._starts_ns[str(path)] = first.header.start_ns
@@ -157,7 +165,7 @@ class FollowFeed:
     def _scan(self, path: Path) -> int:
         """Add a file's new complete records to the round; return how many."""
         start_byte, n_records = self._read_until.get(str(path), 0), 0
-        scanner = RecordScanner(str(path), self.notes, decode=False, offset=start_byte)
+        scanner = RecordScanner(str(path), self.diagnostics, decode=False, offset=start_byte)
         with path.open("rb") as file:
             file.seek(start_byte)
             while n_records <= _MOST_HEADERS and (data := file.read(_READ_BYTES)):
@@ -173,7 +181,7 @@ class FollowFeed:
 
 
 def _headers(path: str, start_byte: int, stop_byte: int) -> list[RecordHeader]:
-    scanner = RecordScanner(path, Notes(), decode=False, offset=start_byte)
+    scanner = RecordScanner(path, Diagnostics(), decode=False, offset=start_byte)
     headers: list[RecordHeader] = []
     with suppress(OSError), Path(path).open("rb") as file:  # it may have gone again: then there is nothing to read
         file.seek(start_byte)

@@ -9,24 +9,24 @@ from typing import Protocol
 
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.control import Control
-from edgequake.edge.base.diagnostics import Notes
-from edgequake.edge.formats.waveforms import Piece
-from edgequake.edge.inputs.ordering import Router
+from edgequake.edge.base.diagnostics import Diagnostics
+from edgequake.edge.formats.waveforms import Trace
+from edgequake.edge.inputs.ordering import ChannelRouter
 from edgequake.edge.inputs.source import Batch
 
 POLL_S = 0.25  # how long a signal, or a stalled input, may wait until it is noticed
 _MOST_NAMES = 256
-_UNHEEDED = 100  # pieces that come, and none is wanted, before it is said
+_UNHEEDED = 100  # traces that come, and none is wanted, before it is said
 
 
 @dataclass
-class Watch:
+class StallMonitor:
     """Notices that nothing comes any more."""
 
     stall_after_s: float | None  # say so after so long
     idle_stop_s: float | None  # come to an end after so long
     control: Control
-    notes: Notes
+    diagnostics: Diagnostics
     _heard_s: float = field(default_factory=time.monotonic)
     _stalled: bool = False
 
@@ -42,34 +42,34 @@ class Watch:
         silent_s = time.monotonic() - self._heard_s
         if self.stall_after_s is not None and silent_s >= self.stall_after_s and not self._stalled:
             self._stalled = True
-            self.notes.count("time(s) the input stalled")
+            self.diagnostics.count("time(s) the input stalled")
             self.control.tell(f"no input for {silent_s:.0f} s: look after what feeds it")
         return self.idle_stop_s is not None and silent_s >= self.idle_stop_s
 
 
-class Port(Protocol):
-    """Where pieces come in."""
+class Receiver(Protocol):
+    """Where traces come in."""
 
     size_bytes: int  # that have come in so far, usable or not
 
-    def arrivals(self) -> Iterator[Iterable[Piece] | None]:
+    def arrivals(self) -> Iterator[Iterable[Trace] | None]:
         """Yield the pieces of what has come, None where nothing of use has come for `POLL_S`; until the input ends."""
 
-    def rest(self) -> Iterable[Piece]:
+    def rest(self) -> Iterable[Trace]:
         """Return the pieces of what was still waiting for more: nothing more will come."""
 
 
-class LiveFeed:
+class LiveSource:
     """Pieces of any station as they come in at a port."""
 
     replayed = False
 
-    def __init__(self, port: Port, router: Router, notes: Notes, watch: Watch) -> None:
+    def __init__(self, port: Receiver, router: ChannelRouter, diagnostics: Diagnostics, watch: StallMonitor) -> None:
         self._port, self._router, self._watch = port, router, watch
-        self.notes = notes
+        self.diagnostics = diagnostics
         self._earlier_bytes = 0
         self._first_ns: dict[str, int] = {}
-        self._n_unheeded: int | None = 0  # pieces until one was wanted; None once one was, or once this has been said
+        self._n_unheeded: int | None = 0  # traces until one was wanted; None once one was, or once this has been said
 
     @property
     def size_bytes(self) -> int:
@@ -82,19 +82,19 @@ class LiveFeed:
         return self._router.ignored_channels
 
     def batches(self) -> Iterator[Batch | None]:
-        """Yield the wanted pieces as they come, None where none has come for a while."""
-        for pieces in self._port.arrivals():
-            if pieces is None:
+        """Yield the wanted traces as they come, None where none has come for a while."""
+        for traces in self._port.arrivals():
+            if traces is None:
                 if self._watch.is_over():
                     break
                 yield None
                 continue
             self._watch.heard()
-            for piece in pieces:
-                yield from self._routed(piece)
+            for trace in traces:
+                yield from self._routed(trace)
             yield None  # junk may come for long: whoever runs this must get a chance to stop
-        for piece in self._port.rest():
-            yield from self._routed(piece)
+        for trace in self._port.rest():
+            yield from self._routed(trace)
 
     def flush(self) -> Iterator[Batch]:
         """Yield what is still waiting for order."""
@@ -103,7 +103,7 @@ class LiveFeed:
     def state(self) -> State:
         """Return what `restore` goes on from; what comes next is another matter."""
         return {
-            "notes": self.notes.state(),
+            "notes": self.diagnostics.state(),
             "router": self._router.state(),
             "size_bytes": self.size_bytes,
             "first_ns": self._first_ns,
@@ -111,12 +111,12 @@ class LiveFeed:
 
     def restore(self, state: State) -> None:
         """Go on from what `state` returned."""
-        self.notes.restore(state["notes"])
+        self.diagnostics.restore(state["notes"])
         self._router.restore(state["router"])
         self._earlier_bytes, self._first_ns = state["size_bytes"], state["first_ns"]
 
-    def _routed(self, piece: Piece) -> Iterator[Batch]:
-        for batch in self._router.push(replace(piece, file_start_ns=self._first(piece))):
+    def _routed(self, trace: Trace) -> Iterator[Batch]:
+        for batch in self._router.push(replace(trace, file_start_ns=self._first(trace))):
             self._n_unheeded = None
             yield batch
         if self._n_unheeded is not None:
@@ -124,12 +124,12 @@ class LiveFeed:
             if self._n_unheeded == _UNHEEDED:
                 self._n_unheeded = None
                 self._watch.control.tell(
-                    f"samples come in, but none that the model takes; the last: {piece.source_id} at "
-                    f"{piece.sampling_rate_hz:g} Hz; see to --model and --channels"
+                    f"samples come in, but none that the model takes; the last: {trace.source_id} at "
+                    f"{trace.sampling_rate_hz:g} Hz; see to --model and --channels"
                 )
 
-    def _first(self, piece: Piece) -> int:
+    def _first(self, trace: Trace) -> int:
         """Time of a channel's first sample."""
-        if len(self._first_ns) >= _MOST_NAMES and piece.source_id not in self._first_ns:
+        if len(self._first_ns) >= _MOST_NAMES and trace.source_id not in self._first_ns:
             self._first_ns.pop(next(iter(self._first_ns)))
-        return self._first_ns.setdefault(piece.source_id, piece.start_ns)
+        return self._first_ns.setdefault(trace.source_id, trace.start_ns)

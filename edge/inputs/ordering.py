@@ -1,4 +1,4 @@
-"""One live station's pieces in order: small disorder is sorted out, a lone impossible time is dropped.
+"""One live station's traces in order: small disorder is sorted out, a lone impossible time is dropped.
 
 Live pieces of any station and channel, in any reasonable order, to batches for the station's listener.
 """
@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from edgequake.edge.base.checkpoint import State
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, duration_ns
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
 from edgequake.edge.inputs.files import SAME_RATE, matches
 from edgequake.edge.inputs.source import Batch
 from edgequake.edge.manifest.front_end_config import decimation_factor
@@ -24,25 +24,25 @@ _AGREE = 3  # records that must follow one another before a clock is believed to
 _MOST_WAITING = 500
 
 
-class Sequencer:
-    """Puts a station's pieces in an order that the front end takes, for as little delay as can be.
+class ReorderBuffer:
+    """Puts a station's traces in an order that the front end takes, for as little delay as can be.
 
-    - A piece that goes on where its channel stops, or overlaps that by less than `LATE_NS`, is given at once.
-    - After a hole short enough to be bridged a piece waits: the missing one may still come. It waits until the station
-      is twice the piece's length further, at most a minute; and never so long that the front end would give up the
+    - A trace that goes on where its channel stops, or overlaps that by less than `LATE_NS`, is given at once.
+    - After a hole short enough to be bridged a trace waits: the missing one may still come. It waits until the station
+      is twice the trace's length further, at most a minute; and never so long that the front end would give up the
       channel, so that the rows are those of the records in order.
-    - A piece an hour or more ahead of its station may have a damaged header. It waits for another that agrees: the next
+    - A trace an hour or more ahead of its station may have a damaged header. It waits for another that agrees: the next
       of its channel, or one of another channel.
-    - Older pieces are late and are dropped, unless `_AGREE` follow one another: then the clock was set back.
+    - Older traces are late and are dropped, unless `_AGREE` follow one another: then the clock was set back.
     """
 
     def __init__(self, bridge_ns: int) -> None:
         self._bridge_ns = bridge_ns
-        self.newest_ns: int | None = None  # start of the newest piece given
-        self._stops_ns: dict[str, int] = {}  # by channel, of the newest piece given
-        self._early: list[Piece] = []
-        self._far: list[Piece] = []
-        self._late: dict[str, list[Piece]] = {}
+        self.newest_ns: int | None = None  # start of the newest trace given
+        self._stops_ns: dict[str, int] = {}  # by channel, of the newest trace given
+        self._early: list[Trace] = []
+        self._far: list[Trace] = []
+        self._late: dict[str, list[Trace]] = {}
         self.n_dropped = 0  # since somebody last looked
 
     @property
@@ -50,88 +50,88 @@ class Sequencer:
         """The channels heard so far, and where each stops."""
         return self._stops_ns
 
-    def push(self, piece: Piece) -> tuple[list[Piece], bool]:
-        """Take a piece; return the pieces that come next, and whether the clock was set back before them."""
-        if self.newest_ns is not None and piece.start_ns > self.newest_ns + _FAR_NS:
-            return self._agreed(piece), False
-        stop_ns = self._stops_ns.get(piece.source_id)
+    def push(self, trace: Trace) -> tuple[list[Trace], bool]:
+        """Take a trace; return the traces that come next, and whether the clock was set back before them."""
+        if self.newest_ns is not None and trace.start_ns > self.newest_ns + _FAR_NS:
+            return self._agreed(trace), False
+        stop_ns = self._stops_ns.get(trace.source_id)
         if stop_ns is None:
-            return self._given([*self._due(piece.start_ns), piece]), False
-        if piece.stop_ns < stop_ns - LATE_NS:
-            return self._set_back(piece)
-        self._late.pop(piece.source_id, None)
-        lead_ns = piece.start_ns - stop_ns
-        if duration_ns(1, piece.sampling_rate_hz) < lead_ns <= self._bridge_ns - _wait_ns(piece):
-            given = self._due(piece.start_ns)
-            self._early = sorted([*self._early, piece], key=lambda early: early.start_ns)
+            return self._given([*self._due(trace.start_ns), trace]), False
+        if trace.stop_ns < stop_ns - LATE_NS:
+            return self._set_back(trace)
+        self._late.pop(trace.source_id, None)
+        lead_ns = trace.start_ns - stop_ns
+        if duration_ns(1, trace.sampling_rate_hz) < lead_ns <= self._bridge_ns - _wait_ns(trace):
+            given = self._due(trace.start_ns)
+            self._early = sorted([*self._early, trace], key=lambda early: early.start_ns)
             if len(self._early) > _MOST_WAITING:
                 given.append(self._early.pop(0))
             return self._given(given), False
-        return self._given([*self._due(piece.start_ns), piece, *self._following(piece)]), False
+        return self._given([*self._due(trace.start_ns), trace, *self._following(trace)]), False
 
-    def flush(self) -> list[Piece]:
+    def flush(self) -> list[Trace]:
         """Return what is still waiting: nothing more will come."""
         waiting, self._early, self._far = [*self._early, *self._far], [], []
-        return self._given(sorted(waiting, key=lambda piece: piece.start_ns))
+        return self._given(sorted(waiting, key=lambda trace: trace.start_ns))
 
     def state(self) -> State:
         """Return what `restore` goes on from."""
         return {
             "newest_ns": self.newest_ns,
             "stops_ns": self._stops_ns,
-            "early": [vars(piece) for piece in self._early],
-            "far": [vars(piece) for piece in self._far],
-            "late": {name: [vars(piece) for piece in pieces] for name, pieces in self._late.items()},
+            "early": [vars(trace) for trace in self._early],
+            "far": [vars(trace) for trace in self._far],
+            "late": {name: [vars(trace) for trace in traces] for name, traces in self._late.items()},
         }
 
     def restore(self, state: State) -> None:
         """Go on from what `state` returned."""
         self.newest_ns, self._stops_ns = state["newest_ns"], state["stops_ns"]
-        self._early, self._far = [Piece(**p) for p in state["early"]], [Piece(**p) for p in state["far"]]
-        self._late = {name: [Piece(**p) for p in pieces] for name, pieces in state["late"].items()}
+        self._early, self._far = [Trace(**p) for p in state["early"]], [Trace(**p) for p in state["far"]]
+        self._late = {name: [Trace(**p) for p in traces] for name, traces in state["late"].items()}
 
-    def _agreed(self, piece: Piece) -> list[Piece]:
-        """Return the pieces far ahead once two agree on the time."""
-        agreed = [other for other in self._far if -LATE_NS <= piece.start_ns - other.stop_ns <= LATE_NS
-                  or abs(piece.start_ns - other.start_ns) <= LATE_NS]  # fmt: skip
+    def _agreed(self, trace: Trace) -> list[Trace]:
+        """Return the traces far ahead once two agree on the time."""
+        agreed = [other for other in self._far if -LATE_NS <= trace.start_ns - other.stop_ns <= LATE_NS
+                  or abs(trace.start_ns - other.start_ns) <= LATE_NS]  # fmt: skip
         if not agreed:
-            self._far.append(piece)
+            self._far.append(trace)
             if len(self._far) > _AGREE:
                 self._far.pop(0)
                 self.n_dropped += 1
             return []
         self.n_dropped += len(self._far) - len(agreed)
         early, self._early, self._far = self._early, [], []
-        return self._given([*early, *sorted([*agreed, piece], key=lambda one: one.start_ns)])
+        return self._given([*early, *sorted([*agreed, trace], key=lambda one: one.start_ns)])
 
-    def _set_back(self, piece: Piece) -> tuple[list[Piece], bool]:
-        late = self._late.setdefault(piece.source_id, [])
-        if late and abs(piece.start_ns - late[-1].stop_ns) > duration_ns(1, piece.sampling_rate_hz):
+    def _set_back(self, trace: Trace) -> tuple[list[Trace], bool]:
+        late = self._late.setdefault(trace.source_id, [])
+        if late and abs(trace.start_ns - late[-1].stop_ns) > duration_ns(1, trace.sampling_rate_hz):
             late.clear()
-        late.append(piece)
+        late.append(trace)
         self.n_dropped += 1
         if len(late) < _AGREE:
             return [], False
-        # Other channels whose clock was set back with it have pieces waiting for the same proof.
-        late_pieces = [one for pieces in self._late.values() for one in pieces]
-        agreeing = [one for one in late_pieces if one.start_ns >= late[0].start_ns - LATE_NS]
+        # Other channels whose clock was set back with it have traces waiting for the same proof.
+        late_traces = [one for traces in self._late.values() for one in traces]
+        agreeing = [one for one in late_traces if one.start_ns >= late[0].start_ns - LATE_NS]
         self.n_dropped -= len(agreeing)
         self._early, self._far, self._late = [], [], {}
         self.newest_ns, self._stops_ns = None, {}
         return self._given(sorted(agreeing, key=lambda one: one.start_ns)), True
 
-    def _due(self, now_ns: int) -> list[Piece]:
-        """Take out the waiting pieces that have waited for long enough when the station is at `now_ns`."""
-        due = [piece for piece in self._early if piece.start_ns + _wait_ns(piece) < now_ns]
+    def _due(self, now_ns: int) -> list[Trace]:
+        """Take out the waiting traces that have waited for long enough when the station is at `now_ns`."""
+        due = [trace for trace in self._early if trace.start_ns + _wait_ns(trace) < now_ns]
         if due:
-            self._early = [piece for piece in self._early if piece.start_ns + _wait_ns(piece) >= now_ns]
+            self._early = [trace for trace in self._early if trace.start_ns + _wait_ns(trace) >= now_ns]
         return due
 
-    def _following(self, piece: Piece) -> list[Piece]:
-        """Take out the waiting pieces that go on where a piece stops, one after the other."""
-        following: list[Piece] = []
-        stop_ns, slack_ns = piece.stop_ns, duration_ns(1, piece.sampling_rate_hz)
-        for early in [early for early in self._early if early.source_id == piece.source_id]:
+    def _following(self, trace: Trace) -> list[Trace]:
+        """Take out the waiting traces that go on where a trace stops, one after the other."""
+        following: list[Trace] = []
+        stop_ns, slack_ns = trace.stop_ns, duration_ns(1, trace.sampling_rate_hz)
+        for early in [early for early in self._early if early.source_id == trace.source_id]:
             if early.start_ns - stop_ns > slack_ns:
                 break
             following.append(early)
@@ -140,16 +140,16 @@ class Sequencer:
             self._early = [early for early in self._early if not any(early is one for one in following)]
         return following
 
-    def _given(self, pieces: list[Piece]) -> list[Piece]:
-        for piece in pieces:
-            stop_ns = self._stops_ns.get(piece.source_id, piece.stop_ns)
-            self._stops_ns[piece.source_id] = max(stop_ns, piece.stop_ns)
-            self.newest_ns = piece.start_ns if self.newest_ns is None else max(self.newest_ns, piece.start_ns)
-        return pieces
+    def _given(self, traces: list[Trace]) -> list[Trace]:
+        for trace in traces:
+            stop_ns = self._stops_ns.get(trace.source_id, trace.stop_ns)
+            self._stops_ns[trace.source_id] = max(stop_ns, trace.stop_ns)
+            self.newest_ns = trace.start_ns if self.newest_ns is None else max(self.newest_ns, trace.start_ns)
+        return traces
 
 
-def _wait_ns(piece: Piece) -> int:
-    return min(_LONGEST_WAIT_NS, 2 * duration_ns(len(piece.samples), piece.sampling_rate_hz))
+def _wait_ns(trace: Trace) -> int:
+    return min(_LONGEST_WAIT_NS, 2 * duration_ns(len(trace.samples), trace.sampling_rate_hz))
 
 
 _MOST_STATIONS = 16  # each has an interpreter of its own
@@ -160,74 +160,74 @@ _AGREE_router = 3  # records in a row before a channel is believed to have anoth
 
 @dataclass
 class _Route:
-    """The listener that a station's pieces go to now."""
+    """The listener that a station's traces go to now."""
 
     epoch: int  # counts clocks set back: each is a listener of its own
     newest_ns: int
-    sequencer: Sequencer
+    sequencer: ReorderBuffer
     rates_hz: dict[str, float] = field(default_factory=dict)  # by channel
     n_other: dict[str, int] = field(default_factory=dict)  # records in a row of another rate, by channel
 
-    def n_of_another_rate(self, piece: Piece) -> int:
-        """Return how many pieces in a row, with this one, are of another rate than their channel's first."""
-        name = piece.source_id
+    def n_of_another_rate(self, trace: Trace) -> int:
+        """Return how many traces in a row, with this one, are of another rate than their channel's first."""
+        name = trace.source_id
         is_same = (
-            abs(piece.sampling_rate_hz / self.rates_hz.setdefault(name, piece.sampling_rate_hz) - 1.0) <= SAME_RATE
+            abs(trace.sampling_rate_hz / self.rates_hz.setdefault(name, trace.sampling_rate_hz) - 1.0) <= SAME_RATE
         )
         self.n_other[name] = 0 if is_same else self.n_other.get(name, 0) + 1
         return self.n_other[name]
 
 
-class Router:
+class ChannelRouter:
     """Chooses the wanted channels, puts each in order, and names the listener; bounded, whatever comes."""
 
     def __init__(
         self,
         manifest: Manifest,
         patterns: tuple[str, ...],
-        notes: Notes,
+        diagnostics: Diagnostics,
         start_ns: int | None = None,
         stop_ns: int | None = None,
     ) -> None:
         """Route pieces of channels that match `patterns`, and of those the samples with start <= time < stop."""
-        self._manifest, self._patterns, self._notes = manifest, patterns, notes
+        self._manifest, self._patterns, self._diagnostics = manifest, patterns, diagnostics
         self._start_ns, self._stop_ns = start_ns, stop_ns
         self._bridge_ns = round(manifest.front_end.bridge_s * NS_PER_S)
         self._routes: dict[str, _Route] = {}  # by station, the one heard last at the back
         self.ignored_channels: set[str] = set()
 
-    def push(self, piece: Piece) -> Iterator[Batch]:
-        """Take a piece, yield what the listeners get."""
-        if not self._wanted(piece):
+    def push(self, trace: Trace) -> Iterator[Batch]:
+        """Take a trace, yield what the listeners get."""
+        if not self._wanted(trace):
             return
-        station_id = piece.station_id
+        station_id = trace.station_id
         yield from self._make_room(station_id)
-        route = self._routes.pop(station_id, None) or _Route(0, piece.start_ns, Sequencer(self._bridge_ns))
+        route = self._routes.pop(station_id, None) or _Route(0, trace.start_ns, ReorderBuffer(self._bridge_ns))
         self._routes[station_id] = route
-        if piece.source_id not in route.rates_hz and len(route.rates_hz) >= _MOST_CHANNELS:
-            self._notes.count(f"record(s) of more than {_MOST_CHANNELS} channels of one station left out")
+        if trace.source_id not in route.rates_hz and len(route.rates_hz) >= _MOST_CHANNELS:
+            self._diagnostics.count(f"record(s) of more than {_MOST_CHANNELS} channels of one station left out")
             return
-        n_other = route.n_of_another_rate(piece)
+        n_other = route.n_of_another_rate(trace)
         if 0 < n_other < _AGREE_router:
-            self._notes.count("record(s) of another sampling rate than their channel's left out")
+            self._diagnostics.count("record(s) of another sampling rate than their channel's left out")
             return
         if n_other:
-            self._notes.count("time(s) a channel's sampling rate changed; the station starts anew there")
+            self._diagnostics.count("time(s) a channel's sampling rate changed; the station starts anew there")
             yield Batch(_key(station_id, route.epoch), station_id, (), over=True)
-            route = _Route(route.epoch + 1, piece.start_ns, Sequencer(self._bridge_ns))
-            route.n_of_another_rate(piece)
+            route = _Route(route.epoch + 1, trace.start_ns, ReorderBuffer(self._bridge_ns))
+            route.n_of_another_rate(trace)
             self._routes[station_id] = route
-        pieces, set_back = route.sequencer.push(piece)
+        traces, set_back = route.sequencer.push(trace)
         if route.sequencer.n_dropped:
-            self._notes.count("late or misdated record(s) dropped", route.sequencer.n_dropped)
+            self._diagnostics.count("late or misdated record(s) dropped", route.sequencer.n_dropped)
             route.sequencer.n_dropped = 0
         if set_back:
-            self._notes.count("time(s) a clock was set back; the station starts anew there")
+            self._diagnostics.count("time(s) a clock was set back; the station starts anew there")
             yield Batch(_key(station_id, route.epoch), station_id, (), over=True)
-            route.epoch, route.newest_ns, route.rates_hz = route.epoch + 1, pieces[0].start_ns, {}
-            for one in pieces:
+            route.epoch, route.newest_ns, route.rates_hz = route.epoch + 1, traces[0].start_ns, {}
+            for one in traces:
                 route.n_of_another_rate(one)
-        yield from self._batch(route, station_id, pieces)
+        yield from self._batch(route, station_id, traces)
 
     def flush(self) -> Iterator[Batch]:
         """Yield what is still waiting: nothing more will come."""
@@ -245,27 +245,27 @@ class Router:
         """Go on from what `state` returned."""
         self.ignored_channels = set(state["ignored_channels"])
         for station_id, (epoch, newest_ns, sequencer, rates_hz) in state["routes"].items():
-            self._routes[station_id] = _Route(epoch, newest_ns, Sequencer(self._bridge_ns), rates_hz)
+            self._routes[station_id] = _Route(epoch, newest_ns, ReorderBuffer(self._bridge_ns), rates_hz)
             self._routes[station_id].sequencer.restore(sequencer)
 
-    def _batch(self, route: _Route, station_id: str, pieces: list[Piece]) -> Iterator[Batch]:
-        for piece in pieces:
-            if route.newest_ns - piece.start_ns > LATE_NS:
-                self._notes.count("record(s) of a channel late behind others; expected records in time order")
-            route.newest_ns = max(route.newest_ns, piece.start_ns)
-            part = piece.between(self._start_ns, self._stop_ns)
+    def _batch(self, route: _Route, station_id: str, traces: list[Trace]) -> Iterator[Batch]:
+        for trace in traces:
+            if route.newest_ns - trace.start_ns > LATE_NS:
+                self._diagnostics.count("record(s) of a channel late behind others; expected records in time order")
+            route.newest_ns = max(route.newest_ns, trace.start_ns)
+            part = trace.between(self._start_ns, self._stop_ns)
             if len(part.samples):
                 yield Batch(_key(station_id, route.epoch), station_id, (part,), over=False)
 
-    def _wanted(self, piece: Piece) -> bool:
-        if not matches(piece.source_id, self._patterns):
+    def _wanted(self, trace: Trace) -> bool:
+        if not matches(trace.source_id, self._patterns):
             if len(self.ignored_channels) < _MOST_NAMES:
-                self.ignored_channels.add(piece.source_id)
+                self.ignored_channels.add(trace.source_id)
             return False
         try:
-            decimation_factor(self._manifest.front_end, self._manifest.sampling_rate_hz, piece.sampling_rate_hz)
+            decimation_factor(self._manifest.front_end, self._manifest.sampling_rate_hz, trace.sampling_rate_hz)
         except DataError:
-            self._notes.count("record(s) of a sampling rate that the model does not take left out")
+            self._diagnostics.count("record(s) of a sampling rate that the model does not take left out")
             return False
         return True
 
@@ -275,7 +275,7 @@ class Router:
             return
         oldest = next(iter(self._routes))
         route = self._routes.pop(oldest)
-        self._notes.count(f"station(s) let go for others: more than {_MOST_STATIONS} at once")
+        self._diagnostics.count(f"station(s) let go for others: more than {_MOST_STATIONS} at once")
         yield Batch(_key(oldest, route.epoch), oldest, (), over=True)
 
 

@@ -1,4 +1,4 @@
-"""Where a run's samples come from: batches of pieces, and how far they have been read."""
+"""Where a run's samples come from: batches of traces, and how far they have been read."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edgequake.edge.base.checkpoint import State
-from edgequake.edge.base.diagnostics import Notes
-from edgequake.edge.formats.waveforms import Piece
-from edgequake.edge.inputs.files import Plan
+from edgequake.edge.base.diagnostics import Diagnostics
+from edgequake.edge.formats.waveforms import Trace
+from edgequake.edge.inputs.files import InputPlan
 
-# A replay takes this many samples at once: each batch has a fixed cost, and a lander's memory is small. Live pieces go
+# A replay takes this many samples at once: each batch has a fixed cost, and a lander's memory is small. Live traces go
 # on one by one, as they come.
 _BATCH_SAMPLES = 1 << 15
 
@@ -22,15 +22,15 @@ class Batch:
 
     key: str  # of the listener
     station_id: str
-    pieces: tuple[Piece, ...]
+    traces: tuple[Trace, ...]
     over: bool  # nothing more will come for this listener
 
 
-class Feed(Protocol):
+class Source(Protocol):
     """A source of batches."""
 
     replayed: bool  # the same inputs give the same batches again; a live stream does not
-    notes: Notes
+    diagnostics: Diagnostics
 
     def batches(self) -> Iterator[Batch | None]:
         """Yield batches as they come, None where none has come for a while."""
@@ -53,17 +53,21 @@ class Feed(Protocol):
         """Source ids that were met and not wanted."""
 
 
-class FileFeed:
+class FileSource:
     """Files that are all there: one stream after the other."""
 
     replayed = True
 
     def __init__(
-        self, plan: Plan, start_ns: int | None, stop_ns: int | None, progress: Callable[[float], None] | None = None
+        self,
+        plan: InputPlan,
+        start_ns: int | None,
+        stop_ns: int | None,
+        progress: Callable[[float], None] | None = None,
     ) -> None:
         self._plan, self._start_ns, self._stop_ns = plan, start_ns, stop_ns
         self._progress = progress
-        self.notes = plan.note
+        self.diagnostics = plan.note
         self._stream = self._n_records = self._n_samples = 0
 
     @property
@@ -77,7 +81,7 @@ class FileFeed:
         return self._plan.ignored_channels
 
     def batches(self) -> Iterator[Batch]:
-        """Yield every stream's pieces with start <= time < stop."""
+        """Yield every stream's traces with start <= time < stop."""
         while self._stream < len(self._plan.streams):
             yield from self._stream_batches(self._stream)
 
@@ -91,22 +95,22 @@ class FileFeed:
 
     def _stream_batches(self, i: int) -> Iterator[Batch]:
         stream = self._plan.streams[i]
-        pieces: list[Piece] = []
+        traces: list[Trace] = []
         n_samples = 0
-        for n_records, whole in stream.pieces_from(self._n_records, self.notes):
-            piece = whole.between(self._start_ns, self._stop_ns)
+        for n_records, whole in stream.traces_from(self._n_records, self.diagnostics):
+            trace = whole.between(self._start_ns, self._stop_ns)
             self._n_samples += len(whole.samples)
             n_samples += len(whole.samples)
-            if len(piece.samples):
-                pieces.append(piece)
+            if len(trace.samples):
+                traces.append(trace)
             if n_samples >= _BATCH_SAMPLES:
                 self._n_records = n_records
                 self._tell()
-                yield Batch(str(i), stream.station_id, tuple(pieces), over=False)
-                pieces, n_samples = [], 0
+                yield Batch(str(i), stream.station_id, tuple(traces), over=False)
+                traces, n_samples = [], 0
         self._stream, self._n_records = i + 1, 0
         self._tell()
-        yield Batch(str(i), stream.station_id, tuple(pieces), over=True)
+        yield Batch(str(i), stream.station_id, tuple(traces), over=True)
 
     def _tell(self) -> None:
         if self._progress is not None:
@@ -118,10 +122,10 @@ class FileFeed:
             "stream": self._stream,
             "n_records": self._n_records,
             "n_samples": self._n_samples,
-            "notes": self.notes.state(),
+            "notes": self.diagnostics.state(),
         }
 
     def restore(self, state: State) -> None:
         """Go on from what `state` returned."""
         self._stream, self._n_records, self._n_samples = state["stream"], state["n_records"], state["n_samples"]
-        self.notes.restore(state["notes"])
+        self.diagnostics.restore(state["notes"])

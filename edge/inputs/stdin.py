@@ -10,27 +10,27 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.formats.record_scanner import RecordScanner
-from edgequake.edge.formats.waveforms import Piece, duration_ns, parse_time
+from edgequake.edge.formats.waveforms import Trace, duration_ns, parse_time
 from edgequake.edge.inputs.live import POLL_S
 
 _READ_BYTES = 1 << 16
 _NAME = "input stream '-'"
 
 
-class Form(Protocol):
+class StreamDecoder(Protocol):
     """What bytes on a stream mean."""
 
-    def pieces(self, data: bytes, at_end: bool) -> Iterable[Piece]:
-        """Take the next bytes, return the pieces that are complete with them."""
+    def traces(self, data: bytes, at_end: bool) -> Iterable[Trace]:
+        """Take the next bytes, return the traces that are complete with them."""
 
 
-class StreamPort:
+class StdinReceiver:
     """A stream of bytes, as standard input is one."""
 
-    def __init__(self, stream: BinaryIO | None, form: Form) -> None:
+    def __init__(self, stream: BinaryIO | None, form: StreamDecoder) -> None:
         """Read `stream`.
 
         Raises
@@ -43,18 +43,18 @@ class StreamPort:
         self._stream, self._form = stream, form
         self.size_bytes = 0
 
-    def arrivals(self) -> Iterator[Iterable[Piece] | None]:
+    def arrivals(self) -> Iterator[Iterable[Trace] | None]:
         """Yield the pieces of what has come, None where nothing has come for a while; until the stream's end."""
         while (data := self._read()) != b"":
             if data is None:
                 yield None
             else:
                 self.size_bytes += len(data)
-                yield self._form.pieces(data, at_end=False)
+                yield self._form.traces(data, at_end=False)
 
-    def rest(self) -> Iterable[Piece]:
+    def rest(self) -> Iterable[Trace]:
         """Return the pieces of what was still waiting for more."""
-        return self._form.pieces(b"", at_end=True)
+        return self._form.traces(b"", at_end=True)
 
     def _read(self) -> bytes | None:
         """Return what has come, None when nothing comes for a while, and nothing at the stream's end."""
@@ -65,18 +65,18 @@ class StreamPort:
         return getattr(self._stream, "read1", self._stream.read)(_READ_BYTES) if ready else None
 
 
-class Records:
+class RecordDecoder:
     """miniSEED records."""
 
-    def __init__(self, notes: Notes) -> None:
-        self._scanner = RecordScanner(_NAME, notes, decode=True)
+    def __init__(self, diagnostics: Diagnostics) -> None:
+        self._scanner = RecordScanner(_NAME, diagnostics, decode=True)
 
-    def pieces(self, data: bytes, at_end: bool) -> Iterator[Piece]:
+    def traces(self, data: bytes, at_end: bool) -> Iterator[Trace]:
         """Take the next bytes, yield the records that are complete with them."""
         for record in self._scanner.feed(data, at_end):
             header = record.header
             assert record.samples is not None
-            yield Piece(header.source_id, header.start_ns, header.sampling_rate_hz, record.samples)
+            yield Trace(header.source_id, header.start_ns, header.sampling_rate_hz, record.samples)
 
 
 @dataclass(frozen=True)
@@ -111,25 +111,25 @@ class RawFormat:
         return cls(rate_hz, parts[1], parts[2], start_ns)
 
 
-class RawSamples:
+class RawDecoder:
     """Raw samples of one channel, without a break."""
 
-    def __init__(self, notes: Notes, raw: RawFormat) -> None:
-        self._notes, self._raw = notes, raw
+    def __init__(self, diagnostics: Diagnostics, raw: RawFormat) -> None:
+        self._diagnostics, self._raw = diagnostics, raw
         self._dtype = np.dtype(raw.dtype).newbyteorder("<")
         self._rest = b""
         self._n_samples = 0
 
-    def pieces(self, data: bytes, at_end: bool) -> Iterator[Piece]:
+    def traces(self, data: bytes, at_end: bool) -> Iterator[Trace]:
         """Take the next bytes, yield the samples that are complete with them."""
         data = self._rest + data
         n_samples = len(data) // self._dtype.itemsize
         self._rest = data[n_samples * self._dtype.itemsize :]
         if at_end and self._rest:
-            self._notes.junk(_NAME, "half a sample at its end", len(self._rest))
+            self._diagnostics.junk(_NAME, "half a sample at its end", len(self._rest))
         if n_samples:
             raw = self._raw
             samples = np.frombuffer(data, self._dtype, n_samples).astype(self._dtype.newbyteorder("="))
             start_ns = raw.start_ns + duration_ns(self._n_samples, raw.sampling_rate_hz)
             self._n_samples += n_samples
-            yield Piece(raw.source_id, start_ns, raw.sampling_rate_hz, samples)
+            yield Trace(raw.source_id, start_ns, raw.sampling_rate_hz, samples)

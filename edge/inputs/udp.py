@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Protocol
 
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError, DataError
-from edgequake.edge.formats.waveforms import Piece
+from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.inputs.addresses import LOOPBACK, Address, is_address, parse_address
-from edgequake.edge.inputs.live import POLL_S, Port
+from edgequake.edge.inputs.live import POLL_S, Receiver
 
 _LONGEST_BYTES = 1 << 16
 _BUFFER_BYTES = (
@@ -25,18 +25,18 @@ _BUFFER_BYTES = (
 _SO_RXQ_OVFL = 40  # Linux: each datagram comes with how many were lost for want of room
 
 
-class Form(Protocol):
+class PacketDecoder(Protocol):
     """What datagrams mean."""
 
-    def pieces(self, datagram: bytes) -> list[Piece]:
+    def traces(self, datagram: bytes) -> list[Trace]:
         """Return what a datagram holds; nothing where it is not of the form."""
 
 
 class _Listening:
     """One bound socket and the form of what comes there."""
 
-    def __init__(self, address: Address, form: Form, notes: Notes) -> None:
-        self._form, self._notes = form, notes
+    def __init__(self, address: Address, form: PacketDecoder, diagnostics: Diagnostics) -> None:
+        self._form, self._diagnostics = form, diagnostics
         self.socket = _bound(address)
         self._n_lost: int | None = None  # as the system counts; it goes on from 0 after 2**32
 
@@ -44,7 +44,7 @@ class _Listening:
         """Return what `select` waits for."""
         return self.socket.fileno()
 
-    def receive(self, buffer: bytearray) -> tuple[int, list[Piece]]:
+    def receive(self, buffer: bytearray) -> tuple[int, list[Trace]]:
         """Take one datagram; return its length and what it holds."""
         try:
             if sys.platform == "linux":
@@ -54,7 +54,7 @@ class _Listening:
                 size = self.socket.recv_into(buffer)
         except (BlockingIOError, InterruptedError):  # one whose checksum is wrong wakes us and is not given out
             return 0, []
-        return size, self._form.pieces(bytes(memoryview(buffer)[:size]))
+        return size, self._form.traces(bytes(memoryview(buffer)[:size]))
 
     def _count_lost(self, extras: list[tuple[int, int, bytes]]) -> None:
         for level, kind, value in extras:
@@ -62,19 +62,19 @@ class _Listening:
                 n_lost = int.from_bytes(value[:4], sys.byteorder)
                 if n_lost != (self._n_lost or 0):
                     n_new = (n_lost - (self._n_lost or 0)) % (1 << 32)
-                    self._notes.count("datagram(s) lost here: they came faster than they were taken", n_new)
+                    self._diagnostics.count("datagram(s) lost here: they came faster than they were taken", n_new)
                 self._n_lost = n_lost
 
 
-class SocketPort:
+class UdpReceiver:
     """One or several UDP sockets."""
 
-    def __init__(self, notes: Notes) -> None:
-        self._notes = notes
+    def __init__(self, diagnostics: Diagnostics) -> None:
+        self._diagnostics = diagnostics
         self._sockets: list[_Listening] = []
         self.size_bytes = 0
 
-    def listen(self, address: Address, form: Form) -> None:
+    def listen(self, address: Address, form: PacketDecoder) -> None:
         """Listen to one more address.
 
         Raises
@@ -82,25 +82,25 @@ class SocketPort:
         DataError
             It cannot be listened to.
         """
-        self._sockets.append(_Listening(address, form, self._notes))
+        self._sockets.append(_Listening(address, form, self._diagnostics))
 
-    def arrivals(self) -> Iterator[list[Piece] | None]:
+    def arrivals(self) -> Iterator[list[Trace] | None]:
         """Yield the pieces of each datagram that holds any, None where none has come for a while; without an end."""
         buffer = bytearray(_LONGEST_BYTES)
         try:
             while True:
                 ready, _, _ = select.select(self._sockets, [], [], POLL_S)
                 for one in ready:
-                    size, pieces = one.receive(buffer)
+                    size, traces = one.receive(buffer)
                     self.size_bytes += size
-                    yield pieces or None
+                    yield traces or None
                 if not ready:
                     yield None
         finally:
             for one in self._sockets:
                 one.socket.close()
 
-    def rest(self) -> tuple[Piece, ...]:
+    def rest(self) -> tuple[Trace, ...]:
         """Nothing waits: a datagram is whole."""
         return ()
 
@@ -129,7 +129,9 @@ def _bound(address: Address) -> socket.socket:
     return bound
 
 
-def open_port(inputs: tuple[str, ...], raw: str | None, notes: Notes, tell: Callable[[str], None]) -> Port:
+def open_receiver(
+    inputs: tuple[str, ...], raw: str | None, diagnostics: Diagnostics, tell: Callable[[str], None]
+) -> Receiver:
     """Return the port of live inputs.
 
     inputs : "-" alone, or addresses.
@@ -144,26 +146,30 @@ def open_port(inputs: tuple[str, ...], raw: str | None, notes: Notes, tell: Call
         There is no standard input, or an address cannot be listened to.
     """
     if any(map(is_address, inputs)):
-        return _sockets(inputs, notes, tell)
-    from edgequake.edge.inputs.stdin import RawFormat, RawSamples, Records, StreamPort
+        return _sockets(inputs, diagnostics, tell)
+    from edgequake.edge.inputs.stdin import RawDecoder, RawFormat, RecordDecoder, StdinReceiver
 
     stream = sys.stdin.buffer if sys.stdin else None
-    return StreamPort(stream, Records(notes) if raw is None else RawSamples(notes, RawFormat.parse(raw)))
+    return StdinReceiver(
+        stream, RecordDecoder(diagnostics) if raw is None else RawDecoder(diagnostics, RawFormat.parse(raw))
+    )
 
 
-def _sockets(inputs: tuple[str, ...], notes: Notes, tell: Callable[[str], None]) -> Port:
-    from edgequake.edge.inputs.datagrams import DatagramForm, ShakeForm
+def _sockets(inputs: tuple[str, ...], diagnostics: Diagnostics, tell: Callable[[str], None]) -> Receiver:
+    from edgequake.edge.inputs.datagrams import DatagramDecoder, ShakeDecoder
 
     others = [text for text in inputs if not is_address(text)]
     if others:
         raise ConfigError(f"addresses and other inputs do not go together: {', '.join(others)} beside an address")
     addresses = [parse_address(text) for text in inputs]
-    port = SocketPort(notes)
+    port = UdpReceiver(diagnostics)
     for address in addresses:
         if address.scheme == "shake":
-            form: DatagramForm = ShakeForm(address.text, notes, tell, address.station, address.sampling_rate_hz)
+            form: DatagramDecoder = ShakeDecoder(
+                address.text, diagnostics, tell, address.station, address.sampling_rate_hz
+            )
         else:
-            form = DatagramForm(address.text, notes, tell)
+            form = DatagramDecoder(address.text, diagnostics, tell)
         port.listen(address, form)
         tell(f"listening to {_place(address)}")
     return port

@@ -191,7 +191,7 @@ def parse_manifest(text: str, where: str) -> Manifest:
 
 def shipped_models() -> dict[str, Path]:
     """Return the models that come with the package: name -> path of the manifest."""
-    folder = Path(__file__).parent / "models"
+    folder = Path(__file__).parents[1] / "models"
     return {path.stem: path for path in sorted(folder.glob("*.json"))}
 
 

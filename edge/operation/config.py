@@ -10,7 +10,7 @@ from edgequake.edge.base.control import Control
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.inputs.addresses import is_address
 from edgequake.edge.inputs.files import plan_inputs
-from edgequake.edge.inputs.source import Feed, FileFeed
+from edgequake.edge.inputs.source import FileSource, Source
 from edgequake.edge.manifest.manifest import Manifest
 from edgequake.edge.results.priority import PriorityFunction
 
@@ -66,9 +66,9 @@ class RunConfig:
         return self.follow or self.inputs == ("-",) or any(map(is_address, self.inputs))
 
 
-def open_feed(
+def open_source(
     config: RunConfig, manifest: Manifest, control: Control, progress: Callable[[float], None] | None
-) -> Feed:
+) -> Source:
     """Return the feed of a run's inputs.
 
     Raises
@@ -76,32 +76,32 @@ def open_feed(
     ConfigError
         Options that do not go together.
     DataError
-        As `plan_inputs` and `open_port`.
+        As `plan_inputs` and `open_receiver`.
     """
     if config.raw is not None and config.inputs != ("-",):
         raise ConfigError("--raw describes samples on standard input: give - as the only input")
     if config.is_live:
-        return _live_feed(config, manifest, control)
+        return _live_source(config, manifest, control)
     if config.idle_stop_s is not None or config.stall_after_s is not None:
         raise ConfigError("--idle-stop and --stall-after watch a live input: give -, an address or --follow")
     plan = plan_inputs(config.inputs, manifest, config.channels, config.out)
-    return FileFeed(plan, config.start_ns, config.stop_ns, progress)
+    return FileSource(plan, config.start_ns, config.stop_ns, progress)
 
 
-def _live_feed(config: RunConfig, manifest: Manifest, control: Control) -> Feed:
-    from edgequake.edge.base.diagnostics import Notes
-    from edgequake.edge.inputs.live import LiveFeed, Watch
-    from edgequake.edge.inputs.ordering import Router
-    from edgequake.edge.inputs.udp import open_port
+def _live_source(config: RunConfig, manifest: Manifest, control: Control) -> Source:
+    from edgequake.edge.base.diagnostics import Diagnostics
+    from edgequake.edge.inputs.live import LiveSource, StallMonitor
+    from edgequake.edge.inputs.ordering import ChannelRouter
+    from edgequake.edge.inputs.udp import open_receiver
 
-    notes = Notes()
-    watch = Watch(config.stall_after_s, config.idle_stop_s, control, notes)
-    router = Router(manifest, config.channels or manifest.channels, notes, config.start_ns, config.stop_ns)
+    diagnostics = Diagnostics()
+    watch = StallMonitor(config.stall_after_s, config.idle_stop_s, control, diagnostics)
+    router = ChannelRouter(manifest, config.channels or manifest.channels, diagnostics, config.start_ns, config.stop_ns)
     if config.follow:
-        from edgequake.edge.inputs.folder import FollowFeed
+        from edgequake.edge.inputs.folder import FolderSource
 
         folder = Path(config.inputs[0])
         if len(config.inputs) != 1 or not folder.is_dir():
             raise ConfigError(f"--follow takes one folder, got {', '.join(config.inputs)}")
-        return FollowFeed(folder, config.out, router, notes, watch, config.poll_s)
-    return LiveFeed(open_port(config.inputs, config.raw, notes, control.tell), router, notes, watch)
+        return FolderSource(folder, config.out, router, diagnostics, watch, config.poll_s)
+    return LiveSource(open_receiver(config.inputs, config.raw, diagnostics, control.tell), router, diagnostics, watch)

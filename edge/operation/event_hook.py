@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.formats.waveforms import format_time
 from edgequake.edge.results.catalog import CatalogRow
@@ -30,7 +30,7 @@ _MOST_NAMES = 1024  # events remembered, so that none is fired twice
 _GRACE_S = 1.0  # for a killed command to be gone
 
 
-class Hook:
+class EventHook:
     """Runs a command once for each event, one after the other, the event as one JSON object on its standard input.
 
     The commands run beside the detector in a thread: `fire` returns at once, however long they take. Each has
@@ -38,7 +38,7 @@ class Hook:
     environment says in EDGEQUAKE_OUT which folder the segment's name is relative to.
     """
 
-    def __init__(self, command: str, timeout_s: float, notes: Notes, out: Path | None = None) -> None:
+    def __init__(self, command: str, timeout_s: float, diagnostics: Diagnostics, out: Path | None = None) -> None:
         """Prepare to run `command`, which is split as a shell would split it, but never given to one.
 
         Raises
@@ -49,7 +49,7 @@ class Hook:
         if not timeout_s > 0:
             raise ConfigError(f"--on-event-timeout {timeout_s:g}: expected seconds above 0")
         self._command = parse_command(command)
-        self._timeout_s, self._notes = timeout_s, notes
+        self._timeout_s, self._diagnostics = timeout_s, diagnostics
         self._environment = None if out is None else {**os.environ, "EDGEQUAKE_OUT": str(out.absolute())}
         self._waiting: queue.Queue[bytes | None] = queue.Queue(_MOST_WAITING)
         self._fired: deque[str] = deque(maxlen=_MOST_NAMES)
@@ -78,7 +78,7 @@ class Hook:
         with self._lock:
             outcomes, self._outcomes = self._outcomes, Counter()
         for text, n in outcomes.items():
-            self._notes.count(text, n)
+            self._diagnostics.count(text, n)
 
     def close(self) -> None:
         """Wait for the commands, all together no longer than the time limit of one; leave out the rest."""

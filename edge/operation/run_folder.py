@@ -18,11 +18,11 @@ from edgequake.edge.base.checkpoint import Checkpoint, read_checkpoint, set_asid
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.base.layout import ARCHIVE, CONTINUOUS, JOURNAL, OUTBOX, STATUS
 from edgequake.edge.base.memory import give_memory_back
-from edgequake.edge.inputs.source import Feed, FileFeed
+from edgequake.edge.inputs.source import FileSource, Source
 from edgequake.edge.operation.config import RunConfig
 from edgequake.edge.operation.model import LoadedModel
-from edgequake.edge.operation.services import Store
-from edgequake.edge.operation.station_run import Listeners
+from edgequake.edge.operation.services import OnboardServices
+from edgequake.edge.operation.station_run import StationRuns
 from edgequake.edge.results.catalog import Ledger, read_catalog
 from edgequake.edge.results.priority import priority_name
 from edgequake.edge.results.summary import Summary
@@ -35,10 +35,10 @@ _LARGEST_SHARE = 0.04  # of the time may go into checkpoints, however slow the d
 class RunFolder:
     """Writes a run's results, and reads those of the process before it."""
 
-    def __init__(self, config: RunConfig, model: LoadedModel, feed: Feed, tell: Callable[[str], None]) -> None:
-        self._config, self._model, self._feed, self._tell = config, model, feed, tell
+    def __init__(self, config: RunConfig, model: LoadedModel, source: Source, tell: Callable[[str], None]) -> None:
+        self._config, self._model, self._source, self._tell = config, model, source, tell
         self._out = config.out
-        self._has_status = config.stores or not feed.replayed
+        self._has_status = config.stores or not source.replayed
         self.ledger = Ledger()
         self.n_resumed = 0
         self._next_checkpoint_s = 0.0
@@ -53,7 +53,7 @@ class RunFolder:
         """
         summary = self._out / SUMMARY
         over = summary.exists() and not (self._out / CHECKPOINT).exists()
-        if not (self._config.resume and self._feed.replayed and over):
+        if not (self._config.resume and self._source.replayed and over):
             return None
         found = Summary.read(summary, read_catalog(self._out / CATALOG))
         if (found.inputs, found.graph_sha256) != (self._config.inputs, self._model.variant.sha256):
@@ -91,7 +91,7 @@ class RunFolder:
                 f"cannot use output folder {out}: {problem.strerror or problem}; choose another --out"
             ) from problem
 
-    def resume(self, listeners: Listeners, store: Store) -> None:
+    def resume(self, listeners: StationRuns, store: OnboardServices) -> None:
         """Go on from the checkpoint, if there is one that fits; from the catalogue in any case.
 
         Raises
@@ -107,19 +107,19 @@ class RunFolder:
             self.ledger.restore(None if state is None else state["ledger"], self._out / CATALOG)
         if state is not None:
             self.n_resumed = state["n_resumed"] + 1
-            self._feed.restore(state["feed"])
+            self._source.restore(state["feed"])
             listeners.restore(state["listeners"])
             (self._out / SUMMARY).unlink(missing_ok=True)  # it is not over yet
         store.open(None if state is None else state["store"])
         self.write_checkpoint(listeners, store)
 
-    def keep_checkpoint(self, listeners: Listeners, store: Store) -> None:
+    def keep_checkpoint(self, listeners: StationRuns, store: OnboardServices) -> None:
         """Write a checkpoint when it is time."""
         if time.monotonic() >= self._next_checkpoint_s:
             self.write_checkpoint(listeners, store)
             self._tidy_up()
 
-    def write_checkpoint(self, listeners: Listeners, store: Store) -> None:
+    def write_checkpoint(self, listeners: StationRuns, store: OnboardServices) -> None:
         """Write a checkpoint, and how the run is doing.
 
         Raises
@@ -132,7 +132,7 @@ class RunFolder:
         state = {
             "n_resumed": self.n_resumed,
             "ledger": self.ledger.state(),
-            "feed": self._feed.state(),
+            "feed": self._source.state(),
             "listeners": listeners.state(),
             "store": store.state(),
         }
@@ -144,7 +144,7 @@ class RunFolder:
             pause_s = max(pause_s, (now_s - begun_s) / _LARGEST_SHARE)
         self._next_checkpoint_s = now_s + pause_s
 
-    def write_catalog(self, listeners: Listeners, store: Store) -> None:
+    def write_catalog(self, listeners: StationRuns, store: OnboardServices) -> None:
         """Acknowledge the events found so far. What comes live cannot be found again: its checkpoint follows at once.
 
         Raises
@@ -153,33 +153,33 @@ class RunFolder:
             It cannot be written.
         """
         self.ledger.write(self._out / CATALOG)
-        if not self._feed.replayed:
+        if not self._source.replayed:
             self.write_checkpoint(listeners, store)
             self._tidy_up()
 
-    def close(self, summary: Summary, listeners: Listeners, store: Store) -> None:
+    def close(self, summary: Summary, listeners: StationRuns, store: OnboardServices) -> None:
         """The run is over: write its summary. A live run may go on later, warm; one over files may not."""
-        if not self._feed.replayed:
+        if not self._source.replayed:
             self.write_checkpoint(listeners, store)
         self._write_status(listeners, store, ended=True)
         write_bytes_atomically(self._out / SUMMARY, summary.to_json().encode(), self.ledger.make_room)
-        if self._feed.replayed:
+        if self._source.replayed:
             (self._out / CHECKPOINT).unlink(missing_ok=True)
 
     def abandon(self) -> None:
         """There was nothing to do: leave nothing to go on from."""
         (self._out / CHECKPOINT).unlink(missing_ok=True)
 
-    def _write_status(self, listeners: Listeners, store: Store, ended: bool) -> None:
+    def _write_status(self, listeners: StationRuns, store: OnboardServices, ended: bool) -> None:
         if self._has_status:
             from edgequake.edge.operation.status import status_of
 
-            warnings, n_events = self._feed.notes.texts(), len(self.ledger.rows())
+            warnings, n_events = self._source.diagnostics.texts(), len(self.ledger.rows())
             status = status_of(self._config, self._model, store, listeners, n_events, warnings, ended)
             write_bytes_atomically(self._out / STATUS, json.dumps(status).encode() + b"\n", self.ledger.make_room)
 
     def _tidy_up(self) -> None:
-        if not self._feed.replayed:
+        if not self._source.replayed:
             give_memory_back()  # this run may take months
 
     def _read_checkpoint(self) -> Checkpoint | None:
@@ -195,7 +195,7 @@ class RunFolder:
         differing = [name for name in identity if checkpoint.identity.get(name) != identity[name]]
         if not differing:
             return checkpoint
-        if self._feed.replayed:
+        if self._source.replayed:
             raise ConfigError(
                 f"{path} is of another run: {', '.join(differing)} differ; resume it as it was begun, choose another "
                 f"--out, or start over with --force"
@@ -216,8 +216,8 @@ class RunFolder:
             "channels": list(config.channels or model.manifest.channels),
             "input": [config.follow, config.raw is not None, config.is_live and not config.follow],
         }
-        if isinstance(self._feed, FileFeed):
-            identity["inputs"] = self._feed.fingerprint()
+        if isinstance(self._source, FileSource):
+            identity["inputs"] = self._source.fingerprint()
             identity["threshold"] = model.threshold
             identity["start and stop"] = [config.start_ns, config.stop_ns]
             identity["store"] = [config.archive_bytes, config.summary_channel, config.budget_bytes, config.pass_s]

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgequake.edge.base.checkpoint import State, set_aside
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.layout import ARCHIVE, CONTINUOUS
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.inputs.source import Batch
 from edgequake.edge.operation.config import RunConfig
 from edgequake.edge.operation.model import LoadedModel
@@ -20,9 +20,9 @@ from edgequake.edge.results.catalog import Found, Ledger
 
 if TYPE_CHECKING:
     from edgequake.edge.archive.archive import Archive
-    from edgequake.edge.archive.ssam import Continuous
+    from edgequake.edge.archive.ssam import SsamChannel
     from edgequake.edge.downlink.downlink import Downlink
-    from edgequake.edge.operation.event_hook import Hook
+    from edgequake.edge.operation.event_hook import EventHook
 
 
 class MissionClock:
@@ -44,8 +44,8 @@ class MissionClock:
 
     def hear(self, batch: Batch) -> None:
         """Take samples into account."""
-        for piece in batch.pieces:
-            self._hear(batch.key, piece.start_ns, piece.stop_ns)
+        for trace in batch.traces:
+            self._hear(batch.key, trace.start_ns, trace.stop_ns)
         if batch.over and self._newest_ns.pop(batch.key, None) is not None and self._newest_ns:
             self.now_ns = max(self._newest_ns.values())
 
@@ -83,10 +83,12 @@ def pass_times(after_ns: int, until_ns: int, pass_s: float) -> list[int]:
 _MOST_CHANNELS = 256
 
 
-class Store:
+class OnboardServices:
     """What a run does with its samples and events beside keeping the segments."""
 
-    def __init__(self, config: RunConfig, model: LoadedModel, ledger: Ledger, notes: Notes, replayed: bool) -> None:
+    def __init__(
+        self, config: RunConfig, model: LoadedModel, ledger: Ledger, diagnostics: Diagnostics, replayed: bool
+    ) -> None:
         """Look at the options; nothing is written yet. `replayed`: a resumed run hears the same samples again.
 
         Raises
@@ -94,22 +96,28 @@ class Store:
         ConfigError
             An option that makes no sense.
         """
-        self._config, self._model, self._ledger, self._notes, self._replayed = config, model, ledger, notes, replayed
+        self._config, self._model, self._ledger, self._diagnostics, self._replayed = (
+            config,
+            model,
+            ledger,
+            diagnostics,
+            replayed,
+        )
         self.archive: Archive | None = None
-        self.continuous: Continuous | None = None
+        self.continuous: SsamChannel | None = None
         self.downlink: Downlink | None = None
-        self._hook: Hook | None = None
+        self._hook: EventHook | None = None
         self.clock = MissionClock(config.pass_s, replayed)
-        self._newest: dict[str, Piece | int] = {}  # by channel: its newest piece, or where that stopped
+        self._newest: dict[str, Trace | int] = {}  # by channel: its newest trace, or where that stopped
         self.heard_at_ns: int | None = None  # the machine's time when samples last came
         if config.archive_bytes is not None:
             from edgequake.edge.archive.archive import require_cap
 
             require_cap(config.archive_bytes)
         if config.on_event is not None:
-            from edgequake.edge.operation.event_hook import Hook
+            from edgequake.edge.operation.event_hook import EventHook
 
-            self._hook = Hook(config.on_event, config.on_event_timeout_s, notes, config.out)
+            self._hook = EventHook(config.on_event, config.on_event_timeout_s, diagnostics, config.out)
 
     def open(self, state: State | None) -> None:
         """Open what the options ask for, in the output folder, and go on from a state; None: from the folder alone.
@@ -145,18 +153,18 @@ class Store:
         """
         self.clock.hear(batch)
         self.heard_at_ns = time.time_ns()
-        pieces: Sequence[Piece] = batch.pieces
-        if len(pieces) > 1 and (self.archive is not None or self.continuous is not None):
+        traces: Sequence[Trace] = batch.traces
+        if len(traces) > 1 and (self.archive is not None or self.continuous is not None):
             from edgequake.edge.archive.archive import joined
 
-            pieces = joined(pieces)
-        for piece in pieces:
-            if piece.source_id in self._newest or len(self._newest) < _MOST_CHANNELS:
-                self._newest[piece.source_id] = piece
+            traces = joined(traces)
+        for trace in traces:
+            if trace.source_id in self._newest or len(self._newest) < _MOST_CHANNELS:
+                self._newest[trace.source_id] = trace
             if self.archive is not None:
-                self.archive.take(piece)
+                self.archive.take(trace)
             if self.continuous is not None:
-                self.continuous.take(piece)
+                self.continuous.take(trace)
 
     def tick(self) -> bool:
         """Deal with new events and hand over what is due; return whether the catalogue on disk has become old.
@@ -216,7 +224,7 @@ class Store:
             "continuous": None if self.continuous is None else self.continuous.state(),
         }
 
-    def waiting(self) -> Sequence[Piece]:
+    def waiting(self) -> Sequence[Trace]:
         """Return samples of the archive that are not on disk yet."""
         return [] if self.archive is None else self.archive.waiting()
 
@@ -238,25 +246,27 @@ class Store:
                     self._hook.fire(row)
 
     def _open(self) -> None:
-        config, notes = self._config, self._notes
+        config, diagnostics = self._config, self._diagnostics
         if config.archive_bytes is not None:
             from edgequake.edge.archive.archive import LIVE_BLOCK_SAMPLES, REPLAY_BLOCK_SAMPLES, Archive
 
             block_samples = REPLAY_BLOCK_SAMPLES if self._replayed else LIVE_BLOCK_SAMPLES
-            self.archive = Archive(config.out / ARCHIVE, config.archive_bytes, notes, block_samples)
+            self.archive = Archive(config.out / ARCHIVE, config.archive_bytes, diagnostics, block_samples)
             self._ledger.make_room = self.archive.make_room
         if config.summary_channel:
-            from edgequake.edge.archive.ssam import Continuous
+            from edgequake.edge.archive.ssam import SsamChannel
 
-            self.continuous = Continuous(config.out / CONTINUOUS, notes, self._make_room, is_live=not self._replayed)
+            self.continuous = SsamChannel(
+                config.out / CONTINUOUS, diagnostics, self._make_room, is_live=not self._replayed
+            )
         if config.budget_bytes is not None:
             self.downlink = self._open_downlink(config.budget_bytes)
 
     def _open_downlink(self, budget_bytes: int) -> Downlink:
         from edgequake.edge.downlink.downlink import Downlink
         from edgequake.edge.downlink.outbox import Outbox
-        from edgequake.edge.downlink.requests import RequestDesk
-        from edgequake.edge.downlink.send_queue import SummaryDesk
+        from edgequake.edge.downlink.requests import RequestQueue
+        from edgequake.edge.downlink.send_queue import SsamQueue
 
         out = self._config.out
         return Downlink(
@@ -265,10 +275,10 @@ class Store:
             self._model.manifest.trigger.pre_roll_s,
             self._replayed,
             self._ledger,
-            self._notes,
+            self._diagnostics,
             Outbox(out, self._make_room),
-            RequestDesk(out, self._notes, self.waiting, self._make_room),
-            SummaryDesk(out, self.continuous),
+            RequestQueue(out, self._diagnostics, self.waiting, self._make_room),
+            SsamQueue(out, self.continuous),
         )
 
     def _make_room(self, n_bytes: int) -> bool:

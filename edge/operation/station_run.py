@@ -11,18 +11,18 @@ from edgequake.edge.detection.detector import Detector
 from edgequake.edge.detection.onset import refiner
 from edgequake.edge.detection.trigger import Event
 from edgequake.edge.features.conditioning import GapCounts
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.inputs.source import Batch
 from edgequake.edge.manifest.manifest import Manifest
 from edgequake.edge.operation.model import LoadedModel
 from edgequake.edge.results.catalog import Ledger
 from edgequake.edge.results.priority import Priorities, PriorityFunction, priority
-from edgequake.edge.results.segments import SegmentKeeper
+from edgequake.edge.results.segments import SegmentWriter
 from edgequake.edge.results.summary import RecordTime
 
 
 @dataclass
-class Tally:
+class RunCounters:
     """Figures of a run that go into its summary."""
 
     samples_in: int = 0
@@ -42,7 +42,7 @@ class Tally:
         self.n_let_go = state["n_let_go"]
         self.stations, self.gaps = set(state["stations"]), GapCounts(**state["gaps"])
 
-    def add(self, listener: Listener) -> None:
+    def add(self, listener: StationRun) -> None:
         """Add the gaps and the record time of a listener."""
         for channel in listener.detector.front_end.channels.values():
             for name, value in vars(channel.counts).items():
@@ -51,7 +51,7 @@ class Tally:
         self.n_let_go += listener.detector.n_let_go
 
 
-class Listener:
+class StationRun:
     """The detector of one stream and the samples that it may still want."""
 
     def __init__(
@@ -61,25 +61,25 @@ class Listener:
         manifest: Manifest,
         out: Path,
         ledger: Ledger,
-        tally: Tally,
+        tally: RunCounters,
         priorities: Priorities | None = None,
     ) -> None:
         self.detector, self.station_id = detector, station_id
         self.time = RecordTime(round(manifest.front_end.bridge_s * NS_PER_S))
-        self._keeper = SegmentKeeper(out, station_id, manifest.trigger, ledger, refiner(manifest), priorities)
+        self._keeper = SegmentWriter(out, station_id, manifest.trigger, ledger, refiner(manifest), priorities)
         self._ledger, self._tally = ledger, tally
 
-    def push(self, pieces: Sequence[Piece]) -> bool:
-        """Take pieces; return whether a segment was written."""
-        for piece in pieces:
-            self.time.add(piece.start_ns, piece.stop_ns)
-            self._keeper.add_piece(piece)
-            self._tally.samples_in += len(piece.samples)
+    def push(self, traces: Sequence[Trace]) -> bool:
+        """Take traces; return whether a segment was written."""
+        for trace in traces:
+            self.time.add(trace.start_ns, trace.stop_ns)
+            self._keeper.add_trace(trace)
+            self._tally.samples_in += len(trace.samples)
         self._tally.stations.add(self.station_id)
-        return self._claim(self.detector.push_all(pieces), self.detector.horizon_ns)
+        return self._claim(self.detector.push_all(traces), self.detector.horizon_ns)
 
     def finish(self) -> bool:
-        """Write what is still open; return whether a segment was written. More pieces may come all the same."""
+        """Write what is still open; return whether a segment was written. More traces may come all the same."""
         return self._claim(self.detector.finish(), None)
 
     def state(self) -> State:
@@ -104,31 +104,31 @@ class Listener:
         return bool(written)
 
 
-class Listeners:
+class StationRuns:
     """The listeners of a run and their figures together."""
 
     def __init__(self, model: LoadedModel, out: Path, ledger: Ledger, function: PriorityFunction = priority) -> None:
-        self.tally = Tally()
+        self.tally = RunCounters()
         self._priorities = Priorities(model.manifest.trigger.max_event_s, function)
         self._model, self._out, self._ledger = model, out, ledger
-        self._listeners: dict[str, Listener] = {}
+        self._listeners: dict[str, StationRun] = {}
 
     def take(self, batch: Batch) -> bool:
         """Hand a batch to its listener; return whether a segment was written."""
         wrote = False
-        if batch.pieces:
-            wrote = self._listener(batch.key, batch.station_id).push(batch.pieces)
+        if batch.traces:
+            wrote = self._listener(batch.key, batch.station_id).push(batch.traces)
         if batch.over and batch.key in self._listeners:
             listener = self._listeners.pop(batch.key)
             wrote |= listener.finish()
             self.tally.add(listener)
         return wrote
 
-    def finish(self) -> Tally:
+    def finish(self) -> RunCounters:
         """Write what is still open; return the figures of all listeners, which may go on all the same."""
         for listener in self._listeners.values():
             listener.finish()
-        total = Tally()
+        total = RunCounters()
         total.restore(self.tally.state())
         for listener in self._listeners.values():
             total.add(listener)
@@ -156,10 +156,10 @@ class Listeners:
         for key, (station_id, saved) in state["listeners"].items():
             self._listener(key, station_id).restore(saved)
 
-    def _listener(self, key: str, station_id: str) -> Listener:
+    def _listener(self, key: str, station_id: str) -> StationRun:
         if key not in self._listeners:
             model = self._model
-            self._listeners[key] = Listener(
+            self._listeners[key] = StationRun(
                 model.detector(), station_id, model.manifest, self._out, self._ledger, self.tally, self._priorities
             )
         return self._listeners[key]

@@ -25,10 +25,10 @@ from edgequake.edge.operation.model import LoadedModel
 
 if TYPE_CHECKING:
     from edgequake.edge.downlink.downlink import Downlink
-    from edgequake.edge.downlink.send_queue import WaitingSegment
+    from edgequake.edge.downlink.send_queue import SegmentItem
     from edgequake.edge.operation.config import RunConfig
-    from edgequake.edge.operation.services import Store
-    from edgequake.edge.operation.station_run import Listeners
+    from edgequake.edge.operation.services import OnboardServices
+    from edgequake.edge.operation.station_run import StationRuns
 
 _MOST_WARNINGS = 20
 _MOST_NEXT = 20  # segments that are named, those first that are sent first
@@ -39,8 +39,8 @@ _DEAD_S = 60.0  # beyond five checkpoints' time without a sign of life
 def status_of(
     config: RunConfig,
     model: LoadedModel,
-    store: Store,
-    listeners: Listeners,
+    store: OnboardServices,
+    listeners: StationRuns,
     n_events: int,
     warnings: Sequence[str],
     ended: bool,
@@ -179,7 +179,7 @@ def _of_downlink(downlink: Downlink) -> dict[str, Any]:
     }
 
 
-def _rank(item: WaitingSegment) -> float:
+def _rank(item: SegmentItem) -> float:
     """Return the rank of what is next; 0 where the segment was taken away, which is found out when it is its turn."""
     try:
         return item.next_rank

@@ -27,9 +27,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgequake.edge.base.checkpoint import State
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 
 CLASS_WEIGHTS = {"shallow_mq": 1.0, "impact_mq": 0.9, "": 0.85, "deep_mq": 0.7}
 _OTHER_CLASS = 0.85
@@ -69,7 +69,7 @@ def priority(facts: EventFacts) -> float:
     return facts.peak_probability * weight * (0.4 + 0.3 * clarity + 0.15 * length + 0.15 * novelty)
 
 
-def signal_to_noise(pieces: Iterable[Piece], onset_ns: int, stop_ns: int, window_ns: int) -> float | None:
+def signal_to_noise(traces: Iterable[Trace], onset_ns: int, stop_ns: int, window_ns: int) -> float | None:
     """Return how much larger the signal is after an onset than before it: the median over the channels.
 
     Both amplitudes are root mean squares about the median, over up to `window_ns` on either side of the onset, of the
@@ -77,9 +77,9 @@ def signal_to_noise(pieces: Iterable[Piece], onset_ns: int, stop_ns: int, window
     of rounding added, so that a staircase is never silent. None where no living channel has enough samples.
     """
     ratios = []
-    by_channel: dict[str, list[Piece]] = {}
-    for piece in pieces:
-        by_channel.setdefault(piece.source_id, []).append(piece)
+    by_channel: dict[str, list[Trace]] = {}
+    for trace in traces:
+        by_channel.setdefault(trace.source_id, []).append(trace)
     for channel in by_channel.values():
         before = _samples(channel, onset_ns - window_ns, onset_ns)
         after = _samples(channel, onset_ns, min(stop_ns, onset_ns + window_ns))
@@ -91,8 +91,8 @@ def signal_to_noise(pieces: Iterable[Piece], onset_ns: int, stop_ns: int, window
     return float(np.median(ratios)) if ratios else None
 
 
-def _samples(pieces: Iterable[Piece], start_ns: int, stop_ns: int) -> npt.NDArray[np.float64]:
-    parts = [piece.between(start_ns, stop_ns).samples.astype(np.float64) for piece in pieces]
+def _samples(traces: Iterable[Trace], start_ns: int, stop_ns: int) -> npt.NDArray[np.float64]:
+    parts = [trace.between(start_ns, stop_ns).samples.astype(np.float64) for trace in traces]
     samples = np.concatenate(parts)
     return np.asarray(samples[np.isfinite(samples)], np.float64)
 
@@ -179,7 +179,7 @@ def priority_name(wanted: str | PriorityFunction | None) -> str | None:
     return f"{wanted.__module__}:{getattr(wanted, '__qualname__', type(wanted).__name__)}"
 
 
-def priority_function(wanted: str | PriorityFunction | None, notes: Notes) -> PriorityFunction:
+def priority_function(wanted: str | PriorityFunction | None, diagnostics: Diagnostics) -> PriorityFunction:
     """Return our formula, or another function that MODULE:FUNCTION names or that is given.
 
     What is not ours is guarded: where it raises, or returns something else than a finite number, that is noted and the
@@ -203,7 +203,7 @@ def priority_function(wanted: str | PriorityFunction | None, notes: Notes) -> Pr
             problem = f"it returned {value}"
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
-        notes.count(f"event(s) ranked by our formula, because {name} failed: {problem}"[:_LONGEST_NOTE])
+        diagnostics.count(f"event(s) ranked by our formula, because {name} failed: {problem}"[:_LONGEST_NOTE])
         return priority(facts)
 
     return guarded

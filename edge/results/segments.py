@@ -16,12 +16,12 @@ from edgequake.edge.base.checkpoint import State
 from edgequake.edge.detection.onset import Refine
 from edgequake.edge.detection.trigger import Event
 from edgequake.edge.formats.miniseed import encode
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, channel_of, duration_ns
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, channel_of, duration_ns
 from edgequake.edge.manifest.manifest import TriggerConfig
 from edgequake.edge.results.catalog import CatalogRow, Ledger, Segment, event_id
 from edgequake.edge.results.priority import Priorities, signal_to_noise
 
-__all__ = ["Segment", "SegmentKeeper"]
+__all__ = ["Segment", "SegmentWriter"]
 
 _REPEATED_WITHIN = 8  # pieces of a channel: links repeat what they sent last
 
@@ -33,8 +33,8 @@ class _Pending:
     events: list[Event]
 
 
-class SegmentKeeper:
-    """Ring of a station's raw pieces, and the segments cut from it.
+class SegmentWriter:
+    """Ring of a station's raw traces, and the segments cut from it.
 
     A segment is [onset - pre-roll, stop + post-roll) of an event; overlapping ones are merged, up to twice the longest
     event, after which a new segment goes on where the last one stops. No sample is kept twice. `refine`, if given, says
@@ -59,16 +59,16 @@ class SegmentKeeper:
         self._pre_ns = round(config.pre_roll_s * NS_PER_S)
         self._post_ns = round(config.post_roll_s * NS_PER_S)
         self._longest_ns = round(2 * config.max_event_s * NS_PER_S) + self._pre_ns + self._post_ns
-        self._pieces: dict[str, deque[Piece]] = {}
+        self._traces: dict[str, deque[Trace]] = {}
         self._pending: deque[_Pending] = deque()
         self._written_until_ns: int | None = None
         self.oldest_ns: int | None = None  # no sample before it is wanted any more
 
-    def add_piece(self, piece: Piece) -> None:
-        """Hold a piece's raw samples until it is certain that no event wants them; a piece that came before is not."""
-        held = self._pieces.setdefault(piece.source_id, deque())
-        if not any(_same(piece, earlier) for earlier in islice(reversed(held), _REPEATED_WITHIN)):
-            held.append(piece)
+    def add_trace(self, trace: Trace) -> None:
+        """Hold a trace's raw samples until it is certain that no event wants them; a trace that came before is not."""
+        held = self._traces.setdefault(trace.source_id, deque())
+        if not any(_same(trace, earlier) for earlier in islice(reversed(held), _REPEATED_WITHIN)):
+            held.append(trace)
 
     def add_event(self, event: Event) -> None:
         """Claim the samples around an event; events come in the order of their onsets."""
@@ -104,8 +104,8 @@ class SegmentKeeper:
         return written
 
     def _write(self, pending: _Pending) -> tuple[Segment, list[CatalogRow]]:
-        cut = {name: self._cut(pieces, pending) for name, pieces in sorted(self._pieces.items())}
-        kept = [piece for pieces in cut.values() for piece in _joined(pieces)]
+        cut = {name: self._cut(traces, pending) for name, traces in sorted(self._traces.items())}
+        kept = [trace for traces in cut.values() for trace in _joined(traces)]
         start_ns, stop_ns = _within_record(pending, kept)
         name = self._ledger.name(event_id(self._station_id, start_ns))
         acknowledged = self._ledger.acknowledged(name)
@@ -116,33 +116,33 @@ class SegmentKeeper:
             return Segment(name, self._station_id, start_ns, stop_ns, n_samples, size_bytes), acknowledged
         data = encode(kept)
         write_bytes_atomically(self._folder / name, data, self._ledger.make_room)
-        n_samples = sum(len(piece.samples) for piece in kept)
+        n_samples = sum(len(trace.samples) for trace in kept)
         segment = Segment(name, self._station_id, start_ns, stop_ns, n_samples, len(data))
         # One text for all rows: they are held to the end of the run, which may be months away.
-        channels = tuple(dict.fromkeys(intern(channel_of(piece.source_id)) for piece in kept))
+        channels = tuple(dict.fromkeys(intern(channel_of(trace.source_id)) for trace in kept))
         return segment, [self._row(event, segment, channels, kept) for event in pending.events]
 
     def state(self) -> State:
         """Return what `restore` goes on from."""
         return {
-            "pieces": {name: [vars(piece) for piece in pieces] for name, pieces in self._pieces.items()},
+            "pieces": {name: [vars(trace) for trace in traces] for name, traces in self._traces.items()},
             "pending": [[p.start_ns, p.stop_ns, [vars(event) for event in p.events]] for p in self._pending],
             "written_until_ns": self._written_until_ns,
         }
 
     def restore(self, state: State) -> None:
         """Go on from what `state` returned."""
-        self._pieces = {name: deque(Piece(**piece) for piece in pieces) for name, pieces in state["pieces"].items()}
+        self._traces = {name: deque(Trace(**trace) for trace in traces) for name, traces in state["pieces"].items()}
         pending = ((start_ns, stop_ns, [Event(**e) for e in events]) for start_ns, stop_ns, events in state["pending"])
         self._pending = deque(_Pending(*values) for values in pending)
         self._written_until_ns = state["written_until_ns"]
 
     @staticmethod
-    def _cut(pieces: deque[Piece], pending: _Pending) -> list[Piece]:
-        parts = (piece.between(pending.start_ns, pending.stop_ns) for piece in pieces)
+    def _cut(traces: deque[Trace], pending: _Pending) -> list[Trace]:
+        parts = (trace.between(pending.start_ns, pending.stop_ns) for trace in traces)
         return [part for part in parts if len(part.samples)]
 
-    def _row(self, event: Event, segment: Segment, channels: tuple[str, ...], kept: Sequence[Piece]) -> CatalogRow:
+    def _row(self, event: Event, segment: Segment, channels: tuple[str, ...], kept: Sequence[Trace]) -> CatalogRow:
         onset_ns, uncertainty_s = self._onset(event)
         file, file_start_ns = self._file_at(onset_ns)
         stop_ns = max(event.stop_ns, onset_ns)
@@ -179,49 +179,49 @@ class SegmentKeeper:
         held = list(self._held())
         if not held:
             return "-", time_ns
-        piece = min(held, key=lambda piece: max(piece.start_ns - time_ns, time_ns - piece.stop_ns, 0))
-        return piece.file, piece.start_ns if piece.file_start_ns is None else piece.file_start_ns
+        trace = min(held, key=lambda trace: max(trace.start_ns - time_ns, time_ns - trace.stop_ns, 0))
+        return trace.file, trace.start_ns if trace.file_start_ns is None else trace.file_start_ns
 
-    def _held(self) -> Iterator[Piece]:
-        return (piece for name in sorted(self._pieces) for piece in self._pieces[name])
+    def _held(self) -> Iterator[Trace]:
+        return (trace for name in sorted(self._traces) for trace in self._traces[name])
 
     def _drop_before(self, time_ns: int) -> None:
-        for pieces in self._pieces.values():
-            while pieces and pieces[0].stop_ns <= time_ns:
-                pieces.popleft()
+        for traces in self._traces.values():
+            while traces and traces[0].stop_ns <= time_ns:
+                traces.popleft()
 
 
-def _same(piece: Piece, other: Piece) -> bool:
-    return piece.start_ns == other.start_ns and np.array_equal(piece.samples, other.samples)
+def _same(trace: Trace, other: Trace) -> bool:
+    return trace.start_ns == other.start_ns and np.array_equal(trace.samples, other.samples)
 
 
-def _within_record(pending: _Pending, kept: list[Piece]) -> tuple[int, int]:
+def _within_record(pending: _Pending, kept: list[Trace]) -> tuple[int, int]:
     """Clip an interval where the record starts later or stops earlier by a sample or more."""
     if not kept:
         return pending.start_ns, pending.stop_ns
-    interval_ns = duration_ns(1, min(piece.sampling_rate_hz for piece in kept))
-    start_ns, stop_ns = min(piece.start_ns for piece in kept), max(piece.stop_ns for piece in kept)
+    interval_ns = duration_ns(1, min(trace.sampling_rate_hz for trace in kept))
+    start_ns, stop_ns = min(trace.start_ns for trace in kept), max(trace.stop_ns for trace in kept)
     return (
         start_ns if start_ns - pending.start_ns >= interval_ns else pending.start_ns,
         stop_ns if pending.stop_ns - stop_ns >= interval_ns else pending.stop_ns,
     )
 
 
-def _joined(pieces: list[Piece]) -> list[Piece]:
-    """Join pieces that follow one another to within a hundredth of a sample, so that fewer records are written."""
-    runs: list[list[Piece]] = []
+def _joined(traces: list[Trace]) -> list[Trace]:
+    """Join traces that follow one another to within a hundredth of a sample, so that fewer records are written."""
+    runs: list[list[Trace]] = []
     stop_ns, n_samples = 0, 0
-    for piece in pieces:
-        tolerance_ns = duration_ns(1, piece.sampling_rate_hz) // 100
+    for trace in traces:
+        tolerance_ns = duration_ns(1, trace.sampling_rate_hz) // 100
         first = runs[-1][0] if runs else None
-        if first is None or first.samples.dtype != piece.samples.dtype or abs(piece.start_ns - stop_ns) > tolerance_ns:
-            first, n_samples = piece, 0
+        if first is None or first.samples.dtype != trace.samples.dtype or abs(trace.start_ns - stop_ns) > tolerance_ns:
+            first, n_samples = trace, 0
             runs.append([])
-        runs[-1].append(piece)
-        n_samples += len(piece.samples)
+        runs[-1].append(trace)
+        n_samples += len(trace.samples)
         stop_ns = first.start_ns + duration_ns(n_samples, first.sampling_rate_hz)
     return [
-        run[0] if len(run) == 1 else replace(run[0], samples=np.concatenate([piece.samples for piece in run]))
+        run[0] if len(run) == 1 else replace(run[0], samples=np.concatenate([trace.samples for trace in run]))
         for run in runs
     ]
 

@@ -100,7 +100,7 @@ def _size(n_bytes: int) -> str:
 
 
 class RecordTime:
-    """Time covered by pieces that come in the order of their start times.
+    """Time covered by traces that come in the order of their start times.
 
     A tear that the front end would bridge counts as covered, a longer one does not: files of a folder may lie years
     apart, and a share of those years would say nothing.
@@ -114,7 +114,7 @@ class RecordTime:
         self._tears: list[tuple[int, int]] = []  # the long ones, [start, stop)
 
     def add(self, start_ns: int, stop_ns: int) -> None:
-        """Count a piece [start, stop)."""
+        """Count a trace [start, stop)."""
         if self._start_ns is None:
             self._start_ns, self._stop_ns = start_ns, stop_ns
         if start_ns - self._stop_ns > self._bridge_ns:
@@ -134,7 +134,7 @@ class RecordTime:
 
     def forget_before(self, time_ns: int) -> None:
         """`within` will not be asked of anything before this time."""
-        self._tears = [tear for tear in self._tears if tear[1] > time_ns]
+        self._tears = [gap for gap in self._tears if gap[1] > time_ns]
 
     def state(self) -> State:
         """Return what `restore` goes on from."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgequake.benchmarks.detectors.replay import Decisions, SampleSpans, StreamTrace, Trace, unrefined
+from edgequake.benchmarks.detectors.replay import Decisions, DecisionTrace, SampleSpans, StreamDecisionTrace, unrefined
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.formats.waveforms import NS_PER_S
 from edgequake.edge.manifest.manifest import TriggerConfig
@@ -50,9 +50,11 @@ def spans_of(length_s: float) -> SampleSpans:
     return SampleSpans(np.array([T0_NS]), np.array([round(10 * length_s)]), np.array([10.0]))
 
 
-def trace(record: LabelledRecord, *runs: Decisions, start_ns: int | None = None) -> Trace:
+def trace(record: LabelledRecord, *runs: Decisions, start_ns: int | None = None) -> DecisionTrace:
     """Return the trace of a drawn record that is one stream without gaps."""
     length_s = (record.stop_ns - record.start_ns) / NS_PER_S
-    return Trace(
-        record, record.start_ns if start_ns is None else start_ns, (StreamTrace(runs, spans_of(length_s), unrefined),)
+    return DecisionTrace(
+        record,
+        record.start_ns if start_ns is None else start_ns,
+        (StreamDecisionTrace(runs, spans_of(length_s), unrefined),),
     )

@@ -12,15 +12,15 @@ import pymseed
 import pytest
 
 from edgequake.edge.archive.archive import Archive
-from edgequake.edge.archive.ssam import Continuous
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.archive.ssam import SsamChannel
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.downlink.downlink import Downlink
 from edgequake.edge.downlink.journal import Pass, read_journal
 from edgequake.edge.downlink.outbox import Outbox
-from edgequake.edge.downlink.requests import RequestDesk
-from edgequake.edge.downlink.send_queue import SummaryDesk
+from edgequake.edge.downlink.requests import RequestQueue
+from edgequake.edge.downlink.send_queue import SsamQueue
 from edgequake.edge.formats.miniseed import encode
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, duration_ns
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
 from edgequake.edge.manifest.manifest import Manifest, Variant, load_manifest, read_graph, shipped_models
 from edgequake.edge.results.catalog import CatalogRow, Found, Ledger, Segment, event_id
 from edgequake.synthetic import synthetic_dataset
@@ -102,12 +102,12 @@ def write(tmp_path: Path) -> Write:
 DAY_NS = 86_400 * NS_PER_S
 HOUR_NS = 3600 * NS_PER_S
 MOON = "FDSN:XX_LUN_00_M_H_Z"
-Pieces = Callable[..., list[Piece]]
+Traces = Callable[..., list[Trace]]
 
 
 @pytest.fixture
-def pieces() -> Pieces:
-    """Return a function that cuts samples into pieces that follow one another."""
+def traces() -> Traces:
+    """Return a function that cuts samples into traces that follow one another."""
 
     def cut(
         samples: np.ndarray,
@@ -116,12 +116,12 @@ def pieces() -> Pieces:
         rate_hz: float = 6.625,
         source_id: str = MOON,
         n_each: int | Sequence[int] = 400,
-    ) -> list[Piece]:
+    ) -> list[Trace]:
         lengths = [n_each] if isinstance(n_each, int) else n_each
         found, first = [], 0
         while first < len(samples):
             stop = first + lengths[len(found) % len(lengths)]
-            found.append(Piece(source_id, start_ns + duration_ns(first, rate_hz), rate_hz, samples[first:stop]))
+            found.append(Trace(source_id, start_ns + duration_ns(first, rate_hz), rate_hz, samples[first:stop]))
             first = stop
         return found
 
@@ -143,27 +143,27 @@ class Ground:
     replayed: bool = True
     window_s: float = 180.0
     archive: Archive | None = None
-    continuous: Continuous | None = None
+    continuous: SsamChannel | None = None
 
     def __post_init__(self) -> None:
         (self.out / "segments").mkdir(parents=True, exist_ok=True)
-        self.ledger, self.notes = Ledger(), Notes()
+        self.ledger, self.diagnostics = Ledger(), Diagnostics()
         self.segments: dict[str, Found] = {}
         self.open()
 
     def open(self) -> None:
         """Begin a process; what was found is met anew."""
-        requests = RequestDesk(self.out, self.notes, lambda: [], lambda n_bytes: False)
+        requests = RequestQueue(self.out, self.diagnostics, lambda: [], lambda n_bytes: False)
         self.downlink = Downlink(
             self.out,
             self.budget_bytes,
             self.window_s,
             self.replayed,
             self.ledger,
-            self.notes,
+            self.diagnostics,
             Outbox(self.out, lambda n_bytes: False),
             requests,
-            SummaryDesk(self.out, self.continuous),
+            SsamQueue(self.out, self.continuous),
         )
         for found in self.segments.values():
             self.downlink.found(found.segment, found.rows)
@@ -174,20 +174,20 @@ class Ground:
         rng = np.random.default_rng(round(1000 * abs(onset_h)))
         n_samples = round(length_h * 3600 * 6.625)
         station = changes.get("station_id", "XX_LUN")
-        pieces = [
-            Piece(f"FDSN:{station}_00_M_H_{code}", start_ns, 6.625, rng.integers(-200, 200, n_samples).astype(np.int32))
+        traces = [
+            Trace(f"FDSN:{station}_00_M_H_{code}", start_ns, 6.625, rng.integers(-200, 200, n_samples).astype(np.int32))
             for code in "12Z"
         ]
-        data = encode(pieces)
+        data = encode(traces)
         name = f"segments/{event_id(station, start_ns)}.mseed"
         (self.out / name).write_bytes(data)
         row = CatalogRow(
             filename="day", onset_ns=onset_ns, time_rel_s=0.0, evid=event_id(station, onset_ns), mq_type="",
-            station_id=station, channels=("MH1", "MH2", "MHZ"), stop_ns=pieces[0].stop_ns, peak_probability=0.9,
+            station_id=station, channels=("MH1", "MH2", "MHZ"), stop_ns=traces[0].stop_ns, peak_probability=0.9,
             priority=priority, segment=name, n_samples=3 * n_samples, size_bytes=len(data), sent=False,
         )  # fmt: skip
         row = dataclasses.replace(row, **changes)
-        segment = Segment(name, station, start_ns, pieces[0].stop_ns, 3 * n_samples, len(data))
+        segment = Segment(name, station, start_ns, traces[0].stop_ns, 3 * n_samples, len(data))
         self.segments[name] = Found(segment, (row,), is_new=True)
         self.ledger.add(segment, [row])
         self.downlink.found(segment, [row])

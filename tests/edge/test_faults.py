@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgequake.benchmarks.robustness.crash_recovery import mutated, run_mutations, soak
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import GateError
 from edgequake.edge.formats.miniseed import index_file, read_indexed, read_stream
 
@@ -40,17 +40,17 @@ def test_damage_costs_little_more_than_what_it_hits(small: Path) -> None:
         whole = [record for record in records if record in damaged]
         small_intact = small.with_name("intact.mseed")
         small_intact.write_bytes(b"".join(whole))
-        wanted = {(p.start_ns, p.samples.tobytes()) for p in _pieces(small_intact)}
-        notes = Notes()
-        as_file = {(p.start_ns, p.samples.tobytes()) for p in _pieces(small)}
+        wanted = {(p.start_ns, p.samples.tobytes()) for p in _traces(small_intact)}
+        diagnostics = Diagnostics()
+        as_file = {(p.start_ns, p.samples.tobytes()) for p in _traces(small)}
         with small.open("rb") as file:
-            as_stream = {(p.start_ns, p.samples.tobytes()) for p in read_stream(file, notes)}
+            as_stream = {(p.start_ns, p.samples.tobytes()) for p in read_stream(file, diagnostics)}
         n_intact += 2 * len(wanted)
         n_read += len(wanted & as_file) + len(wanted & as_stream)
     assert n_intact > 10_000 and n_read > 0.999 * n_intact
 
 
-def _pieces(path: Path) -> list:  # type: ignore[type-arg]
+def _traces(path: Path) -> list:  # type: ignore[type-arg]
     index = index_file(path)
     return list(read_indexed(index, index.headers, lambda text, size: None))
 

@@ -26,7 +26,7 @@ from edgequake.edge.__main__ import main
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.base.memory import peak_memory_bytes
 from edgequake.edge.features.front_end import station_rows
-from edgequake.edge.formats.waveforms import Piece, parse_time
+from edgequake.edge.formats.waveforms import Trace, parse_time
 from edgequake.edge.manifest.manifest import Manifest, Variant
 from edgequake.edge.results.catalog import CatalogRow, read_catalog
 from edgequake.edge.results.summary import RecordTime, Summary
@@ -231,12 +231,12 @@ def test_rows_do_not_depend_on_the_epoch_nor_on_the_cuts(start_ns: int, moon: Mo
     config = moon[0].front_end
 
     def rows(first_ns: int, size: int) -> np.ndarray:
-        pieces = [
-            Piece(f"FDSN:XX_LUN_00_M_H_{code}", first_ns + round(i * S / RATE_HZ), RATE_HZ, noise[i : i + size] + j)
+        traces = [
+            Trace(f"FDSN:XX_LUN_00_M_H_{code}", first_ns + round(i * S / RATE_HZ), RATE_HZ, noise[i : i + size] + j)
             for i in range(0, len(noise), size)
             for j, code in enumerate("12Z")
         ]
-        return station_rows(config, RATE_HZ, pieces).rows
+        return station_rows(config, RATE_HZ, traces).rows
 
     np.testing.assert_array_equal(rows(start_ns, 400), rows(T0_NS, 20_000), strict=True)
 

@@ -14,7 +14,7 @@ from edgequake.edge.base.errors import DataError
 from edgequake.edge.detection.detector import Detector
 from edgequake.edge.detection.trigger import Decision, Event, Trigger
 from edgequake.edge.features.front_end import Rows, StationFrontEnd
-from edgequake.edge.formats.waveforms import Piece, duration_ns
+from edgequake.edge.formats.waveforms import Trace, duration_ns
 from edgequake.edge.manifest.front_end_config import (
     BackgroundConfig,
     FrontEndConfig,
@@ -35,17 +35,17 @@ def through_a_file(state: dict[str, object], folder: Path) -> dict[str, object]:
     return read_checkpoint(folder / "c").state
 
 
-def pieces_of(record: synthetic_dataset.SyntheticRecord, size: int) -> list[Piece]:
+def traces_of(record: synthetic_dataset.SyntheticRecord, size: int) -> list[Trace]:
     """Return a record's channels in pieces of `size` samples, torn where the record is, in time order."""
     n_samples = record.samples.shape[1]
-    edges = sorted({*range(0, n_samples, size), n_samples, *(i for tear in record.tears for i in tear)})
-    torn = set(record.tears)
+    edges = sorted({*range(0, n_samples, size), n_samples, *(i for gap in record.gaps for i in gap)})
+    torn = set(record.gaps)
     out = []
     for start, stop in itertools.pairwise(edges):
         if any(a <= start and stop <= b for a, b in torn):
             continue
         for source_id, samples in zip(record.source_ids, record.samples, strict=True):
-            out.append(Piece(source_id, record.sample_time_ns(start), RATE_HZ, samples[start:stop]))
+            out.append(Trace(source_id, record.sample_time_ns(start), RATE_HZ, samples[start:stop]))
     return out
 
 
@@ -55,21 +55,21 @@ def test_a_detector_goes_on_from_a_checkpoint_with_the_same_events(
 ) -> None:
     manifest, graph, variant = moon
     threshold = manifest.trigger.onset_thresholds["normal"]
-    pieces = pieces_of(quake, size)
+    traces = traces_of(quake, size)
 
     def events_with_breaks(breaks: set[int]) -> list[Event]:
         detector, events = Detector(manifest, graph, variant, threshold), []
-        for i, piece in enumerate(pieces):
+        for i, trace in enumerate(traces):
             if i in breaks:
                 state = through_a_file(detector.state(), tmp_path)
                 detector = Detector(manifest, graph, variant, threshold)
                 detector.restore(state)
-            events += detector.push(piece)
+            events += detector.push(trace)
         return [*events, *detector.finish()]
 
     whole = events_with_breaks(set())
     assert len(whole) == 1
-    cuts = np.random.default_rng(size).choice(len(pieces), 25, replace=False)
+    cuts = np.random.default_rng(size).choice(len(traces), 25, replace=False)
     assert events_with_breaks({int(i) for i in cuts}) == whole
 
 
@@ -89,24 +89,24 @@ def front_end(kind: str, despike: float) -> FrontEndConfig:
 @pytest.mark.parametrize("despike", [0.0, 5.0])
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
 @pytest.mark.parametrize("factor", [1, 2])
-def test_rows_are_the_same_however_the_pieces_come_and_wherever_they_break(
+def test_rows_are_the_same_however_the_traces_come_and_wherever_they_break(
     kind: str, despike: float, dtype: type, factor: int, tmp_path: Path
 ) -> None:
     """Random tears, lost samples, a channel that joins late; batches and breaks anywhere."""
     rng = np.random.default_rng([factor, int(despike)])
     config, rate_hz = front_end(kind, despike), 10.0 * factor
-    pieces = []
+    traces = []
     for c, code in enumerate("12Z"):
         samples = np.rint(40 * rng.standard_normal(6000)).astype(dtype)
         samples[rng.integers(0, 6000, 40)] = -1
         at = 700 * c
         while at < 6000:
             n = int(rng.integers(1, 400))
-            pieces.append(Piece(f"FDSN:XX_A_00_M_H_{code}", duration_ns(at, rate_hz), rate_hz, samples[at : at + n]))
+            traces.append(Trace(f"FDSN:XX_A_00_M_H_{code}", duration_ns(at, rate_hz), rate_hz, samples[at : at + n]))
             at += n + (int(rng.choice([3, 150, 900])) if rng.random() < 0.2 else 0)
-    pieces.sort(key=lambda piece: piece.start_ns)
+    traces.sort(key=lambda trace: trace.start_ns)
 
-    def rows(batches: list[list[Piece]], with_breaks: bool) -> list[Rows]:
+    def rows(batches: list[list[Trace]], with_breaks: bool) -> list[Rows]:
         station, out = StationFrontEnd(config, 10.0), []
         for batch in batches:
             if with_breaks:
@@ -116,10 +116,10 @@ def test_rows_are_the_same_however_the_pieces_come_and_wherever_they_break(
             out.append(station.push_all(batch))
         return [*out, station.finish()]
 
-    one_by_one = rows([[piece] for piece in pieces], with_breaks=False)
-    cuts = [0, *sorted(int(i) for i in rng.integers(0, len(pieces), 9)), len(pieces)]
-    in_batches = rows([pieces[a:b] for a, b in itertools.pairwise(cuts)], with_breaks=False)
-    broken = rows([[piece] for piece in pieces], with_breaks=True)
+    one_by_one = rows([[trace] for trace in traces], with_breaks=False)
+    cuts = [0, *sorted(int(i) for i in rng.integers(0, len(traces), 9)), len(traces)]
+    in_batches = rows([traces[a:b] for a, b in itertools.pairwise(cuts)], with_breaks=False)
+    broken = rows([[trace] for trace in traces], with_breaks=True)
     for other in (in_batches, broken):
         for name in ("block", "rows", "live", "restart"):
             a = np.concatenate([getattr(part, name) for part in one_by_one])

@@ -16,12 +16,12 @@ from edgequake.edge.features.front_end import station_rows
 from edgequake.synthetic.synthetic_dataset import write_dataset
 from edgequake.train import fitting, trainer
 from edgequake.train.configuration.recipe import load_recipe
-from edgequake.train.data.noise_bank import Bank
-from edgequake.train.data.records import record_pieces
+from edgequake.train.data.noise_bank import NoiseBank
+from edgequake.train.data.records import record_traces
 from edgequake.train.examples.examples import Examples, made_examples, real_examples
 from edgequake.train.trainer import train
 
-NO_BANK = Bank((), ())
+NO_BANK = NoiseBank((), ())
 SMALL = {"examples.n_blocks": 200, "examples.max_front_blocks": 50}
 FAST = {**SMALL, "examples.n_examples": 12, "fit.steps": 4, "fit.batch": 4, "fit.crop_blocks": 96}
 
@@ -42,7 +42,7 @@ def test_without_random_starts_a_real_example_is_its_record_from_the_start(recor
     n_same = 0
     for i in range(2 * len(records)):
         record = records[i % len(records)]
-        expected = station_rows(recipe.front_end, recipe.sampling_rate_hz, record_pieces(record)).rows
+        expected = station_rows(recipe.front_end, recipe.sampling_rate_hz, record_traces(record)).rows
         got = examples.rows[i, : len(expected)]
         n_same += np.array_equal(got, expected)
         # Half of them are given a random unit: then lost samples and the record's quantum are treated otherwise.
@@ -91,15 +91,15 @@ def test_without_implants_nothing_is_made(data: Path, tmp_path: Path, monkeypatc
 def test_without_despiking_spikes_reach_the_features(data: Path) -> None:
     recipe = load_recipe("tiny")
     (record, *_) = load(data, "moon", "train")
-    quiet = replace(record_pieces(record)[0], samples=np.full(64 * 100, 512, np.int32))
+    quiet = replace(record_traces(record)[0], samples=np.full(64 * 100, 512, np.int32))
     rng = np.random.default_rng(0)
     quiet = replace(quiet, samples=quiet.samples + rng.integers(-2, 3, len(quiet.samples)).astype(np.int32))
     spiked = replace(quiet, samples=quiet.samples.copy())
     spiked.samples[64 * 60 + 10] += 300
     rows = {
         threshold: [
-            station_rows(replace(recipe.front_end, despike_threshold=threshold), 6.625, [piece]).rows[:90, 0, :-1]
-            for piece in (quiet, spiked)
+            station_rows(replace(recipe.front_end, despike_threshold=threshold), 6.625, [trace]).rows[:90, 0, :-1]
+            for trace in (quiet, spiked)
         ]
         for threshold in (0.0, 5.0)
     }

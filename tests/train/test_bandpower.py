@@ -25,7 +25,7 @@ from edgequake.train.bandpower import (
     read_quiet_curves,
 )
 from edgequake.train.configuration.recipe import load_recipe
-from edgequake.train.data.noise_bank import Bank, read_levent
+from edgequake.train.data.noise_bank import NoiseBank, read_levent
 from edgequake.train.data.training_data import find_materials
 from edgequake.train.examples.augmentation import _noise
 from edgequake.train.examples.examples import made_examples
@@ -108,12 +108,12 @@ def test_long_stretches_are_drawn_more_often() -> None:
 
 def test_only_the_share_of_synthetic_noise_is_modulated() -> None:
     recipe = load_recipe("tiny", {"examples.n_blocks": 100, "examples.max_front_blocks": 10})
-    silence = Bank((), (), (), (QuietCurve(0, np.full(50, 1e-9)),))
+    silence = NoiseBank((), (), (), (QuietCurve(0, np.full(50, 1e-9)),))
     plan = replace(recipe.examples, synthetic_noise_share=0.5, bandpower_share=0.5)
-    ones = Bank((np.ones((1, 5000)) + np.arange(5000) % 2,), (), (), silence.curves)
+    ones = NoiseBank((np.ones((1, 5000)) + np.arange(5000) % 2,), (), (), silence.curves)
     drawn = [_noise(np.random.default_rng(seed), ones, plan, 2000, RATE_HZ) for seed in range(200)]
     assert np.mean([np.abs(noise).max() < 1e-6 for noise in drawn]) == pytest.approx(0.25, abs=0.08)
-    bare, unasked = (made_examples(recipe, bank, 3, 1).rows for bank in (Bank((), ()), silence))
+    bare, unasked = (made_examples(recipe, bank, 3, 1).rows for bank in (NoiseBank((), ()), silence))
     np.testing.assert_array_equal(bare, unasked)
 
 

@@ -12,7 +12,7 @@ import pytest
 from edgequake.edge.base.errors import DataError
 from edgequake.synthetic.synthetic_dataset import write_dataset
 from edgequake.train.configuration.recipe import load_recipe
-from edgequake.train.data.noise_bank import Bank
+from edgequake.train.data.noise_bank import NoiseBank
 from edgequake.train.earth import EarthQuake, draw_factor, earth_quake_records, read_earth_quakes, stretched
 from edgequake.train.examples.augmentation import make_record
 from edgequake.train.examples.examples import made_examples
@@ -115,7 +115,7 @@ def test_implanted_earthquakes_begin_at_their_arrivals() -> None:
     """A tone of 8 Hz that begins at once: its frequency tells the factor, and its power the onset."""
     tone = np.sin(2 * np.pi * 8.0 * np.arange(6000) / 100.0).astype(np.float32)
     tone[:200] = 0.0
-    bank = Bank((), (), (EarthQuake(tone, 100.0, 2.0),))
+    bank = NoiseBank((), (), (EarthQuake(tone, 100.0, 2.0),))
     plan = replace(
         load_recipe("moon-pretrain").examples,
         integer_share=0.0, quakes_per_example=2.0, excess_decades=(2.9, 3.0), earth_stretch=(8.0, 12.0),
@@ -134,7 +134,7 @@ def test_implanted_earthquakes_begin_at_their_arrivals() -> None:
 
 def test_without_a_share_earthquakes_change_nothing() -> None:
     recipe = load_recipe("tiny", {"examples.n_blocks": 100, "examples.max_front_blocks": 10})
-    bare, with_earth = (made_examples(recipe, Bank((), (), earth), 3, 1) for earth in ((), (burst(8.0),)))
+    bare, with_earth = (made_examples(recipe, NoiseBank((), (), earth), 3, 1) for earth in ((), (burst(8.0),)))
     np.testing.assert_array_equal(bare.rows, with_earth.rows)
 
 

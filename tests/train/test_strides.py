@@ -14,12 +14,12 @@ from edgequake.convert.converter import convert_model
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.detection.network import StepNetwork
 from edgequake.edge.features.front_end import station_rows
-from edgequake.edge.formats.waveforms import Piece
+from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.manifest.manifest import load_manifest, read_graph
 from edgequake.synthetic.synthetic_dataset import write_dataset
 from edgequake.train import fitting, networks
 from edgequake.train.configuration.recipe import load_recipe
-from edgequake.train.data.noise_bank import Bank
+from edgequake.train.data.noise_bank import NoiseBank
 from edgequake.train.examples.examples import Examples, made_examples
 from edgequake.train.trainer import train
 
@@ -98,7 +98,7 @@ def test_targets_of_all_front_ends_tell_of_the_same_time() -> None:
         recipe = load_recipe(name, {"examples.n_blocks": 300, "examples.max_front_blocks": 0})
         plan = replace(recipe.examples, excess_decades=(2.0, 3.0), quakes_per_example=2.0, integer_share=0.0)
         recipe = replace(recipe, examples=plan)
-        examples = made_examples(recipe, Bank((), ()), 6, seed=2)
+        examples = made_examples(recipe, NoiseBank((), ()), 6, seed=2)
         lead = recipe.front_end.window_samples // HOP - 1
         # Row 0 is block 1, for block 0 is lost to the despiking; its newest samples are hop 1 + lead.
         hops[name] = [np.flatnonzero(np.diff(y[:, 0]) > 0) + 1 + 1 + lead for y in examples.targets]
@@ -116,7 +116,7 @@ def test_the_converted_network_is_keras_and_answers_once_a_block(trained: Path, 
     described, graph = read_graph(manifest, folder, variant)
     rng = np.random.default_rng(7)
     samples = np.rint(512 + 5 * rng.standard_normal(200 * HOP)).astype(np.int32)
-    rows = station_rows(manifest.front_end, 6.625, [Piece("FDSN:XX_LUN_00_M_H_Z", 0, 6.625, samples)]).rows
+    rows = station_rows(manifest.front_end, 6.625, [Trace("FDSN:XX_LUN_00_M_H_Z", 0, 6.625, samples)]).rows
     got = StepNetwork(manifest, graph, described).run(rows)
     expected = keras.saving.load_model(trained).predict(rows.reshape(1, -1, 2), verbose=0)[0]
     assert len(got) == len(expected) == len(rows)

@@ -14,12 +14,12 @@ import numpy.typing as npt
 from edgequake.data.tables import Arrival, LabelledRecord
 from edgequake.edge.detection.event_class import EventClasses
 from edgequake.edge.features.front_end import Rows, station_rows
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, duration_ns
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
 from edgequake.edge.manifest.event_config import INPUTS, ClassConfig
 from edgequake.edge.manifest.front_end_config import FrontEndConfig
 from edgequake.train.configuration.body_scales import Scales
 from edgequake.train.configuration.recipe import ClassesRecipe
-from edgequake.train.data.records import record_pieces
+from edgequake.train.data.records import record_traces
 from edgequake.train.examples.examples import real_targets
 
 Float = npt.NDArray[np.float64]
@@ -92,11 +92,11 @@ def class_examples(
     found: list[tuple[Float, int, str]] = []
     for record in records:
         labelled = [(arrival, label_of(plan, arrival.event_type)) for arrival in record.arrivals]
-        pieces = record_pieces(record) if any(name for _, name in labelled) else []
+        traces = record_traces(record) if any(name for _, name in labelled) else []
         for arrival, name in labelled:
             if name is not None:
                 alone = dataclasses.replace(record, arrivals=(arrival,))
-                drawn = _inputs(plan, constants, alone, pieces, front_end, sampling_rate_hz, scales)
+                drawn = _inputs(plan, constants, alone, traces, front_end, sampling_rate_hz, scales)
                 found += [(inputs, names.index(name), arrival.group) for inputs in drawn]
     return ClassExamples(
         inputs=np.array([inputs for inputs, _, _ in found], np.float64).reshape(-1, len(INPUTS)),
@@ -110,7 +110,7 @@ def _inputs(
     plan: ClassesRecipe,
     constants: ClassConfig,
     record: LabelledRecord,
-    pieces: list[Piece],
+    traces: list[Trace],
     front_end: FrontEndConfig,
     rate_hz: float,
     scales: Scales,
@@ -119,7 +119,7 @@ def _inputs(
     (arrival,) = record.arrivals
     for i in range(plan.n_starts):
         rng = np.random.default_rng([i, zlib.crc32(f"{record.file.name} {arrival.time_ns}".encode())])
-        rows = station_rows(front_end, rate_hz, _cut(rng, arrival, pieces, scales))
+        rows = station_rows(front_end, rate_hz, _cut(rng, arrival, traces, scales))
         visible = _visible(rows, record, front_end, rate_hz, scales)
         if visible is None:
             continue
@@ -132,15 +132,15 @@ def _inputs(
             yield inputs
 
 
-def _cut(rng: np.random.Generator, arrival: Arrival, pieces: list[Piece], scales: Scales) -> list[Piece]:
+def _cut(rng: np.random.Generator, arrival: Arrival, traces: list[Trace], scales: Scales) -> list[Trace]:
     """Cut a record from a random instant before the arrival, where there is one, to after the longest event."""
-    earliest_ns = min(piece.start_ns for piece in pieces)
+    earliest_ns = min(trace.start_ns for trace in traces)
     latest_ns = arrival.time_ns - round(scales.lead_s * NS_PER_S)
     earliest_ns = max(earliest_ns, latest_ns - round(scales.approach_s * NS_PER_S))
     start_ns = int(rng.integers(earliest_ns, latest_ns)) if latest_ns > earliest_ns else earliest_ns
     stop_ns = arrival.time_ns + round((scales.search_s + scales.max_event_s) * NS_PER_S)
-    cut = [piece.between(start_ns, stop_ns) for piece in pieces]
-    return [piece for piece in cut if len(piece.samples)]
+    cut = [trace.between(start_ns, stop_ns) for trace in traces]
+    return [trace for trace in cut if len(trace.samples)]
 
 
 def _visible(

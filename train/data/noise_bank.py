@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edgequake.data.tables import LabelledRecord
-from edgequake.edge.features.conditioning import Decimate, GapBridge, Stretch
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece
+from edgequake.edge.features.conditioning import ContiguousRun, Decimate, GapBridge
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.manifest.front_end_config import FrontEndConfig, decimation_factor
 from edgequake.train.bandpower import QuietCurve
 from edgequake.train.configuration.body_scales import Scales
-from edgequake.train.data.records import record_pieces
+from edgequake.train.data.records import record_traces
 from edgequake.train.earth import EarthQuake
 from edgequake.train.signals.noise import in_band
 
@@ -38,7 +38,7 @@ class RealQuake:
 
 
 @dataclass(frozen=True)
-class Bank:
+class NoiseBank:
     """Parts cut from training records; every part is one station's channels, shape (n_channels, n_samples)."""
 
     noise: tuple[Float, ...]
@@ -49,7 +49,7 @@ class Bank:
 
 def build_bank(
     records: list[LabelledRecord], config: FrontEndConfig, model_rate_hz: float, scales: Scales, levent: Path | None
-) -> Bank:
+) -> NoiseBank:
     """Cut quiet parts and clear quakes out of records; `levent` names Nakamura's catalogue, where there is one.
 
     A record without arrivals whose note begins with "noise" (a spacecraft landing) is quiet time as a whole: the
@@ -59,7 +59,7 @@ def build_bank(
     noise: list[Float] = []
     quakes: list[RealQuake] = []
     for record in records:
-        channels, start_ns = even_channels(record_pieces(record), config, model_rate_hz)
+        channels, start_ns = even_channels(record_traces(record), config, model_rate_hz)
         if channels.shape[1] == 0:
             continue
         times_s = sorted({(a.time_ns - start_ns) / NS_PER_S for a in record.arrivals})
@@ -68,17 +68,17 @@ def build_bank(
         quiet = _quiet_parts(channels, known_s, model_rate_hz, scales)
         noise += quiet
         quakes += [q for t in times_s for q in _clear_quake(channels, t, quiet, model_rate_hz, scales)]
-    return Bank(tuple(noise), tuple(quakes))
+    return NoiseBank(tuple(noise), tuple(quakes))
 
 
-def even_channels(pieces: list[Piece], config: FrontEndConfig, model_rate_hz: float) -> tuple[Float, int]:
+def even_channels(traces: list[Trace], config: FrontEndConfig, model_rate_hz: float) -> tuple[Float, int]:
     """Return the common part of a station's channels, holes bridged, at the model's rate, and its start time.
 
     The longest stretch between tears too long to bridge is taken of each channel; dead (constant) channels are left
     out. Shape (n_channels, n_samples), possibly with no sample.
     """
-    t0_ns = min(piece.start_ns for piece in pieces)
-    longest = [_longest_stretch(pieces, name, t0_ns, config, model_rate_hz) for name in _names(pieces)]
+    t0_ns = min(trace.start_ns for trace in traces)
+    longest = [_longest_stretch(traces, name, t0_ns, config, model_rate_hz) for name in _names(traces)]
     alive = [s for s in longest if s is not None and np.ptp(s.values) > 0]
     if not alive:
         return np.zeros((0, 0)), t0_ns
@@ -103,21 +103,21 @@ def read_levent(path: Path) -> list[int]:
     return times
 
 
-def _names(pieces: list[Piece]) -> list[str]:
-    return sorted({piece.source_id for piece in pieces})
+def _names(traces: list[Trace]) -> list[str]:
+    return sorted({trace.source_id for trace in traces})
 
 
 def _longest_stretch(
-    pieces: list[Piece], source_id: str, t0_ns: int, config: FrontEndConfig, model_rate_hz: float
-) -> Stretch | None:
-    mine = [piece for piece in pieces if piece.source_id == source_id]
+    traces: list[Trace], source_id: str, t0_ns: int, config: FrontEndConfig, model_rate_hz: float
+) -> ContiguousRun | None:
+    mine = [trace for trace in traces if trace.source_id == source_id]
     rate_hz = mine[0].sampling_rate_hz
     factor = decimation_factor(config, model_rate_hz, rate_hz)
     bridge = GapBridge(round(config.bridge_s * rate_hz), config.fill_values, config.fill_min_jump)
     decimate = Decimate(factor, config.decimators[str(factor)]) if factor > 1 else None
-    runs: list[list[Stretch]] = []
-    for piece in mine:
-        for stretch in bridge.push(round((piece.start_ns - t0_ns) / NS_PER_S * rate_hz), piece.samples):
+    runs: list[list[ContiguousRun]] = []
+    for trace in mine:
+        for stretch in bridge.push(round((trace.start_ns - t0_ns) / NS_PER_S * rate_hz), trace.samples):
             even = decimate.push(stretch) if decimate else stretch
             if even is None:
                 continue
@@ -125,7 +125,7 @@ def _longest_stretch(
                 runs.append([])
             runs[-1].append(even)
     joined = [
-        Stretch(r[0].first, np.concatenate([s.values for s in r]), np.concatenate([s.valid for s in r]), True)
+        ContiguousRun(r[0].first, np.concatenate([s.values for s in r]), np.concatenate([s.valid for s in r]), True)
         for r in runs
     ]
     return max(joined, key=lambda s: len(s.values), default=None)

@@ -1,6 +1,6 @@
 """Earth records with manual picks in PhaseNet's layout (.npz), as labelled records beside those of the tables.
 
-Labelled records to pieces: miniSEED through obspy, the packet's CSV through the device's reader, manual picks.
+Labelled records to traces: miniSEED through obspy, the packet's CSV through the device's reader, manual picks.
 
 Which records to learn from and which to watch: always whole event groups.
 """
@@ -14,11 +14,11 @@ import numpy as np
 import obspy
 
 from edgequake.data.dataset import load
-from edgequake.data.phasenet import phasenet_split, pieces_of, read_phasenet, record_of
+from edgequake.data.phasenet import phasenet_split, read_phasenet, record_of, traces_of
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.space_apps_csv import read_packet_csv
-from edgequake.edge.formats.waveforms import Piece, source_id_of
+from edgequake.edge.formats.waveforms import Trace, source_id_of
 
 FOLDER = Path("earth", "phasenet")  # below the data folder
 
@@ -40,7 +40,7 @@ def picked_records(data: Path, split: str) -> list[LabelledRecord]:
     return [record_of(path, read_phasenet(path)) for path in paths]
 
 
-def picked_pieces(record: LabelledRecord) -> list[Piece]:
+def picked_traces(record: LabelledRecord) -> list[Trace]:
     """Read the channels of such a record.
 
     Raises
@@ -48,11 +48,11 @@ def picked_pieces(record: LabelledRecord) -> list[Piece]:
     DataError
         The file cannot be read.
     """
-    return pieces_of(read_phasenet(record.file))
+    return traces_of(read_phasenet(record.file))
 
 
-def record_pieces(record: LabelledRecord) -> list[Piece]:
-    """Read a record's listed channels as pieces in the order of their start times.
+def record_traces(record: LabelledRecord) -> list[Trace]:
+    """Read a record's listed channels as traces in the order of their start times.
 
     Raises
     ------
@@ -62,22 +62,24 @@ def record_pieces(record: LabelledRecord) -> list[Piece]:
     if record.file.suffix == ".csv":
         return list(read_packet_csv(record.file))
     if record.file.suffix == ".npz":
-        return picked_pieces(record)
+        return picked_traces(record)
     try:
         stream = obspy.read(str(record.file))
     except Exception as problem:  # obspy raises TypeError, ValueError and errors of its own for a bad file
         raise DataError(f"record {record.file} cannot be read as a seismogram: {problem}") from problem
-    pieces = [_piece(trace, record.file.name) for trace in stream if trace.stats.channel in record.channels]
-    if not pieces:
-        found = ", ".join(sorted({trace.stats.channel for trace in stream})) or "nothing"
+    traces = [
+        _trace(obspy_trace, record.file.name) for obspy_trace in stream if obspy_trace.stats.channel in record.channels
+    ]
+    if not traces:
+        found = ", ".join(sorted({obspy_trace.stats.channel for obspy_trace in stream})) or "nothing"
         raise DataError(f"record {record.file} holds {found}; expected channels {', '.join(record.channels)}")
-    return sorted(pieces, key=lambda piece: (piece.start_ns, piece.source_id))
+    return sorted(traces, key=lambda trace: (trace.start_ns, trace.source_id))
 
 
-def _piece(trace: Any, file: str) -> Piece:
+def _trace(trace: Any, file: str) -> Trace:
     stats = trace.stats
     source_id = source_id_of(stats.network, stats.station, stats.location, stats.channel)
-    return Piece(source_id, int(stats.starttime.ns), float(stats.sampling_rate), np.asarray(trace.data), file)
+    return Trace(source_id, int(stats.starttime.ns), float(stats.sampling_rate), np.asarray(trace.data), file)
 
 
 HELD_OUT = 5  # where the data names no val split, every fifth event group is held out

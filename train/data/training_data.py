@@ -12,7 +12,7 @@ from edgequake.data.tables import LabelledRecord
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.train.bandpower import read_quiet_curves
 from edgequake.train.configuration.recipe import Recipe
-from edgequake.train.data.noise_bank import Bank, build_bank, read_levent
+from edgequake.train.data.noise_bank import NoiseBank, build_bank, read_levent
 from edgequake.train.data.records import picked_records, train_and_val
 from edgequake.train.earth import earth_quake_records, read_earth_quakes
 
@@ -20,7 +20,7 @@ BANDPOWER_FILES = ("moon_bandpower.csv", "moon_bandpower.npz")
 
 
 @dataclass(frozen=True)
-class Materials:
+class TrainingData:
     """The files of a training; `train` and `val` share no event group."""
 
     folder: Path
@@ -35,7 +35,7 @@ class Materials:
         records = [record.file for record in (*self.train, *self.val, *self.earth)]
         return hash_files([*records, *self.bandpower])
 
-    def bank(self, recipe: Recipe) -> Bank:
+    def bank(self, recipe: Recipe) -> NoiseBank:
         """Read and cut what examples are made of; nothing of `val` is in it.
 
         Raises
@@ -53,7 +53,7 @@ class Materials:
         return bank
 
 
-def find_materials(recipe: Recipe, folder: Path, fold: str | None) -> Materials:
+def find_materials(recipe: Recipe, folder: Path, fold: str | None) -> TrainingData:
     """Return the files of a recipe; with a fold "K/N" the split is that of `edgequake.data.folds`.
 
     Raises
@@ -67,7 +67,7 @@ def find_materials(recipe: Recipe, folder: Path, fold: str | None) -> Materials:
     if recipe.examples.picked_records:
         train, val = train + picked_records(folder, "train"), val + picked_records(folder, "val")
     levent = folder / "levent.csv"
-    return Materials(
+    return TrainingData(
         folder,
         train,
         val,

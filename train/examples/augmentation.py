@@ -16,12 +16,12 @@ from scipy.signal import resample
 
 from edgequake.edge.features.normalization import quantization_density
 from edgequake.edge.features.spectra import BandPower
-from edgequake.edge.formats.waveforms import Piece
+from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.manifest.front_end_config import SpectrogramConfig
 from edgequake.train.bandpower import draw_modulation
 from edgequake.train.configuration.body_scales import Scales
 from edgequake.train.configuration.recipe import ExamplesRecipe
-from edgequake.train.data.noise_bank import Bank
+from edgequake.train.data.noise_bank import NoiseBank
 from edgequake.train.earth import draw_factor, stretched
 from edgequake.train.examples.labels import loudest_bands
 from edgequake.train.signals.bodies import WORLDS
@@ -42,13 +42,13 @@ class MadeRecord:
     excess : decades of the quakes' power over the noise, one value a block of `hop` samples.
     """
 
-    pieces: tuple[Piece, ...]
+    traces: tuple[Trace, ...]
     arrivals_s: tuple[float, ...]
     excess: Float
 
 
 def make_record(
-    rng: np.random.Generator, bank: Bank, recipe: ExamplesRecipe, n_samples: int, hop: int, rate_hz: float
+    rng: np.random.Generator, bank: NoiseBank, recipe: ExamplesRecipe, n_samples: int, hop: int, rate_hz: float
 ) -> MadeRecord:
     """Make one record of `n_samples` samples; everything is drawn from `rng`."""
     world, scales = WORLDS[recipe.signals], recipe.scales
@@ -70,7 +70,7 @@ def make_record(
     return MadeRecord(tuple(torn(rng, channels, rate_hz)), tuple(arrivals_s), excess)
 
 
-def _noise(rng: np.random.Generator, bank: Bank, recipe: ExamplesRecipe, n_samples: int, rate_hz: float) -> Float:
+def _noise(rng: np.random.Generator, bank: NoiseBank, recipe: ExamplesRecipe, n_samples: int, rate_hz: float) -> Float:
     n_channels = int(rng.choice((1, 1, 2, 3)))
     if not bank.noise or rng.random() < recipe.synthetic_noise_share:
         noise = _unit_loud(WORLDS[recipe.signals].noise(rng, n_channels, n_samples, rate_hz), recipe.scales, rate_hz)
@@ -111,7 +111,7 @@ def _arrivals(rng: np.random.Generator, recipe: ExamplesRecipe, duration_s: floa
 
 
 def _add_quake(
-    rng: np.random.Generator, bank: Bank, recipe: ExamplesRecipe, quakes: Float, arrival_s: float, rate_hz: float
+    rng: np.random.Generator, bank: NoiseBank, recipe: ExamplesRecipe, quakes: Float, arrival_s: float, rate_hz: float
 ) -> None:
     n_channels, n_samples = quakes.shape
     waves, lead_s, most_decades = _waves(rng, bank, recipe, n_channels, rate_hz)
@@ -129,7 +129,7 @@ def _add_quake(
 
 
 def _waves(
-    rng: np.random.Generator, bank: Bank, recipe: ExamplesRecipe, n_channels: int, rate_hz: float
+    rng: np.random.Generator, bank: NoiseBank, recipe: ExamplesRecipe, n_channels: int, rate_hz: float
 ) -> tuple[list[Float], float, float]:
     """Draw a quake: a wave a channel, the seconds from their start to the arrival, and how clear it may be made."""
     scales = recipe.scales

@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.features.front_end import Rows, station_rows
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.manifest.front_end_config import FrontEndConfig
 from edgequake.train.configuration.body_scales import Scales
 from edgequake.train.configuration.recipe import Recipe
-from edgequake.train.data.noise_bank import Bank
-from edgequake.train.data.records import record_pieces
+from edgequake.train.data.noise_bank import NoiseBank
+from edgequake.train.data.records import record_traces
 from edgequake.train.examples.augmentation import make_record
 from edgequake.train.examples.labels import Targets, loudest_bands, mark
 
@@ -37,7 +37,7 @@ class Examples:
 
 
 def made_examples(
-    recipe: Recipe, bank: Bank, n_examples: int, seed: int, progress: Callable[[float], None] | None = None
+    recipe: Recipe, bank: NoiseBank, n_examples: int, seed: int, progress: Callable[[float], None] | None = None
 ) -> Examples:
     """Make `n_examples` examples of implanted quakes; the same seed gives the same examples."""
     plan = recipe.examples
@@ -59,11 +59,11 @@ def real_examples(
 ) -> Examples:
     """Cut `n_examples` examples from labelled records, each begun at a random instant; records take turns."""
     out = _empty(n_examples, recipe)
-    pieces = {record.file: record_pieces(record) for record in records}
+    traces = {record.file: record_traces(record) for record in records}
     for i in range(n_examples):
         rng = np.random.default_rng([seed, 2, i])
         record = records[i % len(records)]
-        _put(out, i, *_real(rng, recipe, record, pieces[record.file]), recipe.examples.n_blocks)
+        _put(out, i, *_real(rng, recipe, record, traces[record.file]), recipe.examples.n_blocks)
         if progress:
             progress((i + 1) / n_examples)
     return out
@@ -101,7 +101,7 @@ def real_targets(
     return targets
 
 
-def _made(rng: np.random.Generator, recipe: Recipe, bank: Bank) -> tuple[npt.NDArray[np.float32], Targets]:
+def _made(rng: np.random.Generator, recipe: Recipe, bank: NoiseBank) -> tuple[npt.NDArray[np.float32], Targets]:
     plan, config = recipe.examples, recipe.front_end
     with_front = rng.random() < 0.8 and plan.random_starts
     front = int(rng.integers(0, plan.max_front_blocks + 1)) if with_front else 0
@@ -109,7 +109,7 @@ def _made(rng: np.random.Generator, recipe: Recipe, bank: Bank) -> tuple[npt.NDA
     made = make_record(
         rng, bank, plan, (n_blocks + 2) * config.hop_samples, config.hop_samples, recipe.sampling_rate_hz
     )
-    rows = station_rows(config, recipe.sampling_rate_hz, made.pieces)
+    rows = station_rows(config, recipe.sampling_rate_hz, made.traces)
     block_s = config.hop_samples / recipe.sampling_rate_hz
     truth = Targets.quiet(len(made.excess))
     for arrival_s in made.arrivals_s:
@@ -121,24 +121,24 @@ def _made(rng: np.random.Generator, recipe: Recipe, bank: Bank) -> tuple[npt.NDA
 
 
 def _real(
-    rng: np.random.Generator, recipe: Recipe, record: LabelledRecord, pieces: list[Piece]
+    rng: np.random.Generator, recipe: Recipe, record: LabelledRecord, traces: list[Trace]
 ) -> tuple[npt.NDArray[np.float32], Targets]:
     """Cut a record and give it a unit; without `random_starts` it begins where it does."""
-    first_ns = min(piece.start_ns for piece in pieces)
+    first_ns = min(trace.start_ns for trace in traces)
     plan = recipe.examples
-    start_ns = _start_ns(rng, record, pieces, first_ns, plan.scales) if plan.random_starts else first_ns
+    start_ns = _start_ns(rng, record, traces, first_ns, plan.scales) if plan.random_starts else first_ns
     gain = 10.0 ** rng.uniform(-2.0, 2.0) if rng.random() < 0.5 else None
-    cut = [piece.between(start_ns, None) for piece in pieces]
-    scaled = [_scaled(piece, gain) for piece in cut if len(piece.samples)]
+    cut = [trace.between(start_ns, None) for trace in traces]
+    scaled = [_scaled(trace, gain) for trace in cut if len(trace.samples)]
     rows = station_rows(recipe.front_end, recipe.sampling_rate_hz, scaled)
     return rows.rows, real_targets(rows, record, recipe.front_end, recipe.sampling_rate_hz, plan.scales)
 
 
 def _start_ns(
-    rng: np.random.Generator, record: LabelledRecord, pieces: list[Piece], first_ns: int, scales: Scales
+    rng: np.random.Generator, record: LabelledRecord, traces: list[Trace], first_ns: int, scales: Scales
 ) -> int:
     """Draw an instant before one of the arrivals, or, in a long record, anywhere at all."""
-    latest_ns = max(piece.stop_ns for piece in pieces) - round(scales.min_rest_s * NS_PER_S)
+    latest_ns = max(trace.stop_ns for trace in traces) - round(scales.min_rest_s * NS_PER_S)
     earliest_ns = first_ns
     if record.arrivals and rng.random() < 0.8:
         arrival_ns = int(rng.choice([a.time_ns for a in record.arrivals]))
@@ -147,14 +147,14 @@ def _start_ns(
     return int(rng.integers(earliest_ns, latest_ns)) if latest_ns > earliest_ns else first_ns
 
 
-def _scaled(piece: Piece, gain: float | None) -> Piece:
+def _scaled(trace: Trace, gain: float | None) -> Trace:
     """Turn counts into floats of another unit, lost samples into NaN."""
     if gain is None:
-        return piece
-    samples = piece.samples.astype(np.float64)
-    if piece.samples.dtype.kind in "iu":
-        samples[piece.samples == -1] = np.nan
-    return Piece(piece.source_id, piece.start_ns, piece.sampling_rate_hz, samples * gain, piece.file)
+        return trace
+    samples = trace.samples.astype(np.float64)
+    if trace.samples.dtype.kind in "iu":
+        samples[trace.samples == -1] = np.nan
+    return Trace(trace.source_id, trace.start_ns, trace.sampling_rate_hz, samples * gain, trace.file)
 
 
 def _visible_excess(rows: Rows, front_end: FrontEndConfig, scales: Scales) -> npt.NDArray[np.float64]:

@@ -54,7 +54,7 @@ class ToFloats(Protocol):
 
 
 @dataclass(frozen=True)
-class World:
+class BodySignals:
     """How a body's made records are drawn."""
 
     noise: Noise
@@ -109,13 +109,13 @@ def _spiked(rng: np.random.Generator, row: Float, rate_hz: float) -> Float:
 
 
 WORLDS = {
-    "moon": World(
+    "moon": BodySignals(
         lunar_noise, moonquake, disturbances.bursts, disturbances.counts_of, disturbances.floats_of, (0.25, 6.0)
     ),
-    "mars": World(
+    "mars": BodySignals(
         mars_noise, marsquake, mars_disturbances, wide_counts, WideFloats((0.03, 0.12), (1.8, 9.0)), (3.0, 3000.0)
     ),
-    "earth": World(
+    "earth": BodySignals(
         earth_noise, earthquake, earth_disturbances, wide_counts, WideFloats((0.05, 1.0), (8.0, 9.8)), (3.0, 3000.0)
     ),
 }

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import butter, sosfilt
 
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, duration_ns
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
 from edgequake.synthetic.lunar_signals import add_glitches
 
 Float = npt.NDArray[np.float64]
@@ -125,7 +125,7 @@ def _dead(rng: np.random.Generator, n_samples: int) -> slice:
     return slice(0, 0)
 
 
-def torn(rng: np.random.Generator, channels: Sequence[npt.NDArray[Any]], rate_hz: float) -> list[Piece]:
+def torn(rng: np.random.Generator, channels: Sequence[npt.NDArray[Any]], rate_hz: float) -> list[Trace]:
     """Cut the channels at tears, the same for all of them."""
     n = len(channels[0])
     cuts = [(0, n)]
@@ -135,7 +135,7 @@ def torn(rng: np.random.Generator, channels: Sequence[npt.NDArray[Any]], rate_hz
         firsts = [0, *np.minimum(starts + lost, n).tolist()]
         cuts = [(a, b) for a, b in zip(firsts, [*starts.tolist(), n], strict=True) if b > a]
     return [
-        Piece(f"FDSN:XX_MADE_00_M_H_{i + 1}", START_NS + duration_ns(a, rate_hz), rate_hz, channel[a:b])
+        Trace(f"FDSN:XX_MADE_00_M_H_{i + 1}", START_NS + duration_ns(a, rate_hz), rate_hz, channel[a:b])
         for a, b in cuts
         for i, channel in enumerate(channels)
     ]

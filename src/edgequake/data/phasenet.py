@@ -26,7 +26,7 @@ from edgequake.data.tables import Arrival, LabelledRecord
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import encode
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, duration_ns, parse_time, source_id_of
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, parse_time, source_id_of
 
 SAMPLING_RATE_HZ = 100.0
 PICK_PRECISION_S = 0.1  # residuals under this count as right in the paper, section 5
@@ -136,10 +136,10 @@ def record_of(path: Path, read: PhaseNetFile) -> LabelledRecord:
     )
 
 
-def pieces_of(read: PhaseNetFile) -> list[Piece]:
+def traces_of(read: PhaseNetFile) -> list[Trace]:
     """Return a file's channels."""
     return [
-        Piece(source_id_of(read.network, read.station, "", code), read.start_ns, SAMPLING_RATE_HZ, samples)
+        Trace(source_id_of(read.network, read.station, "", code), read.start_ns, SAMPLING_RATE_HZ, samples)
         for code, samples in zip(read.channels, read.samples, strict=True)
     ]
 
@@ -147,5 +147,5 @@ def pieces_of(read: PhaseNetFile) -> list[Piece]:
 def _convert(path: Path, out: Path) -> LabelledRecord:
     read = read_phasenet(path)
     file = out / f"{path.stem}.mseed"
-    write_bytes_atomically(file, encode(pieces_of(read)))
+    write_bytes_atomically(file, encode(traces_of(read)))
     return replace(record_of(path, read), file=file)

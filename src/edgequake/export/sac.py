@@ -19,7 +19,7 @@ import numpy as np
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.formats.miniseed import index_file, read_indexed
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, channel_of, duration_ns
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, channel_of, duration_ns
 from edgequake.results.finished_run import FinishedRun, RunEvent
 
 MAX_EXACT_INTEGER = 2**24
@@ -53,8 +53,8 @@ def write_sac(
     if any(folder.glob("*.SAC")) and not force:
         raise ConfigError(f"{folder} holds SAC files already; name another with --out, or replace them with --force")
     for name in run.segments:  # all are read before the first is written: a refusal leaves nothing behind
-        for piece in _stretches(run.folder / name):
-            _require_exact(piece)
+        for trace in _stretches(run.folder / name):
+            _require_exact(trace)
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, Path] = {}
     rounded = False
@@ -71,12 +71,12 @@ def write_sac(
 
 def _sac_files(run: FinishedRun, segment: str, taken: dict[str, Path]) -> Iterator[_SacFile]:
     events = [event for event in run.events if event.segment == segment]
-    for piece in _stretches(run.folder / segment):
-        within = [event for event in events if piece.start_ns <= event.onset_ns < piece.stop_ns]
-        yield _SacFile(_free_name(piece, taken), _encode(piece, within), piece.samples.dtype == np.float64)
+    for trace in _stretches(run.folder / segment):
+        within = [event for event in events if trace.start_ns <= event.onset_ns < trace.stop_ns]
+        yield _SacFile(_free_name(trace, taken), _encode(trace, within), trace.samples.dtype == np.float64)
 
 
-def _stretches(path: Path) -> Iterator[Piece]:
+def _stretches(path: Path) -> Iterator[Trace]:
     """Yield a segment's channels, each joined where its samples follow one another to a hundredth of a sample."""
     if not path.is_file():
         raise DataError(f"segment {path} has gone: export the run where its segments are")
@@ -86,56 +86,56 @@ def _stretches(path: Path) -> Iterator[Piece]:
         yield from _joined(read_indexed(index, headers))
 
 
-def _joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    held: list[Piece] = []
+def _joined(traces: Iterable[Trace]) -> Iterator[Trace]:
+    held: list[Trace] = []
     stop_ns = 0
-    for piece in pieces:
-        if held and not _follows(piece, held[0], stop_ns):
+    for trace in traces:
+        if held and not _follows(trace, held[0], stop_ns):
             yield _concatenated(held)
             held = []
-        held.append(piece)
+        held.append(trace)
         # Counted from the first sample, so that small deviations cannot add up.
         stop_ns = held[0].start_ns + duration_ns(sum(len(part.samples) for part in held), held[0].sampling_rate_hz)
     if held:
         yield _concatenated(held)
 
 
-def _follows(piece: Piece, first: Piece, stop_ns: int) -> bool:
+def _follows(trace: Trace, first: Trace, stop_ns: int) -> bool:
     tolerance_ns = duration_ns(1, first.sampling_rate_hz) // 100
-    alike = piece.samples.dtype == first.samples.dtype and piece.sampling_rate_hz == first.sampling_rate_hz
-    return alike and abs(piece.start_ns - stop_ns) <= tolerance_ns
+    alike = trace.samples.dtype == first.samples.dtype and trace.sampling_rate_hz == first.sampling_rate_hz
+    return alike and abs(trace.start_ns - stop_ns) <= tolerance_ns
 
 
-def _concatenated(pieces: list[Piece]) -> Piece:
-    return replace(pieces[0], samples=np.concatenate([piece.samples for piece in pieces]))
+def _concatenated(traces: list[Trace]) -> Trace:
+    return replace(traces[0], samples=np.concatenate([trace.samples for trace in traces]))
 
 
-def _require_exact(piece: Piece) -> None:
-    samples = piece.samples
+def _require_exact(trace: Trace) -> None:
+    samples = trace.samples
     largest = float(np.max(np.abs(samples.astype(np.float64)), initial=0.0, where=np.isfinite(samples)))
     if samples.dtype.kind in "iu" and largest > MAX_EXACT_INTEGER:
         raise DataError(
-            f"{piece.file}: {piece.source_id} reaches {largest:.0f}, and SAC's 32-bit floats hold integers exactly "
+            f"{trace.file}: {trace.source_id} reaches {largest:.0f}, and SAC's 32-bit floats hold integers exactly "
             f"only up to {MAX_EXACT_INTEGER}; use the miniSEED segments, which are exact"
         )
     if largest > float(np.finfo(np.float32).max):
         raise DataError(
-            f"{piece.file}: {piece.source_id} reaches {largest:g}, more than SAC's 32-bit floats can hold; use the "
+            f"{trace.file}: {trace.source_id} reaches {largest:g}, more than SAC's 32-bit floats can hold; use the "
             f"miniSEED segments"
         )
 
 
-def _encode(piece: Piece, events: list[RunEvent]) -> bytes:
+def _encode(trace: Trace, events: list[RunEvent]) -> bytes:
     """Return a SAC file whose reference time is the first sample's, cut to the millisecond that the header holds."""
     from obspy.io.sac import SACTrace
 
-    reference_ns = piece.start_ns // 1_000_000 * 1_000_000
+    reference_ns = trace.start_ns // 1_000_000 * 1_000_000
     moment = _moment(reference_ns)
-    network, station, location, *_ = (*piece.source_id.removeprefix("FDSN:").split("_"), "", "", "")
-    trace = SACTrace(
-        data=piece.samples.astype(np.float32),
-        delta=1.0 / piece.sampling_rate_hz,
-        b=(piece.start_ns - reference_ns) / NS_PER_S,
+    network, station, location, *_ = (*trace.source_id.removeprefix("FDSN:").split("_"), "", "", "")
+    obspy_trace = SACTrace(
+        data=trace.samples.astype(np.float32),
+        delta=1.0 / trace.sampling_rate_hz,
+        b=(trace.start_ns - reference_ns) / NS_PER_S,
         nzyear=moment.year,
         nzjday=moment.timetuple().tm_yday,
         nzhour=moment.hour,
@@ -146,11 +146,11 @@ def _encode(piece: Piece, events: list[RunEvent]) -> bytes:
         knetwk=network,
         kstnm=station,
         khole=location,
-        kcmpnm=channel_of(piece.source_id),
+        kcmpnm=channel_of(trace.source_id),
         **_marks(events, reference_ns),
     )
     buffer = io.BytesIO()
-    trace.write(buffer)
+    obspy_trace.write(buffer)
     return buffer.getvalue()
 
 
@@ -165,10 +165,10 @@ def _marks(events: list[RunEvent], reference_ns: int) -> dict[str, Any]:
     return marks
 
 
-def _free_name(piece: Piece, taken: dict[str, Path]) -> str:
+def _free_name(trace: Trace, taken: dict[str, Path]) -> str:
     """NET.STA.LOC.CHA.YEAR.DAY.HHMMSS.mmm.SAC, numbered where two streams of the same hours kept the same samples."""
-    codes = (*piece.source_id.removeprefix("FDSN:").split("_")[:3], channel_of(piece.source_id))
-    moment = _moment(piece.start_ns)
+    codes = (*trace.source_id.removeprefix("FDSN:").split("_")[:3], channel_of(trace.source_id))
+    moment = _moment(trace.start_ns)
     clock = f"{moment:%Y.%j.%H%M%S}.{moment.microsecond // 1000:03d}"
     stem = ".".join((*(re.sub(r"[^A-Za-z0-9-]", "-", code) for code in codes), clock))
     name, number = f"{stem}.SAC", 2

@@ -74,11 +74,11 @@ def _cut(
     """Return a record, shortened to [start, stop), and its bytes; None where nothing of it lies within."""
     if start_ns <= header.start_ns and header.stop_ns <= stop_ns:
         return header, data[header.offset : header.offset + header.size_bytes]
-    (piece,) = read_indexed(index, [header])
-    part = piece.between(start_ns, stop_ns)
+    (trace,) = read_indexed(index, [header])
+    part = trace.between(start_ns, stop_ns)
     if not len(part.samples):
         return None
-    if len(part.samples) == len(piece.samples):
+    if len(part.samples) == len(trace.samples):
         return header, data[header.offset : header.offset + header.size_bytes]
     shortened = RecordHeader(
         0, 0, header.source_id, part.start_ns, header.sampling_rate_hz, len(part.samples)

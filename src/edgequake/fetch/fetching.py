@@ -39,7 +39,7 @@ MISSIONS = {
 
 
 @dataclass(frozen=True)
-class Request:
+class FetchRequest:
     """Which records to fetch: every UTC day of [start, stop), both at midnight."""
 
     body: str
@@ -99,7 +99,7 @@ def plan_request(
     channel: str | None = None,
     location: str | None = None,
     base_url: str | None = None,
-) -> Request:
+) -> FetchRequest:
     """Make a request of what was asked for: days that [start, stop) meets are fetched whole.
 
     Raises
@@ -119,7 +119,7 @@ def plan_request(
             f"network {mission.network} is on the {body.title()} only from {mission.first_day} until "
             f"{mission.stop_day}; got {start} to {stop}"
         )
-    return Request(
+    return FetchRequest(
         body=body,
         network=mission.network,
         station=(station or mission.station).upper(),
@@ -131,7 +131,7 @@ def plan_request(
     )
 
 
-def fetch_days(request: Request, out: Path, force: bool = False, progress: Progress | None = None) -> Fetched:
+def fetch_days(request: FetchRequest, out: Path, force: bool = False, progress: Progress | None = None) -> Fetched:
     """Fetch a request's days that the folder does not have yet; each is written whole or not at all.
 
     Parameters
@@ -178,7 +178,7 @@ def fetch_days(request: Request, out: Path, force: bool = False, progress: Progr
     )
 
 
-def _fetch_day(centre: DataCentre, request: Request, day_ns: int) -> list[DayFile]:
+def _fetch_day(centre: DataCentre, request: FetchRequest, day_ns: int) -> list[DayFile]:
     try:
         stop_ns = day_ns + DAY_NS
         answer = centre.records(request.codes, day_ns, stop_ns, lambda data: sort_records(data, day_ns, stop_ns))
@@ -189,7 +189,7 @@ def _fetch_day(centre: DataCentre, request: Request, day_ns: int) -> list[DayFil
     return answer or []
 
 
-def _keep(files: list[DayFile], table: RecordTable, request: Request, date: str, force: bool) -> None:
+def _keep(files: list[DayFile], table: RecordTable, request: FetchRequest, date: str, force: bool) -> None:
     """Write a day's files and then their rows: what is not in the table counts as not fetched."""
     names = [f"{request.body}/{file.name}" for file in files]
     for name in names:
@@ -205,7 +205,7 @@ def _keep(files: list[DayFile], table: RecordTable, request: Request, date: str,
     table.add_day(request.body, date, request.words(), f"FDSN {request.base_url}", files)
 
 
-def _require_station(centre: DataCentre, request: Request) -> None:
+def _require_station(centre: DataCentre, request: FetchRequest) -> None:
     if centre.stations(request.network, request.station, request.start_ns, request.stop_ns):
         return
     known = centre.stations(request.network, "*", request.start_ns, request.stop_ns)

@@ -32,7 +32,7 @@ class SyntheticRecord:
     sampling_rate_hz: float
     samples: npt.NDArray[np.int32]  # (n_channels, n_samples), counts; -1 where samples were lost and marked
     onsets_ns: tuple[int, ...]  # first motion of each moonquake, rising
-    tears: tuple[tuple[int, int], ...]  # [start, stop) in samples: left out of the written file, as lost and unmarked
+    gaps: tuple[tuple[int, int], ...]  # [start, stop) in samples: left out of the written file, as lost and unmarked
     fills: tuple[tuple[int, int], ...]  # [start, stop) in samples: -1 in every channel
 
     @property
@@ -88,7 +88,7 @@ def synthetic_record(
         raise ValueError(f"expected rising onsets, got {list(onsets_s)}")
     starts = [int(onset * SAMPLING_RATE_HZ) for onset in onsets_s]
     shapes = [draw_shape(rng) for _ in starts]
-    tears = _intervals(rng, n_samples, tears_per_hour, (0.6, 10.0))
+    gaps = _intervals(rng, n_samples, tears_per_hour, (0.6, 10.0))
     fills = _intervals(rng, n_samples, fills_per_hour, (2.0, 40.0))
     samples = np.empty((len(channels), n_samples), dtype=np.int32)
     for row, gain in zip(samples, (COMPONENT_GAINS * len(channels))[: len(channels)], strict=True):
@@ -103,7 +103,7 @@ def synthetic_record(
             row[start:stop] = GAP_COUNTS
     ids = tuple(f"FDSN:{NETWORK}_{station}_{LOCATION}_{'_'.join(channel)}" for channel in channels)
     onsets_ns = tuple(start_ns + round(start * 1e6 / SAMPLING_RATE_HZ) * 1000 for start in starts)
-    return SyntheticRecord(ids, start_ns, SAMPLING_RATE_HZ, samples, onsets_ns, tears, fills)
+    return SyntheticRecord(ids, start_ns, SAMPLING_RATE_HZ, samples, onsets_ns, gaps, fills)
 
 
 def _intervals(

@@ -51,8 +51,8 @@ CATALOG_COLUMNS = "split,body,group,file,event,event_type,time_abs,time_rel_s,pr
 def write_miniseed(record: SyntheticRecord, path: Path) -> Path:
     """Write a record as miniSEED 2 with Steim2 compression, its tears left out, and return the path."""
     n_samples = record.samples.shape[1]
-    starts = [0, *(stop for _, stop in record.tears)]
-    stops = [*(start for start, _ in record.tears), n_samples]
+    starts = [0, *(stop for _, stop in record.gaps)]
+    stops = [*(start for start, _ in record.gaps), n_samples]
     traces = pymseed.MS3TraceList()
     for source_id, row in zip(record.source_ids, record.samples, strict=True):
         for start, stop in zip(starts, stops, strict=True):
@@ -158,7 +158,7 @@ def _write_tables(folder: Path, rows: list[tuple[str, str, SyntheticRecord]]) ->
 
 def _n_written(record: SyntheticRecord) -> int:
     """Return how many samples of a channel are in the written file."""
-    return record.samples.shape[1] - sum(stop - start for start, stop in record.tears)
+    return record.samples.shape[1] - sum(stop - start for start, stop in record.gaps)
 
 
 def _iso(time_ns: int) -> str:

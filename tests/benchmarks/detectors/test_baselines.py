@@ -24,14 +24,14 @@ RATE_HZ = 8.0  # a power of two: sample times are whole nanoseconds
 Samples = npt.NDArray[np.int32]
 
 
-def write(path: Path, pieces: list[tuple[str, float, Samples]], **changes: object) -> LabelledRecord:
+def write(path: Path, traces: list[tuple[str, float, Samples]], **changes: object) -> LabelledRecord:
     """Write (channel, start in seconds, samples) pieces and return their record."""
-    traces = pymseed.MS3TraceList()
-    for channel, start_s, samples in pieces:
+    obspy_traces = pymseed.MS3TraceList()
+    for channel, start_s, samples in traces:
         source_id = f"FDSN:XA_S12__{'_'.join(channel)}"
-        traces.add_data(source_id, samples.astype(np.int32), "i", RATE_HZ, starttime=at(start_s))
-    traces.to_file(path, overwrite=True, format_version=2, max_record_length=512)
-    stop_s = max(start_s + len(samples) / RATE_HZ for _, start_s, samples in pieces)
+        obspy_traces.add_data(source_id, samples.astype(np.int32), "i", RATE_HZ, starttime=at(start_s))
+    obspy_traces.to_file(path, overwrite=True, format_version=2, max_record_length=512)
+    stop_s = max(start_s + len(samples) / RATE_HZ for _, start_s, samples in traces)
     drawn = record(stop_s)
     return dataclasses.replace(drawn, file=path, sampling_rate_hz=RATE_HZ, channels=("MHZ",), **changes)
 
@@ -145,8 +145,8 @@ def test_nothing_before_the_start_is_looked_at(tmp_path: Path) -> None:
 
 def test_a_tear_restarts_no_window(tmp_path: Path) -> None:
     samples = burst(4, length_s=500, onset_s=300)
-    pieces = [("MHZ", 0.0, samples[:800]), ("MHZ", 160.0, samples[800:])]  # 60 s are missing between them
-    torn = write(tmp_path / "torn.mseed", pieces)
+    traces = [("MHZ", 0.0, samples[:800]), ("MHZ", 160.0, samples[800:])]  # 60 s are missing between them
+    torn = write(tmp_path / "torn.mseed", traces)
     ratio = ratio_of(torn)
     assert np.isnan(ratio[800:1280]).all()
     whole = write(tmp_path / "whole.mseed", [("MHZ", 0, samples)])
@@ -159,9 +159,9 @@ def test_a_tear_restarts_no_window(tmp_path: Path) -> None:
 
 def test_the_station_is_the_mean_of_its_live_channels(tmp_path: Path) -> None:
     first, second = burst(5, 500, 300), burst(6, 500, 350)
-    pieces = [("MH1", 0.0, first), ("MH2", 0.0, second[:2000]), ("MHZ", 0.0, np.full(4000, 508))]
-    pieces += [("SHZ", 0.0, noise(7, 4000, 500))]
-    drawn = dataclasses.replace(write(tmp_path / "a.mseed", pieces), channels=("MH1", "MH2", "MHZ"))
+    traces = [("MH1", 0.0, first), ("MH2", 0.0, second[:2000]), ("MHZ", 0.0, np.full(4000, 508))]
+    traces += [("SHZ", 0.0, noise(7, 4000, 500))]
+    drawn = dataclasses.replace(write(tmp_path / "a.mseed", traces), channels=("MH1", "MH2", "MHZ"))
     ratio = ratio_of(drawn)
     one = slow_ratio(first - first.mean(), 160, 800)
     other = slow_ratio(second[:2000] - second[:2000].mean(), 160, 800)

@@ -11,8 +11,8 @@ import pytest
 from edgequake.benchmarks.detectors.model_detector import ModelDetector
 from edgequake.benchmarks.detectors.replay import (
     Decisions,
+    DecisionTracer,
     SampleSpans,
-    Tracer,
     events_of,
     kept_intervals,
     replay,
@@ -41,8 +41,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tracer() -> Tracer:
-    return Tracer("moon")
+def tracer() -> DecisionTracer:
+    return DecisionTracer("moon")
 
 
 def assert_same(replayed: Detections, run: Detections, interval_ns: int) -> None:
@@ -120,7 +120,7 @@ def test_segments_are_clipped_where_samples_begin_and_stop() -> None:
 
 
 @pytest.mark.slow
-def test_replay_gives_what_the_runner_gives_on_synthetic_records(data: Path, tracer: Tracer) -> None:
+def test_replay_gives_what_the_runner_gives_on_synthetic_records(data: Path, tracer: DecisionTracer) -> None:
     n_events = 0
     records = load(data, "moon")
     for drawn in records:
@@ -133,11 +133,11 @@ def test_replay_gives_what_the_runner_gives_on_synthetic_records(data: Path, tra
     assert n_events >= len(records)
 
 
-def test_a_long_tear_is_a_restart_as_in_the_runner(tracer: Tracer, tmp_path: Path) -> None:
+def test_a_long_tear_is_a_restart_as_in_the_runner(tracer: DecisionTracer, tmp_path: Path) -> None:
     whole = synthetic_dataset.synthetic_record(
         np.random.default_rng(5), 6 * 3600.0, (4000.0, 18_000.0), noise_counts=0.5
     )
-    torn = dataclasses.replace(whole, tears=((50_000, 75_000),))  # an hour without samples
+    torn = dataclasses.replace(whole, gaps=((50_000, 75_000),))  # an hour without samples
     path = synthetic_dataset.write_miniseed(torn, tmp_path / "torn.mseed")
     stop_ns = torn.start_ns + round(torn.duration_s * NS_PER_S)
     drawn = LabelledRecord(
@@ -160,7 +160,7 @@ def test_a_long_tear_is_a_restart_as_in_the_runner(tracer: Tracer, tmp_path: Pat
         assert_same(replay(traced, tracer.manifest.trigger, threshold), run, NS_PER_S // 7)
 
 
-def test_traces_come_once_a_seed_from_the_same_starts_as_scoring(data: Path, tracer: Tracer) -> None:
+def test_traces_come_once_a_seed_from_the_same_starts_as_scoring(data: Path, tracer: DecisionTracer) -> None:
     records = load(data, "moon", "val")
     shares: list[float] = []
     passes = trace_records(tracer, records, range(2), shares.append)
@@ -172,7 +172,7 @@ def test_traces_come_once_a_seed_from_the_same_starts_as_scoring(data: Path, tra
     assert own[0].start_ns == records[0].start_ns
 
 
-def test_nothing_after_the_start_is_refused(data: Path, tracer: Tracer) -> None:
+def test_nothing_after_the_start_is_refused(data: Path, tracer: DecisionTracer) -> None:
     drawn = load(data, "moon", "val")[0]
     with pytest.raises(DataError, match="has no sample from"):
         tracer(drawn, drawn.stop_ns + NS_PER_S)
@@ -180,7 +180,9 @@ def test_nothing_after_the_start_is_refused(data: Path, tracer: Tracer) -> None:
 
 @pytest.mark.records
 @pytest.mark.parametrize("body", ["moon"])
-def test_replay_gives_what_the_runner_gives_on_real_records(records_dir: Path, body: str, tracer: Tracer) -> None:
+def test_replay_gives_what_the_runner_gives_on_real_records(
+    records_dir: Path, body: str, tracer: DecisionTracer
+) -> None:
     for drawn in load(records_dir, body, "val")[::3]:
         start_ns = random_start_ns(drawn, seed=2)
         traced = tracer(drawn, start_ns)

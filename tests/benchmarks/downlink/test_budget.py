@@ -14,15 +14,15 @@ from edgequake.benchmarks.detectors.model_detector import ModelDetector
 from edgequake.benchmarks.downlink.budget import BUDGETS, STA_LTA, bench_budget
 from edgequake.benchmarks.downlink.budget_points import judge, points_of
 from edgequake.benchmarks.downlink.simulation import (
-    Mission,
+    MissionStep,
     ModelCrew,
+    SimulatedMission,
     StaLtaCrew,
-    Step,
     Watchers,
     events_of,
     hand_over,
 )
-from edgequake.benchmarks.scoring.characteristic_function import Levels
+from edgequake.benchmarks.scoring.characteristic_function import CharacteristicFunction
 from edgequake.benchmarks.scoring.random_starts import random_start_ns
 from edgequake.benchmarks.scoring.scoring import Detections
 from edgequake.cli import main
@@ -33,7 +33,7 @@ from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.base.layout import JOURNAL, OUTBOX
 from edgequake.edge.detection.trigger import Event
 from edgequake.edge.downlink.journal import read_journal
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, parse_time
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, parse_time
 from edgequake.edge.inputs.source import Batch
 from edgequake.edge.operation.model import LoadedModel
 from edgequake.edge.results.catalog import Ledger, read_catalog
@@ -57,7 +57,7 @@ def model() -> LoadedModel:
 
 
 @pytest.fixture
-def mission(model: LoadedModel, tmp_path: Path) -> Mission:
+def mission(model: LoadedModel, tmp_path: Path) -> SimulatedMission:
     """Return two hours at 1 Hz from 06:00: from 07:00 on there is for ten minutes a thousand times as much as before.
 
     Its segment is [06:59:00, 07:11:00): 720 samples in 13 records. Around the onset, which is [06:59:50, 07:01:00),
@@ -65,15 +65,15 @@ def mission(model: LoadedModel, tmp_path: Path) -> Mission:
     """
     samples = np.where(np.arange(7200) % 2, 1.0, -1.0)
     samples[3600:4200] *= 1000
-    batch = Batch("0", "XX_LUN", (Piece("FDSN:XX_LUN_00_M_H_Z", START_NS, 1.0, samples),), over=True)
+    batch = Batch("0", "XX_LUN", (Trace("FDSN:XX_LUN_00_M_H_Z", START_NS, 1.0, samples),), over=True)
     (tmp_path / "segments").mkdir()
     ledger = Ledger()
     event = Event(ONSET_NS, ONSET_NS + 600 * NS_PER_S, 0.5)
     watchers = Watchers(tmp_path, model.manifest.trigger, [event], ledger)
     watchers.take(batch)
-    step = Step(batch, tuple(ledger.take_fresh()))
+    step = MissionStep(batch, tuple(ledger.take_fresh()))
     watchers.finish()
-    return Mission(tmp_path, model, START_NS, (step,), tuple(ledger.take_fresh()))
+    return SimulatedMission(tmp_path, model, START_NS, (step,), tuple(ledger.take_fresh()))
 
 
 def drawn(*arrivals_ns: int, hours: int = 2) -> LabelledRecord:
@@ -92,7 +92,7 @@ def drawn(*arrivals_ns: int, hours: int = 2) -> LabelledRecord:
     )
 
 
-def test_what_a_budget_has_room_for_goes_home_onset_first(mission: Mission) -> None:
+def test_what_a_budget_has_room_for_goes_home_onset_first(mission: SimulatedMission) -> None:
     assert mission.stop_ns == parse_time("1970-01-03T00:00:00")
     assert mission.n_days == 1
     for budget_bytes, n_records in ((1024, 1), (2000, 3), (6707, 12), (6708, 13)):
@@ -107,7 +107,7 @@ def test_what_a_budget_has_room_for_goes_home_onset_first(mission: Mission) -> N
         assert handed.whole_ns == ({ONSET_NS} if n_records >= 3 else set())
 
 
-def test_the_budget_of_the_day_comes_bit_by_bit_until_midnight(mission: Mission) -> None:
+def test_the_budget_of_the_day_comes_bit_by_bit_until_midnight(mission: SimulatedMission) -> None:
     hand_over(mission, 2000)
     # At hour h of the day 2000 * h / 24 bytes are there: 52 + 512 from hour 7 on, 52 + 1024 from 13, 52 + 1536 from 20;
     # the segment is over at 07:11, so that the first pass that has something to send is the one at 8.
@@ -115,7 +115,7 @@ def test_the_budget_of_the_day_comes_bit_by_bit_until_midnight(mission: Mission)
     assert passes == [(8, 564), (13, 512), (20, 512)]
 
 
-def test_delivered_means_recalled_and_covered_by_what_was_sent(mission: Mission) -> None:
+def test_delivered_means_recalled_and_covered_by_what_was_sent(mission: SimulatedMission) -> None:
     on_time, late = ONSET_NS, ONSET_NS + 30 * NS_PER_S
     # With one record, until 06:59:57: it meets what begins 30 s before 07:00:00, and not what begins before 07:00:30.
     for arrival_ns, budget_bytes, delivered, whole in (
@@ -131,7 +131,7 @@ def test_delivered_means_recalled_and_covered_by_what_was_sent(mission: Mission)
         assert point.largest_day_bytes == point.bytes_a_day.mean == (564 if budget_bytes == 1024 else 1588)
 
 
-def test_an_arrival_that_is_not_detected_is_not_delivered_by_a_neighbours_samples(mission: Mission) -> None:
+def test_an_arrival_that_is_not_detected_is_not_delivered_by_a_neighbours_samples(mission: SimulatedMission) -> None:
     # Ten minutes late: the segment covers it, no detection is within 300 s of it.
     record = drawn(ONSET_NS, ONSET_NS + 600 * NS_PER_S, hours=12)
     (point,) = points_of([{6708: [judge(record, mission, hand_over(mission, 6708))]}])
@@ -140,7 +140,7 @@ def test_an_arrival_that_is_not_detected_is_not_delivered_by_a_neighbours_sample
     assert point.events.mean == 0.5
 
 
-def test_seeds_are_averaged_and_quiet_days_count(mission: Mission) -> None:
+def test_seeds_are_averaged_and_quiet_days_count(mission: SimulatedMission) -> None:
     record = drawn(ONSET_NS + 30 * NS_PER_S)
     late = judge(record, mission, hand_over(mission, 1024))
     whole = judge(record, mission, hand_over(mission, 6708))
@@ -161,7 +161,7 @@ def test_the_peak_of_a_ratio_is_half_at_the_threshold_and_one_far_above() -> Non
     spans = [(100, 400), (600, 601), (700, 800)]
     onsets = tuple(int(times_ns[first]) for first, _ in spans)
     kept = tuple((0, int(times_ns[stop]) + 300 * NS_PER_S) for _, stop in spans)  # on the Moon 300 s after the stop
-    events = events_of(Detections(onsets, kept, levels=Levels(times_ns + 1, values, 2.0)), "moon")
+    events = events_of(Detections(onsets, kept, levels=CharacteristicFunction(times_ns + 1, values, 2.0)), "moon")
     assert [(event.onset_ns, event.stop_ns) for event in events] == [
         (int(times_ns[first]), int(times_ns[stop])) for first, stop in spans
     ]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from edgequake.benchmarks.scoring.characteristic_function import Levels
+from edgequake.benchmarks.scoring.characteristic_function import CharacteristicFunction
 from edgequake.benchmarks.scoring.windows import (
     WindowCalls,
     auc,
@@ -25,8 +25,10 @@ from ..drawing import T0_NS, arrival, at, detections, record
 HOUR = 3600.0
 
 
-def levels(points: dict[float, float], threshold: float = 0.5) -> Levels:
-    return Levels(np.array([at(time_s) for time_s in points]), np.array(list(points.values())), threshold)
+def levels(points: dict[float, float], threshold: float = 0.5) -> CharacteristicFunction:
+    return CharacteristicFunction(
+        np.array([at(time_s) for time_s in points]), np.array(list(points.values())), threshold
+    )
 
 
 def calls(is_event: str, scores: list[float], called: str, n_left_out: int = 0) -> WindowCalls:

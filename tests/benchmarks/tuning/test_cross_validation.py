@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgequake.benchmarks.detectors.model_detector import ModelDetector
-from edgequake.benchmarks.detectors.replay import Tracer, trace_records
+from edgequake.benchmarks.detectors.replay import DecisionTracer, trace_records
 from edgequake.benchmarks.scoring.pooling import figures, pool
 from edgequake.benchmarks.scoring.random_starts import random_start_ns
 from edgequake.benchmarks.scoring.scoring import score_record
@@ -37,7 +37,7 @@ def result(data: Path) -> CrossValidation:
 
 @pytest.mark.slow
 def test_an_operating_point_is_chosen_on_the_other_fold_alone(data: Path, result: CrossValidation) -> None:
-    tracer = Tracer("moon")
+    tracer = DecisionTracer("moon")
     for mine, other in ((0, 1), (1, 0)):
         passes = trace_records(tracer, split_fold(data, "moon", FOLDS[other])[1], range(2))
         own = trace_records(tracer, split_fold(data, "moon", FOLDS[mine])[1], range(2))

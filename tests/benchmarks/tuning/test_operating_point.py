@@ -7,7 +7,7 @@ import statistics
 
 import pytest
 
-from edgequake.benchmarks.scoring.pooling import Figures, Tally, add, figures, poisson, pool
+from edgequake.benchmarks.scoring.pooling import Counts, RateFigures, add, figures, poisson, pool
 from edgequake.benchmarks.scoring.scoring import score_record
 from edgequake.benchmarks.tuning.operating_point import (
     QUIET,
@@ -26,11 +26,11 @@ from ..drawing import T0_NS, arrival, detections, record
 
 def drawn_figures(
     f1: float, recall: float = 0.8, precision: float = 0.9, false: float = 1.0, kept: float = 0.1
-) -> Figures:
-    return Figures(recall, recall, precision, f1, false, false, 3 * false, 1.0, kept, kept, 0.0)
+) -> RateFigures:
+    return RateFigures(recall, recall, precision, f1, false, false, 3 * false, 1.0, kept, kept, 0.0)
 
 
-def line(values: dict[float, Figures], min_duration_s: float = 10.0) -> dict[Setting, Figures]:
+def line(values: dict[float, RateFigures], min_duration_s: float = 10.0) -> dict[Setting, RateFigures]:
     return {Setting(threshold, min_duration_s, 0.5): figures for threshold, figures in values.items()}
 
 
@@ -114,7 +114,7 @@ def test_tallies_agree_with_pooled_scores() -> None:
         score_record(long, T0_NS, detections(500, 20_100, kept=((400, 900), (20_000, 21_000)))),
         score_record(short, T0_NS, detections(6900, kept=((6800, 7100),))),
     ]
-    pooled, seen = pool(scores), figures([add(map(Tally.of, scores))])
+    pooled, seen = pool(scores), figures([add(map(Counts.of, scores))])
     for name in ("recall", "precision", "f1", "kept", "kept_long", "wasted", "false_per_quiet_day"):
         assert getattr(seen, name) == pytest.approx(getattr(pooled, name)), name
     assert seen.captured == pooled.n_captured / pooled.n_arrivals
@@ -123,8 +123,8 @@ def test_tallies_agree_with_pooled_scores() -> None:
 
 def test_means_over_passes_are_means_of_rates() -> None:
     passes = [
-        Tally(n_arrivals=4, n_recalled=4, quiet_ns=86_400 * 10**9),
-        Tally(n_arrivals=4, n_recalled=1, n_false=2, quiet_ns=43_200 * 10**9),
+        Counts(n_arrivals=4, n_recalled=4, quiet_ns=86_400 * 10**9),
+        Counts(n_arrivals=4, n_recalled=1, n_false=2, quiet_ns=43_200 * 10**9),
     ]
     seen = figures(passes)
     assert seen.recall == statistics.fmean([1.0, 0.25])
@@ -144,7 +144,7 @@ def test_the_lag_makes_the_median_lateness_zero() -> None:
 
 
 def test_whoever_prefers_recall_gets_it_among_equals_only() -> None:
-    def of_line(f1: float, recall: float, false: float, min_duration_s: float) -> dict[Setting, Figures]:
+    def of_line(f1: float, recall: float, false: float, min_duration_s: float) -> dict[Setting, RateFigures]:
         return line(dict.fromkeys((0.3, 0.4, 0.5), drawn_figures(f1, recall=recall, false=false)), min_duration_s)
 
     quiet, open_eared = of_line(0.93, 0.88, 0.0, 10.0), of_line(0.925, 0.94, 1.0, 20.0)

@@ -14,22 +14,22 @@ from obspy.clients.filesystem.sds import Client
 
 from edgequake.edge.archive import day_files
 from edgequake.edge.archive.archive import Archive
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.formats.miniseed import index_file, read_indexed
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, duration_ns, parse_time
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, parse_time
 
 DAY_NS = 86_400 * NS_PER_S
 T0_NS = parse_time("2030-01-01T00:00:00")
 MOON = "FDSN:XX_LUN_00_M_H_Z"
 RATE_HZ = 6.625
-Pieces = Callable[..., list[Piece]]
+Traces = Callable[..., list[Trace]]
 
 
-def archive_of(folder: Path, pieces: list[Piece], cap_bytes: int | None = None, block_samples: int = 4096) -> Archive:
-    archive = Archive(folder, cap_bytes, Notes(), block_samples)
-    for piece in pieces:
-        archive.take(piece)
+def archive_of(folder: Path, traces: list[Trace], cap_bytes: int | None = None, block_samples: int = 4096) -> Archive:
+    archive = Archive(folder, cap_bytes, Diagnostics(), block_samples)
+    for trace in traces:
+        archive.take(trace)
     archive.close()
     return archive
 
@@ -57,10 +57,10 @@ def names(folder: Path) -> list[str]:
 @pytest.mark.parametrize("dtype", ["int16", "int32", "float32", "float64"])
 @pytest.mark.parametrize("block_samples", [100, 4096])
 def test_obspys_sds_client_reads_every_sample(
-    dtype: str, block_samples: int, days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path
+    dtype: str, block_samples: int, days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
 ) -> None:
     samples = days_of_noise[:20_000].astype(dtype)
-    archive_of(tmp_path, pieces(samples, start_ns=T0_NS + 7 * 3600 * NS_PER_S), block_samples=block_samples)
+    archive_of(tmp_path, traces(samples, start_ns=T0_NS + 7 * 3600 * NS_PER_S), block_samples=block_samples)
 
     (trace,) = read(tmp_path)
 
@@ -70,8 +70,8 @@ def test_obspys_sds_client_reads_every_sample(
     assert names(tmp_path) == ["2030/XX/LUN/MHZ.D/XX.LUN.00.MHZ.D.2030.001"]
 
 
-def test_records_are_512_bytes_of_steim2(days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path) -> None:
-    archive_of(tmp_path, pieces(days_of_noise[:20_000]))
+def test_records_are_512_bytes_of_steim2(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
+    archive_of(tmp_path, traces(days_of_noise[:20_000]))
 
     stream = obspy.read(str(tmp_path / names(tmp_path)[0]), details=True)
 
@@ -79,25 +79,25 @@ def test_records_are_512_bytes_of_steim2(days_of_noise: np.ndarray, pieces: Piec
     assert stream[0].stats.mseed["record_length"] == 512
 
 
-def test_pieces_of_a_quarter_of_a_second_fill_whole_records(pieces: Pieces, tmp_path: Path) -> None:
+def test_traces_of_a_quarter_of_a_second_fill_whole_records(traces: Traces, tmp_path: Path) -> None:
     # What a Raspberry Shake sends: 25 samples at 100 Hz, three channels in turn.
     rng = np.random.default_rng(3)
     signals = {c: np.cumsum(rng.integers(-40, 41, 50_000)).astype(np.int32) for c in ("EHZ", "EHN", "EHE")}
-    cut = [pieces(x, rate_hz=100.0, source_id=f"FDSN:AM_R0_00_{'_'.join(c)}", n_each=25) for c, x in signals.items()]
-    archive_of(tmp_path / "in_turn", [piece for turn in zip(*cut, strict=True) for piece in turn])
-    whole = pieces(signals["EHZ"], rate_hz=100.0, source_id="FDSN:AM_R0_00_E_H_Z", n_each=50_000)
+    cut = [traces(x, rate_hz=100.0, source_id=f"FDSN:AM_R0_00_{'_'.join(c)}", n_each=25) for c, x in signals.items()]
+    archive_of(tmp_path / "in_turn", [trace for turn in zip(*cut, strict=True) for trace in turn])
+    whole = traces(signals["EHZ"], rate_hz=100.0, source_id="FDSN:AM_R0_00_E_H_Z", n_each=50_000)
     archive_of(tmp_path / "at_once", whole)
 
     for channel, samples in signals.items():
-        (trace,) = read(tmp_path / "in_turn", channel, station="R0", network="AM")
-        np.testing.assert_array_equal(trace.data, samples)
+        (obspy_trace,) = read(tmp_path / "in_turn", channel, station="R0", network="AM")
+        np.testing.assert_array_equal(obspy_trace.data, samples)
     n_records = disk_bytes(tmp_path / "in_turn" / "2030/AM/R0/EHZ.D") // 512
     assert n_records <= disk_bytes(tmp_path / "at_once") // 512 + 1
 
 
-def test_a_day_ends_at_midnight_to_the_sample(days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path) -> None:
+def test_a_day_ends_at_midnight_to_the_sample(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
     start_ns = T0_NS + 1234567
-    archive_of(tmp_path, pieces(days_of_noise, start_ns=start_ns, n_each=[17, 4001, 300]))
+    archive_of(tmp_path, traces(days_of_noise, start_ns=start_ns, n_each=[17, 4001, 300]))
 
     files = names(tmp_path)
     assert [file[-8:] for file in files] == ["2030.001", "2030.002", "2030.003"]
@@ -108,36 +108,36 @@ def test_a_day_ends_at_midnight_to_the_sample(days_of_noise: np.ndarray, pieces:
     np.testing.assert_array_equal(np.concatenate([trace.data for trace in read(tmp_path)]), days_of_noise)
 
 
-def test_one_piece_of_three_days_is_three_files(days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path) -> None:
-    archive_of(tmp_path / "one", pieces(days_of_noise, n_each=len(days_of_noise)))
-    archive_of(tmp_path / "many", pieces(days_of_noise))
+def test_one_trace_of_three_days_is_three_files(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
+    archive_of(tmp_path / "one", traces(days_of_noise, n_each=len(days_of_noise)))
+    archive_of(tmp_path / "many", traces(days_of_noise))
 
     assert names(tmp_path / "one") == names(tmp_path / "many")
     for folder in ("one", "many"):
         np.testing.assert_array_equal(np.concatenate([trace.data for trace in read(tmp_path / folder)]), days_of_noise)
 
 
-def test_tears_stay_tears(days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path) -> None:
+def test_tears_stay_tears(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
     parts = [(0, 5000), (5001, 9000), (9100, 9101), (12_000, 20_000)]  # a sample lost; one alone between two tears
     cut = [
-        piece
+        trace
         for a, b in parts
-        for piece in pieces(days_of_noise[a:b], start_ns=T0_NS + duration_ns(a, RATE_HZ), n_each=333)
+        for trace in traces(days_of_noise[a:b], start_ns=T0_NS + duration_ns(a, RATE_HZ), n_each=333)
     ]
     archive_of(tmp_path, cut)
 
-    traces = read(tmp_path)
+    obspy_traces = read(tmp_path)
 
-    assert len(traces) == len(parts)
-    for trace, (a, b) in zip(traces, parts, strict=True):
-        np.testing.assert_array_equal(trace.data, days_of_noise[a:b])
-        assert abs(start_ns_of(trace) - T0_NS - duration_ns(a, RATE_HZ)) <= 1000  # miniSEED 2 has microseconds
+    assert len(obspy_traces) == len(parts)
+    for obspy_trace, (a, b) in zip(obspy_traces, parts, strict=True):
+        np.testing.assert_array_equal(obspy_trace.data, days_of_noise[a:b])
+        assert abs(start_ns_of(obspy_trace) - T0_NS - duration_ns(a, RATE_HZ)) <= 1000  # miniSEED 2 has microseconds
 
 
 def test_a_drifting_clock_is_followed(days_of_noise: np.ndarray, tmp_path: Path) -> None:
-    # Every piece a thousandth of a sample later than the rate says: after ten of them a record starts anew.
+    # Every trace a thousandth of a sample later than the rate says: after ten of them a record starts anew.
     step_ns = duration_ns(400, RATE_HZ) + duration_ns(1, RATE_HZ) // 1000
-    cut = [Piece(MOON, T0_NS + i * step_ns, RATE_HZ, days_of_noise[400 * i : 400 * i + 400]) for i in range(50)]
+    cut = [Trace(MOON, T0_NS + i * step_ns, RATE_HZ, days_of_noise[400 * i : 400 * i + 400]) for i in range(50)]
     archive_of(tmp_path, cut)
 
     headers = index_file(tmp_path / names(tmp_path)[0]).headers
@@ -149,25 +149,25 @@ def test_a_drifting_clock_is_followed(days_of_noise: np.ndarray, tmp_path: Path)
     assert n_before == 50 * 400
 
 
-def test_a_change_of_rate_or_kind_ends_a_record(days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path) -> None:
-    first = pieces(days_of_noise[:1000])
-    second = pieces(days_of_noise[:1000].astype(np.float32), start_ns=first[-1].stop_ns)
-    third = pieces(days_of_noise[:1000].astype(np.float32), start_ns=second[-1].stop_ns, rate_hz=13.25)
+def test_a_change_of_rate_or_kind_ends_a_record(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
+    first = traces(days_of_noise[:1000])
+    second = traces(days_of_noise[:1000].astype(np.float32), start_ns=first[-1].stop_ns)
+    third = traces(days_of_noise[:1000].astype(np.float32), start_ns=second[-1].stop_ns, rate_hz=13.25)
     archive_of(tmp_path, first + second + third)
 
-    traces = obspy.read(str(tmp_path / names(tmp_path)[0]))  # the client wants one kind
+    obspy_traces = obspy.read(str(tmp_path / names(tmp_path)[0]))  # the client wants one kind
 
-    assert [(trace.data.dtype.kind, trace.stats.sampling_rate) for trace in traces] == [
+    assert [(obspy_trace.data.dtype.kind, obspy_trace.stats.sampling_rate) for obspy_trace in obspy_traces] == [
         ("i", RATE_HZ), ("f", RATE_HZ), ("f", 13.25)
     ]  # fmt: skip
-    for trace in traces:
-        np.testing.assert_array_equal(trace.data, days_of_noise[:1000])
+    for obspy_trace in obspy_traces:
+        np.testing.assert_array_equal(obspy_trace.data, days_of_noise[:1000])
 
 
 def test_extreme_values_come_back(tmp_path: Path) -> None:
     samples = np.array([2**31 - 1, -(2**31), 0, 2**29, -(2**29), 7] * 300, np.int32)
     floats = np.array([np.nan, np.inf, -np.inf, 1e300, 0.0, -0.0] * 300)
-    archive_of(tmp_path, [Piece(MOON, T0_NS, RATE_HZ, samples), Piece(MOON, T0_NS + 10**12, RATE_HZ, floats)])
+    archive_of(tmp_path, [Trace(MOON, T0_NS, RATE_HZ, samples), Trace(MOON, T0_NS + 10**12, RATE_HZ, floats)])
 
     integers, numbers = obspy.read(str(tmp_path / names(tmp_path)[0]))
 
@@ -177,59 +177,59 @@ def test_extreme_values_come_back(tmp_path: Path) -> None:
 
 def test_codes_cannot_leave_the_archive(days_of_noise: np.ndarray, tmp_path: Path) -> None:
     odd = ["FDSN:.._.._.._._._.", "FDSN:X/_../A__M_H_Z", "FDSN:___M_H_Z", "FDSN:XX_LONGSTATION_LOC_M_HH_Z", "FDSN:", ""]
-    archive = archive_of(tmp_path / "in", [Piece(name, T0_NS, RATE_HZ, days_of_noise[:5000]) for name in odd[:4]])
+    archive = archive_of(tmp_path / "in", [Trace(name, T0_NS, RATE_HZ, days_of_noise[:5000]) for name in odd[:4]])
 
     assert names(tmp_path) == [f"in/{name}" for name in names(tmp_path / "in")]
     assert len(names(tmp_path)) == 4
     assert archive.total_bytes == disk_bytes(tmp_path)
-    again = Archive(tmp_path / "in", None, Notes())  # and their files are known again
+    again = Archive(tmp_path / "in", None, Diagnostics())  # and their files are known again
     assert again.total_bytes == archive.total_bytes
     for path in (path for path in tmp_path.rglob("*") if path.is_file()):
         index = index_file(path)
         assert index.headers[0].source_id in odd
         np.testing.assert_array_equal(
-            np.concatenate([piece.samples for piece in read_indexed(index, index.headers)]), days_of_noise[:5000]
+            np.concatenate([trace.samples for trace in read_indexed(index, index.headers)]), days_of_noise[:5000]
         )
 
 
 # What comes again
 
 
-def test_what_comes_again_is_held_once(days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path) -> None:
-    cut = pieces(days_of_noise[:30_000])
+def test_what_comes_again_is_held_once(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
+    cut = traces(days_of_noise[:30_000])
     once = archive_of(tmp_path / "once", cut)
-    each_twice = archive_of(tmp_path / "twice", [piece for piece in cut for _ in range(2)])
+    each_twice = archive_of(tmp_path / "twice", [trace for trace in cut for _ in range(2)])
     late = archive_of(tmp_path / "late", [*cut[:40], *cut[20:40], *cut[40:], *cut[3:50:7]])
 
     for archive in (each_twice, late):
-        (trace,) = read(archive.folder)
-        np.testing.assert_array_equal(trace.data, days_of_noise[:30_000])
+        (obspy_trace,) = read(archive.folder)
+        np.testing.assert_array_equal(obspy_trace.data, days_of_noise[:30_000])
         assert archive.total_bytes == once.total_bytes  # not a record more
 
 
-def test_the_whole_record_again_in_other_pieces_is_held_once(
-    days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path
+def test_the_whole_record_again_in_other_traces_is_held_once(
+    days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
 ) -> None:
-    archive = archive_of(tmp_path, pieces(days_of_noise[:200_000]))
+    archive = archive_of(tmp_path, traces(days_of_noise[:200_000]))
     size_bytes = archive.total_bytes
-    for again in (archive, Archive(tmp_path, None, Notes())):  # the same process, and one that knows of nothing
-        for piece in pieces(days_of_noise[:200_000], n_each=177):
-            again.take(piece)
+    for again in (archive, Archive(tmp_path, None, Diagnostics())):  # the same process, and one that knows of nothing
+        for trace in traces(days_of_noise[:200_000], n_each=177):
+            again.take(trace)
         again.close()
         assert disk_bytes(tmp_path) == size_bytes
 
-    longer = Archive(tmp_path, None, Notes())
-    for piece in pieces(days_of_noise[:210_000], n_each=1000):  # half of a piece is new
-        longer.take(piece)
+    longer = Archive(tmp_path, None, Diagnostics())
+    for trace in traces(days_of_noise[:210_000], n_each=1000):  # half of a trace is new
+        longer.take(trace)
     longer.close()
-    (trace,) = read(tmp_path)
-    np.testing.assert_array_equal(trace.data, days_of_noise[:210_000])
+    (obspy_trace,) = read(tmp_path)
+    np.testing.assert_array_equal(obspy_trace.data, days_of_noise[:210_000])
 
 
-def test_a_second_version_is_kept_where_it_differs(days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path) -> None:
+def test_a_second_version_is_kept_where_it_differs(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
     other = days_of_noise[:40_000].copy()
     other[20_000:20_100] += 50  # deglitched, say
-    archive_of(tmp_path, [*pieces(days_of_noise[:40_000]), *pieces(other)])
+    archive_of(tmp_path, [*traces(days_of_noise[:40_000]), *traces(other)])
 
     held = [header for file in names(tmp_path) for header in index_file(tmp_path / file).headers]
     index = index_file(tmp_path / names(tmp_path)[0])
@@ -240,26 +240,28 @@ def test_a_second_version_is_kept_where_it_differs(days_of_noise: np.ndarray, pi
     assert 40_100 <= sum(header.n_samples for header in held) <= 42_000
 
 
-def test_a_clock_set_back_loses_nothing(days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path) -> None:
+def test_a_clock_set_back_loses_nothing(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
     first, second = days_of_noise[:50_000], days_of_noise[50_000:100_000]
-    archive_of(tmp_path, [*pieces(first), *pieces(second, start_ns=T0_NS + duration_ns(10_000, RATE_HZ))])
+    archive_of(tmp_path, [*traces(first), *traces(second, start_ns=T0_NS + duration_ns(10_000, RATE_HZ))])
 
     headers = [header for file in names(tmp_path) for header in index_file(tmp_path / file).headers]
     assert sum(header.n_samples for header in headers) == 100_000
     index = index_file(tmp_path / names(tmp_path)[0])
     in_file = sorted(index.headers, key=lambda header: header.offset)
-    written = np.concatenate([piece.samples for piece in read_indexed(index, in_file)])
+    written = np.concatenate([trace.samples for trace in read_indexed(index, in_file)])
     np.testing.assert_array_equal(written, days_of_noise[:100_000])  # in the order in which they came
 
 
-def test_a_time_far_ahead_does_no_harm(days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path) -> None:
-    wild = Piece(MOON, T0_NS + 15 * DAY_NS, RATE_HZ, days_of_noise[:100])
-    cut = pieces(days_of_noise[:20_000])
+def test_a_time_far_ahead_does_no_harm(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
+    wild = Trace(MOON, T0_NS + 15 * DAY_NS, RATE_HZ, days_of_noise[:100])
+    cut = traces(days_of_noise[:20_000])
     archive_of(tmp_path, [*cut[:20], wild, *cut[20:]])
 
-    traces = read(tmp_path)
-    np.testing.assert_array_equal(np.concatenate([trace.data for trace in traces[:-1]]), days_of_noise[:20_000])
-    assert len(traces) == 2
+    obspy_traces = read(tmp_path)
+    np.testing.assert_array_equal(
+        np.concatenate([obspy_trace.data for obspy_trace in obspy_traces[:-1]]), days_of_noise[:20_000]
+    )
+    assert len(obspy_traces) == 2
 
 
 # The cap
@@ -267,7 +269,7 @@ def test_a_time_far_ahead_does_no_harm(days_of_noise: np.ndarray, pieces: Pieces
 
 @pytest.mark.parametrize("cap_bytes", [50_000, 100_000, 300_000, 700_000, 1_000_000])
 def test_the_cap_is_never_exceeded(
-    cap_bytes: int, days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cap_bytes: int, days_of_noise: np.ndarray, traces: Traces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     largest = [0]
 
@@ -282,24 +284,24 @@ def test_the_cap_is_never_exceeded(
     monkeypatch.setattr(day_files, "append", watch(day_files.append))
     monkeypatch.setattr(Path, "replace", watch(Path.replace))  # after which the copy is there and the original gone
     monkeypatch.setattr(os, "fsync", watch(os.fsync))  # before which both are there
-    archive = Archive(tmp_path, cap_bytes, Notes())
-    channels = [pieces(days_of_noise, source_id=MOON.replace("Z", code)) for code in "ZNE"]
+    archive = Archive(tmp_path, cap_bytes, Diagnostics())
+    channels = [traces(days_of_noise, source_id=MOON.replace("Z", code)) for code in "ZNE"]
     for turn in zip(*channels, strict=True):
-        for piece in turn:
-            archive.take(piece)
+        for trace in turn:
+            archive.take(trace)
     archive.close()
 
     assert largest[0] <= cap_bytes
     assert archive.total_bytes == disk_bytes(tmp_path)
     assert archive.total_bytes >= 0.3 * cap_bytes
     for code in "ZNE":
-        data = np.concatenate([trace.data for trace in read(tmp_path, f"MH{code}")])
+        data = np.concatenate([obspy_trace.data for obspy_trace in read(tmp_path, f"MH{code}")])
         np.testing.assert_array_equal(data, days_of_noise[-len(data) :])  # the latest, without a hole
 
 
-def test_whole_days_go_oldest_first(days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path) -> None:
-    whole = archive_of(tmp_path / "whole", pieces(days_of_noise)).total_bytes
-    archive_of(tmp_path / "capped", pieces(days_of_noise), cap_bytes=int(0.7 * whole))
+def test_whole_days_go_oldest_first(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
+    whole = archive_of(tmp_path / "whole", traces(days_of_noise)).total_bytes
+    archive_of(tmp_path / "capped", traces(days_of_noise), cap_bytes=int(0.7 * whole))
 
     assert [name[-3:] for name in names(tmp_path / "capped")] == ["002", "003"]
     data = np.concatenate([trace.data for trace in read(tmp_path / "capped")])
@@ -307,12 +309,12 @@ def test_whole_days_go_oldest_first(days_of_noise: np.ndarray, pieces: Pieces, t
 
 
 def test_a_cap_below_a_day_holds_a_third_of_it_or_more(
-    days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path
+    days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
 ) -> None:
     cap_bytes, sizes_bytes = 100_000, []
-    archive = Archive(tmp_path, cap_bytes, Notes(), 1024)
-    for piece in pieces(days_of_noise[:570_000]):
-        archive.take(piece)
+    archive = Archive(tmp_path, cap_bytes, Diagnostics(), 1024)
+    for trace in traces(days_of_noise[:570_000]):
+        archive.take(trace)
         sizes_bytes.append(archive.total_bytes)
 
     steady = sizes_bytes[len(sizes_bytes) // 4 :]
@@ -321,10 +323,10 @@ def test_a_cap_below_a_day_holds_a_third_of_it_or_more(
 
 
 def test_a_cap_that_was_lowered_is_kept_from_the_first_write(
-    days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path
+    days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
 ) -> None:
-    archive_of(tmp_path, pieces(days_of_noise[:1_000_000]))
-    archive_of(tmp_path, pieces(days_of_noise[1_000_000:1_010_000], start_ns=T0_NS + 2 * DAY_NS), cap_bytes=50_000)
+    archive_of(tmp_path, traces(days_of_noise[:1_000_000]))
+    archive_of(tmp_path, traces(days_of_noise[1_000_000:1_010_000], start_ns=T0_NS + 2 * DAY_NS), cap_bytes=50_000)
 
     assert disk_bytes(tmp_path) <= 50_000
     assert len(read(tmp_path)[-1].data) == 10_000
@@ -332,7 +334,7 @@ def test_a_cap_that_was_lowered_is_kept_from_the_first_write(
 
 def test_a_cap_next_to_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="an archive of 511 bytes holds next to nothing; expected 16384 or more"):
-        Archive(tmp_path, 511, Notes())
+        Archive(tmp_path, 511, Diagnostics())
 
 
 # A full disk
@@ -355,23 +357,23 @@ def small_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
 
 
 def test_a_full_disk_costs_the_oldest(
-    days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path, small_disk: list[int]
+    days_of_noise: np.ndarray, traces: Traces, tmp_path: Path, small_disk: list[int]
 ) -> None:
     small_disk[0] = 700_123
-    notes = Notes()
-    archive = Archive(tmp_path, None, notes)
-    for piece in pieces(days_of_noise):
-        archive.take(piece)
+    diagnostics = Diagnostics()
+    archive = Archive(tmp_path, None, diagnostics)
+    for trace in traces(days_of_noise):
+        archive.take(trace)
     archive.close()
 
-    assert any("let go of its oldest because the disk was full" in text for text in notes.texts())
-    data = np.concatenate([trace.data for trace in read(tmp_path)])
+    assert any("let go of its oldest because the disk was full" in text for text in diagnostics.texts())
+    data = np.concatenate([obspy_trace.data for obspy_trace in read(tmp_path)])
     np.testing.assert_array_equal(data, days_of_noise[-len(data) :])
     assert archive.total_bytes == disk_bytes(tmp_path) > 250_000
 
 
-def test_others_get_room(days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path) -> None:
-    archive = archive_of(tmp_path, pieces(days_of_noise))
+def test_others_get_room(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
+    archive = archive_of(tmp_path, traces(days_of_noise))
     before = disk_bytes(tmp_path)
 
     assert archive.make_room(1)
@@ -383,23 +385,23 @@ def test_others_get_room(days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Pa
 
 
 def test_a_disk_that_stays_full_costs_records_not_the_run(
-    days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path, small_disk: list[int]
+    days_of_noise: np.ndarray, traces: Traces, tmp_path: Path, small_disk: list[int]
 ) -> None:
     small_disk[0] = 0
-    notes = Notes()
-    archive = Archive(tmp_path, None, notes)
-    for piece in pieces(days_of_noise[:100_000]):
-        archive.take(piece)
+    diagnostics = Diagnostics()
+    archive = Archive(tmp_path, None, diagnostics)
+    for trace in traces(days_of_noise[:100_000]):
+        archive.take(trace)
     archive.close()
 
-    assert any("record(s) not archived: the disk is full" in text for text in notes.texts())
+    assert any("record(s) not archived: the disk is full" in text for text in diagnostics.texts())
     assert disk_bytes(tmp_path) == archive.total_bytes == 0
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_one_line(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
     (tmp_path / "archive").write_bytes(b"")
     with pytest.raises(DataError, match=r"cannot write .*archive.*; mount the disk writable or choose another --out"):
-        archive_of(tmp_path / "archive", pieces(days_of_noise[:10_000]))
+        archive_of(tmp_path / "archive", traces(days_of_noise[:10_000]))
 
 
 @pytest.mark.records
@@ -426,7 +428,7 @@ def test_whatever_comes_in_whatever_order_is_held_once(seed: int, days_of_noise:
     """Pieces of one record at random, over one another and over midnight: each sample that came is held, and once."""
     rng = np.random.default_rng(seed)
     start_ns = T0_NS + DAY_NS - duration_ns(6000, RATE_HZ)
-    archive = Archive(tmp_path, None, Notes(), int(rng.choice([50, 700, 4096])))
+    archive = Archive(tmp_path, None, Diagnostics(), int(rng.choice([50, 700, 4096])))
     came = np.zeros(20_000, np.int64)
     first = 0
     for _ in range(150):
@@ -436,7 +438,7 @@ def test_whatever_comes_in_whatever_order_is_held_once(seed: int, days_of_noise:
         jitter_ns = int(rng.integers(-1, 2)) * duration_ns(1, RATE_HZ) // 300
         samples = days_of_noise[first:stop]
         if len(samples):
-            archive.take(Piece(MOON, start_ns + duration_ns(first, RATE_HZ) + jitter_ns, RATE_HZ, samples))
+            archive.take(Trace(MOON, start_ns + duration_ns(first, RATE_HZ) + jitter_ns, RATE_HZ, samples))
         came[first:stop] = 1
         first = stop if rng.random() < 0.9 else stop + int(rng.integers(30))
     archive.close()
@@ -444,19 +446,19 @@ def test_whatever_comes_in_whatever_order_is_held_once(seed: int, days_of_noise:
     held = np.zeros(20_000, np.int64)
     for file in names(tmp_path):
         index = index_file(tmp_path / file)
-        for piece in read_indexed(index, index.headers):
-            at = round((piece.start_ns - start_ns) * RATE_HZ / NS_PER_S)
-            np.testing.assert_array_equal(piece.samples, days_of_noise[at : at + len(piece.samples)])
-            held[at : at + len(piece.samples)] += 1
+        for trace in read_indexed(index, index.headers):
+            at = round((trace.start_ns - start_ns) * RATE_HZ / NS_PER_S)
+            np.testing.assert_array_equal(trace.samples, days_of_noise[at : at + len(trace.samples)])
+            held[at : at + len(trace.samples)] += 1
     np.testing.assert_array_equal(held, came)
 
 
 def test_old_days_are_forgotten_and_stay_on_disk_and_late_samples_still_go_behind_theirs(
-    days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path
+    days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
 ) -> None:
     """Ten days, of which a live station remembers the last three; then late samples of the first, several times."""
-    archive = Archive(tmp_path, None, Notes(), block_samples=100, remembered_days=2)
-    parts = [pieces(days_of_noise[: 2 * 300], start_ns=T0_NS + day * DAY_NS, n_each=300) for day in range(10)]
+    archive = Archive(tmp_path, None, Diagnostics(), block_samples=100, remembered_days=2)
+    parts = [traces(days_of_noise[: 2 * 300], start_ns=T0_NS + day * DAY_NS, n_each=300) for day in range(10)]
     for first, _ in parts:
         archive.take(first)
     archive.close()
@@ -465,7 +467,7 @@ def test_old_days_are_forgotten_and_stay_on_disk_and_late_samples_still_go_behin
     archive.take(parts[0][1])
     archive.close()
     assert archive.total_bytes == disk_bytes(tmp_path)
-    for restarted in (archive, Archive(tmp_path, None, Notes(), block_samples=100, remembered_days=2)):
+    for restarted in (archive, Archive(tmp_path, None, Diagnostics(), block_samples=100, remembered_days=2)):
         assert restarted.total_bytes == disk_bytes(tmp_path)
         late, *others = read(tmp_path)
         np.testing.assert_array_equal(late.data, days_of_noise[:600])

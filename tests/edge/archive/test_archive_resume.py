@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 
 from edgequake.edge.archive.archive import Archive
-from edgequake.edge.archive.ssam import Continuous
+from edgequake.edge.archive.ssam import SsamChannel
 from edgequake.edge.base.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.formats.miniseed import index_file, read_indexed
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, duration_ns, parse_time
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, parse_time
 
 T0_NS = parse_time("2030-01-01T15:00:00")
 MOON = "FDSN:XX_LUN_00_M_H_Z"
 RATE_HZ = 6.625
-Pieces = Callable[..., list[Piece]]
+Traces = Callable[..., list[Trace]]
 Tree = dict[str, bytes]
-Make = Callable[[], "Archive | Continuous"]
+Make = Callable[[], "Archive | SsamChannel"]
 
 
 class Killed(BaseException):
@@ -76,47 +76,47 @@ def tree(folder: Path) -> Tree:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def stream(days_of_noise: np.ndarray, pieces: Pieces) -> list[Piece]:
+def stream(days_of_noise: np.ndarray, traces: Traces) -> list[Trace]:
     """Two channels over three days with tears, repeats, a clock set back and a second version of some hours."""
-    z = pieces(days_of_noise[:400_000], start_ns=T0_NS, n_each=[400, 771, 5])
-    n = pieces(days_of_noise[300_000:600_000], start_ns=T0_NS + 5 * NS_PER_S, source_id=MOON[:-1] + "N", n_each=600)
-    both = sorted([*z, *n], key=lambda piece: piece.start_ns)
+    z = traces(days_of_noise[:400_000], start_ns=T0_NS, n_each=[400, 771, 5])
+    n = traces(days_of_noise[300_000:600_000], start_ns=T0_NS + 5 * NS_PER_S, source_id=MOON[:-1] + "N", n_each=600)
+    both = sorted([*z, *n], key=lambda trace: trace.start_ns)
     del both[100:103], both[500:700]
     version = days_of_noise[:60_000].copy()
     version[:20_000] += 1
-    second = pieces(version, start_ns=T0_NS, n_each=800)
+    second = traces(version, start_ns=T0_NS, n_each=800)
     return [*both[:300], *both[290:], *second]
 
 
-def run(make: Make, pieces: list[Piece], checkpoint: Path, every: int, replayed: bool = True) -> None:
-    """Take pieces with a checkpoint after every so many, from the last checkpoint on if there is one."""
+def run(make: Make, traces: list[Trace], checkpoint: Path, every: int, replayed: bool = True) -> None:
+    """Take traces with a checkpoint after every so many, from the last checkpoint on if there is one."""
     keeper, first = make(), 0
     if checkpoint.exists():
         state = read_checkpoint(checkpoint).state
         keeper.restore(state["keeper"], replayed)
         first = state["n_taken"]
-    for i, piece in enumerate(pieces[first:], first):
+    for i, trace in enumerate(traces[first:], first):
         if i % every == 0:
             keeper.sync()
             write_checkpoint(checkpoint, Checkpoint({}, {"keeper": keeper.state(), "n_taken": i}))
-        keeper.take(piece)
+        keeper.take(trace)
     keeper.close()
 
 
 @pytest.mark.parametrize("kind", ["no cap", "some days", "a part of a day", "small blocks", "summary"])
 def test_a_replay_ends_as_if_undisturbed(
-    kind: str, days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path, killer: Killer
+    kind: str, days_of_noise: np.ndarray, traces: Traces, tmp_path: Path, killer: Killer
 ) -> None:
     cap_bytes = {"some days": 300_000, "a part of a day": 90_000}.get(kind)
     block = 700 if kind == "small blocks" else 4096
 
-    def make(folder: str) -> Archive | Continuous:
-        notes = Notes()
-        return Continuous(tmp_path / folder, notes) if kind == "summary" else Archive(
-            tmp_path / folder, cap_bytes, notes, block
+    def make(folder: str) -> Archive | SsamChannel:
+        diagnostics = Diagnostics()
+        return SsamChannel(tmp_path / folder, diagnostics) if kind == "summary" else Archive(
+            tmp_path / folder, cap_bytes, diagnostics, block
         )  # fmt: skip
 
-    cut = stream(days_of_noise, pieces)
+    cut = stream(days_of_noise, traces)
     killer.n_calls = 0
     run(lambda: make("undisturbed"), cut, tmp_path / "checkpoint-1", 97)
     n_calls = killer.n_calls
@@ -139,7 +139,7 @@ def test_a_replay_ends_as_if_undisturbed(
             assert found == expected
 
 
-def samples_of(folder: Path) -> Iterator[Piece]:
+def samples_of(folder: Path) -> Iterator[Trace]:
     for path in sorted(folder.rglob("*.D.*")):
         if path.is_file():
             index = index_file(path)
@@ -147,12 +147,12 @@ def samples_of(folder: Path) -> Iterator[Piece]:
 
 
 def test_live_nothing_that_was_on_disk_is_lost_or_doubled(
-    days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path, killer: Killer
+    days_of_noise: np.ndarray, traces: Traces, tmp_path: Path, killer: Killer
 ) -> None:
     """After a kill the stream goes on where it is then: what a process took before its last checkpoint is there."""
-    cut = pieces(days_of_noise[:600_000], start_ns=T0_NS)
+    cut = traces(days_of_noise[:600_000], start_ns=T0_NS)
     rng = np.random.default_rng(11)
-    archive, safe, i, n_kills = Archive(tmp_path / "archive", None, Notes(), 1024), set[int](), 0, 0
+    archive, safe, i, n_kills = Archive(tmp_path / "archive", None, Diagnostics(), 1024), set[int](), 0, 0
     since: list[int] = []
     while i < len(cut):
         killer.n_left = int(rng.integers(25)) if rng.random() < 0.5 else None
@@ -171,17 +171,17 @@ def test_live_nothing_that_was_on_disk_is_lost_or_doubled(
             killer.n_left = None
             since.clear()
             i += int(rng.integers(3))  # what went by meanwhile
-            archive = Archive(tmp_path / "archive", None, Notes(), 1024)
+            archive = Archive(tmp_path / "archive", None, Diagnostics(), 1024)
             if (tmp_path / "checkpoint").exists():
                 archive.restore(read_checkpoint(tmp_path / "checkpoint").state["archive"], replayed=False)
         killer.n_left = None
     archive.close()
 
     times = np.zeros(len(days_of_noise), np.int64)
-    for piece in samples_of(tmp_path / "archive"):
-        first = round((piece.start_ns - T0_NS) * RATE_HZ / NS_PER_S)
-        np.testing.assert_array_equal(piece.samples, days_of_noise[first : first + len(piece.samples)])
-        times[first : first + len(piece.samples)] += 1
+    for trace in samples_of(tmp_path / "archive"):
+        first = round((trace.start_ns - T0_NS) * RATE_HZ / NS_PER_S)
+        np.testing.assert_array_equal(trace.samples, days_of_noise[first : first + len(trace.samples)])
+        times[first : first + len(trace.samples)] += 1
     assert n_kills > 8
     assert times.max() == 1
     assert all(times[400 * j : 400 * j + 400].all() for j in safe)
@@ -189,61 +189,61 @@ def test_live_nothing_that_was_on_disk_is_lost_or_doubled(
 
 @pytest.mark.parametrize("damage", ["half a record", "zeros", "nothing but zeros"])
 def test_a_torn_tail_is_cut_off_and_gone_on_with(
-    damage: str, days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path
+    damage: str, days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
 ) -> None:
-    cut = pieces(days_of_noise[:50_000])
-    first = Archive(tmp_path, None, Notes())
-    for piece in cut[:60]:
-        first.take(piece)
+    cut = traces(days_of_noise[:50_000])
+    first = Archive(tmp_path, None, Diagnostics())
+    for trace in cut[:60]:
+        first.take(trace)
     first.sync()
     (path,) = (path for path in tmp_path.rglob("*.D.*") if path.is_file())
     whole = path.read_bytes()
     path.write_bytes({"half a record": whole + whole[512:700], "zeros": whole + bytes(1024)}.get(damage, bytes(4096)))
 
-    notes = Notes()
-    again = Archive(tmp_path, None, notes)
-    for piece in cut:
-        again.take(piece)
+    diagnostics = Diagnostics()
+    again = Archive(tmp_path, None, diagnostics)
+    for trace in cut:
+        again.take(trace)
     again.close()
 
-    assert any("cut back to their last whole record" in text for text in notes.texts())
+    assert any("cut back to their last whole record" in text for text in diagnostics.texts())
     assert again.total_bytes == path.stat().st_size == len(path.read_bytes()) // 512 * 512
-    found = np.concatenate([piece.samples for piece in samples_of(tmp_path)])
+    found = np.concatenate([trace.samples for trace in samples_of(tmp_path)])
     np.testing.assert_array_equal(found, days_of_noise[:50_000])
 
 
-def test_files_that_were_taken_away_are_no_trouble(days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path) -> None:
-    cut = pieces(days_of_noise[:100_000])
-    archive = Archive(tmp_path, 10**6, Notes(), 1024)
-    for piece in cut[:100]:
-        archive.take(piece)
+def test_files_that_were_taken_away_are_no_trouble(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
+    cut = traces(days_of_noise[:100_000])
+    archive = Archive(tmp_path, 10**6, Diagnostics(), 1024)
+    for trace in cut[:100]:
+        archive.take(trace)
     (path,) = (path for path in tmp_path.rglob("*.D.*") if path.is_file())
     path.unlink()
-    for piece in cut[100:]:
-        archive.take(piece)
+    for trace in cut[100:]:
+        archive.take(trace)
     archive.close()
 
-    found = np.concatenate([piece.samples for piece in samples_of(tmp_path)])
+    found = np.concatenate([trace.samples for trace in samples_of(tmp_path)])
     np.testing.assert_array_equal(found, days_of_noise[100_000 - len(found) : 100_000])
     assert len(found) > 55_000
 
 
 def test_a_state_fits_into_a_checkpoint_and_says_nothing_of_the_folder(
-    days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path
+    days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
 ) -> None:
-    archive = Archive(tmp_path / "a", None, Notes())
-    for piece in pieces(days_of_noise[:10_000]):
-        archive.take(piece)
+    archive = Archive(tmp_path / "a", None, Diagnostics())
+    for trace in traces(days_of_noise[:10_000]):
+        archive.take(trace)
     write_checkpoint(tmp_path / "checkpoint", Checkpoint({}, archive.state()))
 
     (tmp_path / "a").rename(tmp_path / "b")
-    moved = Archive(tmp_path / "b", None, Notes())
+    moved = Archive(tmp_path / "b", None, Diagnostics())
     moved.restore(read_checkpoint(tmp_path / "checkpoint").state, replayed=True)
-    for piece in pieces(
+    for trace in traces(
         days_of_noise[10_000:20_000], start_ns=T0_NS - 15 * 3600 * NS_PER_S + duration_ns(10_000, RATE_HZ)
     ):
-        moved.take(piece)
+        moved.take(trace)
     moved.close()
 
-    found = np.concatenate([piece.samples for piece in samples_of(tmp_path / "b")])
+    found = np.concatenate([trace.samples for trace in samples_of(tmp_path / "b")])
     np.testing.assert_array_equal(found, days_of_noise[:20_000])

@@ -14,23 +14,23 @@ from obspy.clients.filesystem.sds import Client
 
 from edgequake.edge.archive.archive import Archive
 from edgequake.edge.archive.extract import cut, joined
-from edgequake.edge.archive.ssam import Continuous, band_source_id, frame_s
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.archive.ssam import SsamChannel, band_source_id, frame_s
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.formats.miniseed import index_file, read_indexed
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, duration_ns, parse_time
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, parse_time
 
 T0_NS = parse_time("2030-01-01T00:00:00")
 MOON = "FDSN:XX_LUN_00_M_H_Z"
 RATE_HZ = 6.625
 FRAME = 795  # samples of 120 s at 6.625 Hz
 BANDS = "LMH"
-Pieces = Callable[..., list[Piece]]
+Traces = Callable[..., list[Trace]]
 
 
-def summary_of(folder: Path, pieces: list[Piece]) -> Continuous:
-    summary = Continuous(folder, Notes())
-    for piece in pieces:
-        summary.take(piece)
+def summary_of(folder: Path, traces: list[Trace]) -> SsamChannel:
+    summary = SsamChannel(folder, Diagnostics())
+    for trace in traces:
+        summary.take(trace)
     summary.close()
     return summary
 
@@ -68,12 +68,12 @@ def expected(samples: np.ndarray, rate_hz: float) -> list[float]:
 )
 @pytest.mark.parametrize("n_each", [25, 400, 100_000])
 def test_scipy_works_out_the_same_levels(
-    rate_hz: float, length_s: int, channel: str, n_each: int, pieces: Pieces, tmp_path: Path
+    rate_hz: float, length_s: int, channel: str, n_each: int, traces: Traces, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(5)
     samples = np.rint(500 + np.cumsum(rng.standard_normal(20_000)) + 20 * rng.standard_normal(20_000)).astype(np.int32)
     samples[9000:12_000] *= 40
-    summary_of(tmp_path, pieces(samples, rate_hz=rate_hz, n_each=n_each))
+    summary_of(tmp_path, traces(samples, rate_hz=rate_hz, n_each=n_each))
 
     found = levels(tmp_path, channel)
 
@@ -92,11 +92,11 @@ def test_scipy_works_out_the_same_levels(
         assert np.max(np.abs(trace.data[:n_whole] - by_hand)) <= 0.5 + 1e-6
 
 
-def test_a_level_is_the_rms_in_the_records_units(pieces: Pieces, tmp_path: Path) -> None:
+def test_a_level_is_the_rms_in_the_records_units(traces: Traces, tmp_path: Path) -> None:
     # A steady tone of amplitude A has the rms A / sqrt(2): 1000 counts at 0.6 Hz is the middle band of 6.625 Hz.
     times_s = np.arange(20 * FRAME) / RATE_HZ
     tone = np.rint(1000 * np.sin(2 * np.pi * 0.6 * times_s)).astype(np.int32)
-    summary_of(tmp_path, pieces(tone))
+    summary_of(tmp_path, traces(tone))
 
     (middle,), (high,) = levels(tmp_path)["M"], levels(tmp_path)["H"]
     assert np.max(np.abs(middle.data - 100 * np.log10(1000 / np.sqrt(2)))) <= 1.0
@@ -104,11 +104,11 @@ def test_a_level_is_the_rms_in_the_records_units(pieces: Pieces, tmp_path: Path)
 
 
 def test_frames_are_those_of_utc_whenever_a_record_begins(
-    days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path
+    days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
 ) -> None:
-    summary_of(tmp_path / "a", pieces(days_of_noise[:100_000]))
+    summary_of(tmp_path / "a", traces(days_of_noise[:100_000]))
     late_ns = T0_NS + duration_ns(1000, RATE_HZ)
-    summary_of(tmp_path / "b", pieces(days_of_noise[1000:100_000], start_ns=late_ns, n_each=333))
+    summary_of(tmp_path / "b", traces(days_of_noise[1000:100_000], start_ns=late_ns, n_each=333))
 
     for band in BANDS:
         (whole,), (later,) = levels(tmp_path / "a")[band], levels(tmp_path / "b")[band]
@@ -116,9 +116,9 @@ def test_frames_are_those_of_utc_whenever_a_record_begins(
         np.testing.assert_array_equal(later.data[1:], whole.data[2:])  # the first frame is only a part of one
 
 
-def test_gaps_stay_gaps_and_short_tears_are_bridged(days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path) -> None:
-    def at(first: int, stop: int) -> list[Piece]:
-        return pieces(days_of_noise[first:stop], start_ns=T0_NS + duration_ns(first, RATE_HZ))
+def test_gaps_stay_gaps_and_short_tears_are_bridged(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
+    def at(first: int, stop: int) -> list[Trace]:
+        return traces(days_of_noise[first:stop], start_ns=T0_NS + duration_ns(first, RATE_HZ))
 
     cut_up = [*at(0, 10 * FRAME), *at(10 * FRAME + 8, 20 * FRAME + 100), *at(25 * FRAME - 300, 40 * FRAME)]
     summary_of(tmp_path / "torn", cut_up)
@@ -135,43 +135,43 @@ def test_gaps_stay_gaps_and_short_tears_are_bridged(days_of_noise: np.ndarray, p
         assert abs(before.data[10] - whole.data[10]) <= 5
 
 
-def test_a_dead_channel_and_lost_values_do_no_harm(pieces: Pieces, tmp_path: Path) -> None:
+def test_a_dead_channel_and_lost_values_do_no_harm(traces: Traces, tmp_path: Path) -> None:
     dead = np.full(10 * FRAME, 512, np.int32)
-    summary_of(tmp_path / "dead", pieces(dead))
+    summary_of(tmp_path / "dead", traces(dead))
     lost = 1e-9 * np.random.default_rng(2).standard_normal(10 * FRAME)
     lost[3 * FRAME : 4 * FRAME] = np.nan
     lost[6 * FRAME + 400] = np.inf
-    summary_of(tmp_path / "lost", pieces(lost))
+    summary_of(tmp_path / "lost", traces(lost))
 
     for band in BANDS:
-        (trace,) = levels(tmp_path / "dead")[band]
-        assert len(trace.data) == 10 and np.max(trace.data) < -1000
-        traces = levels(tmp_path / "lost")[band]
-        assert [len(trace.data) for trace in traces] == [3, 6]
-        for trace in traces:
-            assert np.all((trace.data > -1000) & (trace.data < -850))
+        (obspy_trace,) = levels(tmp_path / "dead")[band]
+        assert len(obspy_trace.data) == 10 and np.max(obspy_trace.data) < -1000
+        obspy_traces = levels(tmp_path / "lost")[band]
+        assert [len(obspy_trace.data) for obspy_trace in obspy_traces] == [3, 6]
+        for obspy_trace in obspy_traces:
+            assert np.all((obspy_trace.data > -1000) & (obspy_trace.data < -850))
 
 
 def test_what_comes_twice_counts_once_and_a_clock_set_back_is_followed(
-    days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path
+    days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
 ) -> None:
-    once = pieces(days_of_noise[: 50 * FRAME])
+    once = traces(days_of_noise[: 50 * FRAME])
     summary_of(tmp_path / "once", once)
-    summary_of(tmp_path / "twice", [piece for piece in once for _ in range(2)])
+    summary_of(tmp_path / "twice", [trace for trace in once for _ in range(2)])
     summary_of(
-        tmp_path / "overlapping", pieces(days_of_noise[: 50 * FRAME]) + pieces(days_of_noise[: 50 * FRAME], n_each=1000)
+        tmp_path / "overlapping", traces(days_of_noise[: 50 * FRAME]) + traces(days_of_noise[: 50 * FRAME], n_each=1000)
     )
-    set_back = [*once, *pieces(days_of_noise[50 * FRAME : 60 * FRAME], start_ns=T0_NS + 10 * 120 * NS_PER_S)]
+    set_back = [*once, *traces(days_of_noise[50 * FRAME : 60 * FRAME], start_ns=T0_NS + 10 * 120 * NS_PER_S)]
     summary_of(tmp_path / "back", set_back)
 
     for band in BANDS:
         expected_levels = levels(tmp_path / "once")[band][0].data
         for folder in ("twice", "overlapping"):
-            (trace,) = levels(tmp_path / folder)[band]
-            np.testing.assert_array_equal(trace.data, expected_levels)
+            (obspy_trace,) = levels(tmp_path / folder)[band]
+            np.testing.assert_array_equal(obspy_trace.data, expected_levels)
     name = band_source_id(MOON, 1, 120)
-    found = [piece for piece in cut(tmp_path / "back", T0_NS, T0_NS + 86_400 * NS_PER_S) if piece.source_id == name]
-    assert sum(len(piece.samples) for piece in found) == 60
+    found = [trace for trace in cut(tmp_path / "back", T0_NS, T0_NS + 86_400 * NS_PER_S) if trace.source_id == name]
+    assert sum(len(trace.samples) for trace in found) == 60
 
 
 @pytest.mark.parametrize(
@@ -199,12 +199,12 @@ def test_no_two_channels_of_a_station_have_one_summary() -> None:
     assert all(len(name.split("_")[2]) <= 2 for name in names)  # so that miniSEED 2 holds them
 
 
-def test_new_records_are_told_once(days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path) -> None:
-    summary = Continuous(tmp_path, Notes())
+def test_new_records_are_told_once(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
+    summary = SsamChannel(tmp_path, Diagnostics())
     taken: dict[str, int] = {}
     data: dict[str, bytes] = {}
-    for i, piece in enumerate(pieces(days_of_noise)):
-        summary.take(piece)
+    for i, trace in enumerate(traces(days_of_noise)):
+        summary.take(trace)
         if i % 200 == 0:
             for records in summary.new_records(taken):
                 assert records.start_byte == taken.get(records.file, 0) < records.stop_byte
@@ -221,14 +221,14 @@ def test_new_records_are_told_once(days_of_noise: np.ndarray, pieces: Pieces, tm
 
 
 @pytest.mark.parametrize("rate_hz", [6.625, 20.0, 100.0])
-def test_a_day_takes_less_than_a_hundredth_of_its_volume(rate_hz: float, pieces: Pieces, tmp_path: Path) -> None:
+def test_a_day_takes_less_than_a_hundredth_of_its_volume(rate_hz: float, traces: Traces, tmp_path: Path) -> None:
     # Quieter than any record, 0.3 counts: what an Apollo instrument does in its best hours.
     n_samples = int(86_400 * rate_hz)
     quiet = np.rint(512 + 0.3 * np.random.default_rng(4).standard_normal(n_samples)).astype(np.int32)
-    cut_up = pieces(quiet, rate_hz=rate_hz, n_each=5000)
-    archive = Archive(tmp_path / "archive", None, Notes(), 1 << 14)
-    for piece in cut_up:
-        archive.take(piece)
+    cut_up = traces(quiet, rate_hz=rate_hz, n_each=5000)
+    archive = Archive(tmp_path / "archive", None, Diagnostics(), 1 << 14)
+    for trace in cut_up:
+        archive.take(trace)
     archive.close()
     summary = summary_of(tmp_path / "continuous", cut_up)
 
@@ -239,9 +239,9 @@ def test_a_day_takes_less_than_a_hundredth_of_its_volume(rate_hz: float, pieces:
 def test_a_day_of_apollo_with_its_tears_takes_less_than_a_hundredth(records_dir: Path, tmp_path: Path) -> None:
     index = index_file(records_dir / "moon" / "xa.s14.00.1973-06-30.mseed")
     cut_up = joined(read_indexed(index, index.headers))
-    archive = Archive(tmp_path / "archive", None, Notes(), 1 << 14)
-    for piece in cut_up:
-        archive.take(piece)
+    archive = Archive(tmp_path / "archive", None, Diagnostics(), 1 << 14)
+    for trace in cut_up:
+        archive.take(trace)
     archive.close()
     summary = summary_of(tmp_path / "continuous", cut_up)
 

@@ -12,7 +12,7 @@ import pytest
 from edgequake.edge.detection.detector import Detector
 from edgequake.edge.detection.onset import refine_onset
 from edgequake.edge.formats.miniseed import index_file, read_indexed
-from edgequake.edge.formats.waveforms import Piece, duration_ns
+from edgequake.edge.formats.waveforms import Trace, duration_ns
 from edgequake.edge.manifest.manifest import Manifest, Variant
 from edgequake.edge.results.summary import Summary
 from edgequake.edge.runner import RunConfig, run
@@ -63,18 +63,18 @@ def test_the_detector_alone_finds_what_the_run_found(
     detector = Detector(*moon, moon[0].trigger.onset_thresholds["normal"])
     index = index_file(path)
     events, horizon_ns = [], -(2**62)
-    for piece in read_indexed(index, index.headers):
-        fresh = detector.push(piece)
+    for trace in read_indexed(index, index.headers):
+        fresh = detector.push(trace)
         # The keeper throws samples away by this promise.
         assert all(event.onset_ns >= horizon_ns for event in fresh)
         assert detector.horizon_ns is None or detector.horizon_ns >= horizon_ns
         horizon_ns = horizon_ns if detector.horizon_ns is None else detector.horizon_ns
         events += fresh
     events += detector.finish()
-    manifest, pieces = moon[0], list(read_indexed(index, index.headers))
+    manifest, traces = moon[0], list(read_indexed(index, index.headers))
     assert manifest.onset is not None
     lag_s = manifest.trigger.onset_lag_s
-    onsets = [refine_onset(manifest.onset, manifest.front_end, pieces, e.onset_ns, lag_s) for e in events]
+    onsets = [refine_onset(manifest.onset, manifest.front_end, traces, e.onset_ns, lag_s) for e in events]
     assert [(o.onset_ns, o.sigma_s) for o in onsets] == [(r.onset_ns, r.onset_uncertainty_s) for r in summary.events]
     assert [(e.stop_ns, e.mq_type) for e in events] == [(row.stop_ns, row.mq_type) for row in summary.events]
     assert horizon_ns > index.start_ns
@@ -82,11 +82,11 @@ def test_the_detector_alone_finds_what_the_run_found(
 
 def test_after_a_long_tear_the_detector_starts_anew(moon: tuple[Manifest, bytes, Variant], loud: np.ndarray) -> None:
     rate_hz = moon[0].sampling_rate_hz
-    stretch = Piece("FDSN:XX_LUN_00_M_H_Z", 0, rate_hz, loud)
+    stretch = Trace("FDSN:XX_LUN_00_M_H_Z", 0, rate_hz, loud)
     hop = moon[0].front_end.hop_samples
     later_ns = duration_ns(hop * 10_000, rate_hz)  # on the same grid of blocks, more than a day later
     detector = Detector(*moon, moon[0].trigger.onset_thresholds["normal"])
-    events = [*detector.push(stretch), *detector.push(Piece(stretch.source_id, later_ns, rate_hz, loud))]
+    events = [*detector.push(stretch), *detector.push(Trace(stretch.source_id, later_ns, rate_hz, loud))]
     events += detector.finish()
     first = [(e.onset_ns, e.stop_ns, e.peak_probability) for e in events if e.onset_ns < later_ns - S * 60]
     second = [(e.onset_ns, e.stop_ns, e.peak_probability) for e in events if e.onset_ns >= later_ns - S * 60]

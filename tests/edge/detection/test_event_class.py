@@ -20,7 +20,7 @@ from edgequake.edge.detection.event_class import (
     class_probabilities,
 )
 from edgequake.edge.features.front_end import Rows, StationFrontEnd, station_rows
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.manifest.event_config import INPUTS, ClassConfig
 from edgequake.edge.manifest.manifest import Manifest, Variant, parse_manifest
 from edgequake.synthetic.synthetic_dataset import SyntheticRecord
@@ -107,10 +107,10 @@ def test_nothing_is_told_far_from_what_was_learned() -> None:
     assert told(0.9, loudness=3.0) == ""
 
 
-def pieces_of(record: SyntheticRecord, gain: float = 1.0, offset: float = 0.0) -> list[Piece]:
+def traces_of(record: SyntheticRecord, gain: float = 1.0, offset: float = 0.0) -> list[Trace]:
     samples = record.samples[0].astype(np.float64)
     samples[record.samples[0] == -1] = np.nan
-    return [Piece("FDSN:XX_LUN_00_M_H_Z", record.start_ns, 6.625, samples * gain + offset, "")]
+    return [Trace("FDSN:XX_LUN_00_M_H_Z", record.start_ns, 6.625, samples * gain + offset, "")]
 
 
 def accumulator(manifest: Manifest) -> EventClasses:
@@ -126,7 +126,7 @@ def part(rows: Rows, first: int, stop: int) -> Rows:
 
 @pytest.fixture(scope="module")
 def rows(quake: SyntheticRecord, moon: tuple[Manifest, bytes, Variant]) -> Rows:
-    return station_rows(moon[0].front_end, moon[0].sampling_rate_hz, pieces_of(quake))
+    return station_rows(moon[0].front_end, moon[0].sampling_rate_hz, traces_of(quake))
 
 
 @pytest.fixture
@@ -142,12 +142,12 @@ def test_inputs_do_not_depend_on_how_rows_came(
     expected = whole.inputs(*span)
     assert expected is not None and expected[2] > 0.5
     for n_rows in (1, 7, 300):
-        pieced = accumulator(moon[0])
+        traced = accumulator(moon[0])
         for first in range(0, len(rows.block), n_rows):
-            pieced.add(part(rows, first, first + n_rows))
+            traced.add(part(rows, first, first + n_rows))
             if rows.block[first] < 300:  # all of it is before the event
-                pieced.forget_before(rows.t0_ns + int(rows.block[first] * 9.66) * NS_PER_S)
-        assert np.array_equal(pieced.inputs(*span), expected)
+                traced.forget_before(rows.t0_ns + int(rows.block[first] * 9.66) * NS_PER_S)
+        assert np.array_equal(traced.inputs(*span), expected)
 
 
 def test_inputs_hold_across_a_checkpoint(
@@ -181,20 +181,20 @@ def test_a_gain_changes_nothing(
 ) -> None:
     plain, loud = accumulator(moon[0]), accumulator(moon[0])
     plain.add(rows)
-    loud.add(station_rows(moon[0].front_end, 6.625, pieces_of(quake, gain=3e-9, offset=1e-6)))
+    loud.add(station_rows(moon[0].front_end, 6.625, traces_of(quake, gain=3e-9, offset=1e-6)))
     assert loud.inputs(*span) == pytest.approx(plain.inputs(*span), abs=0.01)
 
 
 def test_what_is_held_stays_bounded(quake: SyntheticRecord, moon: tuple[Manifest, bytes, Variant]) -> None:
     manifest, graph, variant = moon
     detector = Detector(manifest, graph, variant, manifest.trigger.onset_thresholds["normal"])
-    (whole,) = pieces_of(quake)
+    (whole,) = traces_of(quake)
     classes, held, n_events = accumulator(manifest), [], 0
     rows = iter_rows(manifest, whole)
     for first in range(0, len(whole.samples), 640):
         start_ns = whole.start_ns + round(first / 6.625 * NS_PER_S)
         classes.add(next(rows))
-        for event in detector.push(Piece(whole.source_id, start_ns, 6.625, whole.samples[first : first + 640], "")):
+        for event in detector.push(Trace(whole.source_id, start_ns, 6.625, whole.samples[first : first + 640], "")):
             n_events += 1
             assert classes.inputs(event.onset_ns, event.stop_ns) is not None
         classes.forget_before(detector.horizon_ns)
@@ -208,12 +208,12 @@ def test_what_is_held_stays_bounded(quake: SyntheticRecord, moon: tuple[Manifest
     assert len(classes.state()["excess"]) == 0
 
 
-def iter_rows(manifest: Manifest, piece: Piece) -> Iterator[Rows]:
+def iter_rows(manifest: Manifest, trace: Trace) -> Iterator[Rows]:
     """Yield the rows that become certain with every 640 samples, as a detector's own front end makes them."""
     front_end = StationFrontEnd(manifest.front_end, manifest.sampling_rate_hz)
-    for first in range(0, len(piece.samples), 640):
-        start_ns = piece.start_ns + round(first / 6.625 * NS_PER_S)
-        yield front_end.push(Piece(piece.source_id, start_ns, 6.625, piece.samples[first : first + 640], ""))
+    for first in range(0, len(trace.samples), 640):
+        start_ns = trace.start_ns + round(first / 6.625 * NS_PER_S)
+        yield front_end.push(Trace(trace.source_id, start_ns, 6.625, trace.samples[first : first + 640], ""))
 
 
 def test_octaves_are_the_bands_centres(moon: tuple[Manifest, bytes, Variant]) -> None:

@@ -11,7 +11,7 @@ from obspy.signal.trigger import aic_simple, ar_pick
 from scipy.signal import butter, freqz, sosfilt
 
 from edgequake.edge.detection.onset import Onset, band_pass, refine_onset
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.manifest.event_config import OnsetConfig
 from edgequake.edge.manifest.front_end_config import FrontEndConfig
 from edgequake.edge.manifest.manifest import Manifest, Variant
@@ -55,24 +55,24 @@ def event(rng: np.random.Generator, ratio: float, rise_s: float = 0.1) -> npt.ND
     return scale * (noise + ratio * envelope * signal)
 
 
-def pieces_of(*channels: npt.NDArray[np.float64], size: int | None = None) -> list[Piece]:
+def traces_of(*channels: npt.NDArray[np.float64], size: int | None = None) -> list[Trace]:
     """Return channels as int32 records, cut every `size` samples."""
-    pieces = []
+    traces = []
     for name, samples in zip("ZNE", channels, strict=False):
         counts = np.rint(samples).astype(np.int32)
         for first in range(0, len(counts), size or len(counts)):
             start_ns = START_NS + round(first / RATE_HZ * NS_PER_S)
             part = counts[first : first + (size or len(counts))]
-            pieces.append(Piece(f"FDSN:XX_STA_00_H_H_{name}", start_ns, RATE_HZ, part))
-    return pieces
+            traces.append(Trace(f"FDSN:XX_STA_00_H_H_{name}", start_ns, RATE_HZ, part))
+    return traces
 
 
 def refine(
-    pieces: list[Piece], front_end: FrontEndConfig, late_s: float = 0.7, config: OnsetConfig = CONFIG
+    traces: list[Trace], front_end: FrontEndConfig, late_s: float = 0.7, config: OnsetConfig = CONFIG
 ) -> tuple[float, Onset]:
     """Return the error in s, and the onset, of a trigger that is late."""
     onset_ns = START_NS + round(ONSET_S * NS_PER_S)
-    onset = refine_onset(config, front_end, pieces, onset_ns + round(late_s * NS_PER_S))
+    onset = refine_onset(config, front_end, traces, onset_ns + round(late_s * NS_PER_S))
     return (onset.onset_ns - onset_ns) / NS_PER_S, onset
 
 
@@ -81,14 +81,14 @@ def refine(
 @pytest.mark.parametrize(("ratio", "median_s", "most_s"), [(100.0, 0.1, 0.2), (10.0, 0.06, 0.15), (3.0, 0.12, 0.5)])
 def test_known_onsets_are_found(front_end: FrontEndConfig, ratio: float, median_s: float, most_s: float) -> None:
     rng = np.random.default_rng(3)
-    errors_s = [refine(pieces_of(event(rng, ratio)), front_end, late_s=rng.uniform(-0.5, 1.5))[0] for _ in range(60)]
+    errors_s = [refine(traces_of(event(rng, ratio)), front_end, late_s=rng.uniform(-0.5, 1.5))[0] for _ in range(60)]
     assert np.median(np.abs(errors_s)) <= median_s
     assert np.quantile(np.abs(errors_s), 0.9) <= most_s
 
 
 @pytest.mark.parametrize("late_s", [-0.5, 0.0, 1.5])
 def test_the_trigger_hardly_matters_to_a_clear_event(front_end: FrontEndConfig, late_s: float) -> None:
-    error_s, onset = refine(pieces_of(event(np.random.default_rng(5), 20.0)), front_end, late_s)
+    error_s, onset = refine(traces_of(event(np.random.default_rng(5), 20.0)), front_end, late_s)
     assert onset.refined
     assert abs(error_s) <= 0.1
 
@@ -98,7 +98,7 @@ def test_agrees_with_obspys_pickers(front_end: FrontEndConfig) -> None:
     to_aic_s, to_ar_s = [], []
     for _ in range(20):
         samples = event(rng, 10.0)
-        error_s, _ = refine(pieces_of(samples), front_end)
+        error_s, _ = refine(traces_of(samples), front_end)
         first = round((ONSET_S + 0.7 - CONFIG.before_s) * RATE_HZ)
         window = samples[first : first + round((CONFIG.before_s + CONFIG.after_s) * RATE_HZ)]
         to_aic_s.append(error_s - ((first + np.argmin(aic_simple(window))) / RATE_HZ - ONSET_S))
@@ -116,7 +116,7 @@ def test_two_thirds_of_the_errors_lie_within_sigma(front_end: FrontEndConfig) ->
     within = []
     for ratio in np.geomspace(1.7, 30.0, 240):
         samples = event(rng, float(ratio), rise_s=0.05)
-        error_s, onset = refine(pieces_of(samples), front_end, rng.uniform(-0.2, 1.2), config)
+        error_s, onset = refine(traces_of(samples), front_end, rng.uniform(-0.2, 1.2), config)
         within += [abs(error_s) <= onset.sigma_s] if onset.refined else []
     assert len(within) > 200
     assert 0.55 <= np.mean(within) <= 0.8  # three standard deviations of a share of 2/3 among 200 are 0.1
@@ -125,7 +125,7 @@ def test_two_thirds_of_the_errors_lie_within_sigma(front_end: FrontEndConfig) ->
 def test_sigma_grows_as_events_get_fainter(front_end: FrontEndConfig) -> None:
     rng = np.random.default_rng(23)
     sigmas_s = [
-        np.mean([refine(pieces_of(event(rng, ratio)), front_end)[1].sigma_s for _ in range(20)])
+        np.mean([refine(traces_of(event(rng, ratio)), front_end)[1].sigma_s for _ in range(20)])
         for ratio in (30.0, 3.0, 1.5)
     ]
     assert sigmas_s[0] < sigmas_s[1] < sigmas_s[2]
@@ -134,10 +134,10 @@ def test_sigma_grows_as_events_get_fainter(front_end: FrontEndConfig) -> None:
 def test_the_same_samples_give_the_same_onset_however_they_are_cut(front_end: FrontEndConfig) -> None:
     rng = np.random.default_rng(29)
     channels = [event(rng, 4.0) for _ in range(3)]
-    whole = refine(pieces_of(*channels), front_end)[1]
+    whole = refine(traces_of(*channels), front_end)[1]
     assert whole.refined
     for size in (1, 7, 100, 1024):
-        assert refine(pieces_of(*channels, size=size), front_end)[1] == whole
+        assert refine(traces_of(*channels, size=size), front_end)[1] == whole
 
 
 def test_only_samples_within_reach_are_used(front_end: FrontEndConfig) -> None:
@@ -146,7 +146,7 @@ def test_only_samples_within_reach_are_used(front_end: FrontEndConfig) -> None:
     time_s = np.arange(len(samples)) / RATE_HZ
     outside = (time_s < coarse_s - CONFIG.reach_before_s) | (time_s >= coarse_s + CONFIG.reach_after_s)
     changed = np.where(outside, 1e6, samples)
-    assert refine(pieces_of(changed), front_end) == refine(pieces_of(samples), front_end)
+    assert refine(traces_of(changed), front_end) == refine(traces_of(samples), front_end)
     assert outside.mean() > 0.5
 
 
@@ -154,10 +154,10 @@ def test_only_samples_within_reach_are_used(front_end: FrontEndConfig) -> None:
 def test_a_tear_in_the_quiet_part_does_no_harm(front_end: FrontEndConfig, size: int) -> None:
     samples = event(np.random.default_rng(37), 10.0)
     first = round((ONSET_S - 2.0) * RATE_HZ) - size  # 40 samples are bridged, 300 begin a new stretch
-    (piece,) = pieces_of(samples)
+    (trace,) = traces_of(samples)
     torn = [
-        piece.between(None, START_NS + round(first / RATE_HZ * NS_PER_S)),
-        piece.between(START_NS + round((first + size) / RATE_HZ * NS_PER_S), None),
+        trace.between(None, START_NS + round(first / RATE_HZ * NS_PER_S)),
+        trace.between(START_NS + round((first + size) / RATE_HZ * NS_PER_S), None),
     ]
     error_s, onset = refine(torn, front_end)
     assert onset.refined
@@ -166,8 +166,8 @@ def test_a_tear_in_the_quiet_part_does_no_harm(front_end: FrontEndConfig, size: 
 
 def test_a_dead_channel_says_nothing(front_end: FrontEndConfig) -> None:
     samples = event(np.random.default_rng(41), 5.0)
-    alone = refine(pieces_of(samples), front_end)[1]
-    assert refine(pieces_of(samples, np.full(len(samples), 512.0)), front_end)[1] == alone
+    alone = refine(traces_of(samples), front_end)[1]
+    assert refine(traces_of(samples, np.full(len(samples), 512.0)), front_end)[1] == alone
 
 
 def test_channels_add_up(front_end: FrontEndConfig) -> None:
@@ -175,15 +175,15 @@ def test_channels_add_up(front_end: FrontEndConfig) -> None:
     one, three = [], []
     for _ in range(40):
         channels = [event(rng, 2.0) for _ in range(3)]
-        one.append(refine(pieces_of(channels[0]), front_end)[0])
-        three.append(refine(pieces_of(*channels), front_end)[0])
+        one.append(refine(traces_of(channels[0]), front_end)[0])
+        three.append(refine(traces_of(*channels), front_end)[0])
     assert np.quantile(np.abs(three), 0.67) < np.quantile(np.abs(one), 0.67)
 
 
 def test_a_quantised_staircase_is_not_silence(front_end: FrontEndConfig) -> None:
     """Quiet at a fifth of a count is a flat line with rare steps; no step of it is the onset."""
     samples = event(np.random.default_rng(47), 20.0) / 500.0
-    error_s, onset = refine(pieces_of(samples), front_end)
+    error_s, onset = refine(traces_of(samples), front_end)
     assert onset.refined
     assert abs(error_s) <= 0.1
 
@@ -200,15 +200,15 @@ def test_a_quantised_staircase_is_not_silence(front_end: FrontEndConfig) -> None
 def test_where_nothing_rises_the_triggers_onset_stays(
     front_end: FrontEndConfig, samples: npt.NDArray[np.float64]
 ) -> None:
-    error_s, onset = refine(pieces_of(samples) if len(samples) else [], front_end)
+    error_s, onset = refine(traces_of(samples) if len(samples) else [], front_end)
     assert onset == Onset(onset.onset_ns, CONFIG.coarse_sigma_s, False)
     assert error_s == pytest.approx(0.7)
 
 
 @pytest.mark.parametrize("quiet_s", [-1.0, 0.3])
 def test_without_quiet_before_it_the_triggers_onset_stays(front_end: FrontEndConfig, quiet_s: float) -> None:
-    (piece,) = pieces_of(event(np.random.default_rng(59), 20.0))
-    begun = piece.between(START_NS + round((ONSET_S - quiet_s) * NS_PER_S), None)
+    (trace,) = traces_of(event(np.random.default_rng(59), 20.0))
+    begun = trace.between(START_NS + round((ONSET_S - quiet_s) * NS_PER_S), None)
     error_s, onset = refine([begun], front_end)
     assert not onset.refined
     assert onset.sigma_s == CONFIG.coarse_sigma_s
@@ -217,11 +217,11 @@ def test_without_quiet_before_it_the_triggers_onset_stays(front_end: FrontEndCon
 
 def test_a_slow_channel_is_looked_at_as_far_as_it_reaches(front_end: FrontEndConfig) -> None:
     samples = event(np.random.default_rng(61), 20.0)
-    slow = Piece("FDSN:XX_STA_00_B_H_Z", START_NS, 20.0, np.rint(samples[::5]).astype(np.int32))
+    slow = Trace("FDSN:XX_STA_00_B_H_Z", START_NS, 20.0, np.rint(samples[::5]).astype(np.int32))
     error_s, onset = refine([slow], front_end)
     assert onset.refined
     assert abs(error_s) <= 0.15
-    too_slow = Piece("FDSN:XX_STA_00_L_H_Z", START_NS, 4.0, np.rint(samples[::25]).astype(np.int32))
+    too_slow = Trace("FDSN:XX_STA_00_L_H_Z", START_NS, 4.0, np.rint(samples[::25]).astype(np.int32))
     assert not refine([too_slow], front_end)[1].refined
 
 

@@ -12,7 +12,7 @@ from edgequake.edge.detection import detector as detector_module
 from edgequake.edge.detection.detector import Detector
 from edgequake.edge.detection.trigger import Decision, Trigger, decision_of
 from edgequake.edge.features.front_end import station_rows
-from edgequake.edge.formats.waveforms import Piece, duration_ns
+from edgequake.edge.formats.waveforms import Trace, duration_ns
 from edgequake.edge.manifest.manifest import Manifest, NetworkConfig, TriggerConfig, Variant
 
 S = 1_000_000_000
@@ -103,12 +103,12 @@ def drawn_record(rate_hz: float) -> np.ndarray:
 def test_the_onset_is_the_start_of_the_row_that_the_network_names(windowed: tuple[Manifest, bytes, Variant]) -> None:
     manifest = windowed[0]
     rate_hz, hop = manifest.sampling_rate_hz, manifest.front_end.hop_samples
-    piece = Piece("FDSN:XX_LUN_00_M_H_Z", 7 * S, rate_hz, drawn_record(rate_hz))
-    rows = station_rows(manifest.front_end, rate_hz, [piece])
+    trace = Trace("FDSN:XX_LUN_00_M_H_Z", 7 * S, rate_hz, drawn_record(rate_hz))
+    rows = station_rows(manifest.front_end, rate_hz, [trace])
     first_loud = int(rows.block[np.flatnonzero(rows.rows[:, 0, 2:5].mean(axis=1) > LEVEL)[0]])
     assert abs((first_loud + 1) * hop / rate_hz - 1.5 * 3600) < 2 * hop / rate_hz
     detector = Detector(*windowed, 0.5)
-    (event,) = [*detector.push(piece), *detector.finish()]
+    (event,) = [*detector.push(trace), *detector.finish()]
     assert abs(event.onset_ns - 7 * S - duration_ns((first_loud + 1) * hop, rate_hz)) <= 3
 
 
@@ -119,7 +119,7 @@ def test_no_event_begins_before_the_horizon_that_was_promised(windowed: tuple[Ma
     horizon_ns, n_events = -(2**62), 0
     for first in range(0, len(samples), 500):
         start_ns = duration_ns(first, rate_hz)
-        for event in detector.push(Piece("FDSN:XX_LUN_00_M_H_Z", start_ns, rate_hz, samples[first : first + 500])):
+        for event in detector.push(Trace("FDSN:XX_LUN_00_M_H_Z", start_ns, rate_hz, samples[first : first + 500])):
             assert event.onset_ns >= horizon_ns
             n_events += 1
         if detector.horizon_ns is not None:

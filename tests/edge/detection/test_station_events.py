@@ -10,7 +10,7 @@ import pytest
 
 from edgequake.edge.detection.detector import Detector
 from edgequake.edge.detection.trigger import Event
-from edgequake.edge.formats.waveforms import Piece
+from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.manifest.manifest import Manifest, Variant
 from edgequake.synthetic import synthetic_dataset
 
@@ -49,7 +49,7 @@ def events(moon: tuple[Manifest, bytes, Variant], channels: dict[str, Counts]) -
     for first in range(0, N, step):
         for name, counts in channels.items():
             start_ns = synthetic_dataset.DAY_START_NS + round(first / RATE_HZ * 1e9)
-            found += detector.push(Piece(name, start_ns, RATE_HZ, counts[first : first + step]))
+            found += detector.push(Trace(name, start_ns, RATE_HZ, counts[first : first + step]))
     return [*found, *detector.finish()]
 
 

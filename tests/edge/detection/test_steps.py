@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgequake.edge.detection.network import Continuous
+from edgequake.edge.detection.network import StatefulStepper
 
 
 class FirstOfEachStep:
@@ -23,7 +23,7 @@ class FirstOfEachStep:
 
 
 def stepper() -> Any:
-    return Continuous(FirstOfEachStep(), SimpleNamespace(network=SimpleNamespace(rows_per_step=3, n_features=2)))  # type: ignore[arg-type]
+    return StatefulStepper(FirstOfEachStep(), SimpleNamespace(network=SimpleNamespace(rows_per_step=3, n_features=2)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("lengths", [[12], [1] * 12, [2, 5, 4, 1], [4, 0, 8]])

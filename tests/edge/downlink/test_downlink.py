@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgequake.edge.archive.ssam import Continuous
+from edgequake.edge.archive.ssam import SsamChannel
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.downlink import send_queue
 from edgequake.edge.downlink.send_queue import units_of_segment
@@ -183,12 +183,12 @@ def test_every_file_is_miniseed_that_obspy_reads_sample_for_sample(ground: Groun
 
 
 def test_the_summary_channel_gets_what_is_left_over(
-    tmp_path: Path, pieces: Any, days_of_noise: np.ndarray, grounds: Grounds
+    tmp_path: Path, traces: Any, days_of_noise: np.ndarray, grounds: Grounds
 ) -> None:
     ground = grounds(tmp_path / "run")
-    ground.continuous = Continuous(ground.out / "continuous", ground.notes)
-    for piece in pieces(days_of_noise[:600_000]):
-        ground.continuous.take(piece)
+    ground.continuous = SsamChannel(ground.out / "continuous", ground.diagnostics)
+    for trace in traces(days_of_noise[:600_000]):
+        ground.continuous.take(trace)
     ground.open()
     name = ground.find(24.05, length_h=0.1)
     for hour in range(25, 49):
@@ -204,27 +204,27 @@ def test_the_summary_channel_gets_what_is_left_over(
 
 
 def test_a_torn_tail_of_the_summary_channel_is_not_sent_and_hurts_nothing(
-    tmp_path: Path, pieces: Any, days_of_noise: np.ndarray, grounds: Grounds
+    tmp_path: Path, traces: Any, days_of_noise: np.ndarray, grounds: Grounds
 ) -> None:
     """A power loss has left half a record behind the whole ones; a live run goes on."""
     ground = grounds(tmp_path / "run", replayed=False)
-    before = Continuous(ground.out / "continuous", ground.notes)
-    for piece in pieces(days_of_noise[:500_000]):
-        before.take(piece)
+    before = SsamChannel(ground.out / "continuous", ground.diagnostics)
+    for trace in traces(days_of_noise[:500_000]):
+        before.take(trace)
     before.close()
     held = {path: path.read_bytes() for path in sorted((ground.out / "continuous").rglob("*.2030.001"))}
     for path, data in held.items():
         path.write_bytes(data + data[:200])
-    ground.continuous = Continuous(ground.out / "continuous", ground.notes, is_live=True)
+    ground.continuous = SsamChannel(ground.out / "continuous", ground.diagnostics, is_live=True)
     ground.open()
     for hour in range(24, 40):
         ground.pass_at(hour)
     data = b"".join(data for name, data in ground.files().items() if name.endswith(".mseed"))
     assert len(data) == sum(map(len, held.values())) > 0
-    assert sorted(trace.id for trace in obspy.read(io.BytesIO(data)).merge()) == sorted(
-        trace.id for whole in held.values() for trace in obspy.read(io.BytesIO(whole)).merge()
+    assert sorted(obspy_trace.id for obspy_trace in obspy.read(io.BytesIO(data)).merge()) == sorted(
+        obspy_trace.id for whole in held.values() for obspy_trace in obspy.read(io.BytesIO(whole)).merge()
     )
-    assert not ground.notes.texts()
+    assert not ground.diagnostics.texts()
 
 
 # --- what was taken away, and what may come again --------------------------------------------------------------------
@@ -236,7 +236,7 @@ def test_a_segment_that_was_taken_away_holds_nobody_up(ground: Ground) -> None:
     for hour in range(3, 60):
         ground.pass_at(hour)
     assert ground.is_sent(there) and not ground.is_sent(gone)
-    assert ground.notes.texts() == ["1 source(s) of the downlink could not be read and were not sent"]
+    assert ground.diagnostics.texts() == ["1 source(s) of the downlink could not be read and were not sent"]
     ground.open()
     ground.pass_at(61)
 
@@ -366,7 +366,7 @@ def test_a_torn_last_line_is_cut_off(tail: bytes, ground: Ground) -> None:
     ground.open()
     assert (ground.out / "downlink.log").read_bytes() == whole
     ground.pass_at(7)
-    assert [done.number for done in ground.journal()] == [1, 2, 3] and ground.notes.texts() == []
+    assert [done.number for done in ground.journal()] == [1, 2, 3] and ground.diagnostics.texts() == []
 
 
 def test_a_line_that_the_flash_has_forgotten_stops_nothing_and_what_may_go_twice_is_marked(ground: Ground) -> None:
@@ -380,7 +380,7 @@ def test_a_line_that_the_flash_has_forgotten_stops_nothing_and_what_may_go_twice
     late = ground.find(7.5, 0.9)
     for hour in range(8, 49):
         ground.pass_at(hour)
-    assert ground.notes.texts() == ["1 line(s) of the downlink's journal cannot be read"]
+    assert ground.diagnostics.texts() == ["1 line(s) of the downlink's journal cannot be read"]
     parts = [part for done in ground.journal()[2:] for part in done.sent]
     assert {part.source for part in parts} == {early, late}
     assert all(part.again == (part.source == early) for part in parts)

@@ -11,7 +11,7 @@ import pytest
 
 from edgequake.edge.__main__ import main
 from edgequake.edge.downlink import send_queue
-from edgequake.edge.downlink.send_queue import Level
+from edgequake.edge.downlink.send_queue import SendLevel
 from edgequake.edge.results import priority
 from edgequake.edge.results.priority import EventFacts
 
@@ -45,12 +45,12 @@ def test_weights_and_levels_are_those_of_the_code(text: str) -> None:
     assert send_queue.LEAD_SHARE == 1 / 6 and "onset - window / 6" in text
     levels = re.findall(r"^\| (\d) \| (.*?) \|", text, re.MULTILINE)
     words = {
-        Level.REQUEST: "asked for",
-        Level.NOTICE: "notices",
-        Level.RECORD: "records",
-        Level.SUMMARY: "summary channel",
+        SendLevel.REQUEST: "asked for",
+        SendLevel.NOTICE: "notices",
+        SendLevel.RECORD: "records",
+        SendLevel.SUMMARY: "summary channel",
     }
-    for (_, said), level in zip(levels, sorted(Level, reverse=True), strict=True):
+    for (_, said), level in zip(levels, sorted(SendLevel, reverse=True), strict=True):
         assert words[level] in said
 
 
@@ -73,7 +73,7 @@ def test_options_in_its_synopsis_exist(command: str, text: str, capsys: pytest.C
 
 
 def test_every_field_of_the_status_is_explained(text: str, root: Path) -> None:
-    code = (root / "edge" / "store" / "status.py").read_text()
+    code = (root / "edge" / "operation" / "status.py").read_text()
     fields = set(re.findall(r'^        "([a-z0-9_]+)":', code.split("def read_status")[0], re.MULTILINE))
     assert len(fields) > 10
     unexplained = {name for name in fields if f"`{name}`" not in text}

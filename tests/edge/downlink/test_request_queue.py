@@ -15,21 +15,21 @@ from edgequake.edge.archive.archive import Archive
 from edgequake.edge.archive.extract import Span
 from edgequake.edge.downlink import requests
 from edgequake.edge.downlink.requests import Request
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, duration_ns, parse_time
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, parse_time
 
 T0_NS = parse_time("2030-01-01T00:00:00")
 HOUR_NS = 3600 * NS_PER_S
 RATE_HZ = 6.625
 Ground = Any  # of conftest.py
-Pieces = Callable[..., list[Piece]]
+Traces = Callable[..., list[Trace]]
 
 
 @pytest.fixture
-def held(ground: Ground, pieces: Pieces, days_of_noise: np.ndarray) -> Ground:
+def held(ground: Ground, traces: Traces, days_of_noise: np.ndarray) -> Ground:
     """Return a ground whose archive holds two and a half days of one channel."""
-    archive = Archive(ground.out / "archive", None, ground.notes)
-    for piece in pieces(days_of_noise):
-        archive.take(piece)
+    archive = Archive(ground.out / "archive", None, ground.diagnostics)
+    for trace in traces(days_of_noise):
+        archive.take(trace)
     archive.close()
     return ground
 
@@ -132,7 +132,7 @@ def test_one_that_cannot_be_is_put_away_and_told(text: str, kept_as: str, held: 
     for hour in (20_000, 20_001):
         held.pass_at(hour)
     assert sorted(path.name for path in folder.iterdir()) == [kept_as, "b.sent"]
-    (note,) = held.notes.texts()
+    (note,) = held.diagnostics.texts()
     assert "a" in note and ("is no request" in note or "nothing of it is held" in note)
 
 
@@ -141,7 +141,7 @@ def test_a_name_is_used_once(held: Ground) -> None:
     held.pass_at(20)
     put_in(held, 2.0, 2.1)
     held.pass_at(21)
-    assert "a request of the name a was sent before; give this one another" in held.notes.texts()[0]
+    assert "a request of the name a was sent before; give this one another" in held.diagnostics.texts()[0]
     assert sorted(path.name for path in (held.out / "requests").iterdir()) == ["a.refused", "a.sent"]
 
 
@@ -152,7 +152,7 @@ def test_one_that_is_far_too_long_is_cut_short_and_told(
     put_in(held, 1.0, 59.0)
     for hour in range(60, 1200):
         held.pass_at(hour)
-    (note,) = held.notes.texts()
+    (note,) = held.diagnostics.texts()
     assert note == "request a is cut short at 2030-01-02T00:00:00.000000: too long"
     first = round(3600 * RATE_HZ)
     np.testing.assert_array_equal(sent_samples(held, ""), days_of_noise[first : round(86_400 * RATE_HZ)])
@@ -166,20 +166,20 @@ def test_records_that_were_taken_away_hold_nobody_up(held: Ground) -> None:
     for hour in range(11, 48):
         held.pass_at(hour)
     assert held.is_sent(event)
-    assert (held.out / "requests" / "a.refused").exists() and "set aside" in " ".join(held.notes.texts())
+    assert (held.out / "requests" / "a.refused").exists() and "set aside" in " ".join(held.diagnostics.texts())
 
 
 def test_of_a_channel_with_a_tear_all_that_is_held_is_sent(
-    ground: Ground, pieces: Pieces, days_of_noise: np.ndarray
+    ground: Ground, traces: Traces, days_of_noise: np.ndarray
 ) -> None:
-    archive = Archive(ground.out / "archive", None, ground.notes)
+    archive = Archive(ground.out / "archive", None, ground.diagnostics)
     after_ns = T0_NS + duration_ns(40_000, RATE_HZ)
-    for piece in (*pieces(days_of_noise[:20_000]), *pieces(days_of_noise[40_000:60_000], start_ns=after_ns)):
-        archive.take(piece)
+    for trace in (*traces(days_of_noise[:20_000]), *traces(days_of_noise[40_000:60_000], start_ns=after_ns)):
+        archive.take(trace)
     archive.close()
     put_in(ground, 0.0, 3.0)
     for hour in range(4, 72):
         ground.pass_at(hour)
     stream = obspy.read(io.BytesIO(b"".join(ground.sent_records()))).merge()
-    (trace,) = stream
-    assert int(np.ma.count(trace.data)) == 40_000
+    (obspy_trace,) = stream
+    assert int(np.ma.count(obspy_trace.data)) == 40_000

@@ -13,35 +13,35 @@ import pytest
 
 from edgequake.edge.archive import extract
 from edgequake.edge.archive.archive import Archive
-from edgequake.edge.archive.extract import Span, cut, held_pieces
-from edgequake.edge.archive.ssam import Continuous
+from edgequake.edge.archive.extract import Span, cut, held_traces
+from edgequake.edge.archive.ssam import SsamChannel
 from edgequake.edge.base.control import Control
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.downlink.requests import Request, add_request_arguments, request_command
 from edgequake.edge.formats.miniseed import encode
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, duration_ns, format_time, parse_time
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, format_time, parse_time
 
 T0_NS = parse_time("2030-01-01T00:00:00")
 MOON = "FDSN:XX_LUN_00_M_H_Z"
 RATE_HZ = 6.625
 DAY_S = 86_400
-Pieces = Callable[..., list[Piece]]
+Traces = Callable[..., list[Trace]]
 
 
 @pytest.fixture
-def out(days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path) -> Path:
+def out(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> Path:
     """Return a run's folder that holds two channels of two stations, a day and some hours, with a tear of an hour."""
-    archive = Archive(tmp_path / "run" / "archive", None, Notes())
-    summary = Continuous(tmp_path / "run" / "continuous", Notes())
+    archive = Archive(tmp_path / "run" / "archive", None, Diagnostics())
+    summary = SsamChannel(tmp_path / "run" / "continuous", Diagnostics())
     for station in ("LUN", "MON"):
         for code in "ZN":
             name = f"FDSN:XX_{station}_00_M_H_{code}"
-            whole = [*pieces(days_of_noise[:100_000], source_id=name), *pieces(
+            whole = [*traces(days_of_noise[:100_000], source_id=name), *traces(
                 days_of_noise[123_850:700_000], start_ns=T0_NS + duration_ns(123_850, RATE_HZ), source_id=name)]  # fmt: skip
-            for piece in whole:
-                archive.take(piece)
-                summary.take(piece)
+            for trace in whole:
+                archive.take(trace)
+                summary.take(trace)
     archive.close()
     summary.close()
     return tmp_path / "run"
@@ -75,32 +75,32 @@ def test_any_span_comes_back_to_the_sample(seed: int, out: Path, days_of_noise: 
     found = cut(out / "archive", start_ns, stop_ns, "LUN", ("MHZ",))
 
     indices = expected_indices(start_ns, stop_ns)
-    got = np.concatenate([piece.samples for piece in found]) if found else np.empty(0, np.int32)
+    got = np.concatenate([trace.samples for trace in found]) if found else np.empty(0, np.int32)
     np.testing.assert_array_equal(got, days_of_noise[indices])
-    for piece in found:
-        index = round((piece.start_ns - T0_NS) * RATE_HZ / NS_PER_S)
-        assert abs(piece.start_ns - T0_NS - duration_ns(index, RATE_HZ)) <= 1000
-        assert piece.samples[0] == days_of_noise[index]
+    for trace in found:
+        index = round((trace.start_ns - T0_NS) * RATE_HZ / NS_PER_S)
+        assert abs(trace.start_ns - T0_NS - duration_ns(index, RATE_HZ)) <= 1000
+        assert trace.samples[0] == days_of_noise[index]
 
 
 def test_a_sample_at_start_belongs_to_it_and_one_at_stop_does_not(out: Path, days_of_noise: np.ndarray) -> None:
     start_ns, stop_ns = T0_NS + duration_ns(5300, RATE_HZ), T0_NS + duration_ns(5353, RATE_HZ)
 
-    (piece,) = cut(out / "archive", start_ns, stop_ns, "XX_LUN", ("MHZ",))
+    (trace,) = cut(out / "archive", start_ns, stop_ns, "XX_LUN", ("MHZ",))
 
-    np.testing.assert_array_equal(piece.samples, days_of_noise[5300:5353])
+    np.testing.assert_array_equal(trace.samples, days_of_noise[5300:5353])
     assert cut(out / "archive", start_ns, start_ns, None, None) == []
 
 
 def test_midnight_is_no_seam(out: Path, days_of_noise: np.ndarray) -> None:
-    (piece,) = cut(out / "archive", T0_NS + (DAY_S - 60) * NS_PER_S, T0_NS + (DAY_S + 60) * NS_PER_S, "MON", ("MHN",))
+    (trace,) = cut(out / "archive", T0_NS + (DAY_S - 60) * NS_PER_S, T0_NS + (DAY_S + 60) * NS_PER_S, "MON", ("MHN",))
 
-    np.testing.assert_array_equal(piece.samples, days_of_noise[572_400 - 397 : 572_400 + 398])
+    np.testing.assert_array_equal(trace.samples, days_of_noise[572_400 - 397 : 572_400 + 398])
 
 
 def test_station_and_channels_choose(out: Path) -> None:
     def chosen(station: str | None, channels: tuple[str, ...] | None) -> list[str]:
-        return [piece.source_id for piece in cut(out / "archive", T0_NS, T0_NS + NS_PER_S, station, channels)]
+        return [trace.source_id for trace in cut(out / "archive", T0_NS, T0_NS + NS_PER_S, station, channels)]
 
     assert len(chosen(None, None)) == 4
     assert chosen("LUN", None) == ["FDSN:XX_LUN_00_M_H_N", "FDSN:XX_LUN_00_M_H_Z"]
@@ -138,9 +138,9 @@ def test_an_archive_that_lets_go_meanwhile_gives_no_wrong_sample(
         return found
 
     monkeypatch.setattr(extract, "_ranges", cutting)
-    (piece,) = cut(out / "archive", T0_NS, T0_NS + 3600 * NS_PER_S, "LUN", ("MHZ",))
+    (trace,) = cut(out / "archive", T0_NS, T0_NS + 3600 * NS_PER_S, "LUN", ("MHZ",))
 
-    np.testing.assert_array_equal(piece.samples, days_of_noise[:23_850])
+    np.testing.assert_array_equal(trace.samples, days_of_noise[:23_850])
 
 
 def test_the_command_writes_what_obspy_reads(out: Path, days_of_noise: np.ndarray, tmp_path: Path) -> None:
@@ -161,10 +161,10 @@ def test_the_command_writes_what_obspy_reads(out: Path, days_of_noise: np.ndarra
 def test_all_that_is_lacking_is_named(out: Path, tmp_path: Path) -> None:
     _, said = ask(out, at(0), at(2 * DAY_S), "--station", "MON", "--channels", "MHZ", "--out", str(tmp_path / "cut"))
 
-    tear = " to ".join(format_time(T0_NS + duration_ns(i, RATE_HZ)) for i in (100_000, 123_850))
+    gap = " to ".join(format_time(T0_NS + duration_ns(i, RATE_HZ)) for i in (100_000, 123_850))
     last = f"{format_time(T0_NS + duration_ns(700_000, RATE_HZ))} to {at(2 * DAY_S)}"
     lost_s = 23_850 / RATE_HZ + 2 * DAY_S - 700_000 / RATE_HZ
-    assert said[1:] == [f"XX_MON_00_MHZ: {lost_s:.3f} s are not held: {tear}, {last}"]
+    assert said[1:] == [f"XX_MON_00_MHZ: {lost_s:.3f} s are not held: {gap}, {last}"]
 
 
 def test_the_samples_may_go_to_standard_output(
@@ -185,28 +185,28 @@ def test_the_summary_comes_where_its_channels_are_named(out: Path, tmp_path: Pat
 
 
 def test_what_the_archive_let_go_of_comes_from_the_segments(
-    out: Path, days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path
+    out: Path, days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
 ) -> None:
     (out / "segments").mkdir()
-    kept = pieces(days_of_noise[99_000:110_000], start_ns=T0_NS + duration_ns(99_000, RATE_HZ), n_each=11_000)
+    kept = traces(days_of_noise[99_000:110_000], start_ns=T0_NS + duration_ns(99_000, RATE_HZ), n_each=11_000)
     (out / "segments" / "event.mseed").write_bytes(encode(kept))
     start_ns, stop_ns = T0_NS + duration_ns(98_000, RATE_HZ), T0_NS + duration_ns(124_000, RATE_HZ)
 
-    found = held_pieces(out, Span(start_ns, stop_ns, "LUN", ("MHZ",)))
+    found = held_traces(out, Span(start_ns, stop_ns, "LUN", ("MHZ",)))
 
     whole, after = found  # archive and segment follow one another without a doubled sample
     np.testing.assert_array_equal(whole.samples, days_of_noise[98_000:110_000])
     np.testing.assert_array_equal(after.samples, days_of_noise[123_850:124_000])
 
 
-def test_what_waits_to_be_written_may_be_given_along(days_of_noise: np.ndarray, pieces: Pieces, tmp_path: Path) -> None:
-    archive = Archive(tmp_path / "archive", None, Notes())
-    for piece in pieces(days_of_noise[:10_000]):
-        archive.take(piece)
+def test_what_waits_to_be_written_may_be_given_along(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "archive", None, Diagnostics())
+    for trace in traces(days_of_noise[:10_000]):
+        archive.take(trace)
     span = Span(T0_NS, T0_NS + 3600 * NS_PER_S)
 
-    on_disk = sum(len(piece.samples) for piece in held_pieces(tmp_path, span))
-    (whole,) = held_pieces(tmp_path, span, archive.waiting())
+    on_disk = sum(len(trace.samples) for trace in held_traces(tmp_path, span))
+    (whole,) = held_traces(tmp_path, span, archive.waiting())
 
     assert 0 < on_disk < 10_000
     np.testing.assert_array_equal(whole.samples, days_of_noise[:10_000])

@@ -10,14 +10,14 @@ import pytest
 from edgequake.edge.downlink.send_queue import (
     CODA_WEIGHT,
     PRE_ROLL_WEIGHT,
-    Unit,
+    SendRecord,
     record_weight,
     units_by_time,
     units_of_segment,
 )
 from edgequake.edge.formats.miniseed import encode, index_file
 from edgequake.edge.formats.record_scanner import RecordHeader
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 
 S = NS_PER_S
 WINDOW_NS = 180 * S
@@ -54,9 +54,9 @@ def test_in_a_segment_of_two_events_a_record_counts_for_the_one_that_makes_most_
 def segment(tmp_path: Path) -> Path:
     """Return the file of two channels, 400 s to 4300 s, one after the other as segments are."""
     samples = np.random.default_rng(2).integers(-(2**20), 2**20, 3900 * 7).astype(np.int32)
-    pieces = [Piece(f"FDSN:XX_LUN_00_M_H_{code}", 400 * S, 7.0, samples) for code in "1Z"]
+    traces = [Trace(f"FDSN:XX_LUN_00_M_H_{code}", 400 * S, 7.0, samples) for code in "1Z"]
     path = tmp_path / "segment.mseed"
-    path.write_bytes(encode(pieces))
+    path.write_bytes(encode(traces))
     return path
 
 
@@ -82,7 +82,7 @@ def test_without_an_event_records_go_by_time(segment: Path) -> None:
     starts = {header.offset: header.start_ns for header in index_file(segment).headers}
     units = units_by_time(segment)
     assert [starts[unit.offset] for unit in units] == sorted(starts.values())
-    assert all(unit == Unit(1.0, unit.offset, 512) for unit in units)
+    assert all(unit == SendRecord(1.0, unit.offset, 512) for unit in units)
 
 
 def test_the_longest_coda_still_goes_before_the_pre_roll() -> None:

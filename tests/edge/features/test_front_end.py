@@ -13,11 +13,11 @@ from scipy import signal
 from scipy.stats import norm
 
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.features.conditioning import Decimate, Despike, GapBridge, Stretch
+from edgequake.edge.features.conditioning import ContiguousRun, Decimate, Despike, GapBridge
 from edgequake.edge.features.front_end import Rows, StationFrontEnd, station_rows
 from edgequake.edge.features.normalization import Background, quantization_density
 from edgequake.edge.features.spectra import BandPower
-from edgequake.edge.formats.waveforms import Piece, duration_ns
+from edgequake.edge.formats.waveforms import Trace, duration_ns
 from edgequake.edge.manifest.front_end_config import (
     BackgroundConfig,
     CatchUpConfig,
@@ -51,17 +51,17 @@ def noise(seed: int, n_samples: int, scale: float = 3.0) -> np.ndarray:
     return np.rint(512 + scale * rng.standard_normal(n_samples)).astype(np.int32)
 
 
-def piece(samples: np.ndarray, first: int = 0, code: str = "M_H_Z", rate_hz: float = RATE_HZ) -> Piece:
-    return Piece(f"FDSN:XX_LUN_00_{code}", T0_NS + duration_ns(first, rate_hz), rate_hz, samples)
+def trace(samples: np.ndarray, first: int = 0, code: str = "M_H_Z", rate_hz: float = RATE_HZ) -> Trace:
+    return Trace(f"FDSN:XX_LUN_00_{code}", T0_NS + duration_ns(first, rate_hz), rate_hz, samples)
 
 
-def cut(samples: np.ndarray, sizes: list[int], code: str = "M_H_Z") -> list[Piece]:
-    pieces, first = [], 0
+def cut(samples: np.ndarray, sizes: list[int], code: str = "M_H_Z") -> list[Trace]:
+    traces, first = [], 0
     while first < len(samples):
-        size = sizes[len(pieces) % len(sizes)]
-        pieces.append(piece(samples[first : first + size], first, code))
+        size = sizes[len(traces) % len(sizes)]
+        traces.append(trace(samples[first : first + size], first, code))
         first += size
-    return pieces
+    return traces
 
 
 def assert_same(a: Rows, b: Rows) -> None:
@@ -77,7 +77,7 @@ def test_any_block_size_gives_the_bits_of_the_whole_record(config: FrontEndConfi
     samples = noise(seed, 6000)
     samples[1000:1004] = -1  # marked as lost
     samples[3000] += 300  # a spike
-    assert_same(station_rows(config, RATE_HZ, cut(samples, sizes)), station_rows(config, RATE_HZ, [piece(samples)]))
+    assert_same(station_rows(config, RATE_HZ, cut(samples, sizes)), station_rows(config, RATE_HZ, [trace(samples)]))
 
 
 def test_band_power_is_scipys_spectrogram_averaged_over_bands() -> None:
@@ -105,15 +105,15 @@ def test_rounding_density_is_the_spectrum_of_rounding() -> None:
 
 def test_features_do_not_depend_on_the_unit() -> None:
     counts = noise(2, 30_000, scale=20.0).astype(np.float64)
-    a = station_rows(CONFIG, RATE_HZ, [piece(counts)])
-    b = station_rows(CONFIG, RATE_HZ, [piece(counts * 2.0**-30)])
+    a = station_rows(CONFIG, RATE_HZ, [trace(counts)])
+    b = station_rows(CONFIG, RATE_HZ, [trace(counts * 2.0**-30)])
     np.testing.assert_array_equal(a.rows, b.rows)
 
 
 def test_despike_is_the_hampel_filter_sample_by_sample() -> None:
     values = noise(3, 500).astype(np.float64)
     values[[50, 51, 200, 333]] += [400, -90, 30, 6]
-    got = Despike(3.0).push(Stretch(0, values, np.ones(500, bool), True))
+    got = Despike(3.0).push(ContiguousRun(0, values, np.ones(500, bool), True))
     assert got is not None and got.first == 2
     for i, value in enumerate(got.values, start=2):
         around = values[i - 2 : i + 3]
@@ -131,7 +131,7 @@ def test_decimation_is_scipys_filter_without_delay(sizes: list[int]) -> None:
         if first >= 10_000:
             break
         part = values[first : first + sizes[i % len(sizes)]]
-        given = decimate.push(Stretch(first, part, np.ones(len(part), bool), first == 0))
+        given = decimate.push(ContiguousRun(first, part, np.ones(len(part), bool), first == 0))
         first += len(part)
         out += [given] if given is not None else []
     assert out[0].first == 16  # 31 samples of half-width, rounded up to an even position
@@ -145,8 +145,8 @@ def test_a_rate_of_twice_the_models_gives_nearly_the_features_of_the_models() ->
     slow = signal.lfilter([1], [1, -0.9], rng.standard_normal(20_000)) * 50
     fast = signal.resample(slow, 40_000)
     config = replace(CONFIG, despike_threshold=1e9)  # what counts as a spike does depend on the rate
-    a = station_rows(config, RATE_HZ, [piece(slow)])
-    b = station_rows(config, RATE_HZ, [piece(fast, rate_hz=2 * RATE_HZ)])
+    a = station_rows(config, RATE_HZ, [trace(slow)])
+    b = station_rows(config, RATE_HZ, [trace(fast, rate_hz=2 * RATE_HZ)])
     common = np.intersect1d(a.block, b.block)[40:-40]
     difference = a.rows[np.isin(a.block, common)] - b.rows[np.isin(b.block, common)]
     assert len(common) > 200
@@ -155,7 +155,7 @@ def test_a_rate_of_twice_the_models_gives_nearly_the_features_of_the_models() ->
 
 def test_unknown_rates_are_refused_with_the_rates_that_are_taken() -> None:
     with pytest.raises(DataError, match=r"sampling rate 20 Hz: this model takes 6\.625, 13\.25 Hz"):
-        station_rows(CONFIG, RATE_HZ, [piece(noise(1, 100), rate_hz=20.0)])
+        station_rows(CONFIG, RATE_HZ, [trace(noise(1, 100), rate_hz=20.0)])
 
 
 def test_short_tears_are_bridged_in_a_straight_line_and_flagged() -> None:
@@ -242,23 +242,23 @@ def test_a_tapered_start_blinds_the_front_end_for_an_hour_and_not_for_a_day() ->
 
 def test_a_station_is_the_mean_of_its_live_channels() -> None:
     a, b = noise(8, 6000), noise(9, 6000)
-    both = station_rows(CONFIG, RATE_HZ, [piece(a, code="M_H_1"), piece(b, code="M_H_2")])
-    alone = [station_rows(CONFIG, RATE_HZ, [piece(x)]) for x in (a, b)]
+    both = station_rows(CONFIG, RATE_HZ, [trace(a, code="M_H_1"), trace(b, code="M_H_2")])
+    alone = [station_rows(CONFIG, RATE_HZ, [trace(x)]) for x in (a, b)]
     np.testing.assert_array_equal(both.rows, ((alone[0].rows + alone[1].rows) / np.float32(2)).astype(np.float32))
 
 
 def test_a_dead_channel_stops_counting_once_it_has_stood_still_for_long_enough() -> None:
     a, dead = noise(10, 20_000), np.full(20_000, 512, np.int32)
-    both = station_rows(CONFIG, RATE_HZ, [piece(a, code="M_H_1"), piece(dead, code="M_H_Z")])
-    alone = station_rows(CONFIG, RATE_HZ, [piece(a)])
+    both = station_rows(CONFIG, RATE_HZ, [trace(a, code="M_H_1"), trace(dead, code="M_H_Z")])
+    alone = station_rows(CONFIG, RATE_HZ, [trace(a)])
     stuck_from = round(600 * RATE_HZ / 64)
     np.testing.assert_array_equal(both.rows[stuck_from:], alone.rows[stuck_from:])
 
 
 def test_a_channel_that_stops_leaves_the_others_alone() -> None:
     a, b = noise(11, 30_000), noise(12, 3000)
-    pieces = sorted([*cut(a, [500], "M_H_1"), *cut(b, [500], "M_H_2")], key=lambda p: p.start_ns)
-    both, alone = station_rows(CONFIG, RATE_HZ, pieces), station_rows(CONFIG, RATE_HZ, [piece(a)])
+    traces = sorted([*cut(a, [500], "M_H_1"), *cut(b, [500], "M_H_2")], key=lambda p: p.start_ns)
+    both, alone = station_rows(CONFIG, RATE_HZ, traces), station_rows(CONFIG, RATE_HZ, [trace(a)])
     np.testing.assert_array_equal(both.block, alone.block)
     np.testing.assert_array_equal(both.rows[60:], alone.rows[60:])
 
@@ -266,19 +266,19 @@ def test_a_channel_that_stops_leaves_the_others_alone() -> None:
 def test_rows_wait_no_longer_than_a_bridged_tear_for_a_missing_channel() -> None:
     front_end = StationFrontEnd(CONFIG, RATE_HZ)
     a = noise(13, 60_000)
-    front_end.push(piece(noise(14, 500), code="M_H_2"))
+    front_end.push(trace(noise(14, 500), code="M_H_2"))
     given = 0
     for part in cut(a, [500], "M_H_1"):
         given += len(front_end.push(part).block)
         newest_s = (part.start_ns - T0_NS) / 1e9
-        # Never further behind than the bridge, a window and a piece.
+        # Never further behind than the bridge, a window and a trace.
         assert given * 64 / RATE_HZ >= newest_s - CONFIG.bridge_s - 128 / RATE_HZ - 500 / RATE_HZ
 
 
 def test_a_long_tear_restarts_the_station() -> None:
     samples = noise(15, 12_000)
     lost = round(400 * RATE_HZ)
-    rows = station_rows(CONFIG, RATE_HZ, [piece(samples[:6000]), piece(samples[6000:], 6000 + lost)])
+    rows = station_rows(CONFIG, RATE_HZ, [trace(samples[:6000]), trace(samples[6000:], 6000 + lost)])
     assert rows.restart.sum() == 2 and rows.restart[0]
     again = int(np.flatnonzero(rows.restart)[1])
     assert rows.block[again] == -(-(6000 + lost + 2) // 64)  # the despiking gives up two samples
@@ -288,7 +288,7 @@ def test_a_long_tear_restarts_the_station() -> None:
 def test_blocks_in_a_short_tear_carry_the_gap_flag() -> None:
     samples = noise(16, 12_000)
     lost = round(100 * RATE_HZ)
-    rows = station_rows(CONFIG, RATE_HZ, [piece(samples[:6000]), piece(samples[6000:], 6000 + lost)])
+    rows = station_rows(CONFIG, RATE_HZ, [trace(samples[:6000]), trace(samples[6000:], 6000 + lost)])
     flagged = rows.block[rows.rows[:, 0, -1] == 1.0]
     assert rows.restart.sum() == 1
     # A window is not live when more than 32 of its 128 samples were bridged.
@@ -299,7 +299,7 @@ def test_blocks_in_a_short_tear_carry_the_gap_flag() -> None:
 
 def test_waveform_rows_are_samples_over_their_running_scale() -> None:
     samples = noise(17, 64 * 400, scale=30.0).astype(np.float64)
-    rows = station_rows(replace(WAVEFORM, despike_threshold=1e9), RATE_HZ, [piece(samples)])
+    rows = station_rows(replace(WAVEFORM, despike_threshold=1e9), RATE_HZ, [trace(samples)])
     assert rows.rows.shape[1:] == (64, 2)
     late = rows.rows[200:, :, 0].ravel()
     own = samples[64 * int(rows.block[200]) :][: len(late)]

@@ -15,7 +15,7 @@ from edgequake.edge.base.errors import ManifestError
 from edgequake.edge.detection.detector import Detector
 from edgequake.edge.features.front_end import Rows, station_rows
 from edgequake.edge.features.spectra import WaveletPower, morlet
-from edgequake.edge.formats.waveforms import Piece, duration_ns
+from edgequake.edge.formats.waveforms import Trace, duration_ns
 from edgequake.edge.manifest import schema
 from edgequake.edge.manifest.front_end_config import BackgroundConfig, FrontEndConfig, ScalogramConfig
 from edgequake.edge.manifest.manifest import Manifest, load_manifest, parse_manifest, read_graph
@@ -44,12 +44,12 @@ def noise(seed: int, n_samples: int, scale: float = 3.0) -> np.ndarray:
     return np.rint(512 + scale * rng.standard_normal(n_samples)).astype(np.int32)
 
 
-def piece(samples: np.ndarray, first: int = 0, code: str = "M_H_Z") -> Piece:
-    return Piece(f"FDSN:XX_LUN_00_{code}", T0_NS + duration_ns(first, RATE_HZ), RATE_HZ, samples)
+def trace(samples: np.ndarray, first: int = 0, code: str = "M_H_Z") -> Trace:
+    return Trace(f"FDSN:XX_LUN_00_{code}", T0_NS + duration_ns(first, RATE_HZ), RATE_HZ, samples)
 
 
-def rows_of(*pieces: Piece) -> Rows:
-    return station_rows(CONFIG, RATE_HZ, pieces)
+def rows_of(*traces: Trace) -> Rows:
+    return station_rows(CONFIG, RATE_HZ, traces)
 
 
 def windows_of(samples: np.ndarray) -> np.ndarray:
@@ -117,9 +117,9 @@ def test_any_block_size_gives_the_bits_of_the_whole_record(sizes: list[int], see
     parts, first = [], 0
     while first < len(samples):
         size = sizes[len(parts) % len(sizes)]
-        parts.append(piece(samples[first : first + size], first))
+        parts.append(trace(samples[first : first + size], first))
         first += size
-    cut, whole = rows_of(*parts), rows_of(piece(samples))
+    cut, whole = rows_of(*parts), rows_of(trace(samples))
     # The despiking gives up two samples on either side, and block 0 with them.
     np.testing.assert_array_equal(whole.block, np.arange(1, (5998 - WINDOW) // HOP + 1))
     for name in ("block", "rows", "live", "restart"):
@@ -135,17 +135,17 @@ def test_a_window_has_the_same_power_alone_and_among_thousands() -> None:
 
 def test_features_do_not_depend_on_the_unit_or_the_gain() -> None:
     counts = noise(3, 30_000, scale=20.0).astype(np.float64)
-    rows = rows_of(piece(counts)).rows
-    np.testing.assert_array_equal(rows, rows_of(piece(counts * 2.0**-30)).rows)
-    np.testing.assert_allclose(rows, rows_of(piece(counts * 3.7e-10)).rows, atol=1.01 / 64)  # a rounding at most
+    rows = rows_of(trace(counts)).rows
+    np.testing.assert_array_equal(rows, rows_of(trace(counts * 2.0**-30)).rows)
+    np.testing.assert_allclose(rows, rows_of(trace(counts * 3.7e-10)).rows, atol=1.01 / 64)  # a rounding at most
 
 
 def test_a_dead_channel_stops_counting_and_a_dead_station_says_so() -> None:
     alive, dead = noise(4, 20_000), np.full(20_000, 512, np.int32)
-    both = rows_of(piece(alive, code="M_H_1"), piece(dead, code="M_H_Z"))
+    both = rows_of(trace(alive, code="M_H_1"), trace(dead, code="M_H_Z"))
     stuck_from = round(600 * RATE_HZ / HOP)
-    np.testing.assert_array_equal(both.rows[stuck_from:], rows_of(piece(alive)).rows[stuck_from:])
-    alone = rows_of(piece(dead))
+    np.testing.assert_array_equal(both.rows[stuck_from:], rows_of(trace(alive)).rows[stuck_from:])
+    alone = rows_of(trace(dead))
     assert not alone.live[stuck_from:].any() and np.all(alone.rows[stuck_from:, 0, -1] == 1.0)
 
 
@@ -154,7 +154,7 @@ def test_a_burst_is_seen_in_the_block_whose_newest_hop_it_fills() -> None:
     first = 300 * HOP  # grid positions: the despiking of the start does not move them
     t = np.arange(4 * HOP) / RATE_HZ
     samples[first : first + len(t)] += 30.0 * np.sin(2 * np.pi * 1.33 * t)
-    rows = rows_of(piece(samples))
+    rows = rows_of(trace(samples))
     seen = rows.block[rows.rows[:, 0, 5] > 1.0]
     assert seen[0] == 300 - (WINDOW // HOP - 1)
     assert seen[-1] == 302  # one block after its last: the 1.33 Hz outputs lie 11 samples back
@@ -165,7 +165,7 @@ def test_decisions_stop_where_the_newest_hop_does() -> None:
     variant, graph = read_graph(manifest, folder)
     manifest = replace(manifest, front_end=CONFIG)
     detector = Detector(manifest, graph, variant, 0.5)
-    decisions = list(detector.decide(rows_of(piece(noise(6, 2000)))))
+    decisions = list(detector.decide(rows_of(trace(noise(6, 2000)))))
     assert len(decisions) == (1998 - WINDOW) // HOP  # from block 1 on: block 0 has lost two samples to the despiking
     for block, decision in enumerate(decisions, start=1):
         assert decision.stop_ns == T0_NS + duration_ns(block * HOP + WINDOW, RATE_HZ)

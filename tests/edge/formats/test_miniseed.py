@@ -11,10 +11,10 @@ import numpy as np
 import obspy
 import pytest
 
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import encode, index_file, read_indexed, read_stream
-from edgequake.edge.formats.waveforms import Piece, channel_of, duration_ns
+from edgequake.edge.formats.waveforms import Trace, channel_of, duration_ns
 
 Write = Callable[..., Path]
 
@@ -30,15 +30,15 @@ REFUSED = {
 }
 
 
-def read(path: Path) -> list[Piece]:
+def read(path: Path) -> list[Trace]:
     index = index_file(path)
     return list(read_indexed(index, index.headers))
 
 
-def by_channel(pieces: list[Piece]) -> dict[tuple[str, str], list[Piece]]:
-    channels: dict[tuple[str, str], list[Piece]] = {}
-    for piece in pieces:
-        channels.setdefault((piece.station_id, channel_of(piece.source_id)), []).append(piece)
+def by_channel(traces: list[Trace]) -> dict[tuple[str, str], list[Trace]]:
+    channels: dict[tuple[str, str], list[Trace]] = {}
+    for trace in traces:
+        channels.setdefault((trace.station_id, channel_of(trace.source_id)), []).append(trace)
     return channels
 
 
@@ -70,8 +70,8 @@ def test_obspys_own_files_give_obspys_samples_or_a_sentence(path: Path) -> None:
     assert path.name not in REFUSED
     theirs = obspy_samples(path)
     assert set(ours) == set(theirs)
-    for name, pieces in ours.items():
-        np.testing.assert_array_equal(np.concatenate([piece.samples for piece in pieces]), theirs[name], strict=True)
+    for name, traces in ours.items():
+        np.testing.assert_array_equal(np.concatenate([trace.samples for trace in traces]), theirs[name], strict=True)
 
 
 @pytest.mark.parametrize("encoding", ["STEIM1", "STEIM2", "INT32", "INT16", "FLOAT32", "FLOAT64"])
@@ -81,35 +81,35 @@ def test_what_obspy_writes_is_read_alike(encoding: str, byte_order: str, tmp_pat
     dtype = {"INT16": np.int16, "FLOAT32": np.float32, "FLOAT64": np.float64}.get(encoding, np.int32)
     samples = (1000 * rng.standard_normal(5000)).astype(dtype)
     header = {"network": "XX", "station": "LUN", "channel": "MHZ", "sampling_rate": 6.625}
-    trace = obspy.Trace(samples, header)
-    trace.stats.starttime = obspy.UTCDateTime(ns=T0_NS)
+    obspy_trace = obspy.Trace(samples, header)
+    obspy_trace.stats.starttime = obspy.UTCDateTime(ns=T0_NS)
     path = tmp_path / "a.mseed"
-    trace.write(str(path), format="MSEED", encoding=encoding, byteorder=byte_order, reclen=256)
-    pieces = read(path)
-    np.testing.assert_array_equal(np.concatenate([piece.samples for piece in pieces]), samples)
-    assert len(pieces) > 10
+    obspy_trace.write(str(path), format="MSEED", encoding=encoding, byteorder=byte_order, reclen=256)
+    traces = read(path)
+    np.testing.assert_array_equal(np.concatenate([trace.samples for trace in traces]), samples)
+    assert len(traces) > 10
     first = 0
-    for piece in pieces:
-        assert piece.source_id == "FDSN:XX_LUN__M_H_Z" and piece.station_id == "XX_LUN"
-        assert piece.sampling_rate_hz == 6.625
-        assert abs(piece.start_ns - T0_NS - first / 6.625 * 1e9) <= 1000
-        assert piece.file_start_ns == T0_NS and piece.file == "a.mseed"
-        first += len(piece.samples)
+    for trace in traces:
+        assert trace.source_id == "FDSN:XX_LUN__M_H_Z" and trace.station_id == "XX_LUN"
+        assert trace.sampling_rate_hz == 6.625
+        assert abs(trace.start_ns - T0_NS - first / 6.625 * 1e9) <= 1000
+        assert trace.file_start_ns == T0_NS and trace.file == "a.mseed"
+        first += len(trace.samples)
 
 
 def test_version_3_records_keep_their_nanoseconds_and_long_codes(write: Write, noise: np.ndarray) -> None:
     source_id = "FDSN:XXNET2030_STATION9_LOC_M_H_Z"
     path = write("three.mseed", noise, version=3, source_id=source_id, start_ns=T0_NS + 789)
-    pieces = read(path)
-    np.testing.assert_array_equal(np.concatenate([piece.samples for piece in pieces]), noise)
-    assert pieces[0].source_id == source_id and pieces[0].start_ns == T0_NS + 789
+    traces = read(path)
+    np.testing.assert_array_equal(np.concatenate([trace.samples for trace in traces]), noise)
+    assert traces[0].source_id == source_id and traces[0].start_ns == T0_NS + 789
 
 
 def test_text_records_are_passed_over(write: Write, noise: np.ndarray) -> None:
     path = write("log.mseed", noise[:500])
     text = (OBSPY_FILES / "encoding" / "smallASCII_bigEndian.mseed").read_bytes()
     path.write_bytes(text + path.read_bytes() + text)
-    np.testing.assert_array_equal(np.concatenate([piece.samples for piece in read(path)]), noise[:500])
+    np.testing.assert_array_equal(np.concatenate([trace.samples for trace in read(path)]), noise[:500])
 
 
 def test_a_damaged_header_costs_its_record_and_no_other(write: Write, noise: np.ndarray) -> None:
@@ -121,7 +121,7 @@ def test_a_damaged_header_costs_its_record_and_no_other(write: Write, noise: np.
     index = index_file(path)
     assert index.unreadable_bytes == 512 and index.problem is not None
     assert sum(header.n_samples for header in index.headers) == len(noise) - n_lost
-    assert sum(len(piece.samples) for piece in read_indexed(index, index.headers)) == len(noise) - n_lost
+    assert sum(len(trace.samples) for trace in read_indexed(index, index.headers)) == len(noise) - n_lost
 
 
 def test_a_damaged_body_is_left_out_and_told(write: Write, noise: np.ndarray) -> None:
@@ -131,8 +131,8 @@ def test_a_damaged_body_is_left_out_and_told(write: Write, noise: np.ndarray) ->
     path.write_bytes(data)
     index = index_file(path)
     told: list[tuple[str, int]] = []
-    pieces = list(read_indexed(index, index.headers, lambda text, size: told.append((text, size))))
-    assert sum(len(piece.samples) for piece in pieces) == len(noise) - index.headers[5].n_samples
+    traces = list(read_indexed(index, index.headers, lambda text, size: told.append((text, size))))
+    assert sum(len(trace.samples) for trace in traces) == len(noise) - index.headers[5].n_samples
     ((text, size),) = told
     assert "1 damaged record(s) left out" in text and "byte 2560" in text and size == 512
     with pytest.raises(DataError, match="the record at byte 2560 cannot be decoded"):
@@ -156,19 +156,19 @@ def test_records_out_of_order_come_in_order(write: Write, noise: np.ndarray) -> 
     records = [data[i : i + 512] for i in range(0, len(data), 512)]
     order = np.random.default_rng(4).permutation(len(records))
     path.write_bytes(b"".join(records[i] for i in order))
-    pieces = read(path)
-    np.testing.assert_array_equal(np.concatenate([piece.samples for piece in pieces]), noise)
-    assert pieces[0].file_start_ns == pieces[0].start_ns
+    traces = read(path)
+    np.testing.assert_array_equal(np.concatenate([trace.samples for trace in traces]), noise)
+    assert traces[0].file_start_ns == traces[0].start_ns
 
 
-def test_a_stream_gives_the_pieces_of_the_file(quake_file: Path) -> None:
+def test_a_stream_gives_the_traces_of_the_file(quake_file: Path) -> None:
     data = quake_file.read_bytes()
-    streamed = by_channel(list(read_stream(io.BytesIO(data), Notes())))
+    streamed = by_channel(list(read_stream(io.BytesIO(data), Diagnostics())))
     from_file = by_channel(read(quake_file))
     assert set(streamed) == set(from_file)
-    for name, pieces in from_file.items():
-        assert [piece.start_ns for piece in streamed[name]] == [piece.start_ns for piece in pieces]
-        for a, b in zip(streamed[name], pieces, strict=True):
+    for name, traces in from_file.items():
+        assert [trace.start_ns for trace in streamed[name]] == [trace.start_ns for trace in traces]
+        for a, b in zip(streamed[name], traces, strict=True):
             np.testing.assert_array_equal(a.samples, b.samples, strict=True)
 
 
@@ -177,13 +177,13 @@ def test_damage_in_a_stream_costs_its_record_and_is_told(write: Write, noise: np
     data[5 * 512 + 64 : 6 * 512] = np.random.default_rng(3).bytes(448)
     data[7 * 512 + 15] = 0xC5  # a channel code that is no text
     data[9 * 512 + 103] ^= 0x01
-    notes = Notes()
-    pieces = list(read_stream(io.BytesIO(data), notes))
-    assert len(pieces) == len(data) // 512 - 2
-    junk, damaged, suspect = notes.texts()
+    diagnostics = Diagnostics()
+    traces = list(read_stream(io.BytesIO(data), diagnostics))
+    assert len(traces) == len(data) // 512 - 2
+    junk, damaged, suspect = diagnostics.texts()
     assert "512 bytes belong to no readable record: byte 3584: its channel codes are no text" in junk
     assert "1 damaged record(s) left out; the first: the record at byte 2560 cannot be decoded" in damaged
-    assert "1 record(s) fail their own check" in suspect and notes.unreadable_bytes == 1024
+    assert "1 record(s) fail their own check" in suspect and diagnostics.unreadable_bytes == 1024
 
 
 def test_codes_that_are_no_text_cost_their_record_and_no_other(write: Write, noise: np.ndarray) -> None:
@@ -197,10 +197,10 @@ def test_codes_that_are_no_text_cost_their_record_and_no_other(write: Write, noi
 
 
 def test_a_stream_that_stops_within_a_record_is_told(quake_file: Path) -> None:
-    notes = Notes()
+    diagnostics = Diagnostics()
     data = quake_file.read_bytes()[: 10 * 512 - 100]
-    assert len(list(read_stream(io.BytesIO(data), notes))) == 9
-    (told,) = notes.texts()
+    assert len(list(read_stream(io.BytesIO(data), diagnostics))) == 9
+    (told,) = diagnostics.texts()
     assert "412 bytes belong to no readable record: byte 4608: Incomplete miniSEED record" in told
 
 
@@ -211,15 +211,17 @@ def test_junk_between_records_is_skipped_and_told_however_it_comes(size: int, wr
     junk = [b"no record at all " * 100, b"\0" * 3000, rng.bytes(5000), data[:200]]  # the last: a record cut short
     mixed = junk[0] + b"".join(data[512 * i : 512 * (i + 1)] + junk[i % 4] for i in range(len(data) // 512))
 
-    class InPieces(io.BytesIO):
+    class InTraces(io.BytesIO):
         def read(self, n_bytes: int | None = None, /) -> bytes:
             return super().read(size)
 
-    notes = Notes()
-    pieces = list(read_stream(InPieces(mixed), notes))
-    np.testing.assert_array_equal(np.concatenate([piece.samples for piece in pieces]), noise)
-    assert notes.unreadable_bytes == len(mixed) - len(data)
-    junk_told, cut_told = notes.texts()  # a record cut short ends within the next one: it is found, and is damaged
+    diagnostics = Diagnostics()
+    traces = list(read_stream(InTraces(mixed), diagnostics))
+    np.testing.assert_array_equal(np.concatenate([trace.samples for trace in traces]), noise)
+    assert diagnostics.unreadable_bytes == len(mixed) - len(data)
+    junk_told, cut_told = (
+        diagnostics.texts()
+    )  # a record cut short ends within the next one: it is found, and is damaged
     assert "belong to no readable record: byte 0: No miniSEED data detected" in junk_told
     assert "damaged record(s) left out" in cut_told
 
@@ -231,8 +233,8 @@ def test_a_damaged_length_does_not_swallow_the_records_behind(write: Write, nois
     data[5 * 512 + 54] = 13
     path.write_bytes(data)
     n_lost = index_file(write("b.mseed", noise)).headers[5].n_samples
-    for pieces in (read(path), list(read_stream(io.BytesIO(data), Notes()))):
-        assert sum(len(piece.samples) for piece in pieces) in (len(noise), len(noise) - n_lost)
+    for traces in (read(path), list(read_stream(io.BytesIO(data), Diagnostics()))):
+        assert sum(len(trace.samples) for trace in traces) in (len(noise), len(noise) - n_lost)
 
 
 # --- writing -------------------------------------------------------------------------------------------------------
@@ -247,7 +249,7 @@ def test_what_is_written_obspy_reads_bit_for_bit(dtype: type) -> None:
     samples = (1e4 * np.random.default_rng(5).standard_normal(7000)).astype(dtype)
     if dtype is not np.int32:
         samples[[0, 7, 8, 9]] = [np.nan, np.inf, -np.inf, -0.0]
-    (trace,) = read_back(encode([Piece(SOURCE, T0_NS, 6.625, samples)]))
+    (trace,) = read_back(encode([Trace(SOURCE, T0_NS, 6.625, samples)]))
     assert trace.id == "XX.LUN.00.MHZ" and trace.stats.sampling_rate == 6.625
     assert trace.data.dtype == dtype and trace.data.tobytes() == samples.tobytes()
     assert abs(trace.stats.starttime.ns - T0_NS) <= 1000
@@ -258,7 +260,7 @@ def test_what_is_written_obspy_reads_bit_for_bit(dtype: type) -> None:
 @pytest.mark.parametrize("start_ns", [-62_135_000_000_000_000 * 15, -1, 0, 1_000, 999_999_999, T0_NS, T0_NS + 50_000])
 def test_written_times_are_right_to_the_microsecond(start_ns: int) -> None:
     samples = np.arange(3000, dtype=np.int32)
-    stream = read_back(encode([Piece(SOURCE, start_ns, 6.625, samples)]))
+    stream = read_back(encode([Trace(SOURCE, start_ns, 6.625, samples)]))
     assert sum(len(trace) for trace in stream) == 3000
     assert abs(stream[0].stats.starttime.ns - start_ns) <= 1000
     stops = [trace.stats.endtime.ns + 1e9 / 6.625 for trace in stream]
@@ -278,14 +280,14 @@ def test_written_times_are_right_to_the_microsecond(start_ns: int) -> None:
 )
 def test_integers_of_any_size_come_back(samples: list[int], encoding: str) -> None:
     values = np.array(samples, np.int32)
-    (trace,) = read_back(encode([Piece(SOURCE, T0_NS, 6.625, values)]))
+    (trace,) = read_back(encode([Trace(SOURCE, T0_NS, 6.625, values)]))
     np.testing.assert_array_equal(trace.data, values)
     assert trace.stats.mseed.encoding == encoding
 
 
 def test_huge_differences_at_the_seams_of_records_come_back() -> None:
     values = np.random.default_rng(6).integers(-(2**31), 2**31 - 1, 3000).astype(np.int32)
-    (trace,) = read_back(encode([Piece(SOURCE, T0_NS, 6.625, values)]))
+    (trace,) = read_back(encode([Trace(SOURCE, T0_NS, 6.625, values)]))
     np.testing.assert_array_equal(trace.data, values)
 
 
@@ -301,8 +303,8 @@ def test_huge_differences_at_the_seams_of_records_come_back() -> None:
 def test_what_version_2_cannot_hold_is_written_as_version_3(source_id: str, start_ns: int, tmp_path: Path) -> None:
     samples = np.arange(2000, dtype=np.int32)
     path = tmp_path / "a.mseed"
-    path.write_bytes(encode([Piece(source_id, start_ns, 6.625, samples)]))
+    path.write_bytes(encode([Trace(source_id, start_ns, 6.625, samples)]))
     assert path.read_bytes()[:3] == b"MS\x03"
-    pieces = read(path)
-    assert pieces[0].source_id == source_id and pieces[0].start_ns == start_ns
-    np.testing.assert_array_equal(np.concatenate([piece.samples for piece in pieces]), samples)
+    traces = read(path)
+    assert traces[0].source_id == source_id and traces[0].start_ns == start_ns
+    np.testing.assert_array_equal(np.concatenate([trace.samples for trace in traces]), samples)

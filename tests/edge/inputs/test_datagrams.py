@@ -18,14 +18,14 @@ import numpy as np
 import pytest
 
 from edgequake.edge.base.control import Control
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.formats.miniseed import index_file
-from edgequake.edge.formats.waveforms import Piece, duration_ns
+from edgequake.edge.formats.waveforms import Trace, duration_ns
 from edgequake.edge.inputs.addresses import Address, parse_address
-from edgequake.edge.inputs.datagrams import DatagramForm, SampleGrid, parse_raw, raw_datagram
-from edgequake.edge.inputs.ordering import Router
-from edgequake.edge.inputs.udp import SocketPort
+from edgequake.edge.inputs.datagrams import DatagramDecoder, TimestampRegulariser, parse_raw, raw_datagram
+from edgequake.edge.inputs.ordering import ChannelRouter
+from edgequake.edge.inputs.udp import UdpReceiver
 from edgequake.edge.manifest.manifest import Manifest, Variant
 from edgequake.edge.results.summary import Summary
 from edgequake.edge.runner import RunConfig, run
@@ -45,9 +45,9 @@ def free_port(family: socket.AddressFamily = socket.AF_INET) -> int:
         return int(probe.getsockname()[1])
 
 
-def form() -> tuple[DatagramForm, Notes, list[str]]:
-    notes, said = Notes(), list[str]()
-    return DatagramForm("udp://x:1", notes, said.append), notes, said
+def form() -> tuple[DatagramDecoder, Diagnostics, list[str]]:
+    diagnostics, said = Diagnostics(), list[str]()
+    return DatagramDecoder("udp://x:1", diagnostics, said.append), diagnostics, said
 
 
 # --- the binary form -----------------------------------------------------------------------------------------------
@@ -69,11 +69,11 @@ def by_hand(samples: Iterable[float], letter: str = "i", code: int = 2, name: by
     ],
 )
 def test_a_datagram_built_by_hand_is_read(letter: str, code: int, dtype: type, values: tuple[float, ...]) -> None:
-    piece = parse_raw(by_hand(values, letter, code))
-    assert (piece.source_id, piece.start_ns, piece.sampling_rate_hz) == (Z, T0_NS, 6.625)
-    assert piece.samples.dtype == np.dtype(dtype) and piece.samples.dtype.isnative
-    np.testing.assert_array_equal(piece.samples, np.array(values, dtype))
-    assert raw_datagram(Z, T0_NS, 6.625, piece.samples) == by_hand(values, letter, code)
+    trace = parse_raw(by_hand(values, letter, code))
+    assert (trace.source_id, trace.start_ns, trace.sampling_rate_hz) == (Z, T0_NS, 6.625)
+    assert trace.samples.dtype == np.dtype(dtype) and trace.samples.dtype.isnative
+    np.testing.assert_array_equal(trace.samples, np.array(values, dtype))
+    assert raw_datagram(Z, T0_NS, 6.625, trace.samples) == by_hand(values, letter, code)
 
 
 @pytest.mark.parametrize(
@@ -97,10 +97,13 @@ def test_a_datagram_built_by_hand_is_read(letter: str, code: int, dtype: type, v
     ],
 )
 def test_what_is_not_of_the_form_is_dropped_and_counted(datagram: bytes, reason: str) -> None:
-    datagrams, notes, said = form()
-    assert [datagrams.pieces(datagram) for _ in range(3)] == [[], [], []]
-    assert notes.texts()[0].startswith("udp://x:1: 3 datagram(s) dropped; the first: ") and reason in notes.texts()[0]
-    assert notes.unreadable_bytes == 3 * len(datagram)
+    datagrams, diagnostics, said = form()
+    assert [datagrams.traces(datagram) for _ in range(3)] == [[], [], []]
+    assert (
+        diagnostics.texts()[0].startswith("udp://x:1: 3 datagram(s) dropped; the first: ")
+        and reason in diagnostics.texts()[0]
+    )
+    assert diagnostics.unreadable_bytes == 3 * len(datagram)
     assert len(said) == 1 and reason in said[0]  # people are told once
 
 
@@ -113,16 +116,16 @@ def test_samples_that_no_datagram_holds_are_refused() -> None:
 def test_noise_and_damage_are_no_harm(quake_file: Path) -> None:
     rng = np.random.default_rng(5)
     good = [by_hand(range(25)), quake_file.read_bytes()[:512], quake_file.read_bytes()[:1536]]
-    datagrams, notes, _ = form()
-    n_pieces = 0
+    datagrams, diagnostics, _ = form()
+    n_traces = 0
     for i in range(3000):
         data = bytearray(good[i % 3])
         for at in rng.integers(0, len(data), int(rng.integers(1, 8))):
             data[at] = int(rng.integers(256))
-        n_pieces += len(datagrams.pieces(bytes(data[: int(rng.integers(1, len(data) + 1))])))
-        n_pieces += len(datagrams.pieces(rng.bytes(int(rng.integers(0, 100)))))
-    assert n_pieces > 300 and notes.unreadable_bytes > 100_000
-    assert len(notes.texts()) < 10
+        n_traces += len(datagrams.traces(bytes(data[: int(rng.integers(1, len(data) + 1))])))
+        n_traces += len(datagrams.traces(rng.bytes(int(rng.integers(0, 100)))))
+    assert n_traces > 300 and diagnostics.unreadable_bytes > 100_000
+    assert len(diagnostics.texts()) < 10
 
 
 def test_the_longest_junk_takes_no_longer_than_a_blink() -> None:
@@ -130,28 +133,28 @@ def test_the_longest_junk_takes_no_longer_than_a_blink() -> None:
     datagrams, _, _ = form()
     for start in (b"000001D STA  00BHZNN\x07\xe4\0\1\0\0\0\0\0\0", b"MS\x03" + bytes(12)):
         begun_s = time.process_time()
-        assert datagrams.pieces((start * 5000)[:65507]) == []
+        assert datagrams.traces((start * 5000)[:65507]) == []
         assert time.process_time() - begun_s < 1.0
 
 
 def test_records_in_a_datagram_are_read_up_to_what_is_none(quake_file: Path) -> None:
     data = quake_file.read_bytes()
-    datagrams, notes, _ = form()
+    datagrams, diagnostics, _ = form()
     first, second, third = (header for header in index_file(quake_file).headers if header.offset < 1536)
-    pieces = datagrams.pieces(data[:1024] + b"\xff" * 100)
+    traces = datagrams.traces(data[:1024] + b"\xff" * 100)
     offsets = {header.start_ns: header for header in (first, second, third)}
-    assert [len(piece.samples) for piece in pieces] == [offsets[piece.start_ns].n_samples for piece in pieces]
-    assert len(pieces) == 2 and notes.unreadable_bytes == 100
-    assert datagrams.pieces(data[1024:1500]) == []  # its rest never comes: the next datagram is not it
-    assert len(datagrams.pieces(data[1500:1536] + data[1024:1536])) == 0
-    assert len(datagrams.pieces(data[1024:1536])) == 1
+    assert [len(trace.samples) for trace in traces] == [offsets[trace.start_ns].n_samples for trace in traces]
+    assert len(traces) == 2 and diagnostics.unreadable_bytes == 100
+    assert datagrams.traces(data[1024:1500]) == []  # its rest never comes: the next datagram is not it
+    assert len(datagrams.traces(data[1500:1536] + data[1024:1536])) == 0
+    assert len(datagrams.traces(data[1024:1536])) == 1
 
 
 # --- times ---------------------------------------------------------------------------------------------------------
 
 
 def test_times_that_jitter_lie_on_the_grid() -> None:
-    grid, rng = SampleGrid(100.0), np.random.default_rng(2)
+    grid, rng = TimestampRegulariser(100.0), np.random.default_rng(2)
     for i in range(2000):
         exact_ns = T0_NS + i * 250_000_000
         jitter_ns = 0 if i == 0 else int(rng.integers(-6_000_000, 6_000_000))  # of a sample of 10 ms
@@ -159,7 +162,7 @@ def test_times_that_jitter_lie_on_the_grid() -> None:
 
 
 def test_a_hole_and_what_comes_late_lie_on_the_grid_too() -> None:
-    grid = SampleGrid(100.0)
+    grid = TimestampRegulariser(100.0)
     placed = [grid.place(T0_NS + round((i * 0.25 + 0.001) * S) - (S // 1000 if i == 0 else 0), 25) for i in
               (0, 1, 4, 2, 3, 5, 5)]  # fmt: skip
     assert [(start_ns - T0_NS) / S for start_ns, _ in placed] == [0.0, 0.25, 1.0, 0.5, 0.75, 1.25, 1.25]
@@ -168,7 +171,7 @@ def test_a_hole_and_what_comes_late_lie_on_the_grid_too() -> None:
 
 def test_a_clock_that_drifts_is_followed_in_jumps_of_half_a_sample() -> None:
     """100.01 Hz in truth: 100 ppm, so half a sample is reached every 50 s."""
-    grid, jumps, last_ns = SampleGrid(100.0), 0, T0_NS - 250_000_000
+    grid, jumps, last_ns = TimestampRegulariser(100.0), 0, T0_NS - 250_000_000
     for i in range(4000):
         true_ns = T0_NS + round(i * 25 * S / 100.01)
         start_ns, _ = grid.place(true_ns, 25)
@@ -179,7 +182,7 @@ def test_a_clock_that_drifts_is_followed_in_jumps_of_half_a_sample() -> None:
 
 
 def test_a_time_far_off_does_not_move_what_follows() -> None:
-    grid = SampleGrid(100.0)
+    grid = TimestampRegulariser(100.0)
     grid.place(T0_NS, 25)
     grid.place(T0_NS + 10**17 + 3_333_333, 25)
     assert abs(grid.place(T0_NS + 250_000_000, 25)[0] - T0_NS - 250_000_000) <= 5_000_000
@@ -191,27 +194,27 @@ def test_a_time_far_off_does_not_move_what_follows() -> None:
 
 
 def test_a_channel_whose_rate_changes_gets_a_new_listener_and_a_lone_record_does_not(moon: Moon) -> None:
-    notes = Notes()
-    router = Router(moon[0], ("MH?",), notes)
+    diagnostics = Diagnostics()
+    router = ChannelRouter(moon[0], ("MH?",), diagnostics)
 
     def keys(rates_hz: Iterable[float], start: int) -> list[tuple[str, bool]]:
-        pieces = (Piece(Z, (start + i) * 100 * S, rate_hz, np.zeros(round(100 * rate_hz), np.int32))
+        traces = (Trace(Z, (start + i) * 100 * S, rate_hz, np.zeros(round(100 * rate_hz), np.int32))
                   for i, rate_hz in enumerate(rates_hz))  # fmt: skip
-        return [(batch.key, batch.over) for piece in pieces for batch in router.push(piece)]
+        return [(batch.key, batch.over) for trace in traces for batch in router.push(trace)]
 
     assert keys((6.625, 6.6251, 13.25, 6.625, 13.25, 13.25, 6.625), 0) == [("XX_LUN#0", False)] * 4
     assert keys((13.25, 13.25), 7) == []
     state = router.state()
     assert keys((13.25,), 9) == [("XX_LUN#0", True), ("XX_LUN#1", False)]
     assert keys((13.25,), 10) == [("XX_LUN#1", False)]
-    assert notes.texts() == [
+    assert diagnostics.texts() == [
         "5 record(s) of another sampling rate than their channel's left out",
         "1 time(s) a channel's sampling rate changed; the station starts anew there",
     ]
-    again = Router(moon[0], ("MH?",), Notes())
+    again = ChannelRouter(moon[0], ("MH?",), Diagnostics())
     again.restore(state)
-    piece = Piece(Z, 900 * S, 13.25, np.zeros(1325, np.int32))
-    assert [len(list(again.push(piece))) for _ in range(3)] == [0, 0, 2]  # the rate is remembered, the doubt is not
+    trace = Trace(Z, 900 * S, 13.25, np.zeros(1325, np.int32))
+    assert [len(list(again.push(trace))) for _ in range(3)] == [0, 0, 2]  # the rate is remembered, the doubt is not
 
 
 # --- addresses -----------------------------------------------------------------------------------------------------
@@ -278,9 +281,9 @@ def test_a_port_that_is_taken_or_of_another_machine_is_refused_in_a_line(tmp_pat
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts what a socket had no room for")
 def test_datagrams_for_which_there_is_no_room_are_counted() -> None:
-    notes = Notes()
-    port, number = SocketPort(notes), free_port()
-    port.listen(parse_address(f"udp://:{number}"), DatagramForm("here", notes, lambda line: None))
+    diagnostics = Diagnostics()
+    port, number = UdpReceiver(diagnostics), free_port()
+    port.listen(parse_address(f"udp://:{number}"), DatagramDecoder("here", diagnostics, lambda line: None))
     n_sent = 40_000
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for i in range(n_sent):
@@ -290,7 +293,7 @@ def test_datagrams_for_which_there_is_no_room_are_counted() -> None:
             n_came += 1
         sender.sendto(raw_datagram(Z, T0_NS, 1.0, np.zeros(1, np.int32)), ("127.0.0.1", number))
         assert next(arrivals) is not None  # what comes now says how many went before
-    (text,) = (text for text in notes.texts() if "lost here" in text)
+    (text,) = (text for text in diagnostics.texts() if "lost here" in text)
     assert 0 < n_came < n_sent and int(text.split()[0]) == n_sent - n_came
 
 
@@ -301,13 +304,13 @@ def test_one_socket_hears_what_is_meant_for_it(family: socket.AddressFamily) -> 
         number = free_port(family)
     except OSError as problem:
         pytest.skip(f"no such addresses here: {problem}")
-    port = SocketPort(Notes())
+    port = UdpReceiver(Diagnostics())
     port.listen(parse_address(f"udp://{host}:{number}"), form()[0])
     with socket.socket(family, socket.SOCK_DGRAM) as sender:
         sender.sendto(by_hand([1, 2]), (host.strip("[]") or "127.0.0.1", number))
     arrivals = port.arrivals()
-    (piece,) = next(arrivals) or []
-    assert piece.samples.tolist() == [1, 2] and port.size_bytes == len(by_hand([1, 2])) == 52
+    (trace,) = next(arrivals) or []
+    assert trace.samples.tolist() == [1, 2] and port.size_bytes == len(by_hand([1, 2])) == 52
     assert next(arrivals) is None
     arrivals.close()  # type: ignore[attr-defined]
     free_again = socket.socket(family, socket.SOCK_DGRAM)

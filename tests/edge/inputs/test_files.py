@@ -12,8 +12,8 @@ import obspy
 import pytest
 
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.formats.waveforms import Piece, duration_ns
-from edgequake.edge.inputs.files import Plan, plan_inputs
+from edgequake.edge.formats.waveforms import Trace, duration_ns
+from edgequake.edge.inputs.files import InputPlan, plan_inputs
 from edgequake.edge.manifest.manifest import Manifest, Variant
 from edgequake.edge.results.catalog import CatalogRow
 from edgequake.edge.results.summary import Summary
@@ -41,8 +41,8 @@ def whole(quake_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Summary
     return summary
 
 
-def pieces(plan: Plan, i: int = 0) -> list[Piece]:
-    return list(plan.streams[i].pieces(plan.note))
+def traces(plan: InputPlan, i: int = 0) -> list[Trace]:
+    return list(plan.streams[i].traces(plan.note))
 
 
 def event_of(row: CatalogRow) -> tuple[int, int, float, tuple[str, ...], int]:
@@ -98,7 +98,7 @@ def test_files_that_overlap_are_streams_of_their_own(manifest: Manifest, write: 
         ["a.mseed", "c.mseed"],
         ["b.mseed"],
     ]
-    np.testing.assert_array_equal(np.concatenate([p.samples for p in pieces(plan)]), np.concatenate([noise, noise + 2]))
+    np.testing.assert_array_equal(np.concatenate([p.samples for p in traces(plan)]), np.concatenate([noise, noise + 2]))
 
 
 def test_a_file_given_twice_is_two_streams_with_a_segment_each(
@@ -127,12 +127,12 @@ def test_stations_are_kept_apart(write: Write, noise: np.ndarray, manifest: Mani
     plan = plan_inputs((str(path),), manifest)
     assert [stream.station_id for stream in plan.streams] == ["XX_LUN", "XX_MAR"]
     for i, expected in enumerate([noise, noise + 5]):
-        np.testing.assert_array_equal(np.concatenate([p.samples for p in pieces(plan, i)]), expected)
+        np.testing.assert_array_equal(np.concatenate([p.samples for p in traces(plan, i)]), expected)
 
 
-def test_pieces_of_all_files_come_in_the_order_of_their_starts(quake_file: Path, manifest: Manifest) -> None:
+def test_traces_of_all_files_come_in_the_order_of_their_starts(quake_file: Path, manifest: Manifest) -> None:
     plan = plan_inputs((str(quake_file),), manifest)
-    starts = [piece.start_ns for piece in pieces(plan)]
+    starts = [trace.start_ns for trace in traces(plan)]
     assert starts == sorted(starts) and len(plan.streams) == 1
 
 
@@ -236,7 +236,7 @@ def test_many_files_are_not_all_open_at_once(write: Write, noise: np.ndarray, ma
     resource.setrlimit(resource.RLIMIT_NOFILE, (n_open + 20, limits[1]))
     try:
         plan = plan_inputs((str(folder),), manifest)
-        n_samples = sum(len(piece.samples) for piece in pieces(plan))
+        n_samples = sum(len(trace.samples) for trace in traces(plan))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert len(plan.streams) == 1 and n_samples == 60 * 300
@@ -247,14 +247,14 @@ def test_a_file_that_vanishes_on_the_way_is_an_error(write: Write, noise: np.nda
     plan = plan_inputs((str(path),), manifest)
     path.unlink()
     with pytest.raises(DataError, match=r"a\.mseed cannot be read: No such file"):
-        pieces(plan)
+        traces(plan)
 
 
 def test_a_file_cut_short_on_the_way_is_told(write: Write, noise: np.ndarray, manifest: Manifest) -> None:
     path = write("a.mseed", noise)
     plan = plan_inputs((str(path),), manifest)
     path.write_bytes(path.read_bytes()[: 512 * 3 + 100])
-    assert len(pieces(plan)) == 3
+    assert len(traces(plan)) == 3
     assert len(plan.warnings) == 1 and "damaged record(s) left out" in plan.warnings[0]
 
 

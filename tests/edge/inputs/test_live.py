@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 from edgequake.edge.base.control import Control
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.formats.miniseed import index_file
-from edgequake.edge.formats.waveforms import Piece, duration_ns
-from edgequake.edge.inputs.ordering import Router, Sequencer
+from edgequake.edge.formats.waveforms import Trace, duration_ns
+from edgequake.edge.inputs.ordering import ChannelRouter, ReorderBuffer
 from edgequake.edge.manifest.manifest import Manifest, Variant
 from edgequake.edge.results.summary import Summary
 from edgequake.edge.runner import RunConfig, run
@@ -62,91 +62,91 @@ def stream(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Sum
 # --- order ---------------------------------------------------------------------------------------------------------
 
 
-def piece(start_s: float, n: int = 100, code: str = "Z", rate_hz: float = 1.0) -> Piece:
-    return Piece(f"FDSN:XX_LUN_00_M_H_{code}", round(start_s * S), rate_hz, np.zeros(n, np.int32))
+def trace(start_s: float, n: int = 100, code: str = "Z", rate_hz: float = 1.0) -> Trace:
+    return Trace(f"FDSN:XX_LUN_00_M_H_{code}", round(start_s * S), rate_hz, np.zeros(n, np.int32))
 
 
-def given(sequencer: Sequencer, pieces: list[Piece]) -> list[float]:
-    out = [one for p in pieces for one in sequencer.push(p)[0]]
+def given(sequencer: ReorderBuffer, traces: list[Trace]) -> list[float]:
+    out = [one for p in traces for one in sequencer.push(p)[0]]
     return [one.start_ns / S for one in [*out, *sequencer.flush()]]
 
 
 def test_what_goes_on_is_given_at_once() -> None:
-    sequencer = Sequencer(300 * S)
+    sequencer = ReorderBuffer(300 * S)
     for start in (0, 100, 200, 250):  # the last overlaps
-        assert [p.start_ns for p in sequencer.push(piece(start))[0]] == [start * S]
+        assert [p.start_ns for p in sequencer.push(trace(start))[0]] == [start * S]
 
 
 def test_neighbours_that_changed_places_are_put_right() -> None:
-    sequencer = Sequencer(300 * S)
-    assert given(sequencer, [piece(s, 10) for s in (0, 20, 10, 30, 50, 60, 40, 70)]) == [0, 10, 20, 30, 40, 50, 60, 70]
+    sequencer = ReorderBuffer(300 * S)
+    assert given(sequencer, [trace(s, 10) for s in (0, 20, 10, 30, 50, 60, 40, 70)]) == [0, 10, 20, 30, 40, 50, 60, 70]
     assert sequencer.n_dropped == 0
 
 
-def test_a_hole_is_waited_for_no_longer_than_twice_a_piece() -> None:
-    sequencer = Sequencer(300 * S)
-    assert given(sequencer, [piece(0, 10)]) == [0]
-    assert sequencer.push(piece(20, 10))[0] == []
-    assert sequencer.push(piece(30, 10))[0] == []
-    assert sequencer.push(piece(35, 10, "N"))[0][0].source_id.endswith("N")
-    assert [p.start_ns / S for p in sequencer.push(piece(41, 10, "N"))[0]] == [20, 41]
+def test_a_hole_is_waited_for_no_longer_than_twice_a_trace() -> None:
+    sequencer = ReorderBuffer(300 * S)
+    assert given(sequencer, [trace(0, 10)]) == [0]
+    assert sequencer.push(trace(20, 10))[0] == []
+    assert sequencer.push(trace(30, 10))[0] == []
+    assert sequencer.push(trace(35, 10, "N"))[0][0].source_id.endswith("N")
+    assert [p.start_ns / S for p in sequencer.push(trace(41, 10, "N"))[0]] == [20, 41]
 
 
 def test_a_hole_that_can_hardly_be_bridged_is_not_waited_for() -> None:
-    sequencer = Sequencer(300 * S)
-    sequencer.push(piece(0, 10))
-    assert len(sequencer.push(piece(295, 10))[0]) == 1  # 285 s, and 20 s to wait: too long for the front end
-    assert len(sequencer.push(piece(3000, 10))[0]) == 1
+    sequencer = ReorderBuffer(300 * S)
+    sequencer.push(trace(0, 10))
+    assert len(sequencer.push(trace(295, 10))[0]) == 1  # 285 s, and 20 s to wait: too long for the front end
+    assert len(sequencer.push(trace(3000, 10))[0]) == 1
 
 
 def test_a_lone_time_far_ahead_is_dropped_and_two_that_agree_are_believed() -> None:
-    sequencer = Sequencer(300 * S)
+    sequencer = ReorderBuffer(300 * S)
     starts = [0, 1e9, 100, 200, 5e8, 300, 2e9, 400, 3e9, 500]
-    assert [p.start_ns / S for s in starts for p in sequencer.push(piece(s))[0]] == [0, 100, 200, 300, 400, 500]
+    assert [p.start_ns / S for s in starts for p in sequencer.push(trace(s))[0]] == [0, 100, 200, 300, 400, 500]
     assert sequencer.n_dropped == 1  # three may wait
-    assert [p.start_ns / S for s in (9e8, 9e8 + 100) for p in sequencer.push(piece(s))[0]] == [9e8, 9e8 + 100]
-    assert [p.start_ns / S for p in sequencer.push(piece(9e8, code="N"))[0]] == [9e8]
+    assert [p.start_ns / S for s in (9e8, 9e8 + 100) for p in sequencer.push(trace(s))[0]] == [9e8, 9e8 + 100]
+    assert [p.start_ns / S for p in sequencer.push(trace(9e8, code="N"))[0]] == [9e8]
 
 
-def test_late_pieces_are_dropped_until_three_follow_one_another() -> None:
-    sequencer = Sequencer(300 * S)
+def test_late_traces_are_dropped_until_three_follow_one_another() -> None:
+    sequencer = ReorderBuffer(300 * S)
     for start in (10_000, 10_100):
-        sequencer.push(piece(start))
-    assert sequencer.push(piece(5000)) == ([], False)
-    assert sequencer.push(piece(7000)) == ([], False)
-    assert len(sequencer.push(piece(10_200))[0]) == 1 and sequencer.n_dropped == 2
-    answers = [sequencer.push(piece(start)) for start in (1000, 1100, 1200)]
-    assert [len(pieces) for pieces, _ in answers] == [0, 0, 3] and [back for _, back in answers] == [False, False, True]
+        sequencer.push(trace(start))
+    assert sequencer.push(trace(5000)) == ([], False)
+    assert sequencer.push(trace(7000)) == ([], False)
+    assert len(sequencer.push(trace(10_200))[0]) == 1 and sequencer.n_dropped == 2
+    answers = [sequencer.push(trace(start)) for start in (1000, 1100, 1200)]
+    assert [len(traces) for traces, _ in answers] == [0, 0, 3] and [back for _, back in answers] == [False, False, True]
 
 
 def test_a_station_set_back_gets_a_new_listener(moon: Moon) -> None:
-    notes = Notes()
-    router = Router(moon[0], ("MH?",), notes)
+    diagnostics = Diagnostics()
+    router = ChannelRouter(moon[0], ("MH?",), diagnostics)
     starts = [*range(100_000, 101_000, 100), *range(50_000, 51_000, 100)]
-    batches = [b for s in starts for code in "ZN" for b in router.push(piece(s, 663, code, RATE_HZ))]
+    batches = [b for s in starts for code in "ZN" for b in router.push(trace(s, 663, code, RATE_HZ))]
     keys = [batch.key for batch in batches]
     assert sorted(set(keys)) == ["XX_LUN#0", "XX_LUN#1"] and [b.key for b in batches if b.over] == ["XX_LUN#0"]
     assert keys.index("XX_LUN#1") == len(keys) - keys[::-1].index("XX_LUN#0")
-    assert sum(len(batch.pieces) for batch in batches) == 40
-    assert notes.texts() == ["1 time(s) a clock was set back; the station starts anew there"]
+    assert sum(len(batch.traces) for batch in batches) == 40
+    assert diagnostics.texts() == ["1 time(s) a clock was set back; the station starts anew there"]
 
 
 def test_ever_new_stations_and_channels_take_no_more_room(moon: Moon) -> None:
-    notes = Notes()
-    router = Router(moon[0], ("MH?",), notes)
+    diagnostics = Diagnostics()
+    router = ChannelRouter(moon[0], ("MH?",), diagnostics)
     in_use: set[str] = set()
     for i in range(300):
         for p in (
-            Piece(f"FDSN:XX_S{i}_00_M_H_Z", 0, RATE_HZ, np.zeros(5, np.int32)),
-            Piece(f"FDSN:XX_LUN_{i}_M_H_Z", i * S, RATE_HZ, np.zeros(5, np.int32)),
-            Piece(f"FDSN:XX_LUN_{i}_B_H_Z", i * S, RATE_HZ, np.zeros(5, np.int32)),
-            Piece("FDSN:XX_LUN_00_M_H_Z", i * S, 77.0, np.zeros(5, np.int32)),
+            Trace(f"FDSN:XX_S{i}_00_M_H_Z", 0, RATE_HZ, np.zeros(5, np.int32)),
+            Trace(f"FDSN:XX_LUN_{i}_M_H_Z", i * S, RATE_HZ, np.zeros(5, np.int32)),
+            Trace(f"FDSN:XX_LUN_{i}_B_H_Z", i * S, RATE_HZ, np.zeros(5, np.int32)),
+            Trace("FDSN:XX_LUN_00_M_H_Z", i * S, 77.0, np.zeros(5, np.int32)),
         ):
             for batch in router.push(p):
                 in_use = in_use - {batch.key} if batch.over else in_use | {batch.key}
         assert len(in_use) <= 16
     assert len(router.ignored_channels) == 100
-    told = " / ".join(notes.texts())
+    told = " / ".join(diagnostics.texts())
     assert "288 record(s) of more than 12 channels" in told and "300 record(s) of a sampling rate" in told
 
 
@@ -368,15 +368,17 @@ def test_a_damaged_model_gives_way_to_its_copy(quake_file: Path, moon_path: Path
 def test_samples_are_dropped_before_the_first_decision(write: Write, moon: Moon, tmp_path: Path) -> None:
     """A channel that never says anything must not fill the memory: nothing but fill values, for a long time."""
     from edgequake.edge.detection.detector import Detector
-    from edgequake.edge.operation.station_run import Listener, Tally
+    from edgequake.edge.operation.station_run import RunCounters, StationRun
     from edgequake.edge.results.catalog import Ledger
 
     manifest, graph, variant = moon
     (tmp_path / "segments").mkdir()
-    listener = Listener(Detector(manifest, graph, variant, 0.5), "XX_LUN", manifest, tmp_path, Ledger(), Tally())
+    listener = StationRun(
+        Detector(manifest, graph, variant, 0.5), "XX_LUN", manifest, tmp_path, Ledger(), RunCounters()
+    )
     held = []
     for i in range(600):
         start_ns = duration_ns(500 * i, RATE_HZ)
-        listener.push([Piece("FDSN:XX_LUN_00_M_H_Z", start_ns, RATE_HZ, np.full(500, -1, np.int32))])
+        listener.push([Trace("FDSN:XX_LUN_00_M_H_Z", start_ns, RATE_HZ, np.full(500, -1, np.int32))])
         held.append(len(listener.state()["keeper"]["pieces"]["FDSN:XX_LUN_00_M_H_Z"]))
     assert max(held) == max(held[:60]) < 40

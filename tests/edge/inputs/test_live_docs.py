@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.formats.waveforms import duration_ns
 from edgequake.edge.inputs.addresses import parse_address
-from edgequake.edge.inputs.datagrams import DatagramForm, parse_raw
-from edgequake.edge.inputs.udp import SocketPort
+from edgequake.edge.inputs.datagrams import DatagramDecoder, parse_raw
+from edgequake.edge.inputs.udp import UdpReceiver
 from edgequake.synthetic import synthetic_dataset
 
 
@@ -21,17 +21,17 @@ def test_the_sender_is_heard(root: Path, quake: synthetic_dataset.SyntheticRecor
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         number = probe.getsockname()[1]
-    notes = Notes()
-    port = SocketPort(notes)
-    port.listen(parse_address(f"udp://:{number}"), DatagramForm("x", notes, lambda line: None))
+    diagnostics = Diagnostics()
+    port = UdpReceiver(diagnostics)
+    port.listen(parse_address(f"udp://:{number}"), DatagramDecoder("x", diagnostics, lambda line: None))
     blocks = np.array_split(quake.samples[0][:3000], 20)
     exec(compile(example.replace("9000", str(number)), "docs/live.md", "exec"), {"blocks": blocks})
-    arrivals, pieces = port.arrivals(), []
+    arrivals, traces = port.arrivals(), []
     while (came := next(arrivals)) is not None:
-        pieces += came
-    np.testing.assert_array_equal(np.concatenate([piece.samples for piece in pieces]), quake.samples[0][:3000])
-    assert {piece.source_id for piece in pieces} == {"FDSN:XX_LUN_00_M_H_Z"} and notes.texts() == []
-    assert pieces[-1].stop_ns == pieces[0].start_ns + duration_ns(3000, 6.625)
+        traces += came
+    np.testing.assert_array_equal(np.concatenate([trace.samples for trace in traces]), quake.samples[0][:3000])
+    assert {trace.source_id for trace in traces} == {"FDSN:XX_LUN_00_M_H_Z"} and diagnostics.texts() == []
+    assert traces[-1].stop_ns == traces[0].start_ns + duration_ns(3000, 6.625)
 
 
 def test_the_table_names_each_byte(root: Path) -> None:
@@ -44,6 +44,6 @@ def test_the_table_names_each_byte(root: Path) -> None:
     datagram[8:16] = (123_456_789).to_bytes(8, "little", signed=True)
     datagram[16:24] = np.array(50.0, "<f8").tobytes()
     datagram[24:44], datagram[44:] = b"FDSN:XX_LUN_00_M_H_Z", b"\x01\x00\xff\xff"
-    piece = parse_raw(bytes(datagram))
-    assert (piece.source_id, piece.start_ns, piece.sampling_rate_hz) == ("FDSN:XX_LUN_00_M_H_Z", 123_456_789, 50.0)
-    assert piece.samples.tolist() == [1, -1]
+    trace = parse_raw(bytes(datagram))
+    assert (trace.source_id, trace.start_ns, trace.sampling_rate_hz) == ("FDSN:XX_LUN_00_M_H_Z", 123_456_789, 50.0)
+    assert trace.samples.tolist() == [1, -1]

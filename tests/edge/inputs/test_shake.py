@@ -10,10 +10,10 @@ import pytest
 
 from edgequake.benchmarks.robustness.shake import ONSET_TOLERANCE_S, bench_shake
 from edgequake.benchmarks.robustness.shake_signal import CHANNELS, START_NS, STATION, harmed, shake_signal
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.formats.waveforms import Piece, duration_ns
-from edgequake.edge.inputs.datagrams import ShakeForm, parse_shake
+from edgequake.edge.formats.waveforms import Trace, duration_ns
+from edgequake.edge.inputs.datagrams import ShakeDecoder, parse_shake
 
 # As the Shake's manual prints one.
 DATAGRAM = (
@@ -22,18 +22,18 @@ DATAGRAM = (
 )
 
 
-def form(rate_hz: float = 100.0) -> tuple[ShakeForm, Notes, list[str]]:
-    notes, said = Notes(), list[str]()
-    return ShakeForm("shake://:8888/AM_R0E05", notes, said.append, "AM_R0E05_00", rate_hz), notes, said
+def form(rate_hz: float = 100.0) -> tuple[ShakeDecoder, Diagnostics, list[str]]:
+    diagnostics, said = Diagnostics(), list[str]()
+    return ShakeDecoder("shake://:8888/AM_R0E05", diagnostics, said.append, "AM_R0E05_00", rate_hz), diagnostics, said
 
 
 def test_a_datagram_is_read() -> None:
-    piece = parse_shake(DATAGRAM, "AM_R0E05_00", 100.0)
+    trace = parse_shake(DATAGRAM, "AM_R0E05_00", 100.0)
     channel, seconds, *counts = ast.literal_eval("(" + DATAGRAM.decode().strip("{}") + ")")
     assert channel == "EHZ" and len(counts) == 25 and seconds == 1582315130.292
-    assert (piece.source_id, piece.start_ns) == ("FDSN:AM_R0E05_00_E_H_Z", 1_582_315_130_292_000_000)
-    assert piece.sampling_rate_hz == 100.0 and piece.samples.dtype == np.int32
-    np.testing.assert_array_equal(piece.samples, counts)
+    assert (trace.source_id, trace.start_ns) == ("FDSN:AM_R0E05_00_E_H_Z", 1_582_315_130_292_000_000)
+    assert trace.sampling_rate_hz == 100.0 and trace.samples.dtype == np.int32
+    np.testing.assert_array_equal(trace.samples, counts)
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,8 @@ def test_a_datagram_is_read() -> None:
     ],
 )
 def test_what_other_shakes_may_send_is_read(text: bytes, source_id: str, start_ns: int, samples: list[int]) -> None:
-    piece = parse_shake(text, "AM_R0E05_00", 100.0)
-    assert (piece.source_id, piece.start_ns, piece.samples.tolist()) == (source_id, start_ns, samples)
+    trace = parse_shake(text, "AM_R0E05_00", 100.0)
+    assert (trace.source_id, trace.start_ns, trace.samples.tolist()) == (source_id, start_ns, samples)
 
 
 @pytest.mark.parametrize(
@@ -76,11 +76,11 @@ def test_what_other_shakes_may_send_is_read(text: bytes, source_id: str, start_n
     ],
 )
 def test_what_is_no_such_text_is_dropped_and_counted(text: bytes) -> None:
-    shake, notes, said = form()
+    shake, diagnostics, said = form()
     with pytest.raises(DataError):
         parse_shake(text, "AM_R0E05_00", 100.0)
-    assert shake.pieces(text) == [] and notes.unreadable_bytes == len(text) and len(said) == 1
-    assert notes.texts()[0].startswith("shake://:8888/AM_R0E05: 1 datagram(s) dropped; the first: ")
+    assert shake.traces(text) == [] and diagnostics.unreadable_bytes == len(text) and len(said) == 1
+    assert diagnostics.texts()[0].startswith("shake://:8888/AM_R0E05: 1 datagram(s) dropped; the first: ")
 
 
 @pytest.mark.parametrize("tail", [b"x}", b"", b", }", b"1.0}"])
@@ -97,38 +97,38 @@ def test_times_told_in_milliseconds_follow_one_another_exactly() -> None:
     start_ns, last = 1_582_315_130_292_400_000, None
     for i in range(500):
         seconds = (start_ns + duration_ns(25 * i, 99.7)) / 1e9
-        (piece,) = shake.pieces(f"{{'EHZ', {seconds:.3f}, {', '.join(['7'] * 25)}}}".encode())
-        assert last is None or abs(piece.start_ns - last.stop_ns) <= 1
-        last = piece
+        (trace,) = shake.traces(f"{{'EHZ', {seconds:.3f}, {', '.join(['7'] * 25)}}}".encode())
+        assert last is None or abs(trace.start_ns - last.stop_ns) <= 1
+        last = trace
     assert last is not None and abs(last.start_ns - start_ns - duration_ns(25 * 499, 99.7)) <= 1_000_000
 
 
 def test_another_rate_than_the_stated_one_is_said_once() -> None:
-    shake, notes, said = form()
+    shake, diagnostics, said = form()
     for i in range(60):
         for channel in ("EHZ", "EHN"):
-            shake.pieces(f"{{'{channel}', {1582315130 + 0.5 * i:.3f}, {', '.join(['7'] * 25)}}}".encode())
+            shake.traces(f"{{'{channel}', {1582315130 + 0.5 * i:.3f}, {', '.join(['7'] * 25)}}}".encode())
     (text,) = said
     assert "FDSN:AM_R0E05_00_E_H_Z comes as if sampled at about 50 Hz, not 100; if that is so, add ?rate=" in text
-    assert text in notes.texts()
+    assert text in diagnostics.texts()
 
 
 def test_lost_and_swapped_datagrams_are_no_other_rate() -> None:
-    rng, (shake, notes, said) = np.random.default_rng(1), form()
+    rng, (shake, diagnostics, said) = np.random.default_rng(1), form()
     signal = shake_signal(rng, 120.0)
     for _, data in harmed(rng, list(signal.datagrams()), loss=0.2, disorder=0.1, garbage=0.0):
-        shake.pieces(data)
-    assert said == [] and any("came late or twice" in text for text in notes.texts())
+        shake.traces(data)
+    assert said == [] and any("came late or twice" in text for text in diagnostics.texts())
 
 
 def test_the_simulated_shake_sends_what_its_file_holds() -> None:
     signal = shake_signal(np.random.default_rng(1), 120.0)
-    pieces: dict[str, list[Piece]] = {}
+    traces: dict[str, list[Trace]] = {}
     for _, data in signal.datagrams():
-        piece = parse_shake(data, STATION, 100.0)
-        pieces.setdefault(piece.source_id, []).append(piece)
-    assert [name[-5:].replace("_", "") for name in pieces] == list(CHANNELS)
-    for row, parts in zip(signal.samples, pieces.values(), strict=True):
+        trace = parse_shake(data, STATION, 100.0)
+        traces.setdefault(trace.source_id, []).append(trace)
+    assert [name[-5:].replace("_", "") for name in traces] == list(CHANNELS)
+    for row, parts in zip(signal.samples, traces.values(), strict=True):
         np.testing.assert_array_equal(np.concatenate([part.samples for part in parts]), row)
         assert parts[0].start_ns == START_NS and parts[-1].stop_ns == START_NS + 120 * 10**9
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError
-from edgequake.edge.operation.event_hook import Hook
+from edgequake.edge.operation.event_hook import EventHook
 from edgequake.edge.results.catalog import CatalogRow
 
 ONSET_NS = 1_582_315_130_250_000_000  # 2020-02-21T19:58:50.25
@@ -36,8 +36,8 @@ def appending(path: Path) -> str:
 
 
 def test_the_event_is_one_json_object_on_stdin(tmp_path: Path) -> None:
-    notes = Notes()
-    hook = Hook(appending(tmp_path / "got"), 20.0, notes, out=tmp_path / "run")
+    diagnostics = Diagnostics()
+    hook = EventHook(appending(tmp_path / "got"), 20.0, diagnostics, out=tmp_path / "run")
     hook.fire(row())
     hook.close()
     text, out = (tmp_path / "got").read_text().rstrip("\n").split("\t")
@@ -47,11 +47,11 @@ def test_the_event_is_one_json_object_on_stdin(tmp_path: Path) -> None:
         "channels": ["EHZ", "EHN"], "stop_ns": ONSET_NS + 10**9, "peak_probability": 0.91, "priority": 0.5,
         "segment": "segments/0.mseed", "n_samples": 300, "size_bytes": 512, "sent": False, "onset_uncertainty_s": None,
     }  # fmt: skip
-    assert out == str(tmp_path / "run") and notes.texts() == []
+    assert out == str(tmp_path / "run") and diagnostics.texts() == []
 
 
 def test_an_event_is_fired_once_and_in_order(tmp_path: Path) -> None:
-    hook = Hook(appending(tmp_path / "got"), 20.0, Notes())
+    hook = EventHook(appending(tmp_path / "got"), 20.0, Diagnostics())
     for number in (0, 1, 1, 0, 2):
         hook.fire(row(number))
     hook.close()
@@ -61,28 +61,28 @@ def test_an_event_is_fired_once_and_in_order(tmp_path: Path) -> None:
 
 
 def test_failures_are_counted_by_exit_code() -> None:
-    notes = Notes()
-    hook = Hook(python("import json, sys; sys.exit(int(json.load(sys.stdin)['evid'][-1]))"), 20.0, notes)
+    diagnostics = Diagnostics()
+    hook = EventHook(python("import json, sys; sys.exit(int(json.load(sys.stdin)['evid'][-1]))"), 20.0, diagnostics)
     for number in (0, 3, 4, 13):
         hook.fire(row(number))
     hook.close()
-    assert notes.texts() == [
+    assert diagnostics.texts() == [
         "2 time(s) the --on-event command failed: exit code 3",
         "1 time(s) the --on-event command failed: exit code 4",
     ]
 
 
 def test_a_command_that_does_not_read_is_no_failure() -> None:
-    notes = Notes()
-    hook = Hook("true", 20.0, notes)
+    diagnostics = Diagnostics()
+    hook = EventHook("true", 20.0, diagnostics)
     hook.fire(row())
     hook.close()
-    assert notes.texts() == []
+    assert diagnostics.texts() == []
 
 
 def test_a_command_that_hangs_is_killed_with_what_it_started_and_holds_up_nothing(tmp_path: Path) -> None:
-    notes = Notes()
-    hook = Hook(f"sh -c 'sleep 600 & echo $! > {tmp_path}/child; sleep 600'", 0.5, notes)
+    diagnostics = Diagnostics()
+    hook = EventHook(f"sh -c 'sleep 600 & echo $! > {tmp_path}/child; sleep 600'", 0.5, diagnostics)
     begun_s = time.monotonic()
     for number in range(60):
         hook.fire(row(number))
@@ -96,7 +96,7 @@ def test_a_command_that_hangs_is_killed_with_what_it_started_and_holds_up_nothin
     while _runs(child) and time.monotonic() < waited_s:
         time.sleep(0.02)
     assert not _runs(child)
-    told = {text.partition(" ")[2]: int(text.partition(" ")[0]) for text in notes.texts()}
+    told = {text.partition(" ")[2]: int(text.partition(" ")[0]) for text in diagnostics.texts()}
     n_killed = told["time(s) the --on-event command took longer than 0.5 s and was killed"]
     n_last = told.get("time(s) the --on-event command was killed at the end of the run", 0)
     n_over = told["event(s) without --on-event: the run came to its end"]
@@ -114,36 +114,38 @@ def _runs(pid: int) -> bool:
 
 def test_a_command_is_deaf_to_the_interrupt_of_the_run(tmp_path: Path) -> None:
     """Ctrl-C in a terminal goes to the whole process group; the command has one of its own."""
-    hook = Hook(python(f"import os; open({str(tmp_path / 'g')!r}, 'w').write(str(os.getpgid(0)))"), 20.0, Notes())
+    hook = EventHook(
+        python(f"import os; open({str(tmp_path / 'g')!r}, 'w').write(str(os.getpgid(0)))"), 20.0, Diagnostics()
+    )
     hook.fire(row())
     hook.close()
     assert int((tmp_path / "g").read_text()) != os.getpgid(0)
 
 
 def test_what_it_prints_does_not_mix_with_the_summary(capfd: pytest.CaptureFixture[str]) -> None:
-    hook = Hook("echo hello", 20.0, Notes())
+    hook = EventHook("echo hello", 20.0, Diagnostics())
     hook.fire(row())
     hook.close()
     assert capfd.readouterr().out == ""
 
 
 def test_one_that_vanishes_is_counted(tmp_path: Path) -> None:
-    program, notes = tmp_path / "hook.sh", Notes()
+    program, diagnostics = tmp_path / "hook.sh", Diagnostics()
     program.write_text("#!/bin/sh\nexit 0\n")
     program.chmod(0o755)
-    hook = Hook(str(program), 20.0, notes)
+    hook = EventHook(str(program), 20.0, diagnostics)
     program.unlink()
     hook.fire(row())
     hook.close()
-    assert notes.texts() == ["1 time(s) the --on-event command could not be started: No such file or directory"]
+    assert diagnostics.texts() == ["1 time(s) the --on-event command could not be started: No such file or directory"]
 
 
 def test_a_signal_is_told_apart() -> None:
-    notes = Notes()
-    hook = Hook("sh -c 'kill -TERM $$'", 20.0, notes)
+    diagnostics = Diagnostics()
+    hook = EventHook("sh -c 'kill -TERM $$'", 20.0, diagnostics)
     hook.fire(row())
     hook.close()
-    assert notes.texts() == [f"1 time(s) the --on-event command failed: signal {signal.SIGTERM.value}"]
+    assert diagnostics.texts() == [f"1 time(s) the --on-event command failed: signal {signal.SIGTERM.value}"]
 
 
 @pytest.mark.parametrize(
@@ -157,9 +159,9 @@ def test_a_signal_is_told_apart() -> None:
 )
 def test_a_command_that_is_none_is_refused(command: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
-        Hook(command, 1.0, Notes())
+        EventHook(command, 1.0, Diagnostics())
 
 
 def test_a_time_limit_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigError, match="expected seconds above 0"):
-        Hook("true", 0.0, Notes())
+        EventHook("true", 0.0, Diagnostics())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.inputs.source import Batch
 from edgequake.edge.operation.services import MissionClock, pass_times
 
@@ -13,12 +13,12 @@ HOUR_NS = 3600 * NS_PER_S
 
 
 def hear(clock: MissionClock, *spans: tuple[float, float], key: str = "0", over: bool = False) -> list[float]:
-    """Hear pieces [start, stop) and return the passes that fall due; all in hours."""
-    pieces = tuple(
-        Piece("FDSN:XX_LUN_00_M_H_Z", round(a * HOUR_NS), 1.0, np.zeros(round((b - a) * 3600), np.int32))
+    """Hear traces [start, stop) and return the passes that fall due; all in hours."""
+    traces = tuple(
+        Trace("FDSN:XX_LUN_00_M_H_Z", round(a * HOUR_NS), 1.0, np.zeros(round((b - a) * 3600), np.int32))
         for a, b in spans
     )
-    clock.hear(Batch(key, "XX_LUN", pieces, over))
+    clock.hear(Batch(key, "XX_LUN", traces, over))
     return [due / HOUR_NS for due in clock.take_due()]
 
 
@@ -34,7 +34,7 @@ def test_passes_fall_due_at_full_hours(replayed: bool) -> None:
     assert hear(clock, (100.2, 100.7)) == []
     assert hear(clock, (100.7, 101.0)) == [101.0]
     assert hear(clock, (101.0, 101.1)) == []
-    assert hear(clock, (101.1, 104.5)) == [102.0, 103.0, 104.0]  # one piece: nothing is torn
+    assert hear(clock, (101.1, 104.5)) == [102.0, 103.0, 104.0]  # one trace: nothing is torn
     assert hear(clock, (104.5, 104.9), (104.9, 105.2), (105.2, 106.1)) == [105.0, 106.0]
     assert now(clock) == 106.1
 

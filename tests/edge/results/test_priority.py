@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgequake.edge.base.diagnostics import Notes
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.results.priority import (
     EventFacts,
     Priorities,
@@ -62,20 +62,20 @@ def test_the_ratio_is_that_of_the_deviations_and_no_spike_counts() -> None:
     rng = np.random.default_rng(4)
     days_of_noise, signal = rng.normal(500, 2, 1000), rng.normal(500, 14, 1000)
     days_of_noise[::100], signal[::90] = 5000, -1  # spikes, lost samples
-    pieces = [
-        Piece("FDSN:XX_LUN_00_M_H_Z", T0_NS + i * 500 * S, 1.0, np.rint(part).astype(np.int32))
+    traces = [
+        Trace("FDSN:XX_LUN_00_M_H_Z", T0_NS + i * 500 * S, 1.0, np.rint(part).astype(np.int32))
         for i, part in enumerate(np.split(np.concatenate([days_of_noise, signal]), 4))
     ]
-    dead = Piece("FDSN:XX_LUN_00_M_H_1", T0_NS, 1.0, np.zeros(2000, np.int32))
-    ratio = signal_to_noise([*pieces, dead], T0_NS + 1000 * S, T0_NS + 2000 * S, 1000 * S)
+    dead = Trace("FDSN:XX_LUN_00_M_H_1", T0_NS, 1.0, np.zeros(2000, np.int32))
+    ratio = signal_to_noise([*traces, dead], T0_NS + 1000 * S, T0_NS + 2000 * S, 1000 * S)
     assert ratio == pytest.approx(7.0, rel=0.15)
 
 
 def test_where_there_is_nothing_before_the_onset_no_ratio_is_told() -> None:
-    piece = Piece("FDSN:XX_LUN_00_M_H_Z", T0_NS, 1.0, np.arange(100, dtype=np.float32))
-    assert signal_to_noise([piece], T0_NS + 3 * S, T0_NS + 90 * S, 50 * S) is None
+    trace = Trace("FDSN:XX_LUN_00_M_H_Z", T0_NS, 1.0, np.arange(100, dtype=np.float32))
+    assert signal_to_noise([trace], T0_NS + 3 * S, T0_NS + 90 * S, 50 * S) is None
     assert signal_to_noise([], T0_NS, T0_NS + S, S) is None
-    assert signal_to_noise([piece], T0_NS + 50 * S, T0_NS + 90 * S, 50 * S) is not None
+    assert signal_to_noise([trace], T0_NS + 50 * S, T0_NS + 90 * S, 50 * S) is not None
 
 
 def test_novelty_counts_by_station_and_class() -> None:
@@ -100,10 +100,10 @@ def test_a_priority_has_the_catalogues_decimals() -> None:
 def test_a_function_of_ones_own_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mission_of_mine.py").write_text("def loudest(facts):\n    return facts.signal_to_noise\n")
     monkeypatch.chdir(tmp_path)
-    notes = Notes()
-    function = priority_function("mission_of_mine:loudest", notes)
-    assert function(facts(signal_to_noise=42.0)) == 42.0 and notes.texts() == []
-    assert priority_function(None, notes) is priority
+    diagnostics = Diagnostics()
+    function = priority_function("mission_of_mine:loudest", diagnostics)
+    assert function(facts(signal_to_noise=42.0)) == 42.0 and diagnostics.texts() == []
+    assert priority_function(None, diagnostics) is priority
     assert priority_name("mission_of_mine:loudest") == "mission_of_mine:loudest"
     assert priority_name(priority) == "edgequake.edge.results.priority:priority"
 
@@ -118,14 +118,14 @@ def test_a_function_of_ones_own_ranks(tmp_path: Path, monkeypatch: pytest.Monkey
     ],
 )
 def test_a_function_that_fails_is_noted_and_ours_serves(function: Any, problem: str) -> None:
-    notes = Notes()
-    guarded = priority_function(function, notes)
+    diagnostics = Diagnostics()
+    guarded = priority_function(function, diagnostics)
     assert guarded(facts()) == guarded(facts()) == priority(facts())
-    (text,) = notes.texts()
+    (text,) = diagnostics.texts()
     assert text.startswith("2 event(s) ranked by our formula, because ") and problem in text
 
 
 @pytest.mark.parametrize("text", ["nowhere:f", "math:nothing", "math:pi", "math", ":"])
 def test_a_function_that_is_not_there_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"--priority .*expected MODULE:FUNCTION"):
-        priority_function(text, Notes())
+        priority_function(text, Diagnostics())

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgequake.edge.detection.trigger import Event
-from edgequake.edge.formats.waveforms import Piece
+from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.manifest.manifest import TriggerConfig, load_manifest
 from edgequake.edge.results.catalog import CatalogRow, Ledger, event_id, read_catalog, write_catalog
-from edgequake.edge.results.segments import Segment, SegmentKeeper
+from edgequake.edge.results.segments import Segment, SegmentWriter
 from edgequake.edge.results.summary import Summary
 from edgequake.edge.runner import RunConfig, run
 from edgequake.synthetic import synthetic_dataset
@@ -39,9 +39,9 @@ def event(onset_s: float, stop_s: float) -> Event:
     return Event(round(onset_s * S), round(stop_s * S), 0.9)
 
 
-def piece(first_s: int, stop_s: int, code: str = "M_H_Z") -> Piece:
+def trace(first_s: int, stop_s: int, code: str = "M_H_Z") -> Trace:
     """One sample a second whose value is its time."""
-    return Piece(f"FDSN:XX_LUN_00_{code}", first_s * S, 1.0, np.arange(first_s, stop_s, dtype=np.int32), "a.mseed", 0)
+    return Trace(f"FDSN:XX_LUN_00_{code}", first_s * S, 1.0, np.arange(first_s, stop_s, dtype=np.int32), "a.mseed", 0)
 
 
 def kept(folder: Path, segments: list[Segment]) -> list[list[int]]:
@@ -64,8 +64,8 @@ def out(tmp_path: Path) -> Path:
 
 
 def test_a_segment_is_the_event_with_its_rolls(out: Path) -> None:
-    keeper = SegmentKeeper(out, "XX_LUN", CONFIG)
-    keeper.add_piece(piece(0, 100))
+    keeper = SegmentWriter(out, "XX_LUN", CONFIG)
+    keeper.add_trace(trace(0, 100))
     keeper.add_event(event(30, 40))
     assert keeper.flush(55 * S) == []  # an event at 55 s would reach back to 45 s, where this segment stops
     ((segment, (row,)),) = keeper.flush(56 * S)
@@ -78,8 +78,8 @@ def test_a_segment_is_the_event_with_its_rolls(out: Path) -> None:
 
 
 def test_rolls_beyond_the_record_do_not_count(out: Path) -> None:
-    keeper = SegmentKeeper(out, "XX_LUN", CONFIG)
-    keeper.add_piece(piece(100, 150))
+    keeper = SegmentWriter(out, "XX_LUN", CONFIG)
+    keeper.add_trace(trace(100, 150))
     keeper.add_event(event(103, 148))
     ((segment, _),) = keeper.flush(None)
     assert (segment.start_ns, segment.stop_ns) == (100 * S, 150 * S)
@@ -87,8 +87,8 @@ def test_rolls_beyond_the_record_do_not_count(out: Path) -> None:
 
 
 def test_overlapping_segments_are_one(out: Path) -> None:
-    keeper = SegmentKeeper(out, "XX_LUN", CONFIG)
-    keeper.add_piece(piece(0, 100))
+    keeper = SegmentWriter(out, "XX_LUN", CONFIG)
+    keeper.add_trace(trace(0, 100))
     keeper.add_event(event(30, 35))
     keeper.add_event(event(45, 50))  # 35 to 55: overlaps 20 to 40
     ((segment, rows),) = keeper.flush(None)
@@ -97,8 +97,8 @@ def test_overlapping_segments_are_one(out: Path) -> None:
 
 
 def test_a_train_of_events_is_cut_into_segments_that_follow_one_another(out: Path) -> None:
-    keeper = SegmentKeeper(out, "XX_LUN", CONFIG)
-    keeper.add_piece(piece(0, 300))
+    keeper = SegmentWriter(out, "XX_LUN", CONFIG)
+    keeper.add_trace(trace(0, 300))
     for onset in range(20, 200, 20):  # each reaches the next: 10 s before to 20 s after
         keeper.add_event(event(onset, onset + 15))
     written = keeper.flush(None)
@@ -110,8 +110,8 @@ def test_a_train_of_events_is_cut_into_segments_that_follow_one_another(out: Pat
 
 
 def test_samples_written_once_are_not_written_again(out: Path) -> None:
-    keeper = SegmentKeeper(out, "XX_LUN", CONFIG)
-    keeper.add_piece(piece(0, 100))
+    keeper = SegmentWriter(out, "XX_LUN", CONFIG)
+    keeper.add_trace(trace(0, 100))
     keeper.add_event(event(30, 40))
     ((first, _),) = keeper.flush(56 * S)
     keeper.add_event(event(50, 60))  # earlier than the horizon allowed: its pre-roll is gone in part
@@ -122,8 +122,8 @@ def test_samples_written_once_are_not_written_again(out: Path) -> None:
 def test_two_streams_that_find_the_same_event_keep_a_file_each(out: Path) -> None:
     names, ledger = [], Ledger()
     for _ in range(3):
-        keeper = SegmentKeeper(out, "XX_LUN", CONFIG, ledger)
-        keeper.add_piece(piece(0, 100))
+        keeper = SegmentWriter(out, "XX_LUN", CONFIG, ledger)
+        keeper.add_trace(trace(0, 100))
         keeper.add_event(event(30, 40))
         ((segment, (row,)),) = keeper.flush(None)
         names.append((Path(segment.file).name, row.evid))
@@ -133,14 +133,14 @@ def test_two_streams_that_find_the_same_event_keep_a_file_each(out: Path) -> Non
 
 
 def test_changes_of_number_type_are_kept_apart(out: Path) -> None:
-    keeper = SegmentKeeper(out, "XX_LUN", CONFIG)
-    keeper.add_piece(piece(0, 30))
-    keeper.add_piece(dataclasses.replace(piece(30, 60), samples=np.arange(30, 60, dtype=np.float64)))
+    keeper = SegmentWriter(out, "XX_LUN", CONFIG)
+    keeper.add_trace(trace(0, 30))
+    keeper.add_trace(dataclasses.replace(trace(30, 60), samples=np.arange(30, 60, dtype=np.float64)))
     keeper.add_event(event(30, 40))
     ((segment, _),) = keeper.flush(None)
     assert kept(out, [segment]) == [list(range(20, 45))]
     stream = obspy.read(str(out / segment.file))
-    assert [trace.data.dtype.name for trace in stream] == ["int32", "float64"]
+    assert [obspy_trace.data.dtype.name for obspy_trace in stream] == ["int32", "float64"]
 
 
 @settings(max_examples=60, deadline=None)
@@ -163,13 +163,13 @@ def test_whatever_the_events_their_samples_are_kept_once_and_no_others(
     for e in events:
         wanted[max(0, e.onset_ns // S - 10) : e.stop_ns // S + 5] = True
 
-    keeper, written, first = SegmentKeeper(folder, "XX_LUN", CONFIG), [], 0
+    keeper, written, first = SegmentWriter(folder, "XX_LUN", CONFIG), [], 0
     waiting = list(events)
     for i in range(n_samples):  # pieces of the given sizes; an event is told once its stop has been read
         size = sizes[i % len(sizes)]
         if first >= n_samples:
             break
-        keeper.add_piece(piece(first, min(first + size, n_samples)))
+        keeper.add_trace(trace(first, min(first + size, n_samples)))
         first += size
         while waiting and waiting[0].stop_ns <= first * S:
             keeper.add_event(waiting.pop(0))

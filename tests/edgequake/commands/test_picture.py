@@ -11,7 +11,7 @@ import pytest
 from matplotlib.image import imread
 
 from edgequake import cli
-from edgequake.edge.formats.waveforms import Piece, channel_of
+from edgequake.edge.formats.waveforms import Trace, channel_of
 from edgequake.edge.results.catalog import CatalogRow, write_catalog
 from edgequake.report.charts import picture
 from edgequake.report.charts.picture import column_extremes, join_intervals
@@ -51,23 +51,23 @@ def test_columns_hold_extremes_without_spikes_and_gap_marks() -> None:
     samples[100] = 900  # a spike in column 1
     samples[300:400] = -1  # column 3: nothing but marks of a gap
     samples[750:800] = 510  # half of column 7
-    piece = Piece("FDSN:XX_LUN_00_M_H_Z", 0, 10.0, samples)
-    low, high = column_extremes([piece], 0, 100 * NS, n_columns=10)
+    trace = Trace("FDSN:XX_LUN_00_M_H_Z", 0, 10.0, samples)
+    low, high = column_extremes([trace], 0, 100 * NS, n_columns=10)
     np.testing.assert_array_equal(low, [500, 500, 500, np.nan, 500, 500, 500, 500, 500, 500])
     np.testing.assert_array_equal(high, [500, 500, 500, np.nan, 500, 500, 500, 510, 500, 500])
 
 
 def test_record_is_read_as_obspy_reads_it(day: Path) -> None:
-    pieces = picture.read_record(day)
-    traces = obspy.read(str(day))
-    assert len(pieces) == len(traces)
-    for piece in pieces:
-        (trace,) = [
-            trace
-            for trace in traces.select(channel=channel_of(piece.source_id))
-            if trace.stats.starttime.ns == piece.start_ns
+    traces = picture.read_record(day)
+    obspy_traces = obspy.read(str(day))
+    assert len(traces) == len(obspy_traces)
+    for trace in traces:
+        (obspy_trace,) = [
+            obspy_trace
+            for obspy_trace in obspy_traces.select(channel=channel_of(trace.source_id))
+            if obspy_trace.stats.starttime.ns == trace.start_ns
         ]
-        np.testing.assert_array_equal(piece.samples, trace.data)
+        np.testing.assert_array_equal(trace.samples, obspy_trace.data)
 
 
 def test_plot_draws_and_shades(day: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,7 +48,7 @@ def test_the_device_reads_what_was_written(tmp_path: Path) -> None:
     data = np.load(write(tmp_path))["data"]
     (record,) = convert_phasenet(tmp_path, tmp_path / "mseed")
     index = index_file(record.file)
-    vertical = [piece.samples for piece in read_indexed(index, index.headers) if piece.source_id.endswith("D_P_Z")]
+    vertical = [trace.samples for trace in read_indexed(index, index.headers) if trace.source_id.endswith("D_P_Z")]
     np.testing.assert_array_equal(np.concatenate(vertical), data[:, 2])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edgequake.edge.formats.miniseed import encode
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, duration_ns, format_time
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, format_time
 from edgequake.edge.results.catalog import COLUMNS
 
 RATE_HZ = 6.625
@@ -19,23 +19,23 @@ MARS_START_NS = 1_560_000_000 * NS_PER_S
 MODEL = {"edgequake_version": "0.1.0", "model": "moon", "variant": "int8", "graph_sha256": "ab" * 32}
 
 
-def lunar_pieces() -> list[Piece]:
+def lunar_traces() -> list[Trace]:
     """Return three channels of counts; after 1000 samples 40 are missing, then 900 more follow."""
     rng = np.random.default_rng(5)
-    pieces = []
+    traces = []
     for channel in ("H_1", "H_2", "H_Z"):
         source_id = f"FDSN:XA_S12_00_M_{channel}"
         later_ns = START_NS + duration_ns(1000 + GAP_SAMPLES, RATE_HZ)
         for start_ns, n_samples in ((START_NS, 1000), (later_ns, 900)):
             samples = rng.integers(0, 1024, n_samples).astype(np.int32)
-            pieces.append(Piece(source_id, start_ns, RATE_HZ, samples))
-    return pieces
+            traces.append(Trace(source_id, start_ns, RATE_HZ, samples))
+    return traces
 
 
-def martian_piece() -> Piece:
+def martian_trace() -> Trace:
     """Return one channel of 64-bit floats that 32 bits cannot hold exactly."""
     samples = np.random.default_rng(6).normal(0.0, 1e-9, 2000)
-    return Piece("FDSN:XB_ELYSE_02_B_H_V", MARS_START_NS, 20.0, samples)
+    return Trace("FDSN:XB_ELYSE_02_B_H_V", MARS_START_NS, 20.0, samples)
 
 
 def catalog_rows() -> list[dict[str, str]]:
@@ -69,8 +69,8 @@ def write_run(folder: Path, uncertainties: tuple[str, ...] | None = None) -> Pat
     rows = catalog_rows()
     for row, uncertainty in zip(rows, uncertainties or (), strict=False):
         row["onset_uncertainty_s"] = uncertainty
-    write_segment(folder, rows[0]["segment"], lunar_pieces())
-    write_segment(folder, rows[2]["segment"], [martian_piece()])
+    write_segment(folder, rows[0]["segment"], lunar_traces())
+    write_segment(folder, rows[2]["segment"], [martian_trace()])
     lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)]
     (folder / "catalog.csv").write_text("\n".join(lines) + "\n")
     segments = [{"file": name} for name in dict.fromkeys(row["segment"] for row in rows)]
@@ -78,6 +78,6 @@ def write_run(folder: Path, uncertainties: tuple[str, ...] | None = None) -> Pat
     return folder
 
 
-def write_segment(folder: Path, name: str, pieces: list[Piece]) -> None:
+def write_segment(folder: Path, name: str, traces: list[Trace]) -> None:
     """Write a segment as the runner does."""
-    (folder / name).write_bytes(encode(pieces))
+    (folder / name).write_bytes(encode(traces))

@@ -11,9 +11,9 @@ import obspy
 import pytest
 
 from edgequake import cli
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 
-from .run_folder import GAP_SAMPLES, ONSETS_S, RATE_HZ, START_NS, lunar_pieces, martian_piece, write_run, write_segment
+from .run_folder import GAP_SAMPLES, ONSETS_S, RATE_HZ, START_NS, lunar_traces, martian_trace, write_run, write_segment
 
 SEGMENT = "segments/XA_S12_one.mseed"
 
@@ -45,14 +45,14 @@ def test_samples_and_times_are_those_of_the_segments(tmp_path: Path) -> None:
 
 
 def test_integers_come_through_exactly(tmp_path: Path) -> None:
-    traces = exported(write_run(tmp_path / "run"))
-    for piece in lunar_pieces():
-        channel = piece.source_id[-5::2].replace("_", "")
+    obspy_traces = exported(write_run(tmp_path / "run"))
+    for trace in lunar_traces():
+        channel = trace.source_id[-5::2].replace("_", "")
         (data,) = [
-            trace.data for trace in traces
-            if trace.stats.channel == channel and abs(trace.stats.starttime.ns - piece.start_ns) < 1000
+            obspy_trace.data for obspy_trace in obspy_traces
+            if obspy_trace.stats.channel == channel and abs(obspy_trace.stats.starttime.ns - trace.start_ns) < 1000
         ]  # fmt: skip
-        np.testing.assert_array_equal(data.astype(np.int64), piece.samples)
+        np.testing.assert_array_equal(data.astype(np.int64), trace.samples)
 
 
 def test_reference_time_is_the_first_sample_to_the_millisecond(tmp_path: Path) -> None:
@@ -78,17 +78,17 @@ def test_onsets_are_marked_in_the_stretch_that_holds_them(tmp_path: Path) -> Non
         assert header["f"] - header["a"] == pytest.approx(40.0 if trace.stats.station == "ELYSE" else 90.0, abs=1e-3)
     expected = {round(START_NS + round(onset_s * NS_PER_S), -6) for onset_s in ONSETS_S}
     assert onsets["S12"] == expected
-    assert onsets["ELYSE"] == {martian_piece().start_ns + 30 * NS_PER_S}
+    assert onsets["ELYSE"] == {martian_trace().start_ns + 30 * NS_PER_S}
 
 
 def test_further_onsets_in_one_stretch_are_t0_and_on(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path / "run")
     joined = [
-        Piece(piece.source_id, piece.start_ns, RATE_HZ, np.arange(2000, dtype=np.int32))
-        for piece in lunar_pieces()[::2]
+        Trace(trace.source_id, trace.start_ns, RATE_HZ, np.arange(2000, dtype=np.int32))
+        for trace in lunar_traces()[::2]
     ]
     write_segment(run_dir, SEGMENT, joined)
-    lunar = [trace.stats.sac for trace in exported(run_dir) if trace.stats.station == "S12"]
+    lunar = [obspy_trace.stats.sac for obspy_trace in exported(run_dir) if obspy_trace.stats.station == "S12"]
     assert len(lunar) == 3
     for header in lunar:
         assert header["a"] == pytest.approx(ONSETS_S[0] + 0.000456, abs=1e-4)
@@ -98,10 +98,10 @@ def test_further_onsets_in_one_stretch_are_t0_and_on(tmp_path: Path) -> None:
 
 def test_onset_within_a_gap_is_in_no_header(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path / "run")
-    write_segment(run_dir, SEGMENT, [piece for piece in lunar_pieces() if piece.start_ns > START_NS])
-    first = [trace for trace in exported(run_dir) if trace.stats.station == "S12"]
+    write_segment(run_dir, SEGMENT, [trace for trace in lunar_traces() if trace.start_ns > START_NS])
+    first = [obspy_trace for obspy_trace in exported(run_dir) if obspy_trace.stats.station == "S12"]
     assert first and all(
-        trace.stats.sac["a"] == pytest.approx(ONSETS_S[1] - 1040 / RATE_HZ, abs=1e-3) for trace in first
+        obspy_trace.stats.sac["a"] == pytest.approx(ONSETS_S[1] - 1040 / RATE_HZ, abs=1e-3) for obspy_trace in first
     )
 
 
@@ -129,7 +129,7 @@ def test_samples_that_do_not_fit_are_refused(
     samples: np.ndarray, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_dir = write_run(tmp_path / "run")
-    write_segment(run_dir, "segments/XB_ELYSE_one.mseed", [replace(martian_piece(), samples=samples)])
+    write_segment(run_dir, "segments/XB_ELYSE_one.mseed", [replace(martian_trace(), samples=samples)])
     assert cli.main(["export", str(run_dir), "--sac"]) == 1
     said = capsys.readouterr().err
     assert words in said and "miniSEED segments" in said and said.count("\n") == 1
@@ -140,7 +140,7 @@ def test_largest_exact_integer_is_taken(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path / "run")
     write_segment(
         run_dir, "segments/XB_ELYSE_one.mseed",
-        [replace(martian_piece(), samples=np.array([2**24, -(2**24), 1], dtype=np.int32))],
+        [replace(martian_trace(), samples=np.array([2**24, -(2**24), 1], dtype=np.int32))],
     )  # fmt: skip
     (trace,) = [trace for trace in exported(run_dir) if trace.stats.station == "ELYSE"]
     assert trace.data.astype(np.int64).tolist() == [16777216, -16777216, 1]

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.report.charts import images
 from edgequake.report.charts.day_plot import (
     NS_PER_DAY,
@@ -33,44 +33,44 @@ def at(hours: float) -> int:
     return DAY_NS + round(hours * NS_PER_HOUR)
 
 
-def piece(start_h: float, length_h: float, channel: str = "H_Z", values: np.ndarray | None = None) -> Piece:
+def trace(start_h: float, length_h: float, channel: str = "H_Z", values: np.ndarray | None = None) -> Trace:
     n_samples = round(length_h * 3600 * RATE_HZ)
     samples = np.random.default_rng(1).normal(0, 10, n_samples).astype(np.int32) if values is None else values
-    return Piece(f"FDSN:XX_LUN_00_M_{channel}", at(start_h), RATE_HZ, samples)
+    return Trace(f"FDSN:XX_LUN_00_M_{channel}", at(start_h), RATE_HZ, samples)
 
 
-def day(*pieces: Piece, kept: tuple[tuple[float, float], ...] = (), marks: tuple[float, ...] = ()) -> StationDay:
+def day(*traces: Trace, kept: tuple[tuple[float, float], ...] = (), marks: tuple[float, ...] = ()) -> StationDay:
     return StationDay(
-        "XX_LUN", DAY_NS, pieces, tuple((at(a), at(b)) for a, b in kept),
+        "XX_LUN", DAY_NS, traces, tuple((at(a), at(b)) for a, b in kept),
         tuple(Mark(at(hours), i + 1) for i, hours in enumerate(marks)),
     )  # fmt: skip
 
 
 def test_record_over_midnight_becomes_two_days() -> None:
-    over = piece(22.0, 4.0)
+    over = trace(22.0, 4.0)
     first, second = station_days("XX_LUN", [over], [(at(23.5), at(24.5))], [Mark(at(23.6), 1), Mark(at(25.0), 2)])
     assert (first.date, second.date) == ("1973-06-30", "1973-07-01")
-    assert sum(len(part.samples) for part in first.pieces) == 2 * 3600 * RATE_HZ
-    assert second.pieces[0].start_ns == at(24.0)
+    assert sum(len(part.samples) for part in first.traces) == 2 * 3600 * RATE_HZ
+    assert second.traces[0].start_ns == at(24.0)
     assert (first.kept_ns, second.kept_ns) == (((at(23.5), at(24.0)),), ((at(24.0), at(24.5)),))
     assert ([mark.number for mark in first.marks], [mark.number for mark in second.marks]) == ([1], [2])
 
 
 def test_days_without_anything_are_left_out() -> None:
-    dates = [found.date for found in station_days("XX_LUN", [piece(1, 1), piece(49, 1)], [], [])]
+    dates = [found.date for found in station_days("XX_LUN", [trace(1, 1), trace(49, 1)], [], [])]
     assert dates == ["1973-06-30", "1973-07-02"]
 
 
 def test_a_day_has_24_lines_and_a_short_record_only_its_own() -> None:
-    assert day(piece(2, 12)).hours == range(24)
-    assert day(piece(2.5, 2.0)).hours == range(2, 5)
-    assert day(piece(2.0, 1.0)).hours == range(2, 3)  # half-open: nothing at 03:00
+    assert day(trace(2, 12)).hours == range(24)
+    assert day(trace(2.5, 2.0)).hours == range(2, 5)
+    assert day(trace(2.0, 1.0)).hours == range(2, 3)  # half-open: nothing at 03:00
 
 
 def test_marks_that_crowd_share_a_label() -> None:
     minutes = (10.0, 10.5, 11.0, 30.0, 59.9)
     marks = (*(3 + minute / 60 for minute in minutes), 4.0)
-    placed = labelled(day(piece(2, 4), marks=marks))
+    placed = labelled(day(trace(2, 4), marks=marks))
     assert [hour for _, hour, _ in placed] == [3, 3, 3, 3, 3, 4]
     assert [label for _, _, label in placed] == ["1…3", "", "", "4", "5", "6"]
     assert [minute for minute, _, _ in placed] == pytest.approx([*minutes, 0.0], abs=1e-6)
@@ -79,10 +79,10 @@ def test_marks_that_crowd_share_a_label() -> None:
 @pytest.mark.parametrize(
     "drawn",
     [
-        day(piece(0, 24), kept=((1.2, 2.1),), marks=tuple(np.linspace(0.01, 23.99, 60))),
-        day(piece(0, 24), kept=((1.2, 2.1),), marks=(1.999, *np.linspace(5, 5.3, 40), *np.linspace(23.9, 23.999, 9))),
-        day(piece(3, 0.2)),
-        day(piece(3, 1.2), marks=(3.5,)),
+        day(trace(0, 24), kept=((1.2, 2.1),), marks=tuple(np.linspace(0.01, 23.99, 60))),
+        day(trace(0, 24), kept=((1.2, 2.1),), marks=(1.999, *np.linspace(5, 5.3, 40), *np.linspace(23.9, 23.999, 9))),
+        day(trace(3, 0.2)),
+        day(trace(3, 1.2), marks=(3.5,)),
     ],
     ids=["many", "crowded", "short", "two hours"],
 )
@@ -96,7 +96,7 @@ def test_words_can_be_read(drawn: StationDay) -> None:
 
 def test_kept_time_is_shaded_and_nothing_else() -> None:
     """Pixels of the shade, counted, against the share of the drawn area that was kept."""
-    figure = day_figure(day(piece(0, 24, values=np.zeros(172_800, np.int32)), kept=((6.0, 9.5), (23.75, 24.0))))
+    figure = day_figure(day(trace(0, 24, values=np.zeros(172_800, np.int32)), kept=((6.0, 9.5), (23.75, 24.0))))
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     axes = figure.axes[0]
@@ -109,8 +109,8 @@ def test_kept_time_is_shaded_and_nothing_else() -> None:
 
 
 def test_a_dead_vertical_channel_gives_way_to_one_that_moves() -> None:
-    dead = piece(0, 24, values=np.full(172_800, 511, np.int32))
-    title = " ".join(text for text, _ in words(day_figure(day(dead, piece(0, 24, "H_1")))))
+    dead = trace(0, 24, values=np.full(172_800, 511, np.int32))
+    title = " ".join(text for text, _ in words(day_figure(day(dead, trace(0, 24, "H_1")))))
     assert "XX LUN MH1" in title
     assert "XX LUN MHZ" in " ".join(text for text, _ in words(day_figure(day(dead))))
 
@@ -119,7 +119,7 @@ def test_motion_is_drawn_upwards_at_its_hour() -> None:
     values = np.zeros(172_800, np.int32)
     values[5 * 7200 : 6 * 7200 : 2] = 1
     values[5 * 7200 + 3600 : 5 * 7200 + 3700] = 40  # half past five
-    figure = day_figure(day(piece(0, 24, values=values)))
+    figure = day_figure(day(trace(0, 24, values=values)))
     lines = [filled.get_paths()[0].get_extents() for filled in figure.axes[0].collections]
     assert len(lines) == 24
     assert lines[5].y0 == pytest.approx(5 - 0.95)  # the axis runs downwards: nearly up to the line of four o'clock
@@ -128,7 +128,7 @@ def test_motion_is_drawn_upwards_at_its_hour() -> None:
 
 
 def test_a_day_with_gaps_alone_is_drawn_empty() -> None:
-    figure = day_figure(day(piece(0, 24, values=np.full(172_800, -1, np.int32))))
+    figure = day_figure(day(trace(0, 24, values=np.full(172_800, -1, np.int32))))
     assert len(figure.axes[0].collections) == 0
     assert overlaps(figure) == []
 
@@ -136,13 +136,13 @@ def test_a_day_with_gaps_alone_is_drawn_empty() -> None:
 def test_picture_of_a_noisy_day_is_small() -> None:
     rng = np.random.default_rng(3)
     values = rng.normal(0, 30, 24 * 3600 * 7).astype(np.int32)
-    noisy = StationDay("XX_LUN", DAY_NS, (Piece("FDSN:XX_LUN_00_M_H_Z", DAY_NS, 7.0, values),), (), ())
+    noisy = StationDay("XX_LUN", DAY_NS, (Trace("FDSN:XX_LUN_00_M_H_Z", DAY_NS, 7.0, values),), (), ())
     assert len(plain_png_uri(day_figure(noisy))) < 600_000
     assert NS_PER_DAY == 86_400 * NS_PER_S
 
 
 def test_colours_of_small_marks_survive_the_packing() -> None:
-    uri = plain_png_uri(day_figure(day(piece(0, 24), kept=((1.2, 2.1),), marks=(1.5,))))
+    uri = plain_png_uri(day_figure(day(trace(0, 24), kept=((1.2, 2.1),), marks=(1.5,))))
     picture = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGB")
     counts = picture.getcolors(1 << 24) or []
     seen = {colour for _, colour in counts}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, duration_ns
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
 from edgequake.edge.results.catalog import CatalogRow, Segment
 from edgequake.report.charts.day_plot import Mark
 from edgequake.report.charts.event_panels import EventPanel, event_figure
@@ -75,9 +75,9 @@ def test_spikes_go_and_the_steps_of_a_coarse_digitizer_stay() -> None:
     np.testing.assert_array_equal(clean[others], steps[others])
 
 
-def test_pieces_are_joined_in_time_without_lost_samples() -> None:
-    early = Piece("FDSN:XX_LUN_00_M_H_Z", START_NS, 10.0, np.array([5, 6, -1, 7], np.int32))
-    late = Piece("FDSN:XX_LUN_00_M_H_Z", START_NS + NS_PER_S, 10.0, np.array([8, 9], np.int32))
+def test_traces_are_joined_in_time_without_lost_samples() -> None:
+    early = Trace("FDSN:XX_LUN_00_M_H_Z", START_NS, 10.0, np.array([5, 6, -1, 7], np.int32))
+    late = Trace("FDSN:XX_LUN_00_M_H_Z", START_NS + NS_PER_S, 10.0, np.array([8, 9], np.int32))
     found = joined([late, early])
     assert found.values.tolist() == [5, 6, 7, 8, 9]
     assert ((found.times_ns - START_NS) // 10**6).tolist() == [0, 100, 300, 1000, 1100]
@@ -111,7 +111,7 @@ def panel(
         "row": row,
         "segment": Segment(row.segment, "XX_LUN", START_NS, stop_ns, n_samples, 1),
         "pieces": tuple(
-            Piece(f"FDSN:XX_LUN_00_M_{name}", START_NS, rate_hz, noise(n_samples, i).astype(np.int32))
+            Trace(f"FDSN:XX_LUN_00_M_{name}", START_NS, rate_hz, noise(n_samples, i).astype(np.int32))
             for i, name in enumerate(("H_1", "H_2", "H_Z"))
         ),
         "trace": trace,
@@ -132,8 +132,8 @@ def panel(
         panel(n_samples=60),
         panel(trace=None, event_threshold=None),
         panel(both=False),
-        panel(pieces=(Piece("FDSN:XB_ELYSE_02_B_H_V", START_NS, RATE_HZ, noise(9000) * 1e-9),)),
-        panel(pieces=(Piece("FDSN:XX_LUN_00_M_H_Z", START_NS, RATE_HZ, np.full(9000, 3, np.int32)),)),
+        panel(traces=(Trace("FDSN:XB_ELYSE_02_B_H_V", START_NS, RATE_HZ, noise(9000) * 1e-9),)),
+        panel(traces=(Trace("FDSN:XX_LUN_00_M_H_Z", START_NS, RATE_HZ, np.full(9000, 3, np.int32)),)),
     ],
     ids="plain merged hour earth short no-model one-output tiny-floats dead".split(),
 )

@@ -23,17 +23,17 @@ def model() -> Model:
 
 
 def test_they_are_what_the_network_says_of_the_front_end_s_rows(finished_run: Path, model: Model) -> None:
-    """All rows at once through `Detector.decide`, against piece by piece through the trigger."""
+    """All rows at once through `Detector.decide`, against piece by trace through the trigger."""
     record = finished_run.parent / "record.mseed"
-    (trace,) = of_inputs(model, 0.8, [record], None, lambda piece: None)
+    (probability_trace,) = of_inputs(model, 0.8, [record], None, lambda trace: None)
     plan = plan_inputs((str(record),), model.manifest)
-    rows = station_rows(model.manifest.front_end, model.manifest.sampling_rate_hz, plan.streams[0].pieces(plan.note))
+    rows = station_rows(model.manifest.front_end, model.manifest.sampling_rate_hz, plan.streams[0].traces(plan.note))
     assert int(rows.restart.sum()) == 1  # nothing in this record starts the network anew
     decisions = list(Detector(model.manifest, model.graph, model.variant, 0.8).decide(rows))
-    np.testing.assert_array_equal(trace.onset, [decision.onset for decision in decisions])
-    np.testing.assert_array_equal(trace.event, [decision.event for decision in decisions])
-    np.testing.assert_array_equal(trace.start_ns, [decision.start_ns for decision in decisions])
-    np.testing.assert_array_equal(trace.stop_ns, [decision.stop_ns for decision in decisions])
+    np.testing.assert_array_equal(probability_trace.onset, [decision.onset for decision in decisions])
+    np.testing.assert_array_equal(probability_trace.event, [decision.event for decision in decisions])
+    np.testing.assert_array_equal(probability_trace.start_ns, [decision.start_ns for decision in decisions])
+    np.testing.assert_array_equal(probability_trace.stop_ns, [decision.stop_ns for decision in decisions])
 
 
 def test_they_lead_to_the_run_s_events(finished_run: Path) -> None:
@@ -57,10 +57,10 @@ def test_without_the_records_the_segments_stand_in(own_run: Path) -> None:
     assert len(run.traces) == 2
     for row in run.facts.events:
         segment = run.segment_of(row)
-        trace = run.trace_of(row)
-        assert trace is not None and len(trace.onset) > 50
-        assert trace.start_ns[0] >= segment.start_ns - 20 * 10**9
-    n_heard = sum(len(piece.samples) for piece in run.heard)
+        probability_trace = run.trace_of(row)
+        assert probability_trace is not None and len(probability_trace.onset) > 50
+        assert probability_trace.start_ns[0] >= segment.start_ns - 20 * 10**9
+    n_heard = sum(len(trace.samples) for trace in run.heard)
     assert n_heard == sum(segment.n_samples for segment in run.facts.segments)
 
 

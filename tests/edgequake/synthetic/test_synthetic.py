@@ -125,15 +125,15 @@ def test_written_file_reads_back_in_obspy_sample_for_sample(tmp_path: Path) -> N
         np.random.default_rng(9), 4 * 3600.0, [5000.0], tears_per_hour=10.0, fills_per_hour=2.0
     )
     stream = obspy.read(str(synthetic_dataset.write_miniseed(record, tmp_path / "record.mseed")))
-    assert record.tears and record.fills
-    assert {trace.id for trace in stream} == {"XX.LUN.00.MH1", "XX.LUN.00.MH2", "XX.LUN.00.MHZ"}
-    assert {trace.stats.mseed.encoding for trace in stream} == {"STEIM2"}
+    assert record.gaps and record.fills
+    assert {obspy_trace.id for obspy_trace in stream} == {"XX.LUN.00.MH1", "XX.LUN.00.MH2", "XX.LUN.00.MHZ"}
+    assert {obspy_trace.stats.mseed.encoding for obspy_trace in stream} == {"STEIM2"}
     for channel, row in zip(synthetic_dataset.CHANNELS, record.samples, strict=True):
-        pieces = stream.select(channel=channel).sort(["starttime"])
-        assert len(pieces) == len(record.tears) + 1
-        for piece, start in zip(pieces, [0, *(stop for _, stop in record.tears)], strict=True):
-            assert piece.stats.starttime.ns == record.sample_time_ns(start)
-            np.testing.assert_array_equal(piece.data, row[start : start + piece.stats.npts])
+        traces = stream.select(channel=channel).sort(["starttime"])
+        assert len(traces) == len(record.gaps) + 1
+        for trace, start in zip(traces, [0, *(stop for _, stop in record.gaps)], strict=True):
+            assert trace.stats.starttime.ns == record.sample_time_ns(start)
+            np.testing.assert_array_equal(trace.data, row[start : start + trace.stats.npts])
         for start, stop in record.fills:
             assert (row[start:stop] == -1).all()
     assert record.samples.max() <= 1023

@@ -17,12 +17,12 @@ from edgequake.edge.formats.waveforms import channel_of
 from edgequake.edge.manifest.front_end_config import SpectrogramConfig
 from edgequake.synthetic.synthetic_dataset import write_dataset
 from edgequake.train.configuration.recipe import Recipe, load_recipe
-from edgequake.train.data.noise_bank import Bank, build_bank, even_channels
-from edgequake.train.data.records import record_pieces
+from edgequake.train.data.noise_bank import NoiseBank, build_bank, even_channels
+from edgequake.train.data.records import record_traces
 from edgequake.train.examples.augmentation import make_record
 from edgequake.train.examples.examples import made_examples, real_examples, real_targets
 
-NO_BANK = Bank((), ())
+NO_BANK = NoiseBank((), ())
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def device_rows(record: LabelledRecord, recipe: Recipe) -> tuple[np.ndarray, np.
 
 
 def assert_training_frames_are_the_devices(record: LabelledRecord, recipe: Recipe) -> None:
-    trained = station_rows(recipe.front_end, recipe.sampling_rate_hz, record_pieces(record))
+    trained = station_rows(recipe.front_end, recipe.sampling_rate_hz, record_traces(record))
     block, rows = device_rows(record, recipe)
     np.testing.assert_array_equal(trained.block, block)
     np.testing.assert_array_equal(trained.rows, rows, strict=True)
@@ -114,7 +114,7 @@ def test_quiet_parts_keep_away_from_every_known_event(records: list[LabelledReco
     before_s, after_s = scales.before_event_s, scales.after_event_s
     for record in records:
         bank = build_bank([record], recipe.front_end, rate_hz, scales, None)
-        channels, start_ns = even_channels(record_pieces(record), recipe.front_end, rate_hz)
+        channels, start_ns = even_channels(record_traces(record), recipe.front_end, rate_hz)
         times_s = [(arrival.time_ns - start_ns) / 1e9 for arrival in record.arrivals]
         seconds = np.arange(channels.shape[1]) / rate_hz
         free = np.all([(seconds < t - before_s) | (seconds >= t + after_s) for t in times_s], axis=0)
@@ -124,20 +124,20 @@ def test_quiet_parts_keep_away_from_every_known_event(records: list[LabelledReco
 
 
 def test_even_channels_is_the_plain_record_where_nothing_is_lost(records: list[LabelledRecord], recipe: Recipe) -> None:
-    pieces = [replace(piece, start_ns=0, samples=np.arange(500.0) * k) for k, piece in ((1, records_piece(records)),)]
-    channels, start_ns = even_channels(pieces, recipe.front_end, recipe.sampling_rate_hz)
+    traces = [replace(trace, start_ns=0, samples=np.arange(500.0) * k) for k, trace in ((1, records_trace(records)),)]
+    channels, start_ns = even_channels(traces, recipe.front_end, recipe.sampling_rate_hz)
     np.testing.assert_array_equal(channels[0], np.arange(500.0) - 249.5)
     assert start_ns == 0
 
 
-def records_piece(records: list[LabelledRecord]):  # type: ignore[no-untyped-def]
-    return record_pieces(records[0])[0]
+def records_trace(records: list[LabelledRecord]):  # type: ignore[no-untyped-def]
+    return record_traces(records[0])[0]
 
 
 def test_labels_of_synthetic_records_lie_at_their_onsets(records: list[LabelledRecord], recipe: Recipe) -> None:
     found = 0
     for record in records:
-        rows = station_rows(recipe.front_end, recipe.sampling_rate_hz, record_pieces(record))
+        rows = station_rows(recipe.front_end, recipe.sampling_rate_hz, record_traces(record))
         targets = real_targets(rows, record, recipe.front_end, recipe.sampling_rate_hz, recipe.examples.scales)
         begins = np.flatnonzero(np.diff(np.concatenate([[0], targets.onset])) > 0)
         times_s = [(rows.block[i] + 1) * 64 / recipe.sampling_rate_hz for i in begins]

@@ -13,15 +13,15 @@ import pytest
 from edgequake.data.phasenet import phasenet_split
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.train.configuration.recipe import Recipe, bundled_recipes, load_recipe
-from edgequake.train.data.noise_bank import Bank, RealQuake
-from edgequake.train.data.records import picked_records, record_pieces
+from edgequake.train.data.noise_bank import NoiseBank, RealQuake
+from edgequake.train.data.records import picked_records, record_traces
 from edgequake.train.examples.augmentation import make_record
 from edgequake.train.examples.examples import made_examples
 from edgequake.train.examples.labels import Targets, loudest_bands, mark
 from edgequake.train.signals.noise import in_band, peak_rms, robust_rms
 
 RATE_HZ = 20.0
-NO_BANK = Bank((), ())
+NO_BANK = NoiseBank((), ())
 SMALL: Mapping[str, Any] = {"examples.n_blocks": 260, "examples.max_front_blocks": 40}
 BODIES = ("mars", "earth")
 MOON_BEFORE = ((1, 161, 817, 4314.8), (4, 133, 864, 4303.0))  # seed, blocks of onset and of event, sum of weights
@@ -109,7 +109,7 @@ def test_a_real_quake_is_made_little_clearer_than_it_is_in_its_own_record(body: 
     tone = np.sin(2 * np.pi * 2.0 * np.arange(2400) / RATE_HZ)[np.newaxis]
     loudest = {}
     for clear_decades in (0.6, 9.0):
-        bank = Bank((), (RealQuake(tone, clear_decades),))
+        bank = NoiseBank((), (RealQuake(tone, clear_decades),))
         made = [make_record(np.random.default_rng(s), bank, plan, 8000, 32, RATE_HZ) for s in range(4)]
         loudest[clear_decades] = max(float(one.excess.max()) for one in made)
     assert loudest[9.0] > loudest[0.6] + 1.0
@@ -185,9 +185,9 @@ def test_picked_records_are_read_as_they_are(tmp_path: Path) -> None:
     assert {r.file.stem for r in train} == {name for name in names if phasenet_split(f"{name}.npz") == "train"}
     assert {r.split for r in val} == {"val"} and not {r.group for r in val} & {r.group for r in train}
     for record in train[:4]:
-        pieces = record_pieces(record)
-        assert [piece.source_id[-5:] for piece in pieces] == [f"{'_'.join(code)}" for code in record.channels]
-        np.testing.assert_array_equal(pieces[-1].samples, data[record.file.stem][:, 2])
+        traces = record_traces(record)
+        assert [trace.source_id[-5:] for trace in traces] == [f"{'_'.join(code)}" for code in record.channels]
+        np.testing.assert_array_equal(traces[-1].samples, data[record.file.stem][:, 2])
         (arrival,) = record.arrivals
         assert arrival.time_ns - record.start_ns == 30_000_000_000
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import signal
 
 from edgequake.train.configuration.recipe import load_recipe
-from edgequake.train.data.noise_bank import Bank
+from edgequake.train.data.noise_bank import NoiseBank
 from edgequake.train.examples.augmentation import make_record
 from edgequake.train.signals import earth, mars
 from edgequake.train.signals.bodies import WORLDS
@@ -100,10 +100,10 @@ def test_disturbances_are_added_to_noise_and_leave_it_alone_elsewhere(body: str)
 def test_records_are_counts_or_floats_of_one_to_three_channels(body: str) -> None:
     plan, n_channels, kinds = load_recipe(body).examples, set(), set()
     for seed in range(12):
-        made = make_record(np.random.default_rng(seed), Bank((), ()), plan, 6000, 64, RATE_HZ)
-        ids = {piece.source_id for piece in made.pieces}
+        made = make_record(np.random.default_rng(seed), NoiseBank((), ()), plan, 6000, 64, RATE_HZ)
+        ids = {trace.source_id for trace in made.traces}
         n_channels.add(len(ids))
-        kinds |= {piece.samples.dtype.kind for piece in made.pieces}
-        by_channel = [[(p.start_ns, len(p.samples)) for p in made.pieces if p.source_id == name] for name in ids]
+        kinds |= {trace.samples.dtype.kind for trace in made.traces}
+        by_channel = [[(p.start_ns, len(p.samples)) for p in made.traces if p.source_id == name] for name in ids]
         assert all(spans == by_channel[0] for spans in by_channel)
     assert n_channels == {1, 2, 3} and kinds == {"i", "f"}

@@ -12,7 +12,7 @@ import pytest
 from edgequake.data.dataset import load
 from edgequake.synthetic.synthetic_dataset import write_dataset
 from edgequake.train.configuration.recipe import load_recipe
-from edgequake.train.data.noise_bank import Bank, build_bank
+from edgequake.train.data.noise_bank import NoiseBank, build_bank
 from edgequake.train.examples.augmentation import _excess, make_record
 from edgequake.train.signals import disturbances
 from edgequake.train.signals.disturbances import bursts, counts_of, floats_of, glitching, torn
@@ -102,8 +102,8 @@ def test_some_records_are_torn_the_same_in_every_channel() -> None:
     n_torn = 0
     for seed in SEEDS:
         channels = list(motion(seed, 2))
-        pieces = torn(np.random.default_rng(seed), channels, RATE_HZ)
-        by_channel = {name: [p for p in pieces if p.source_id == name] for name in {p.source_id for p in pieces}}
+        traces = torn(np.random.default_rng(seed), channels, RATE_HZ)
+        by_channel = {name: [p for p in traces if p.source_id == name] for name in {p.source_id for p in traces}}
         spans = [[(p.start_ns, len(p.samples)) for p in mine] for mine in by_channel.values()]
         assert len(spans) == 2 and spans[0] == spans[1]
         assert all(a.stop_ns < b.start_ns for mine in by_channel.values() for a, b in pairwise(mine))
@@ -142,7 +142,7 @@ def test_a_glitching_channel_is_many_short_swings_for_minutes_to_hours() -> None
 def test_trouble_alone_is_never_labelled() -> None:
     recipe = load_recipe("tiny", {"examples.quakes_per_example": 0.0})
     for seed in range(10):
-        made = make_record(np.random.default_rng(seed), Bank((), ()), recipe.examples, 20_000, 64, RATE_HZ)
+        made = make_record(np.random.default_rng(seed), NoiseBank((), ()), recipe.examples, 20_000, 64, RATE_HZ)
         assert made.arrivals_s == () and not made.excess.any()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, channel_of
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, channel_of
 from edgequake.report.charts import images
 from edgequake.report.charts.picture import Floats
 from edgequake.report.recording.samples import by_channel, channel_order, unit_of
@@ -45,7 +45,7 @@ class StationDay:
 
     station_id: str
     start_ns: int
-    pieces: tuple[Piece, ...]  # of all its channels
+    traces: tuple[Trace, ...]  # of all its channels
     kept_ns: tuple[tuple[int, int], ...]
     marks: tuple[Mark, ...]
 
@@ -57,7 +57,7 @@ class StationDay:
     @property
     def hours(self) -> range:
         """The hours that are drawn: all 24, or those that hold anything where these are few."""
-        spans = [(piece.start_ns, piece.stop_ns) for piece in self.pieces]
+        spans = [(trace.start_ns, trace.stop_ns) for trace in self.traces]
         spans += [*self.kept_ns, *((mark.time_ns, mark.time_ns + 1) for mark in self.marks)]
         first = max(0, (min(start for start, _ in spans) - self.start_ns) // NS_PER_HOUR)
         last = min(23, (max(stop for _, stop in spans) - 1 - self.start_ns) // NS_PER_HOUR)
@@ -65,14 +65,14 @@ class StationDay:
 
 
 def station_days(
-    station_id: str, pieces: Sequence[Piece], kept_ns: Sequence[tuple[int, int]], marks: Sequence[Mark]
+    station_id: str, traces: Sequence[Trace], kept_ns: Sequence[tuple[int, int]], marks: Sequence[Mark]
 ) -> Iterator[StationDay]:
     """Yield the days on which a station was heard or kept, oldest first; all arguments are of that station."""
-    spans = [(piece.start_ns, piece.stop_ns) for piece in pieces if len(piece.samples)] + list(kept_ns)
+    spans = [(trace.start_ns, trace.stop_ns) for trace in traces if len(trace.samples)] + list(kept_ns)
     for day in sorted({day for start, stop in spans for day in range(start // NS_PER_DAY, -(-stop // NS_PER_DAY))}):
         start_ns, stop_ns = day * NS_PER_DAY, (day + 1) * NS_PER_DAY
-        cut = (piece.between(start_ns, stop_ns) for piece in pieces if _meets(piece.start_ns, piece.stop_ns, start_ns))
-        own = tuple(piece for piece in cut if len(piece.samples))
+        cut = (trace.between(start_ns, stop_ns) for trace in traces if _meets(trace.start_ns, trace.stop_ns, start_ns))
+        own = tuple(trace for trace in cut if len(trace.samples))
         kept = tuple((max(a, start_ns), min(b, stop_ns)) for a, b in kept_ns if _meets(a, b, start_ns))
         marked = tuple(mark for mark in marks if start_ns <= mark.time_ns < stop_ns)
         if own or kept or marked:
@@ -101,7 +101,7 @@ def day_figure(day: StationDay) -> Figure:
     axes.set_xlabel("minutes after the hour")
     axes.set_ylabel("hour (UTC)")
     axes.spines[["top", "right", "left"]].set_visible(False)
-    unit = unit_of(day.pieces) if day.pieces else ""
+    unit = unit_of(day.traces) if day.traces else ""
     scale = f"; the space between two lines is {spacing:.3g} {unit}; larger motion is cut off" if spacing else ""
     axes.set_title(f"{station_name(day.station_id)} {channel}, {day.date} UTC{scale}", loc="left", fontsize=9)
     _add_legend(axes, day)
@@ -113,7 +113,7 @@ def _draw_lines(axes: Axes, day: StationDay) -> tuple[str, float]:
 
     Returns its code, and the motion that one spacing between lines stands for; 0 where there is nothing to draw.
     """
-    samples = by_channel(day.pieces)
+    samples = by_channel(day.traces)
     if not samples:
         return "", 0.0
     source_id = channel_order(samples, samples)[0]

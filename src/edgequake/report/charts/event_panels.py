@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece, channel_of
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, channel_of
 from edgequake.edge.results.catalog import CatalogRow, Segment
 from edgequake.report.charts import images
 from edgequake.report.charts.day_plot import Mark
@@ -33,7 +33,7 @@ class EventPanel:
 
     row: CatalogRow
     segment: Segment
-    pieces: tuple[Piece, ...]  # the kept samples, every channel
+    traces: tuple[Trace, ...]  # the kept samples, every channel
     trace: ProbabilityTrace | None
     marks: tuple[Mark, ...]  # of all events in the segment
     onset_threshold: float
@@ -46,7 +46,7 @@ def event_figure(panel: EventPanel) -> Figure:
     """Draw an event's panel: a line for each channel, the spectrogram of the first, the probabilities."""
     from matplotlib.figure import Figure  # no pyplot: it would look for a display
 
-    samples = by_channel(panel.pieces)
+    samples = by_channel(panel.traces)
     channels = channel_order(samples, samples)[:MAX_CHANNELS]
     heights = [1.0] * len(channels) + [1.5] + ([1.3] if panel.trace is not None else [])
     figure = Figure(figsize=(images.PICTURE_WIDTH_IN, 0.9 + 1.15 * sum(heights)), layout="constrained")
@@ -76,7 +76,7 @@ def _draw_waveform(axes: Axes, panel: EventPanel, source_id: str, samples: Sampl
         axes.fill_between(days, low - middle, high - middle, color=images.TRACE, lw=0.5)
     else:
         axes.plot(_days(0, samples.times_ns), samples.values - middle, color=images.TRACE, lw=0.8)
-    unit = unit_of([piece for piece in panel.pieces if piece.source_id == source_id])
+    unit = unit_of([trace for trace in panel.traces if trace.source_id == source_id])
     axes.set_ylabel(f"{channel_of(source_id)}\n[{unit}]" if samples.live else f"{channel_of(source_id)}\ndead")
     if not samples.live:
         axes.set_yticks([])
@@ -88,7 +88,7 @@ def _draw_waveform(axes: Axes, panel: EventPanel, source_id: str, samples: Sampl
 def _draw_spectrogram(figure: Figure, axes: Axes, panel: EventPanel, source_id: str, samples: Samples) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    rate_hz = next(piece.sampling_rate_hz for piece in panel.pieces if piece.source_id == source_id)
+    rate_hz = next(trace.sampling_rate_hz for trace in panel.traces if trace.source_id == source_id)
     spectrogram = spectrogram_of(samples, rate_hz, panel.window_samples, panel.bridge_s)
     axes.set_ylabel(f"{channel_of(source_id)}\nfrequency [Hz]")
     if spectrogram is None:
@@ -101,7 +101,7 @@ def _draw_spectrogram(figure: Figure, axes: Axes, panel: EventPanel, source_id: 
         rasterized=True,
     )  # fmt: skip
     axes.set_ylim(0, spectrogram.edges_hz[-1])
-    unit = unit_of([piece for piece in panel.pieces if piece.source_id == source_id])
+    unit = unit_of([trace for trace in panel.traces if trace.source_id == source_id])
     bar = figure.colorbar(mesh, ax=axes, pad=0.01, aspect=12)
     bar.set_label(f"dB of 1 {unit}²/Hz", fontsize=8)
     bar.locator = MaxNLocator(nbins=4)

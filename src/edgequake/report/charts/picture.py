@@ -13,7 +13,7 @@ import pymseed
 
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.space_apps_csv import read_packet_csv
-from edgequake.edge.formats.waveforms import Piece, channel_of
+from edgequake.edge.formats.waveforms import Trace, channel_of
 from edgequake.edge.results.catalog import read_catalog
 
 Floats = npt.NDArray[np.float64]
@@ -41,18 +41,18 @@ def draw_run(run_dir: Path, out: Path, inputs: Sequence[Path] = (), station_id: 
     """
     events = read_catalog(run_dir / "catalog.csv")
     named = inputs or _inputs_of(run_dir)
-    pieces = [piece for path in record_files(named) for piece in read_record(path)]
-    chosen = station_id or _largest_station(pieces, named)
-    kept = [piece for path in record_files([run_dir / "segments"]) for piece in read_record(path)]
-    kept_ns = join_intervals((piece.start_ns, piece.stop_ns) for piece in kept if piece.station_id == chosen)
-    heard = [piece for piece in pieces if piece.station_id == chosen]
+    traces = [trace for path in record_files(named) for trace in read_record(path)]
+    chosen = station_id or _largest_station(traces, named)
+    kept = [trace for path in record_files([run_dir / "segments"]) for trace in read_record(path)]
+    kept_ns = join_intervals((trace.start_ns, trace.stop_ns) for trace in kept if trace.station_id == chosen)
+    heard = [trace for trace in traces if trace.station_id == chosen]
     if not heard:
         raise DataError(f"no station {chosen} in {', '.join(map(str, named))}: name one as NET_STA")
     _draw(heard, kept_ns, [event.onset_ns for event in events if event.station_id == chosen], chosen, out)
     return out
 
 
-def read_record(path: Path) -> list[Piece]:
+def read_record(path: Path) -> list[Trace]:
     """Return the stretches of a miniSEED file or packet CSV, joined where nothing is missing between them.
 
     Raises
@@ -65,7 +65,7 @@ def read_record(path: Path) -> list[Piece]:
     try:
         listed = pymseed.MS3TraceList.from_file(str(path), unpack_data=True)
         return [
-            Piece(trace.sourceid, segment.starttime, segment.samprate, np.array(segment.np_datasamples), path.name)
+            Trace(trace.sourceid, segment.starttime, segment.samprate, np.array(segment.np_datasamples), path.name)
             for trace in listed
             for segment in trace
             if segment.samprate > 0
@@ -86,16 +86,16 @@ def join_intervals(intervals: Iterable[tuple[int, int]]) -> list[tuple[int, int]
 
 
 def column_extremes(
-    pieces: Iterable[Piece], start_ns: int, stop_ns: int, n_columns: int = N_COLUMNS
+    traces: Iterable[Trace], start_ns: int, stop_ns: int, n_columns: int = N_COLUMNS
 ) -> tuple[Floats, Floats]:
     """Return the smallest and the largest sample in each of `n_columns` equal parts of time; NaN where there is none.
 
     Spikes of one or two samples are left out, as the runner leaves them out, and so are samples that mark a gap.
     """
     low, high = np.full(n_columns, np.inf), np.full(n_columns, -np.inf)
-    for piece in pieces:
-        values = piece.samples.astype(np.float64)
-        times_ns = np.linspace(piece.start_ns, piece.stop_ns, values.size, endpoint=False)
+    for trace in traces:
+        values = trace.samples.astype(np.float64)
+        times_ns = np.linspace(trace.start_ns, trace.stop_ns, values.size, endpoint=False)
         columns = ((times_ns - start_ns) / (stop_ns - start_ns) * n_columns).astype(np.int64)
         good = np.isfinite(values) & (values != GAP_COUNTS) & (columns >= 0) & (columns < n_columns)
         values = _median_of_five(values[good])
@@ -114,18 +114,18 @@ def _median_of_five(values: Floats) -> Floats:
     return medians
 
 
-def _draw(pieces: list[Piece], kept: list[tuple[int, int]], onsets_ns: list[int], station_id: str, out: Path) -> None:
+def _draw(traces: list[Trace], kept: list[tuple[int, int]], onsets_ns: list[int], station_id: str, out: Path) -> None:
     from matplotlib.figure import Figure  # no pyplot: it would look for a display
 
-    start_ns, stop_ns = min(piece.start_ns for piece in pieces), max(piece.stop_ns for piece in pieces)
-    channels = sorted({channel_of(piece.source_id) for piece in pieces})
+    start_ns, stop_ns = min(trace.start_ns for trace in traces), max(trace.stop_ns for trace in traces)
+    channels = sorted({channel_of(trace.source_id) for trace in traces})
     figure = Figure(figsize=(11, 1.2 + 1.5 * len(channels)), dpi=130, layout="constrained")
     rows = figure.subplots(len(channels), 1, sharex=True, squeeze=False)[:, 0]
     column_hours = (np.arange(N_COLUMNS) + 0.5) / N_COLUMNS * (stop_ns - start_ns) / NS_PER_HOUR
     onset_hours = [(onset_ns - start_ns) / NS_PER_HOUR for onset_ns in onsets_ns]
     kept_hours = [((start - start_ns) / NS_PER_HOUR, (stop - start_ns) / NS_PER_HOUR) for start, stop in kept]
     for axes, channel in zip(rows, channels, strict=True):
-        own = [piece for piece in pieces if channel_of(piece.source_id) == channel]
+        own = [trace for trace in traces if channel_of(trace.source_id) == channel]
         low, high = column_extremes(own, start_ns, stop_ns)
         centre = np.nanmedian(np.concatenate([low, high])) if np.isfinite(low).any() else 0.0
         for start_h, stop_h in kept_hours:
@@ -173,10 +173,10 @@ def record_files(paths: Iterable[Path]) -> list[Path]:
     return files
 
 
-def _largest_station(pieces: Sequence[Piece], named: Sequence[Path]) -> str:
+def _largest_station(traces: Sequence[Trace], named: Sequence[Path]) -> str:
     counts: dict[str, int] = {}
-    for piece in pieces:
-        counts[piece.station_id] = counts.get(piece.station_id, 0) + piece.samples.size
+    for trace in traces:
+        counts[trace.station_id] = counts.get(trace.station_id, 0) + trace.samples.size
     if not counts:
         raise DataError(
             f"no miniSEED file in {', '.join(map(str, named))}: name the records that were run with --input"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.results.catalog import CatalogRow, Segment
 from edgequake.report.charts.day_plot import Mark
 from edgequake.report.charts.event_panels import EventPanel, event_figure
@@ -42,8 +42,8 @@ def event_entry(run: RecordedRun, row: CatalogRow, marks: Sequence[Mark]) -> Eve
     segment = run.segment_of(row)
     together = [mark for other, mark in zip(run.facts.events, marks, strict=True) if other.segment == row.segment]
     number = next(mark.number for other, mark in zip(run.facts.events, marks, strict=True) if other is row)
-    pieces, whence = _samples(run, segment)
-    panel = _panel(run, row, segment, pieces, together)
+    traces, whence = _samples(run, segment)
+    panel = _panel(run, row, segment, traces, together)
     length = duration((row.stop_ns - row.onset_ns) / NS_PER_S)
     shared = f", shared by {plural(len(together), 'event')}" if together[1:] else ""
     return EventEntry(
@@ -70,7 +70,7 @@ def event_entry(run: RecordedRun, row: CatalogRow, marks: Sequence[Mark]) -> Eve
              f"{time_of_day(segment.stop_ns)}{shared}{whence}"),
             ("name", row.evid),
         ),
-        picture=png_uri(event_figure(panel)) if pieces else None,
+        picture=png_uri(event_figure(panel)) if traces else None,
         alt=_alt(panel, number),
     )  # fmt: skip
 
@@ -79,26 +79,26 @@ def _uncertainty(row: CatalogRow) -> str:
     return "" if row.onset_uncertainty_s is None else f" ± {row.onset_uncertainty_s:.3g} s"
 
 
-def _samples(run: RecordedRun, segment: Segment) -> tuple[tuple[Piece, ...], str]:
+def _samples(run: RecordedRun, segment: Segment) -> tuple[tuple[Trace, ...], str]:
     """Return the kept samples; from the records where the segment is gone, as one that was sent may be."""
     path = run.folder / segment.file
     if path.is_file():
         return tuple(read_record(path)), ""
-    own = (piece for piece in run.heard if run.from_records and piece.station_id == segment.station_id)
-    cut = (piece.between(segment.start_ns, segment.stop_ns) for piece in own)
-    pieces = tuple(piece for piece in cut if len(piece.samples))
-    return pieces, "; no longer in the run's folder" + (": drawn from the records" if pieces else "")
+    own = (trace for trace in run.heard if run.from_records and trace.station_id == segment.station_id)
+    cut = (trace.between(segment.start_ns, segment.stop_ns) for trace in own)
+    traces = tuple(trace for trace in cut if len(trace.samples))
+    return traces, "; no longer in the run's folder" + (": drawn from the records" if traces else "")
 
 
 def _panel(
-    run: RecordedRun, row: CatalogRow, segment: Segment, pieces: tuple[Piece, ...], together: Sequence[Mark]
+    run: RecordedRun, row: CatalogRow, segment: Segment, traces: tuple[Trace, ...], together: Sequence[Mark]
 ) -> EventPanel:
     manifest = run.model.manifest if run.model else None
     spectral = manifest is not None and manifest.front_end.kind != "waveform"
     return EventPanel(
         row=row,
         segment=segment,
-        pieces=pieces,
+        traces=traces,
         trace=run.trace_of(row),
         marks=tuple(together),
         onset_threshold=run.facts.onset_threshold,

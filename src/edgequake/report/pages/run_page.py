@@ -92,7 +92,7 @@ def _rows(facts: Summary) -> list[tuple[str, str]]:
 def _days(run: RecordedRun, marks: Sequence[Mark]) -> list[DayPicture]:
     days = []
     for station_id in run.facts.stations:
-        own = [piece for piece in run.heard if piece.station_id == station_id]
+        own = [trace for trace in run.heard if trace.station_id == station_id]
         numbered = zip(run.facts.events, marks, strict=True)
         onsets = [mark for row, mark in numbered if row.station_id == station_id]
         for day in station_days(station_id, own, run.kept_ns(station_id), onsets):

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from edgequake.edge.detection.detector import Detector
 from edgequake.edge.detection.onset import refiner
 from edgequake.edge.detection.trigger import Decision, Event, Trigger
-from edgequake.edge.formats.waveforms import Piece
+from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.inputs.files import plan_inputs
 from edgequake.edge.manifest.manifest import Manifest, Variant
 
@@ -85,7 +85,7 @@ class RecordingTrigger(Trigger):
         )
 
 
-def probabilities(model: Model, threshold: float, station_id: str, pieces: Iterable[Piece]) -> ProbabilityTrace:
+def probabilities(model: Model, threshold: float, station_id: str, traces: Iterable[Trace]) -> ProbabilityTrace:
     """Return a model's probabilities on the pieces of one stream, which come in the order of their start times.
 
     Raises
@@ -95,11 +95,11 @@ def probabilities(model: Model, threshold: float, station_id: str, pieces: Itera
     """
     trigger = RecordingTrigger(model.manifest.trigger, threshold)
     detector = Detector(model.manifest, model.graph, model.variant, threshold, trigger=trigger)
-    held: list[Piece] = []
+    held: list[Trace] = []
     events: list[Event] = []
-    for piece in pieces:
-        held.append(piece)
-        events += detector.push(piece)
+    for trace in traces:
+        held.append(trace)
+        events += detector.push(trace)
     events += detector.finish()
     refine = refiner(model.manifest)
     onsets_ns = [refine(held, event.onset_ns).onset_ns if refine else event.onset_ns for event in events]
@@ -111,11 +111,11 @@ def of_inputs(
     threshold: float,
     inputs: Sequence[Path],
     channels: tuple[str, ...] | None,
-    heard: Callable[[Piece], None],
+    heard: Callable[[Trace], None],
     out: Path | None = None,
     progress: Progress | None = None,
 ) -> list[ProbabilityTrace]:
-    """Return the probabilities on every stream of some records; each piece is also handed to `heard`.
+    """Return the probabilities on every stream of some records; each trace is also handed to `heard`.
 
     What lies under `out`, the run's folder, is passed over where a folder of records is given.
 
@@ -127,15 +127,15 @@ def of_inputs(
     plan = plan_inputs(tuple(map(str, inputs)), model.manifest, channels, out)
     n_read = 0
 
-    def told(pieces: Iterator[Piece]) -> Iterator[Piece]:
+    def told(traces: Iterator[Trace]) -> Iterator[Trace]:
         nonlocal n_read
-        for piece in pieces:
-            heard(piece)
-            n_read += len(piece.samples)
+        for trace in traces:
+            heard(trace)
+            n_read += len(trace.samples)
             if progress is not None:
                 progress(min(1.0, n_read / max(1, plan.n_samples)))
-            yield piece
+            yield trace
 
     return [
-        probabilities(model, threshold, stream.station_id, told(stream.pieces(plan.note))) for stream in plan.streams
+        probabilities(model, threshold, stream.station_id, told(stream.traces(plan.note))) for stream in plan.streams
     ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgequake.edge.base.errors import DataError, EdgequakeError, ManifestError
-from edgequake.edge.formats.waveforms import Piece
+from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.manifest.manifest import load_manifest, read_graph
 from edgequake.edge.results.catalog import CatalogRow, Segment
 from edgequake.edge.results.summary import Summary
@@ -25,7 +25,7 @@ class RecordedRun:
     folder: Path
     facts: Summary
     model: Model | None  # None: neither a shipped model nor a named one has this graph
-    heard: tuple[Piece, ...]  # of the records, or of the segments
+    heard: tuple[Trace, ...]  # of the records, or of the segments
     from_records: bool  # whether `heard` and the probabilities are of the records that were run
     traces: tuple[ProbabilityTrace, ...]  # one a stream, or one a kept segment; none without a model
     notes: tuple[str, ...]  # what could not be had, for people
@@ -99,11 +99,11 @@ def read_run(
         notes.append(f"The records that were run ({gone}) are not to be had; the kept segments stand in for them.")
         kept = (folder / segment.file for segment in facts.segments)
         wanted = tuple(path for path in kept if path.is_file())  # what was sent may have been cleared away
-    heard: list[Piece] = []
+    heard: list[Trace] = []
     tell = None if progress is None else lambda share: progress("computing the probabilities again", share)
     traces: list[ProbabilityTrace] = []
     if found is None:
-        heard = [piece for path in record_files(wanted) for piece in read_record(path)]
+        heard = [trace for path in record_files(wanted) for trace in read_record(path)]
     elif from_records:
         traces = of_inputs(found, facts.onset_threshold, wanted, _channels(facts), heard.append, folder, tell)
     else:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgequake.edge.formats.waveforms import NS_PER_S, Piece
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.report.charts.picture import GAP_COUNTS, Floats
 
 SPIKE_LOCAL = 7.4  # five robust standard deviations, in median absolute deviations of five samples
@@ -50,16 +50,16 @@ class EvenSamples:
     missing: npt.NDArray[np.bool_]  # where the gap is too long to be believed
 
 
-def joined(pieces: Iterable[Piece]) -> Samples:
-    """Join one channel's pieces, without samples that mark a gap, and take spikes out."""
+def joined(traces: Iterable[Trace]) -> Samples:
+    """Join one channel's traces, without samples that mark a gap, and take spikes out."""
     times, parts = [np.zeros(0, np.int64)], [np.zeros(0)]
-    for piece in sorted(pieces, key=lambda piece: piece.start_ns):
-        values = piece.samples.astype(np.float64)
+    for trace in sorted(traces, key=lambda trace: trace.start_ns):
+        values = trace.samples.astype(np.float64)
         good = np.isfinite(values)
-        if np.issubdtype(piece.samples.dtype, np.integer):
+        if np.issubdtype(trace.samples.dtype, np.integer):
             good &= values != GAP_COUNTS
-        offsets_ns = np.arange(len(values)) * (NS_PER_S / piece.sampling_rate_hz)
-        times.append(piece.start_ns + np.round(offsets_ns[good]).astype(np.int64))
+        offsets_ns = np.arange(len(values)) * (NS_PER_S / trace.sampling_rate_hz)
+        times.append(trace.start_ns + np.round(offsets_ns[good]).astype(np.int64))
         parts.append(values[good])
     return Samples(np.concatenate(times), despiked(np.concatenate(parts)))
 
@@ -99,12 +99,12 @@ def channel_order(source_ids: Iterable[str], samples: dict[str, Samples]) -> lis
     return sorted(source_ids, key=lambda name: (not samples[name].live, not name.endswith("Z"), name))
 
 
-def by_channel(pieces: Sequence[Piece]) -> dict[str, Samples]:
+def by_channel(traces: Sequence[Trace]) -> dict[str, Samples]:
     """Return the samples of each channel."""
-    names = sorted({piece.source_id for piece in pieces})
-    return {name: joined(piece for piece in pieces if piece.source_id == name) for name in names}
+    names = sorted({trace.source_id for trace in traces})
+    return {name: joined(trace for trace in traces if trace.source_id == name) for name in names}
 
 
-def unit_of(pieces: Sequence[Piece]) -> str:
+def unit_of(traces: Sequence[Trace]) -> str:
     """Return what samples are measured in: integers are the digitizer's counts, others what the record is in."""
-    return "counts" if pieces and np.issubdtype(pieces[0].samples.dtype, np.integer) else "record's units"
+    return "counts" if traces and np.issubdtype(traces[0].samples.dtype, np.integer) else "record's units"
