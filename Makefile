@@ -12,6 +12,8 @@
 PYTHON ?= python3
 DATA ?= $(or $(EDGEQUAKE_DATA),../shared/data)
 OUT ?= out
+# Tests run side by side, one process a core.
+JOBS ?= auto
 # The network of the original brief, trained on the same records, is measured beside the shipped ones.
 ALSO ?= train/models/seed-spectrogram/seed-spectrogram.json
 
@@ -55,7 +57,8 @@ pipeline: $(ENV)/ready
 	$(ENV)/bin/edgequake bench latency --model $(OUT)/pipeline/model/tiny.json --rounds 2 --no-baselines
 
 test: $(ENV)/ready landers
-	@EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" EDGEQUAKE_DATA="$(DATA)" $(QUIET) $(ENV)/bin/python -m pytest $(PYTEST_ARGS)
+	@EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" EDGEQUAKE_DATA="$(DATA)" $(QUIET) \
+		$(ENV)/bin/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 conformance: $(ENV)/ready landers
 	EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) $(ENV)/bin/python studies/conformance.py

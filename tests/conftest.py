@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ import pytest
 from edgequake.edge.detection.network import import_runtime
 
 import_runtime()  # before any test imports TensorFlow: after it, tflite-runtime fails with "vector::reserve"
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and every process that they start too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
 
