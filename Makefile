@@ -23,7 +23,7 @@ PIP := -m pip --disable-pip-version-check -q
 QUIET := PYTHONWARNINGS=ignore TF_CPP_MIN_LOG_LEVEL=3
 
 .DELETE_ON_ERROR:
-.PHONY: demo test pipeline conformance arm check format bench picture landers clean
+.PHONY: demo test pipeline conformance arm check format bench picture landers environments lander-environments clean
 
 $(ENV)/ready: EXTRAS = dev
 $(DEMO_ENV)/ready: EXTRAS = cli,edge
@@ -56,17 +56,24 @@ pipeline: $(ENV)/ready
 	$(ENV)/bin/edgequake bench accuracy --model $(OUT)/pipeline/model/tiny.json --data $(OUT)/pipeline/data --split test
 	$(ENV)/bin/edgequake bench latency --model $(OUT)/pipeline/model/tiny.json --rounds 2 --no-baselines
 
-test: $(ENV)/ready landers
+test: landers
 	@EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" EDGEQUAKE_DATA="$(DATA)" $(QUIET) \
 		$(ENV)/bin/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
-conformance: $(ENV)/ready landers
+conformance: landers
 	EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) $(ENV)/bin/python studies/conformance.py
 	EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) $(ENV)/bin/python studies/plain_route.py
 
 # Two environments as a lander would have them, with the wheel that a user would install.
-landers: $(ENV)/ready
-	@sh tests/project/lander_environments.sh $(ENV)/bin/python $(PYTHON) > .env-landers
+landers: environments
+	@sh tests/project/lander_environments.sh install $(ENV)/bin/python $(PYTHON) > .env-landers
+
+# The full environment and those of the landers do not depend on each other: made side by side.
+environments:
+	@$(MAKE) --no-print-directory -j2 $(ENV)/ready lander-environments
+
+lander-environments:
+	@sh tests/project/lander_environments.sh prepare $(PYTHON)
 
 # What a Raspberry Pi would run; -rP prints what was the same.
 arm: $(ENV)/ready
@@ -85,7 +92,7 @@ format: $(ENV)/ready
 	$(ENV)/bin/ruff format .
 	$(ENV)/bin/ruff check --fix .
 
-bench: $(ENV)/ready landers
+bench: landers
 	@rm -rf $(OUT)/bench
 	EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) $(ENV)/bin/edgequake bench all --data $(DATA) \
 		--out $(OUT)/bench $(addprefix --also ,$(ALSO)) --check docs/results; gate=$$?; \

@@ -1,39 +1,52 @@
 #!/bin/sh
-# Build two environments as a lander would have them, install the wheel in both, and print what became of them:
-# NAME=INTERPRETER or NAME=WHY NOT, joined by ';', for EDGEQUAKE_LANDER_PYTHONS. Run from the repository's root.
-#   sh lander_environments.sh BUILDER PYTHON     BUILDER has setuptools, PYTHON makes the environments
+# Two environments as a lander would have them. Run from the repository's root.
+#   sh lander_environments.sh prepare PYTHON           make what is missing of them, with what the wheel requires
+#   sh lander_environments.sh install BUILDER PYTHON   install today's wheel in both, built by BUILDER (which has
+#       setuptools), and print NAME=INTERPRETER or NAME=WHY NOT, joined by ';', for EDGEQUAKE_LANDER_PYTHONS
+# The first needs no other environment, so that it can run beside the making of a large one.
 set -eu
-builder=$1
-python=$2
 pip="-m pip --disable-pip-version-check -q"
-
-rm -rf build .wheel
-$builder $pip wheel --no-deps --no-build-isolation --wheel-dir .wheel . >&2
-wheel=$(ls "$PWD"/.wheel/edgequake-*.whl)
-
-# environment FOLDER PYTHON REQUIREMENT...: make it once, then give it today's wheel
-environment() {
-    folder=$1 interpreter=$2
-    shift 2
-    if [ ! "$folder/ready" -nt pyproject.toml ]; then
-        echo "setting up $folder" >&2
-        rm -rf "$folder"
-        "$interpreter" -m venv "$folder"
-        "$folder/bin/python" $pip install "$@" >&2
-        touch "$folder/ready"
-    fi
-    "$folder/bin/python" $pip install --no-deps --force-reinstall "$wheel" >&2
-}
+mode=$1
+shift
 
 # tflite-runtime has no wheels beyond Python 3.11: look for one that it can use.
-tflite="no Python 3.10 or 3.11 here, and tflite-runtime has no wheel for a newer one"
-for candidate in "$python" python3.11 python3.10; do
-    if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 12))' 2>/dev/null; then
-        environment .env-lander-tflite "$candidate" "$wheel[edge]"
-        tflite="$PWD/.env-lander-tflite/bin/python"
-        break
-    fi
-done
-environment .env-lander-litert "$python" "$wheel" "ai-edge-litert>=2.1" "numpy>=2"
+find_tflite_python() {
+    for candidate in "$1" python3.11 python3.10; do
+        if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 12))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+}
 
+# make_environment FOLDER PYTHON EXTRA REQUIREMENT...: only where pyproject.toml is newer than it
+make_environment() {
+    folder=$1 interpreter=$2 extra=$3
+    shift 3
+    [ ! "$folder/ready" -nt pyproject.toml ] || return 0
+    echo "setting up $folder" >&2
+    rm -rf "$folder"
+    "$interpreter" -m venv "$folder"
+    mkdir "$folder/source"  # a copy: another environment may be building here at the same time
+    cp -r pyproject.toml README.md LICENSE src edge train convert benchmarks "$folder/source"
+    "$folder/bin/python" $pip wheel --no-deps --wheel-dir "$folder/wheel" "$folder/source" >&2
+    rm -rf "$folder/source"
+    "$folder/bin/python" $pip install "$(ls "$PWD/$folder"/wheel/edgequake-*.whl)$extra" "$@" >&2
+    touch "$folder/ready"
+}
+
+if [ "$mode" = prepare ]; then
+    tflite_python=$(find_tflite_python "$1")
+    [ -z "$tflite_python" ] || make_environment .env-lander-tflite "$tflite_python" "[edge]"
+    make_environment .env-lander-litert "$1" "" "ai-edge-litert>=2.1" "numpy>=2"
+    exit
+fi
+
+rm -rf build .wheel
+"$1" $pip wheel --no-deps --no-build-isolation --wheel-dir .wheel . >&2
+tflite="no Python 3.10 or 3.11 here, and tflite-runtime has no wheel for a newer one"
+[ -z "$(find_tflite_python "$2")" ] || tflite="$PWD/.env-lander-tflite/bin/python"
+for folder in .env-lander-tflite .env-lander-litert; do
+    [ ! -d "$folder" ] || "$folder/bin/python" $pip install --no-deps --force-reinstall "$PWD"/.wheel/edgequake-*.whl >&2
+done
 echo "tflite-runtime=$tflite;ai-edge-litert=$PWD/.env-lander-litert/bin/python"
