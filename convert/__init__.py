@@ -1,5 +1,5 @@
-"""From a Keras network to one-step TFLite graphs and their manifest: `converter.convert_model` does the whole of it.
+"""Convert a Keras network to streaming TFLite graphs with external state, and write the manifest that describes them.
 
-Importing this package imports nothing else, and none of its modules loads TensorFlow but those of the worker process
-that `convert_model` starts; stepping finished graphs (`verify.graph_probabilities`) needs what a lander has.
+In: NAME.keras and its train.json (or a TOML description), and records or feature rows to calibrate on. Out: NAME.json
+and NAME.VARIANT.tflite. Read `converter.py` first. Only the worker process, which `converter` starts, loads TensorFlow.
 """

@@ -1,4 +1,4 @@
-"""Rows of features from real records: to calibrate the quantizer with, and to compare the graphs on."""
+"""Feature rows from records, to calibrate the quantizer with and to compare the graphs on."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from edgequake.edge.manifest.front_end_config import FrontEndConfig, decimation_
 
 FloatArray = npt.NDArray[np.float32]
 T = TypeVar("T")
-# Rows of continuous networks are counted in steps where one step takes many of them (raw samples, strides).
+# The rows of continuous networks are counted in steps where a step takes many of them (raw samples, strides).
 MAX_ROWS = 30_000  # two thirds calibrate (two lunar days of 9.7 s frames), one third compares
-MAX_FILES = 48  # taken evenly from a data folder
-SEQUENCE_ROWS = 512  # length of the parts that are taken from a continuous network's rows
-VERIFIED_ROWS = 2_000  # least number of rows that graphs are compared on
-MOST_VERIFIED_ROWS = 10_000  # a lunar day of 9.7 s frames; takes 0.3 s a graph
-VERIFIED_WINDOWS = 16  # ... and of windows, each of which gives one probability only
+MAX_FILES = 48  # taken at even intervals from a data folder
+SEQUENCE_ROWS = 512  # length of the parts into which a continuous network's rows are cut
+MIN_VERIFIED_ROWS = 2_000  # that graphs are compared on
+MAX_VERIFIED_ROWS = 10_000  # a lunar day of 9.7 s frames; takes 0.3 s per graph
+MIN_VERIFIED_WINDOWS = 16  # each window gives only one probability
 
 
 @dataclass(frozen=True)
-class Stepping:
-    """How a network meets its rows."""
+class InputLayout:
+    """How a network takes its rows."""
 
     mode: str  # "continuous" or "windowed"
     n_features: int
@@ -42,23 +42,23 @@ class Stepping:
 
 
 @dataclass(frozen=True)
-class Sequences:
-    """Consecutive rows of real sequences; both arrays have shape (n_sequences, n_rows, n_features)."""
+class CalibrationRows:
+    """Consecutive feature rows; both arrays have shape (n_sequences, n_rows, n_features)."""
 
     calibration: FloatArray
-    verification: FloatArray  # not calibrated with, where there is more than one sequence
+    verification: FloatArray  # not used in calibration, where there is more than one sequence
     source: str  # where the rows came from, for the manifest
-    parts: tuple[tuple[int, int], ...]  # sequence of the source, and first row in it, of each part calibrated with
+    parts: tuple[tuple[int, int], ...]  # (sequence of the source, first row in it) of each part used in calibration
     part_rows: int  # rows in a part
 
 
-def from_file(path: Path, stepping: Stepping) -> Sequences:
+def from_file(path: Path, layout: InputLayout) -> CalibrationRows:
     """Read `calibration.npz`, whose array `rows` has shape (n_sequences, n_rows, n_features).
 
     Raises
     ------
     ConfigError
-        The file is damaged, holds something else, or too few rows for one sequence.
+        The file is damaged, does not hold such rows, or holds too few for one sequence.
     """
     try:
         with np.load(path) as arrays:
@@ -68,18 +68,18 @@ def from_file(path: Path, stepping: Stepping) -> Sequences:
             f"calibration file {path} cannot be read: expected an .npz with the array 'rows' ({problem}); "
             "train again or give --calibration DIR"
         ) from problem
-    if rows.ndim != 3 or rows.shape[2] != stepping.n_features or not np.isfinite(rows).all():
+    if rows.ndim != 3 or rows.shape[2] != layout.n_features or not np.isfinite(rows).all():
         raise ConfigError(
-            f"calibration file {path}: expected finite rows of shape (n_sequences, n_rows, {stepping.n_features}), "
+            f"calibration file {path}: expected finite rows of shape (n_sequences, n_rows, {layout.n_features}), "
             f"got {rows.shape}; it belongs to another network, train again or give --calibration DIR"
         )
-    return _divide((sequence for sequence in rows), stepping, str(path.name))
+    return _divide(rows, layout, path.name)
 
 
 def from_records(
-    folder: Path, body: str, channels: tuple[str, ...], front_end: FrontEndConfig, rate_hz: float, stepping: Stepping
-) -> Sequences:
-    """Stream records through the device's front end.
+    folder: Path, body: str, channels: tuple[str, ...], front_end: FrontEndConfig, rate_hz: float, layout: InputLayout
+) -> CalibrationRows:
+    """Process records with the device's front end.
 
     Parameters
     ----------
@@ -89,31 +89,31 @@ def from_records(
     Raises
     ------
     ConfigError, DataError
-        No such folder, no record in it that suits, or too few rows.
+        The folder does not exist, or holds no suitable record, or too few rows.
     """
     if not folder.is_dir():
         raise ConfigError(f"calibration folder {folder} does not exist; give a folder of records to --calibration")
     sequences: list[FloatArray] = []
     for path, patterns in _thin(_record_files(folder, body, channels), MAX_FILES):
         for traces in _stations(path, patterns):
-            suitable = (trace for trace in traces if _suits(trace, front_end, rate_hz))
-            sequences += _uninterrupted(station_rows(front_end, rate_hz, suitable))
+            suitable = (trace for trace in traces if _is_suitable(trace, front_end, rate_hz))
+            sequences += _contiguous(station_rows(front_end, rate_hz, suitable))
     if not sequences:
         raise ConfigError(
             f"calibration folder {folder} holds no record with channels like {', '.join(channels)} at {rate_hz:g} Hz "
             "or a rate that the model decimates to it; give a folder of such records to --calibration"
         )
-    return _divide(sequences, stepping, folder.name)
+    return _divide(sequences, layout, folder.name)
 
 
-def synthetic(stepping: Stepping) -> Sequences:
-    """Return seeded noise: enough to compare uncalibrated graphs with Keras on, when there are no records."""
-    rows = np.random.default_rng(0).normal(size=(4, max(stepping.window_rows or 0, VERIFIED_ROWS), stepping.n_features))
-    return _divide(rows.astype(np.float32), stepping, "seeded noise")
+def synthetic(layout: InputLayout) -> CalibrationRows:
+    """Return seeded noise, on which uncalibrated graphs are compared with Keras when there are no records."""
+    rows = np.random.default_rng(0).normal(size=(4, max(layout.window_rows or 0, MIN_VERIFIED_ROWS), layout.n_features))
+    return _divide(rows.astype(np.float32), layout, "seeded noise")
 
 
 def _record_files(folder: Path, body: str, channels: tuple[str, ...]) -> list[tuple[Path, tuple[str, ...]]]:
-    """Return the files to read and the patterns of the channels to use of each."""
+    """Return the files to read, each with the patterns of the channels to use."""
     if (folder / "records.csv").is_file() or any(folder.rglob("*.csv")):
         return [(record.file, record.channels) for record in dataset.load(folder, body, "train")]
     return [(path, channels) for path in sorted(folder.rglob("*")) if _is_miniseed(path)]
@@ -127,7 +127,7 @@ def _is_miniseed(path: Path) -> bool:
 
 
 def _stations(path: Path, patterns: tuple[str, ...]) -> Iterator[Iterator[Trace]]:
-    """Yield the pieces of each station in a file, of the seismometer's channels only."""
+    """Yield the traces of each station in a file, of the seismometer's channels only."""
     if path.suffix.lower() == ".csv":
         yield read_packet_csv(path)
         return
@@ -137,58 +137,58 @@ def _stations(path: Path, patterns: tuple[str, ...]) -> Iterator[Iterator[Trace]
         yield read_indexed(index, [header for header in headers if station_of(header.source_id) == station])
 
 
-def _suits(trace: Trace, front_end: FrontEndConfig, rate_hz: float) -> bool:
+def _is_suitable(trace: Trace, front_end: FrontEndConfig, rate_hz: float) -> bool:
     try:
         return decimation_factor(front_end, rate_hz, trace.sampling_rate_hz) > 0
     except DataError:
         return False
 
 
-def _uninterrupted(made: Rows) -> list[FloatArray]:
-    """Return rows of shape (n_rows, n_features), cut where the front end started anew."""
+def _contiguous(made: Rows) -> list[FloatArray]:
+    """Return arrays of shape (n_rows, n_features), split where the front end was reset."""
     parts = np.split(made.rows, np.flatnonzero(made.restart))
     return [part.reshape(-1, part.shape[-1]) for part in parts if len(part)]
 
 
-def _divide(sequences: Iterable[FloatArray], stepping: Stepping, source: str) -> Sequences:
-    """Cut sequences to even lengths, thin them out, and set every third one apart for the comparison.
+def _divide(sequences: Iterable[FloatArray], layout: InputLayout, source: str) -> CalibrationRows:
+    """Cut sequences into parts of equal length, thin them out, and reserve every third part for the comparison.
 
-    For a continuous network the records are joined first and the parts afterwards: it meets one record after another
-    in flight too, and its state must be seen to run on.
+    For a continuous network the records are concatenated before they are cut, and the parts again afterwards: in flight
+    it also processes one record after another, and its state must be observed over a long run.
     """
     joined = list(sequences)
-    if stepping.mode == "continuous" and joined:
+    if layout.mode == "continuous" and joined:
         joined = [np.concatenate(joined)]
-    n_rows = stepping.window_rows or _part_rows(stepping, sum(map(len, joined)))
+    n_rows = layout.window_rows or _part_rows(layout, sum(map(len, joined)))
     cut = [(i, start) for i, rows in enumerate(joined) for start in range(0, len(rows) - n_rows + 1, n_rows)]
     if not cut:
         raise ConfigError(
             f"the calibration rows from {source} are too few: expected at least {n_rows} consecutive rows; "
             "give --calibration a folder with longer records"
         )
-    cut = _thin(cut, max(3, MAX_ROWS * (1 if stepping.window_rows else stepping.rows_per_step) // n_rows))
+    cut = _thin(cut, max(3, MAX_ROWS * (1 if layout.window_rows else layout.rows_per_step) // n_rows))
     parts = tuple(part for index, part in enumerate(cut) if index % 3 != 2)
     calibration, verification = (
         np.stack([joined[i][start : start + n_rows] for i, start in chosen]) for chosen in (parts, cut[2::3] or cut)
     )
-    if stepping.mode == "continuous":
+    if layout.mode == "continuous":
         calibration, verification = (part.reshape(1, -1, part.shape[2]) for part in (calibration, verification))
-    return Sequences(calibration, _comparable(verification, stepping), source, parts, n_rows)
+    return CalibrationRows(calibration, _comparable(verification, layout), source, parts, n_rows)
 
 
-def _part_rows(stepping: Stepping, n_available: int) -> int:
-    """Return the length of a part of a continuous network's rows, in whole steps."""
-    n_steps = min(SEQUENCE_ROWS, max(1, n_available // 3 // stepping.rows_per_step))
-    return n_steps * stepping.rows_per_step
+def _part_rows(layout: InputLayout, n_available: int) -> int:
+    """Return the length in rows of a continuous network's parts, a whole number of steps."""
+    n_steps = min(SEQUENCE_ROWS, max(1, n_available // 3 // layout.rows_per_step))
+    return n_steps * layout.rows_per_step
 
 
-def _comparable(sequences: FloatArray, stepping: Stepping) -> FloatArray:
-    """Return one sequence long enough to show drift, or windows enough; short material is repeated."""
+def _comparable(sequences: FloatArray, layout: InputLayout) -> FloatArray:
+    """Return one sequence long enough to show drift, or enough windows; short material is repeated."""
     _, n_rows, n_features = sequences.shape
-    if stepping.mode == "windowed":
-        n_windows = max(VERIFIED_WINDOWS, -(-VERIFIED_ROWS // n_rows))
+    if layout.mode == "windowed":
+        n_windows = max(MIN_VERIFIED_WINDOWS, -(-MIN_VERIFIED_ROWS // n_rows))
         return np.resize(sequences, (n_windows, n_rows, n_features))
-    least, most = (limit * stepping.rows_per_step for limit in (VERIFIED_ROWS, MOST_VERIFIED_ROWS))
+    least, most = (limit * layout.rows_per_step for limit in (MIN_VERIFIED_ROWS, MAX_VERIFIED_ROWS))
     return np.resize(sequences, (1, min(max(n_rows, least), most), n_features))
 
 

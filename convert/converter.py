@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from edgequake.convert.calibration import Sequences, Stepping, from_file, from_records, synthetic
+from edgequake.convert.calibration import CalibrationRows, InputLayout, from_file, from_records, synthetic
 from edgequake.convert.foreign_model import read_description
 from edgequake.convert.inspection.report import ConversionReport, report_of
 from edgequake.convert.launcher import run_worker
@@ -24,17 +24,12 @@ from edgequake.edge.manifest import schema
 from edgequake.edge.manifest.front_end_config import FrontEndConfig
 from edgequake.edge.manifest.manifest import parse_manifest
 
-QUANTIZE = {
-    "all": ("float32", "dynamic", "int8", "int16x8"),
-    "float32": ("float32",),
-    "dynamic": ("dynamic",),
-    "int8": ("int8",),
-    "int16x8": ("int16x8",),
-}
+VARIANTS = ("float32", "dynamic", "int8", "int16x8")
+QUANTIZE = {"all": VARIANTS, **{variant: (variant,) for variant in VARIANTS}}
 CALIBRATED = {"int8", "int16x8"}
-FROM_TRAINING = {"name", "body", "sampling_rate_hz", "channels", "front_end", "network", "trigger", "training"}
+TRAINING_FIELDS = {"name", "body", "sampling_rate_hz", "channels", "front_end", "network", "trigger", "training"}
+NETWORK_FIELDS = {"mode", "rows_per_step", "n_features", "outputs"}
 HDF5 = b"\x89HDF\r\n\x1a\n"
-OF_NETWORK = {"mode", "rows_per_step", "n_features", "outputs"}
 
 
 def convert_model(
@@ -53,24 +48,25 @@ def convert_model(
 
     Parameters
     ----------
-    keras_file : the .keras or legacy .h5 file, with the train.json of the same training beside it.
-    out : folder for NAME.json and NAME.VARIANT.tflite, made if need be; nothing is written there before all is done.
+    keras_file : the .keras or legacy .h5 file, with the train.json of the same training next to it.
+    out : folder for NAME.json and NAME.VARIANT.tflite, created if needed; it is written only once everything is done.
     quantize : "all", "float32", "dynamic", "int8" or "int16x8".
-    calibration : records to calibrate on; by default the calibration.npz beside the .keras file.
-    verify : compare every graph with Keras and refuse what differs too much.
-    description, changes : for a network that train did not make, in place of train.json: a TOML file, and values by
-        dotted name that come after it (`description.read_description`).
-    memory_limit_bytes, time_limit_s : what the converter process may take.
-    progress : called with a few words when a new stage begins.
+    calibration : folder of records to calibrate on; by default the calibration.npz next to the .keras file.
+    verify : compare every graph with Keras and refuse those that differ too much.
+    description, changes : for a network that `edgequake train` did not make, in place of train.json: a TOML file, and
+        values by dotted name that override it (`foreign_model.read_description`).
+    memory_limit_bytes, time_limit_s : limits of the converter process.
+    progress : called with a few words when a stage begins.
 
     Raises
     ------
     ConfigError
-        An unknown `quantize`, no train.json, half a description, or nothing to calibrate an integer graph on.
+        `quantize` is unknown, train.json is missing, a description is incomplete, or there are no rows on which to
+        calibrate an integer graph.
     ModelError
-        A file that is no Keras model, a network that cannot be stepped, or a converter that failed or crashed.
+        The file is not a Keras model, the network cannot be stepped, or the converter failed or crashed.
     GateError
-        A quantized graph too far from Keras.
+        A quantized graph is too far from Keras.
     """
     started = time.monotonic()
     if quantize not in QUANTIZE:
@@ -93,14 +89,14 @@ def convert_model(
 
 
 def _partial(keras_file: Path, description: Path | None, changes: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """Return the manifest as far as it is known before the network is loaded, and what to call its source."""
+    """Return the manifest as far as it is known before the network is loaded, and the name of its source."""
     if description is None and not changes:
         return _read_partial(keras_file.parent / "train.json"), "train.json"
     return read_description(description, changes, keras_file), description.name if description else "description"
 
 
 def _check_keras_file(path: Path) -> None:
-    """Refuse in a millisecond what would otherwise take TensorFlow's start to refuse."""
+    """Refuse in a millisecond a file that TensorFlow would refuse only after its start."""
     if not path.is_file():
         raise ModelError(f"{path} does not exist; give the .keras file that train wrote")
     if path.suffix == ".h5":
@@ -115,7 +111,7 @@ def _check_keras_file(path: Path) -> None:
         whole = False
     if not whole:
         raise ModelError(
-            f"{path} is not a whole .keras file ({path.stat().st_size} bytes): expected the archive that "
+            f"{path} is not a complete .keras file ({path.stat().st_size} bytes): expected the archive that "
             "model.save('NAME.keras') writes; copy it again or save it again"
         )
 
@@ -124,24 +120,24 @@ def _read_partial(path: Path) -> dict[str, Any]:
     """Return the manifest as far as training knows it."""
     try:
         partial = json.loads(path.read_text(encoding="utf-8"))["manifest"]
-        missing = (FROM_TRAINING - set(partial)) or (OF_NETWORK - set(partial["network"]))
+        missing = (TRAINING_FIELDS - set(partial)) or (NETWORK_FIELDS - set(partial["network"]))
     except OSError as problem:
         raise ConfigError(
-            f"{path} is missing: expected the train.json that train writes beside the .keras file; it says what the "
-            "network's rows mean, copy it there, or describe a network from elsewhere with --describe FILE.toml"
+            f"{path} is missing: expected the train.json that train writes next to the .keras file, which describes "
+            "the network's rows; copy it there, or describe a network from elsewhere with --describe FILE.toml"
         ) from problem
     except (ValueError, KeyError, TypeError) as problem:
-        raise ConfigError(f"{path} has no manifest in it ({problem!r}): train again with this release") from problem
+        raise ConfigError(f"{path} contains no manifest ({problem!r}): train again with this release") from problem
     if missing:
         raise ConfigError(f"{path}: the manifest lacks {', '.join(sorted(missing))}; train again with this release")
     return dict(partial)
 
 
-def _rows(keras_file: Path, folder: Path | None, partial: dict[str, Any], needed: bool) -> Sequences:
-    """Find rows to calibrate on and to compare on."""
+def _rows(keras_file: Path, folder: Path | None, partial: dict[str, Any], needed: bool) -> CalibrationRows:
+    """Return rows to calibrate on and to compare on."""
     network = partial["network"]
     front_end = schema.build(FrontEndConfig, partial["front_end"], "front_end", ConfigError)
-    stepping = Stepping(
+    layout = InputLayout(
         network["mode"],
         network.get("n_features", front_end.n_features),
         network.get("window_rows"),
@@ -149,20 +145,20 @@ def _rows(keras_file: Path, folder: Path | None, partial: dict[str, Any], needed
     )
     if folder is not None:
         return from_records(
-            folder, partial["body"], tuple(partial["channels"]), front_end, partial["sampling_rate_hz"], stepping
+            folder, partial["body"], tuple(partial["channels"]), front_end, partial["sampling_rate_hz"], layout
         )
     beside = keras_file.parent / "calibration.npz"
     if beside.is_file():
-        return from_file(beside, stepping)
+        return from_file(beside, layout)
     if needed:
         raise ConfigError(
             f"integer graphs are calibrated on real rows, but {beside} does not exist; give a folder of records with "
             "--calibration DIR, or convert with --quantize float32 or dynamic"
         )
-    return synthetic(stepping)
+    return synthetic(layout)
 
 
-def _provenance(keras_file: Path, rows: Sequences) -> dict[str, Any]:
+def _provenance(keras_file: Path, rows: CalibrationRows) -> dict[str, Any]:
     return {
         "keras_sha256": hashlib.sha256(keras_file.read_bytes()).hexdigest(),
         "calibration_source": rows.source,
@@ -172,12 +168,14 @@ def _provenance(keras_file: Path, rows: Sequences) -> dict[str, Any]:
 
 
 def _publish(folder: Path, manifest_name: str, out: Path, started: float) -> ConversionReport:
-    """Check the manifest once more as the device will, then put graphs and manifest into the output folder, it last."""
+    """Check the manifest as the device will, then write the graphs and last the manifest to the output folder."""
     manifest = parse_manifest((folder / manifest_name).read_text(encoding="utf-8"), manifest_name)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise ConfigError(f"output folder {out} cannot be made: {problem.strerror}; choose another --out") from problem
+        raise ConfigError(
+            f"output folder {out} cannot be created: {problem.strerror}; choose another --out"
+        ) from problem
     for variant in manifest.variants.values():
         write_bytes_atomically(out / variant.file, (folder / variant.file).read_bytes())
     write_bytes_atomically(out / manifest_name, (folder / manifest_name).read_bytes())

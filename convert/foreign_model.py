@@ -1,4 +1,4 @@
-"""What the rows of a network from elsewhere mean: a small TOML file in place of the train.json that train writes.
+"""Describe the input of a network that edgequake did not train: a small TOML file in place of train.json.
 
 Its keys are those of the manifest (docs/manifest.md), most of them with defaults; docs/convert.md has examples.
 """
@@ -23,25 +23,12 @@ else:
     import tomli as tomllib
 
 REQUIRED = ("name", "body", "sampling_rate_hz")
-BODIES: dict[str, dict[str, Any]] = {  # channels; and how long quakes last, what is kept around them
-    "moon": {
-        "channels": ["MH?"],
-        "trigger": {
-            "hold_s": 120.0,
-            "merge_s": 900.0,
-            "max_event_s": 5400.0,
-            "pre_roll_s": 180.0,
-            "post_roll_s": 120.0,
-        },
-    },
-    "mars": {
-        "channels": ["BH?"],
-        "trigger": {"hold_s": 60.0, "merge_s": 300.0, "max_event_s": 3600.0, "pre_roll_s": 60.0, "post_roll_s": 120.0},
-    },
-    "earth": {
-        "channels": ["HH?", "BH?", "EH?"],
-        "trigger": {"hold_s": 5.0, "merge_s": 20.0, "max_event_s": 600.0, "pre_roll_s": 10.0, "post_roll_s": 20.0},
-    },
+# body -> channels; and the times of its trigger, which depend on how long its quakes last
+TRIGGER_TIMES = ("hold_s", "merge_s", "max_event_s", "pre_roll_s", "post_roll_s")
+BODIES: dict[str, tuple[list[str], tuple[float, ...]]] = {
+    "moon": (["MH?"], (120.0, 900.0, 5400.0, 180.0, 120.0)),
+    "mars": (["BH?"], (60.0, 300.0, 3600.0, 60.0, 120.0)),
+    "earth": (["HH?", "BH?", "EH?"], (5.0, 20.0, 600.0, 10.0, 20.0)),
 }
 DEFAULTS: dict[str, Any] = {
     "front_end": {
@@ -72,18 +59,18 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def read_description(path: Path | None, changes: dict[str, Any], model: Path) -> dict[str, Any]:
-    """Return the manifest as far as it can be known without the network.
+    """Return the manifest as far as it is known without the network.
 
     Parameters
     ----------
-    path : the TOML file, or None where `changes` say it all.
-    changes : values by dotted name, for example ``{"front_end.hop_samples": 64}``; they come after the file.
-    model : the network's file; says how many rows it was built for.
+    path : the TOML file, or None where `changes` are complete.
+    changes : values by dotted name, for example ``{"front_end.hop_samples": 64}``; they override the file.
+    model : the network's file, which holds the number of rows that it was built for.
 
     Raises
     ------
     ConfigError
-        A file that cannot be read, a value that is missing, unknown or of the wrong type.
+        The file cannot be read, or a value is missing, unknown or of the wrong type.
     """
     where = str(path) if path else "the description"
     table = _read_toml(path) if path else {}
@@ -101,15 +88,16 @@ def read_description(path: Path | None, changes: dict[str, Any], model: Path) ->
     kind = front_end.get("kind") if isinstance(front_end, dict) else None
     if kind not in KINDS:
         raise ConfigError(f"{where}: front_end.kind is {kind!r}, expected one of {', '.join(KINDS)}")
-    whole = _merged(_merged(DEFAULTS, BODIES[table["body"]]), {"front_end": {kind: KINDS[kind]}})
-    described = _merged(whole, table)
+    channels, times = BODIES[table["body"]]
+    by_body = {"channels": channels, "trigger": dict(zip(TRIGGER_TIMES, times, strict=True))}
+    described = _merged(_merged(_merged(DEFAULTS, by_body), {"front_end": {kind: KINDS[kind]}}), table)
     described["network"] = _network(described["network"], model, where)
     _check(described, where)
     return described
 
 
 def built_rows(model: Path) -> int | None:
-    """Return the number of rows that a Keras file's network was built for, None where it takes any."""
+    """Return the number of rows that a Keras file's network was built for; None where it takes any number."""
     if zipfile.is_zipfile(model):
         with zipfile.ZipFile(model) as archive:
             config = json.loads(archive.read("config.json"))
@@ -135,7 +123,7 @@ def _input_shape(config: Any) -> list[Any] | None:
 
 
 def _network(network: dict[str, Any], model: Path, where: str) -> dict[str, Any]:
-    """Return the network's table with mode and window; rows_per_step and the rest are read off the network later."""
+    """Return the network's table with mode and window; the other fields are read from the network later."""
     known = {"mode", "outputs", "window_rows", "window_hop_rows"}
     unknown = sorted(set(network) - known)
     if unknown:
@@ -145,7 +133,9 @@ def _network(network: dict[str, Any], model: Path, where: str) -> dict[str, Any]
     if mode == "continuous":
         return {**network, "mode": mode, "window_rows": None, "window_hop_rows": None}
     if not isinstance(n_rows, int):
-        raise ConfigError(f"{where}: the network takes any number of rows; say with network.window_rows how many")
+        raise ConfigError(
+            f"{where}: the network takes any number of rows; give that of a window as network.window_rows"
+        )
     return {
         **network,
         "mode": mode,
@@ -155,7 +145,7 @@ def _network(network: dict[str, Any], model: Path, where: str) -> dict[str, Any]
 
 
 def _check(described: dict[str, Any], where: str) -> None:
-    """Build what can be built already, for its errors."""
+    """Validate the tables that are already complete."""
     schema.build(FrontEndConfig, described["front_end"], f"{where}: front_end", ConfigError)
     schema.build(TriggerConfig, described["trigger"], f"{where}: trigger", ConfigError)
     known = {*REQUIRED, "channels", *DEFAULTS}
@@ -181,7 +171,7 @@ def _set(table: dict[str, Any], name: str, value: Any) -> None:
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Return two tables as one; where both have a value, the one above counts."""
+    """Return two tables as one; where both have a value, that of `above` counts."""
     result = copy.deepcopy(below)
     for key, value in above.items():
         both_tables = isinstance(value, dict) and isinstance(result.get(key), dict)

@@ -1,4 +1,4 @@
-"""The worker process seen from outside: started, watched, ended, and its every ending made into one line."""
+"""Start and watch the worker process, and turn each of its endings into one line."""
 
 from __future__ import annotations
 
@@ -16,11 +16,17 @@ from edgequake.edge.base.errors import EdgequakeError, ModelError
 
 WORKER_COMMAND = (sys.executable, "-m", "edgequake.convert.worker")
 POLL_S = 0.1
-_CHATTER = re.compile(r"[IW]\d{4} |INFO|WARNING|warnings.warn|\* |Saved artifact")  # of TensorFlow, in any process
+_LOG_LINE = re.compile(r"[IW]\d{4} |INFO|WARNING|warnings.warn|\* |Saved artifact")  # of TensorFlow, in any run
 
 
 def run_worker(folder: Path, time_limit_s: float, memory_limit_bytes: int, progress: Callable[[str], None]) -> str:
-    """Run the worker on a job folder and return the manifest's file name; every other ending becomes one error."""
+    """Run the worker on a job folder and return the manifest's file name.
+
+    Raises
+    ------
+    EdgequakeError
+        The worker's own error, or a ModelError where it crashed or exceeded a limit.
+    """
     limits = f"limits are {time_limit_s:.0f} s and {memory_limit_bytes / 2**30:.1f} GiB"
     with (folder / "stderr.txt").open("wb") as stderr:
         process = subprocess.Popen(
@@ -29,7 +35,7 @@ def run_worker(folder: Path, time_limit_s: float, memory_limit_bytes: int, progr
         try:
             finished = _wait(process, folder, time_limit_s, progress)
         finally:
-            process.kill()  # nothing happens if it has ended; after a timeout or Ctrl-C it must not live on
+            process.kill()  # no effect if it has ended; after a timeout or Ctrl-C it must not go on
             process.wait()
     if not finished:
         raise ModelError(
@@ -42,13 +48,13 @@ def run_worker(folder: Path, time_limit_s: float, memory_limit_bytes: int, progr
         raise _ERRORS.get(result["error"], ModelError)(result["message"])
     raise ModelError(
         f"the converter process {_ending(process.returncode)} {_whereabouts(folder)}; {limits}: allow it more, or "
-        "convert with --quantize float32 to see whether the network or its quantization is at fault"
+        "convert with --quantize float32 to see whether the network or its quantization is the cause"
     )
 
 
 def _wait(process: subprocess.Popen[bytes], folder: Path, time_limit_s: float, progress: Callable[[str], None]) -> bool:
-    """Wait for the process, telling the stages; False when time ran out."""
-    deadline, n_told, finished = time.monotonic() + time_limit_s, 0, False
+    """Wait for the process and pass on its stages; return False when time ran out."""
+    deadline, n_reported, finished = time.monotonic() + time_limit_s, 0, False
     while not finished and time.monotonic() < deadline:
         try:
             process.wait(POLL_S)
@@ -56,9 +62,9 @@ def _wait(process: subprocess.Popen[bytes], folder: Path, time_limit_s: float, p
         except subprocess.TimeoutExpired:
             pass
         stages = _stages(folder)
-        for stage in stages[n_told:]:
+        for stage in stages[n_reported:]:
             progress(stage)
-        n_told = len(stages)
+        n_reported = len(stages)
     return finished
 
 
@@ -69,11 +75,11 @@ def _ending(returncode: int) -> str:
 
 
 def _whereabouts(folder: Path) -> str:
-    """Return what the worker was busy with and the last line it wrote."""
+    """Return the worker's stage and the last line that it wrote."""
     stage = (_stages(folder) or ["starting"])[-1]
     lines = [line.strip() for line in _read_text(folder / "stderr.txt").splitlines() if line.strip()]
-    lines = [line for line in lines if not _CHATTER.match(line)]
-    return f"while {stage} (its last words: {lines[-1][:300]})" if lines else f"while {stage}, without a word"
+    lines = [line for line in lines if not _LOG_LINE.match(line)]
+    return f"while {stage} (its last line: {lines[-1][:300]})" if lines else f"while {stage}, without a message"
 
 
 def _result(folder: Path) -> dict[str, str]:
@@ -82,7 +88,7 @@ def _result(folder: Path) -> dict[str, str]:
 
 
 def _stages(folder: Path) -> list[str]:
-    """Return the stages that the worker has begun; a line it is just writing is left for the next look."""
+    """Return the stages that the worker has begun, without a line that is still being written."""
     return _read_text(folder / "stages.txt").split("\n")[:-1]
 
 

@@ -1,4 +1,4 @@
-"""What the manifest says of a network and its graphs, from the graphs themselves."""
+"""Build the manifest of a converted network from the graphs themselves and from what training or a description says."""
 
 from __future__ import annotations
 
@@ -10,51 +10,51 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from edgequake.convert.quantization.tflite_file import GraphFile
+from edgequake.convert.quantization.tflite_file import TfliteFile
 from edgequake.convert.streaming.step_model import NEXT, PROBABILITIES, ROWS, StepGraph
 from edgequake.edge.base.errors import ConfigError, ModelError
 from edgequake.edge.manifest import schema
 from edgequake.edge.manifest.front_end_config import FrontEndConfig
-from edgequake.edge.manifest.manifest import FORMAT, FORMAT_VERSION, Manifest, Variant
+from edgequake.edge.manifest.manifest import FORMAT, FORMAT_VERSION, Manifest
 
 OUTPUTS = {1: ["event"], 2: ["onset", "event"]}
 
 
 def complete(partial: dict[str, Any], graph: StepGraph, where: str) -> dict[str, Any]:
-    """Return the partial manifest with what a description leaves to the network: rows, features and outputs.
-
-    Raises
-    ------
-    ModelError
-        More outputs than onset and event.
-    """
-    if graph.n_outputs not in OUTPUTS:
-        raise ModelError(
-            f"the network has {graph.n_outputs} columns of outputs: expected one (the probability of an event) or two "
-            "(of its onset, of the event); keep those columns with a last Dense layer, or add the classes up into one"
-        )
-    read_off = {
-        "rows_per_step": graph.rows_per_step,
-        "n_features": graph.n_features,
-        "outputs": OUTPUTS[graph.n_outputs],
-    }
-    completed = {**partial, "network": {**read_off, **partial["network"]}}
-    check_declared(graph, completed, where)
-    return completed
-
-
-def check_declared(graph: StepGraph, partial: dict[str, Any], where: str) -> None:
-    """Compare what training or a description says about the network with the network.
+    """Return the partial manifest with the fields that a description leaves to the network: rows, features, outputs.
 
     Parameters
     ----------
     partial : the manifest as far as it is known.
-    where : what to call its source in messages.
+    where : names its source in messages.
 
     Raises
     ------
     ModelError
-        They disagree, or the window is not a whole number of steps, or is over before the contexts are filled.
+        The network has more outputs than onset and event, or its source says something else than the network.
+    """
+    if graph.n_outputs not in OUTPUTS:
+        raise ModelError(
+            f"the network has {graph.n_outputs} columns of outputs: expected one (the probability of an event) or two "
+            "(of its onset, of the event); keep those columns with a last Dense layer, or sum the classes into one"
+        )
+    from_graph = {
+        "rows_per_step": graph.rows_per_step,
+        "n_features": graph.n_features,
+        "outputs": OUTPUTS[graph.n_outputs],
+    }
+    completed = {**partial, "network": {**from_graph, **partial["network"]}}
+    _check_declared(graph, completed, where)
+    return completed
+
+
+def _check_declared(graph: StepGraph, partial: dict[str, Any], where: str) -> None:
+    """Compare the network with what training or a description says about it.
+
+    Raises
+    ------
+    ModelError
+        They disagree, or the window is not a whole number of steps, or it ends before the contexts are filled.
     """
     network = partial["network"]
     front_end = schema.build(FrontEndConfig, partial["front_end"], f"{where}: front_end", ConfigError)
@@ -64,8 +64,12 @@ def check_declared(graph: StepGraph, partial: dict[str, Any], where: str) -> Non
             f"network takes {graph.n_features}; describe the front end that the network was trained with"
         )
     declared = {**network, "number of outputs": len(network["outputs"])}
-    facts = {"rows_per_step": graph.rows_per_step, "n_features": graph.n_features, "number of outputs": graph.n_outputs}
-    for name, value in facts.items():
+    actual = {
+        "rows_per_step": graph.rows_per_step,
+        "n_features": graph.n_features,
+        "number of outputs": graph.n_outputs,
+    }
+    for name, value in actual.items():
         if declared[name] != value:
             raise ModelError(
                 f"{where} and the network disagree on {name}: it says {declared[name]}, the network has {value}; "
@@ -79,30 +83,17 @@ def check_declared(graph: StepGraph, partial: dict[str, Any], where: str) -> Non
         )
 
 
-def describe_variant(made: GraphFile, graph: StepGraph, file: str) -> Variant:
-    """Return the manifest's entry of one graph, not yet compared with Keras."""
-    states = [state.name for state in graph.states]
-    return Variant(
-        file=file,
-        sha256=hashlib.sha256(made.graph).hexdigest(),
-        size_bytes=len(made.graph),
-        minimum_runtime=made.minimum_runtime,
-        frame_tensor=ROWS,
-        probability_tensor=PROBABILITIES,
-        state_inputs={state: state for state in states},
-        state_outputs={state: state + NEXT for state in states},
-        quantization=made.quantization,
-        agreement={},
-    )
+def build_manifest(partial: dict[str, Any], graph: StepGraph, files: dict[str, TfliteFile]) -> Manifest:
+    """Complete the manifest that training began; the graphs are not yet compared with Keras.
 
-
-def build_manifest(partial: dict[str, Any], graph: StepGraph, variants: dict[str, Variant]) -> Manifest:
-    """Complete the manifest that training began.
+    Parameters
+    ----------
+    files : variant -> its finished graph; the first one is the default variant where there is no int8 graph.
 
     Raises
     ------
     ConfigError
-        What training wrote has unknown, missing or contradicting fields.
+        The partial manifest has unknown, missing or contradictory fields.
     """
     conversion = {
         **partial["training"].get("conversion", {}),
@@ -118,9 +109,24 @@ def build_manifest(partial: dict[str, Any], graph: StepGraph, variants: dict[str
             "parameters": graph.parameters,
             "warmup_steps": graph.warmup_steps,
         },
-        "default_variant": "int8" if "int8" in variants else next(iter(variants)),
-        "variants": {variant: asdict(described) for variant, described in variants.items()},
+        "default_variant": "int8" if "int8" in files else next(iter(files)),
+        "variants": {name: _variant(file, graph, f"{partial['name']}.{name}.tflite") for name, file in files.items()},
         "training": {**partial["training"], "conversion": conversion},
     }
-    # By way of JSON, so that what is checked here is what the device will read.
+    # By way of JSON, so that what is checked here is exactly what the device will read.
     return schema.build(Manifest, json.loads(json.dumps(values)), "train.json: manifest", ConfigError)
+
+
+def _variant(file: TfliteFile, graph: StepGraph, name: str) -> dict[str, Any]:
+    return {
+        "file": name,
+        "sha256": hashlib.sha256(file.graph).hexdigest(),
+        "size_bytes": len(file.graph),
+        "minimum_runtime": file.minimum_runtime,
+        "frame_tensor": ROWS,
+        "probability_tensor": PROBABILITIES,
+        "state_inputs": {state.name: state.name for state in graph.states},
+        "state_outputs": {state.name: state.name + NEXT for state in graph.states},
+        "quantization": {tensor: asdict(form) for tensor, form in file.quantization.items()},
+        "agreement": {},
+    }

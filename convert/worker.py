@@ -1,13 +1,13 @@
-"""The process that holds TensorFlow: one conversion job, read from a folder and written back to it.
+"""The process that holds TensorFlow: it reads one conversion job from a folder and writes the result back to it.
 
-A process of its own, because the converter can end in a segmentation fault or an abort, and because TensorFlow's
-590 MB and its messages are not the caller's business. `edgequake.convert.converter` starts it; nobody else needs to:
+It is a process of its own because TensorFlow's converter can end in a segmentation fault or an abort, and to keep
+TensorFlow's 590 MB and its messages away from the caller. `edgequake.convert.converter` starts it:
 
     python -m edgequake.convert.worker JOB_FOLDER
 
 The folder holds `job.json` (see `Job`) and `rows.npz` (arrays `calibration` and `verification`). On success the worker
-leaves NAME.json, the graphs, and `done.json` with {"manifest": file name}; on one of our errors `done.json` holds
-{"error": class name, "message": text}. `stages.txt` says what it has begun, a line a stage.
+leaves NAME.json, the graphs, `details.json` and `done.json` with {"manifest": file name}; on one of our errors
+`done.json` holds {"error": class name, "message": text}. `stages.txt` lists the stages begun, one per line.
 """
 
 from __future__ import annotations
@@ -18,19 +18,14 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from edgequake.convert.calibration import FloatArray
 from edgequake.edge.base.errors import ConfigError, EdgequakeError, ModelError
 from edgequake.edge.detection.network import import_runtime
 from edgequake.edge.manifest import schema
 from edgequake.edge.manifest.manifest import Manifest
-
-if TYPE_CHECKING:
-    from edgequake.convert.quantization.tflite_file import GraphFile
-    from edgequake.convert.streaming.step_model import StepGraph
 
 
 @dataclass(frozen=True)
@@ -39,7 +34,7 @@ class Job:
 
     keras_file: str
     partial: dict[str, Any]  # the manifest as far as training knows it
-    described_in: str  # what to call the source of that in messages
+    described_in: str  # names the source of the partial manifest in messages
     variants: tuple[str, ...]
     verify: bool
     memory_limit_bytes: int
@@ -53,7 +48,7 @@ def main(argv: list[str]) -> int:
     _quieten()
     try:
         if job.verify:
-            import_runtime()  # before TensorFlow, see there
+            import_runtime()  # before TensorFlow, see its docstring
         manifest = _convert(job, folder)
         (folder / f"{manifest.name}.json").write_text(manifest.to_json(), encoding="utf-8")
         _finish(folder, {"manifest": f"{manifest.name}.json"})
@@ -64,13 +59,19 @@ def main(argv: list[str]) -> int:
 
 
 def _convert(job: Job, folder: Path) -> Manifest:
-    """Load, step, convert and compare; write the graphs and return the manifest."""
-    _stage(folder, "loading the network")
+    """Load the network, build its step graph, convert and compare; write the graphs and return the manifest."""
+
+    def begin(stage: str) -> None:
+        with (folder / "stages.txt").open("a", encoding="utf-8") as file:
+            file.write(stage + "\n")
+
+    begin("loading the network")
     from edgequake.convert import manifest_builder
+    from edgequake.convert.quantization.quantize import convert_variants
     from edgequake.convert.streaming import stepping
     from edgequake.convert.streaming.step_model import build_step_graph
     from edgequake.convert.verification import runtime_check
-    from edgequake.convert.verification.comparison import Comparison, shortened
+    from edgequake.convert.verification.comparison import compare_graphs, shortened
 
     model = _load(Path(job.keras_file))
     network = job.partial["network"]
@@ -80,64 +81,59 @@ def _convert(job: Job, folder: Path) -> Manifest:
         calibration, verification = arrays["calibration"], arrays["verification"]
     expected = None
     if job.verify:
-        _stage(folder, "comparing the step graph with Keras")
+        begin("comparing the step graph with Keras")
         expected = stepping.sequence_probabilities(model, graph, verification)
         stepping.check_step_graph(graph, *shortened(verification, expected, graph.rows_per_step))
-    made = _convert_variants(job, folder, graph, calibration)
-    variants = {
-        variant: manifest_builder.describe_variant(file, graph, f"{partial['name']}.{variant}.tflite")
-        for variant, file in made.items()
-    }
-    for variant, described in variants.items():
-        (folder / described.file).write_bytes(made[variant].graph)
-    manifest = manifest_builder.build_manifest(partial, graph, variants)
-    _stage(folder, "invoking the graphs in tflite-runtime")
-    details: dict[str, Any] = {
-        "invoked_in": runtime_check.invoke(folder / described.file for described in variants.values())
-    }
+    files = convert_variants(graph, job.variants, calibration, begin)
+    manifest = manifest_builder.build_manifest(partial, graph, files)
+    graphs = {name: folder / variant.file for name, variant in manifest.variants.items()}
+    for name, path in graphs.items():
+        path.write_bytes(files[name].graph)
+    begin("invoking the graphs in tflite-runtime")
+    details: dict[str, Any] = {"invoked_in": runtime_check.invoke(graphs.values())}
     if expected is not None:
-        names = [layer.name for layer in model.layers if type(layer).__name__ != "InputLayer"]
-        comparison = Comparison(manifest, folder, names, verification, expected)
-        manifest = comparison.run(lambda variant: _stage(folder, f"comparing {variant} with Keras"))
-        details["clipping"] = comparison.clipping
+        layers = [layer.name for layer in model.layers if type(layer).__name__ != "InputLayer"]
+        manifest, details["clipping"] = compare_graphs(
+            manifest, folder, layers, verification, expected, lambda name: begin(f"comparing {name} with Keras")
+        )
     (folder / "details.json").write_text(json.dumps(details), encoding="utf-8")
     return manifest
 
 
-def _convert_variants(job: Job, folder: Path, graph: StepGraph, calibration: FloatArray) -> dict[str, GraphFile]:
-    """Return the finished graph of every wanted variant."""
-    from edgequake.convert.quantization import quantize, tflite_file
-    from edgequake.convert.streaming import stepping
-
-    states = [state.name for state in graph.states]
-    _stage(folder, "converting to float32")
-    made = {"float32": tflite_file.finish(quantize.convert_variant(graph, "float32", []), states, "float32")}
-    samples: list[stepping.Tensors] = []
-    if set(job.variants) & set(quantize.CALIBRATED):
-        _stage(folder, "stepping through the calibration rows")
-        samples = quantize.calibration_samples(graph, made["float32"].graph, calibration)
-    for variant in job.variants:
-        if variant not in made:
-            _stage(folder, f"converting to {variant}")
-            made[variant] = tflite_file.finish(quantize.convert_variant(graph, variant, samples), states, variant)
-    return {variant: made[variant] for variant in job.variants}
-
-
 def _load(path: Path) -> Any:
-    """Load the .keras file; whatever Keras says about it becomes one line."""
+    """Load the .keras file; an error of Keras becomes one line."""
     import keras
 
     try:
-        return keras.saving.load_model(path, compile=False)
-    except Exception as problem:  # Keras raises a dozen kinds for a file it cannot take
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as problem:  # Keras raises a dozen types for a file that it cannot take
         reason = " ".join(str(problem).split())[:300]
         raise ModelError(
             f"{path} cannot be loaded as a Keras model: {reason}; save it again with model.save('NAME.keras')"
         ) from problem
+    _reserve_names(model)
+    return model
+
+
+def _reserve_names(model: Any) -> None:
+    """Keep Keras from giving an operation of the step graph the name of a layer.
+
+    Keras numbers unnamed operations from 1, but does not count the names of a loaded network: a layer 'add' and the
+    addition in an LSTM's step would otherwise both be called 'add', which Keras refuses.
+    """
+    import keras
+
+    from edgequake.convert.streaming.layer_graph import trace
+
+    for call in trace(model).calls:
+        stem, _, number = call.name.rpartition("_")
+        stem, last = (stem, int(number)) if stem and number.isdigit() else (call.name, 0)
+        while keras.backend.get_uid(stem) <= last:
+            pass
 
 
 def _limit_memory(limit_bytes: int) -> None:
-    """Let the system refuse more memory than the limit (POSIX only): so this process ends, and not another."""
+    """Make the system refuse memory beyond the limit (POSIX only), so that this process ends and not another."""
     if os.name != "posix":
         return
     import resource
@@ -146,15 +142,10 @@ def _limit_memory(limit_bytes: int) -> None:
 
 
 def _quieten() -> None:
-    """Keep TensorFlow to its errors; it writes them to standard error, which the parent reads."""
+    """Restrict TensorFlow to error messages; it writes them to standard error, which the parent reads."""
     os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0", CUDA_VISIBLE_DEVICES="-1")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-
-
-def _stage(folder: Path, text: str) -> None:
-    with (folder / "stages.txt").open("a", encoding="utf-8") as file:
-        file.write(text + "\n")
 
 
 def _finish(folder: Path, result: dict[str, str]) -> None:

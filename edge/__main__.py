@@ -1,24 +1,25 @@
-"""`edgequake-edge`: the device's command line (argparse; `edgequake run` hands its arguments to the same main)."""
+"""`edgequake-edge`: the command line on the device (argparse; `edgequake run` hands its arguments to the same main)."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
 from edgequake import __version__
-from edgequake.edge.base.control import Control, heeding_signals
+from edgequake.edge.base.control import Control, signal_handlers
 from edgequake.edge.base.errors import EdgequakeError, Stopped
 from edgequake.edge.formats.waveforms import parse_time
 from edgequake.edge.manifest.manifest import SENSITIVITIES
 from edgequake.edge.runner import RunConfig, run
 
-_GROUND_COMMANDS = {  # module of edgequake.edge that has add_NAME_arguments and NAME_command, and what it is for
-    "status": ("operation.status", "say how a run is doing"),
-    "request": ("downlink.requests", "ask for any span of time that is still held"),
-    "acknowledge": ("downlink.outbox", "take files out of the outbox"),
+_GROUND_COMMANDS = {  # module of edgequake.edge that has add_NAME_arguments and NAME_command, and its purpose
+    "status": ("operation.status", "print the status of a run"),
+    "request": ("downlink.requests", "extract any time span that is still stored, or have it sent"),
+    "acknowledge": ("downlink.outbox", "delete sent files from the outbox"),
 }
 EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 130, 143
 
@@ -30,17 +31,17 @@ def main(argv: Sequence[str] | None = None, program: str = "edgequake-edge") -> 
     Ctrl-C, 143 stopped by SIGTERM before the end of the files.
     """
     words = sys.argv[1:] if argv is None else argv
-    arguments = _parser(program, words).parse_args(words)
-    control = Control(tell=lambda line: print(f"{program}: {line}", file=sys.stderr, flush=True))
+    control = Control(log=lambda line: print(f"{program}: {line}", file=sys.stderr, flush=True))
     try:
-        with heeding_signals(control):
+        arguments = _parser(program, words).parse_args(words)
+        with signal_handlers(control):
             return int(arguments.command(arguments, control))
     except Stopped as stopped:
         print(f"{program}: {stopped}", file=sys.stderr)
         return EXIT_INTERRUPTED if control.interrupted else EXIT_TERMINATED
     except EdgequakeError as error:
         return _refuse(program, str(error))
-    except OSError as error:  # a disk that vanishes, a path too long: nothing of ours, but no traceback either
+    except OSError as error:  # a disk that vanishes, a path too long: not an error of ours, but no traceback either
         return _refuse(program, f"{error.filename or 'input or output'}: {error.strerror or error}")
     except KeyboardInterrupt:
         print(f"{program}: interrupted; events found so far are in the catalogue", file=sys.stderr)
@@ -53,95 +54,68 @@ def _refuse(program: str, message: str) -> int:
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `run`."""
+    """Declare the options of `run`: each is stored under the name of its field in `RunConfig`."""
     parser.add_argument(
         "inputs",
         nargs="+",
         metavar="INPUT",
         help="miniSEED file, packet .csv, folder, - for a stream, udp://HOST:PORT or shake://HOST:PORT/NET_STA",
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where catalogue and segments go")
-    parser.add_argument("--model", default="moon", help="a shipped model's name or a manifest file (default: moon)")
-    parser.add_argument("--variant", help="which graph of the model (default: the manifest's)")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for catalogue and segments")
+    parser.add_argument("--model", default="moon", help="name of a shipped model, or a manifest file (default: moon)")
+    parser.add_argument("--variant", help="graph of the model (default: the manifest's)")
     parser.add_argument("--sensitivity", default="normal", choices=SENSITIVITIES, help="default: normal")
     parser.add_argument("--threshold", type=float, help="onset probability that declares an event, instead")
-    parser.add_argument("--start", metavar="TIME", help="use samples from this UTC time on, as 1971-04-13T12:00:00")
-    parser.add_argument("--stop", metavar="TIME", help="... and before this one")
     parser.add_argument(
-        "--channels", metavar="CODES", help="channel codes or patterns, as 'MH?,BHZ' (default: the model's)"
+        "--start", dest="start_ns", type=parse_time, metavar="TIME", help="UTC time of the first sample to process"
     )
-    parser.add_argument("--force", action="store_true", help="replace an earlier run's results in DIR")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in DIR after a stop or power loss")
     parser.add_argument(
-        "--checkpoint-every",
-        type=float,
-        default=60.0,
-        metavar="SECONDS",
-        help="what a power loss may cost (default: 60)",
+        "--stop", dest="stop_ns", type=parse_time, metavar="TIME", help="UTC time of the first sample after those"
     )
+    parser.add_argument(
+        "--channels",
+        type=_codes,
+        metavar="CODES",
+        help="channel codes or patterns, as 'MH?,BHZ' (default: the model's)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace the results of an earlier run in DIR")
+    parser.add_argument("--resume", action="store_true", help="continue the run in DIR after a stop or a power loss")
+    _add_seconds(parser, "--checkpoint-every", "checkpoint_s", "longest time that a power loss may undo", 60.0)
     parser.add_argument("--follow", action="store_true", help="INPUT is one folder that is still being written")
-    parser.add_argument(
-        "--poll", type=float, default=1.0, metavar="SECONDS", help="how often to look at it (default: 1)"
-    )
+    _add_seconds(parser, "--poll", "poll_s", "time between two looks at that folder", 1.0)
     parser.add_argument(
         "--raw", metavar="RATE,DTYPE,ID,START", help="- is raw samples, as 6.625,int32,FDSN:XX_LUN_00_M_H_Z,now"
     )
+    _add_seconds(parser, "--idle-stop", "idle_stop_s", "end when a live input is silent for so long")
+    _add_seconds(parser, "--stall-after", "stall_after_s", "report a live input that is silent for so long")
+    parser.add_argument("--model-copy", metavar="MANIFEST", help="model to use when the files of --model are damaged")
+    parser.add_argument("--archive-bytes", type=int, metavar="N", help="archive all samples (SDS), the newest N bytes")
+    parser.add_argument("--summary-channel", action="store_true", help="record the signal's spectral amplitude (SSAM)")
     parser.add_argument(
-        "--idle-stop", type=float, metavar="SECONDS", help="end when a live input is silent for so long"
+        "--budget", dest="budget_bytes", type=int, metavar="BYTES", help="deliver so much to DIR/outbox per UTC day"
     )
-    parser.add_argument(
-        "--stall-after", type=float, metavar="SECONDS", help="say so when a live input is silent so long"
-    )
-    parser.add_argument("--model-copy", metavar="MANIFEST", help="what to use when the model's files are damaged")
-    _add_store_arguments(parser)
+    _add_seconds(parser, "--pass-every", "pass_s", "time between two deliveries", 3600.0)
+    parser.add_argument("--priority", metavar="MODULE:FUNCTION", help="function that ranks events, instead of ours")
+    parser.add_argument("--on-event", metavar="COMMAND", help="run for each event, with the event as JSON on its stdin")
+    _add_seconds(parser, "--on-event-timeout", "on_event_timeout_s", "time limit of each command", 10.0)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
-def _add_store_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--archive-bytes", type=int, metavar="N", help="keep all samples too, the newest N bytes of them (SDS)"
-    )
-    parser.add_argument("--summary-channel", action="store_true", help="keep an account of how loud the signal is")
-    parser.add_argument("--budget", type=int, metavar="BYTES", help="hand over to DIR/outbox so much a UTC day")
-    parser.add_argument(
-        "--pass-every", type=float, default=3600.0, metavar="SECONDS", help="time between hand-overs (default: 3600)"
-    )
-    parser.add_argument("--priority", metavar="MODULE:FUNCTION", help="what ranks events, in place of our formula")
-    parser.add_argument("--on-event", metavar="COMMAND", help="run for each event, which it gets as JSON on its stdin")
-    parser.add_argument(
-        "--on-event-timeout", type=float, default=10.0, metavar="SECONDS", help="for each command (default: 10)"
-    )
+def _add_seconds(
+    parser: argparse.ArgumentParser, option: str, field: str, purpose: str, default: float | None = None
+) -> None:
+    suffix = "" if default is None else f" (default: {default:g})"
+    parser.add_argument(option, dest=field, type=float, default=default, metavar="SECONDS", help=f"{purpose}{suffix}")
+
+
+def _codes(text: str) -> tuple[str, ...]:
+    return tuple(code.strip() for code in text.split(","))
 
 
 def run_command(arguments: argparse.Namespace, control: Control) -> int:
     """Run a model over records and print the summary."""
-    config = RunConfig(
-        inputs=tuple(arguments.inputs),
-        out=arguments.out,
-        model=arguments.model,
-        variant=arguments.variant,
-        sensitivity=arguments.sensitivity,
-        threshold=arguments.threshold,
-        start_ns=None if arguments.start is None else parse_time(arguments.start),
-        stop_ns=None if arguments.stop is None else parse_time(arguments.stop),
-        channels=None if arguments.channels is None else tuple(code.strip() for code in arguments.channels.split(",")),
-        force=arguments.force,
-        resume=arguments.resume,
-        checkpoint_s=arguments.checkpoint_every,
-        follow=arguments.follow,
-        raw=arguments.raw,
-        poll_s=arguments.poll,
-        idle_stop_s=arguments.idle_stop,
-        stall_after_s=arguments.stall_after,
-        model_copy=arguments.model_copy,
-        archive_bytes=arguments.archive_bytes,
-        summary_channel=arguments.summary_channel,
-        budget_bytes=arguments.budget,
-        pass_s=arguments.pass_every,
-        priority=arguments.priority,
-        on_event=arguments.on_event,
-        on_event_timeout_s=arguments.on_event_timeout,
-    )
+    options = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(RunConfig)}
+    config = RunConfig(**{**options, "inputs": tuple(arguments.inputs)})
     summary = run(config, _show_progress if sys.stderr.isatty() else None, control)
     for warning in summary.warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -158,16 +132,16 @@ def _show_progress(share: float) -> None:
 
 def _parser(program: str, words: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=program, description="Detect quakes in seismic records, keep flagged segments."
+        prog=program, description="Detect quakes in seismic records and keep the waveforms around them."
     )
     parser.add_argument("--version", action="version", version=f"edgequake {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    runner = commands.add_parser("run", help="detect events in records and keep their samples")
+    runner = commands.add_parser("run", help="detect events in records and keep their waveforms")
     add_run_arguments(runner)
     runner.set_defaults(command=run_command)
     for name, (module, purpose) in _GROUND_COMMANDS.items():
         subparser = commands.add_parser(name, help=purpose, description=purpose)
-        if name in words:  # a run loads none of them
+        if name in words:  # a run imports none of them
             command = import_module(f"edgequake.edge.{module}")
             getattr(command, f"add_{name}_arguments")(subparser)
             subparser.set_defaults(command=getattr(command, f"{name}_command"))

@@ -1,4 +1,4 @@
-"""The run: records in, catalogue, kept segments and summary out; `run` reads top to bottom."""
+"""The run: records in, catalogue, event segments and summary out. `run` reads top to bottom."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from edgequake.edge.formats.waveforms import NS_PER_S, channel_of
 from edgequake.edge.inputs.source import Source
 from edgequake.edge.operation.config import RunConfig, open_source
 from edgequake.edge.operation.model import LoadedModel
-from edgequake.edge.operation.run_folder import CATALOG, SEGMENTS, SUMMARY, RunFolder
+from edgequake.edge.operation.run_folder import RunFolder, finished_summary
 from edgequake.edge.operation.services import OnboardServices
 from edgequake.edge.operation.station_run import RunCounters, StationRuns
 from edgequake.edge.results.catalog import Ledger
 from edgequake.edge.results.priority import priority_function
 from edgequake.edge.results.summary import Summary
 
-__all__ = ["CATALOG", "SEGMENTS", "SUMMARY", "RunConfig", "run"]
+__all__ = ["RunConfig", "run"]
 
 
 @dataclass(frozen=True)
-class _Start:
+class _RunStart:
     """When this process began its run."""
 
     wall_s: float = field(default_factory=time.monotonic)
@@ -33,89 +33,90 @@ class _Start:
 
 
 def run(config: RunConfig, progress: Callable[[float], None] | None = None, control: Control | None = None) -> Summary:
-    """Run a model over records and leave catalog.csv, segments/ and, last of all, summary.json in `config.out`.
+    """Run a model over records; write catalog.csv, segments/ and finally summary.json to `config.out`.
 
     Parameters
     ----------
-    config : what to run on what.
-    progress : called with the share of the samples read, 0..1.
-    control : what the world asks of the run while it runs: to stop, to read its thresholds again.
+    config : inputs, output folder and options.
+    progress : called with the fraction of the samples read, 0..1.
+    control : asks a running run to stop, or to reload its thresholds; takes its log.
 
     Raises
     ------
     EdgequakeError
-        Unusable options, inputs, manifest or graph; nothing is written then. An error half-way leaves the segments
-        and the catalogue of the events found so far, and no summary.json.
+        Unusable options, inputs, manifest or graph: nothing is written. An error on the way leaves the segments and the
+        catalogue of the events found so far, and no summary.json.
     Stopped
-        `control` asked to stop before the end of the files; a checkpoint says where to go on.
+        `control` asked to stop before the end of the files; a checkpoint says where to continue.
     """
-    start, control = _Start(), control or Control()
-    model = LoadedModel.load(config, control.tell)
+    start, control = _RunStart(), control or Control()
+    model = LoadedModel.load(config, control.log)
     source = open_source(config, model.manifest, control, progress)
-    folder = RunFolder(config, model, source, control.tell)
-    if (summary := folder.finished()) is not None:
+    if (summary := finished_summary(config, model, source)) is not None:
         return summary
-    store = OnboardServices(config, model, folder.ledger, source.diagnostics, source.replayed)
-    listeners = StationRuns(model, config.out, folder.ledger, priority_function(config.priority, source.diagnostics))
-    folder.prepare()  # from here on things are written
-    folder.resume(listeners, store)
+    ledger = Ledger()
+    services = OnboardServices(config, model, ledger, source.diagnostics, source.replayed)
+    stations = StationRuns(model, config.out, ledger, priority_function(config.priority, source.diagnostics))
+    folder = RunFolder(config, model, source, ledger, stations, services, control.log)
+    folder.prepare()  # from here on files are written
+    folder.resume()
 
     for batch in source.batches():
         if batch is not None:
-            store.take(batch)
-            if listeners.take(batch):
-                folder.write_catalog(listeners, store)
-            if store.tick():
-                folder.write_catalog(listeners, store)
+            services.push(batch)
+            if stations.push(batch):
+                folder.write_catalog()
+            if services.run_due():
+                folder.write_catalog()
         if control.reload:
             control.reload = False
-            model.reload_threshold(config, control.tell)
-            listeners.heed_threshold()
+            model.reload_threshold(config, control.log)
+            stations.apply_threshold()
         if control.stop:
             break
-        folder.keep_checkpoint(listeners, store)
+        folder.checkpoint_if_due()
 
-    if control.stop and source.replayed:  # the events that are open now belong to the process that goes on
-        folder.write_checkpoint(listeners, store)
-        store.stop()
+    if control.stop and source.replayed:  # events that are open now belong to the process that resumes the run
+        folder.write_checkpoint()
+        services.close()
         raise Stopped(f"stopped before the end of the input; results so far are in {config.out}, go on with --resume")
     for batch in source.flush():
-        store.take(batch)
-        listeners.take(batch)
-    tally = listeners.finish()
-    folder.ledger.settle()
+        services.push(batch)
+        stations.push(batch)
+    counters = stations.finish()
+    ledger.finalize()
     if not control.stop:
-        _require_samples(tally, config, folder)
-    folder.write_catalog(listeners, store)
-    if store.finish():
-        folder.write_catalog(listeners, store)
-    summary = _summarise(start, config, model, source, tally, folder.ledger, folder.n_resumed)
-    folder.close(summary, listeners, store)
+        _require_samples(counters, config, folder)
+    folder.write_catalog()
+    if services.finish():
+        folder.write_catalog()
+    summary = _summarise(start, config, model, source, counters, ledger, folder.n_resumed)
+    folder.close(summary)
     return summary
 
 
-def _require_samples(tally: RunCounters, config: RunConfig, folder: RunFolder) -> None:
+def _require_samples(counters: RunCounters, config: RunConfig, folder: RunFolder) -> None:
     names = ", ".join(config.inputs)
-    if tally.samples_in == 0:
-        folder.abandon()
+    if counters.samples_in == 0:
+        folder.delete_checkpoint()
         raise DataError(f"no sample to process in {names}: check --start, --stop and --channels")
-    if tally.gaps.fill_samples + tally.gaps.not_finite_samples >= tally.samples_in:
-        folder.abandon()
+    if counters.gaps.fill_samples + counters.gaps.not_finite_samples >= counters.samples_in:
+        folder.delete_checkpoint()
         raise DataError(
-            f"all {tally.samples_in} samples of {names} are NaN, infinite or fill values; expected ground motion"
+            f"all {counters.samples_in} samples of {names} are NaN, infinite or fill values; expected ground motion"
         )
 
 
 def _summarise(
-    start: _Start,
+    start: _RunStart,
     config: RunConfig,
     model: LoadedModel,
     source: Source,
-    tally: RunCounters,
+    counters: RunCounters,
     ledger: Ledger,
     n_resumed: int,
 ) -> Summary:
-    """Return the figures of a run that is over."""
+    gaps, diagnostics = counters.gaps, source.diagnostics
     return Summary(
         edgequake_version=__version__,
         model=model.manifest.name,
@@ -124,23 +125,23 @@ def _summarise(
         runtime=model.runtime,
         onset_threshold=model.threshold,
         inputs=config.inputs,
-        stations=tuple(sorted(tally.stations)),
-        samples_in=tally.samples_in,
+        stations=tuple(sorted(counters.stations)),
+        samples_in=counters.samples_in,
         bytes_in=source.size_bytes,
         samples_kept=sum(segment.n_samples for segment in ledger.segments),
         bytes_kept=sum(segment.size_bytes for segment in ledger.segments),
-        record_s=tally.record_ns / NS_PER_S,
-        kept_s=tally.kept_ns / NS_PER_S,
-        kept_fraction=tally.kept_ns / max(1, tally.record_ns),
-        tears_bridged=tally.gaps.bridged_tears,
-        samples_bridged=tally.gaps.bridged_samples,
-        restarts=tally.gaps.restarts,
-        fill_samples=tally.gaps.fill_samples,
-        not_finite_samples=tally.gaps.not_finite_samples,
-        overlap_samples=tally.gaps.overlap_samples,
-        unreadable_bytes=source.diagnostics.unreadable_bytes,
+        record_s=counters.record_ns / NS_PER_S,
+        kept_s=counters.kept_ns / NS_PER_S,
+        kept_fraction=counters.kept_ns / max(1, counters.record_ns),
+        tears_bridged=gaps.bridged_gaps,
+        samples_bridged=gaps.bridged_samples,
+        restarts=gaps.restarts,
+        fill_samples=gaps.fill_samples,
+        not_finite_samples=gaps.not_finite_samples,
+        overlap_samples=gaps.overlap_samples,
+        unreadable_bytes=diagnostics.unreadable_bytes,
         ignored_channels=tuple(sorted({channel_of(name) for name in source.ignored_channels})),
-        warnings=tuple(source.diagnostics.texts()),
+        warnings=tuple(diagnostics.texts()),
         resumed=n_resumed,
         wall_s=time.monotonic() - start.wall_s,
         cpu_s=time.process_time() - start.cpu_s,

@@ -2,12 +2,14 @@
 
     EDGEQUAKE_LANDER_PYTHONS="tflite-runtime=PYTHON;ai-edge-litert=PYTHON" python studies/conformance.py [NAME ...]
 
-`make conformance` sets the variable. Rows are kept as they are made in out/conformance/measured.jsonl, so that a run
-that was stopped goes on where it was; delete the file to begin anew.
+`make conformance` sets the variable. Each measured row is stored in WORK/measured.jsonl, so that an interrupted run can
+be continued; delete the file to start again. With names, only these are measured, anew; for a short run, give --work
+and --page too.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import importlib.util
 import json
@@ -22,24 +24,23 @@ from typing import Any
 os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0", CUDA_VISIBLE_DEVICES="-1")
 
 ROOT = Path(__file__).resolve().parent.parent
-WORK = ROOT / "out" / "conformance"
-PAGE = ROOT / "docs" / "conformance.md"
 HEAD = """# Conformance
 
-{n} small networks of seeded random weights, in every kind of layer that the converter takes
-(`tests/convert/conformance.py`), and what became of each. Written by `studies/conformance.py`; `make conformance`
-writes it anew.
+{n} small networks with seeded random weights, which together contain every kind of layer that the converter supports
+(`tests/convert/conformance.py`), and the result of converting each. `make conformance` runs `studies/conformance.py`,
+which writes this page.
 
 - *float error*: largest difference between the float32 graph, stepped, and Keras on the whole sequence. It must stay
-  under 1e-5. Continuous networks run over {frames} consecutive rows, windowed ones over the windows in as many.
+  below 1e-5. Continuous networks run over {frames} consecutive rows, windowed ones over as many rows in windows.
 - *int8*, *int16x8*: largest and root-mean-square error of the probability, as `edgequake convert` quantizes, calibrated
   on other rows of the same kind; "-" where tflite-runtime 2.14 has no 16-bit kernel (RSQRT). *std* is the standard
-  deviation of Keras' own probabilities: random weights answer less clearly than trained ones, so errors are to be seen
-  against it.
-- *bytes*: of the int8 file. *from*: oldest runtime that has every operator of the three graphs.
-- *same bits*: the int8 graph gives the same bits in both runtimes ({runtimes}), with kernels without delegates, or
-  by how much the probabilities differ at most; *int16x8 differs* by so much.
-- A network whose *rows a step* are its whole window holds layers that cannot be stepped through and no recurrence.
+  deviation of Keras' own probabilities. The errors should be compared with it, because the probabilities of random
+  weights vary less than those of trained ones.
+- *bytes*: size of the int8 file. *from*: oldest runtime that has every operator of the three graphs.
+- *same bits*: "yes" where the int8 graph gives the same bits in both runtimes
+  ({runtimes}), with kernels without delegates; otherwise the largest difference of the
+  probabilities. *int16x8 differs*: that difference for the int16x8 graph.
+- A network whose *rows a step* are its whole window contains layers that cannot be stepped, and no recurrence.
 
 {versions}
 
@@ -50,7 +51,7 @@ writes it anew.
 
 
 def load(name: str) -> ModuleType:
-    """Return a module of tests/convert, which is no package."""
+    """Return a module of tests/convert, which is not a package."""
     spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / "convert" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -59,33 +60,38 @@ def load(name: str) -> ModuleType:
     return module
 
 
-def main(wanted: list[str]) -> int:
-    """Measure what has not been measured, write the page, and return 1 where something failed."""
+def main() -> int:
+    """Measure the networks that have not been measured, write the page, and return 1 where one failed."""
     from edgequake.edge.detection.network import import_runtime
 
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="architectures to measure anew; by default all others")
+    parser.add_argument("--work", type=Path, default=ROOT / "out" / "conformance", help="folder for graphs and results")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "conformance.md", help="page to write")
+    options = parser.parse_args()
     import_runtime()  # before TensorFlow
     conformance, run = load("conformance"), load("conformance_run")
     landers = run.interpreters()
     if not landers:
         sys.exit("EDGEQUAKE_LANDER_PYTHONS names no interpreter with a runtime; use `make conformance`")
-    kept = WORK / "measured.jsonl"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    rows = {row["name"]: row for row in map(json.loads, kept.read_text().splitlines() if kept.exists() else [])}
+    stored = options.work / "measured.jsonl"
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    rows = {row["name"]: row for row in map(json.loads, stored.read_text().splitlines() if stored.exists() else [])}
     failures = {}
-    for name in wanted or conformance.ARCHITECTURES:
-        if name in rows and not wanted:
+    for name in options.names or conformance.ARCHITECTURES:
+        if name in rows and not options.names:
             continue
         try:
-            rows[name] = dataclasses.asdict(run.measure(name, conformance, WORK / "graphs", landers))
-        except Exception as problem:  # the table goes on; the page and the exit code say what failed
+            rows[name] = dataclasses.asdict(run.measure(name, conformance, options.work / "graphs", landers))
+        except Exception as problem:  # the other networks are still measured; the exit code reports the failure
             failures[name] = f"{type(problem).__name__}: {problem}"
             print(f"FAILED {name}: {failures[name]}", flush=True)
             continue
         print(line(rows[name]), flush=True)
-        with kept.open("a") as file:
+        with stored.open("a") as file:
             file.write(json.dumps(rows[name]) + "\n")
-    made = [rows[name] for name in conformance.ARCHITECTURES if name in rows]
-    PAGE.write_text(page(made, run.N_FRAMES), encoding="utf-8")
+    measured = [rows[name] for name in conformance.ARCHITECTURES if name in rows]
+    options.page.write_text(page(measured, run.N_FRAMES), encoding="utf-8")
     return 1 if failures else 0
 
 
@@ -123,4 +129,4 @@ def _number(value: float | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

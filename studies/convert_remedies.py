@@ -1,8 +1,9 @@
-"""Print the table of docs/convert-remedies.md: what each remedy for 8-bit LSTMs is worth on one network.
+"""Print the table of docs/convert-remedies.md: the gain of each remedy for 8-bit LSTMs on one network.
 
-    python studies/convert_remedies.py MODEL.keras [--calibration DIR]
+    python studies/convert_remedies.py MODEL.keras [--calibration DIR] [--rows N]
 
-The network needs its train.json beside it, and calibration.npz or a folder of records. Takes about half a minute.
+The network's train.json must lie next to it, and so must calibration.npz unless a folder of records is given. It takes
+about half a minute; --rows shortens it.
 """
 
 from __future__ import annotations
@@ -20,15 +21,14 @@ os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
 import numpy as np
 
 from edgequake.convert import calibration
-from edgequake.convert.verification import agreement
-from edgequake.convert.verification.agreement import event_agreement
+from edgequake.convert.verification.agreement import event_agreement, graph_probabilities, probability_agreement
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.detection.network import import_runtime
 from edgequake.edge.manifest import schema
 from edgequake.edge.manifest.front_end_config import FrontEndConfig
 from edgequake.edge.manifest.manifest import Manifest, Variant
 
-import_runtime()  # before TensorFlow, see there
+import_runtime()  # before TensorFlow, see its docstring
 GATE_LIMITS = (8.0, 6.0)  # a sigmoid of 8 is 0.9997, of 6 0.9975
 
 
@@ -42,21 +42,26 @@ class Network:
     rows: Any
     expected: Any
 
-    def measure(self, variant: str, converted: bytes) -> str:
-        """Return a row of the table: size, errors, events, time of a step."""
+    def measure(self, variant: str, converted: bytes, only_weights: bool = False) -> str:
+        """Return a row of the table: size, errors, events, time of a step.
+
+        With `only_weights`, nothing but the weights is rounded: the best that a bias correction could achieve.
+        """
         from edgequake.convert import manifest_builder
         from edgequake.convert.quantization import tflite_file
+        from edgequake.convert.quantization.layer_rounding import round_only
 
-        made = tflite_file.finish(converted, [state.name for state in self.graph.states], variant)
-        described = manifest_builder.describe_variant(made, self.graph, "x.tflite")
-        manifest = manifest_builder.build_manifest(self.partial, self.graph, {variant: described})
-        return self.row(manifest, described, made.graph)
+        file = tflite_file.finish(converted, self.graph, variant)
+        manifest = manifest_builder.build_manifest(self.partial, self.graph, {variant: file})
+        if only_weights:
+            return self._row(manifest, manifest.variants[variant], round_only(file.graph, set()), size="-")
+        return self._row(manifest, manifest.variants[variant], file.graph)
 
-    def row(self, manifest: Manifest, described: Variant, graph: bytes, size: str = "") -> str:
+    def _row(self, manifest: Manifest, variant: Variant, graph: bytes, size: str = "") -> str:
         started = time.perf_counter()
-        got = agreement.graph_probabilities(manifest, graph, described, self.rows)
+        got = graph_probabilities(manifest, graph, variant, self.rows)
         step_us = (time.perf_counter() - started) / got[..., 0].size * 1e6
-        error = agreement.agreement(got, self.expected, self.rows.shape[1])
+        error = probability_agreement(got, self.expected, self.rows.shape[1])
         events = event_agreement(manifest, got, self.expected)
         matched, missed, extra = (int(events[f"events_{kind}"]) for kind in ("matched", "missed", "extra"))
         return (
@@ -70,16 +75,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("--calibration", type=Path)
+    parser.add_argument("--rows", type=int, help="at most so many rows to calibrate on, and to compare on")
     options = parser.parse_args()
-    network = load(options.model, options.calibration)
-    print(f"{network.rows.size // network.rows.shape[2]} rows that were not calibrated with\n")
+    network = load(options.model, options.calibration, options.rows)
+    print(f"{network.rows.size // network.rows.shape[2]} rows that were not used in calibration\n")
     print("| remedy | bytes | rms error | largest | decisions flipped | events | us a step |")
     print("|---|---|---|---|---|---|---|")
     for name, row in rows_of(network):
         print(f"| {name} {row}", flush=True)
 
 
-def load(keras_file: Path, folder: Path | None) -> Network:
+def load(keras_file: Path, folder: Path | None, n_rows: int | None) -> Network:
     """Load a network and step through its calibration rows."""
     import keras
 
@@ -90,83 +96,67 @@ def load(keras_file: Path, folder: Path | None) -> Network:
 
     partial = json.loads((keras_file.parent / "train.json").read_text(encoding="utf-8"))["manifest"]
     config = partial["network"]
-    how = calibration.Stepping(config["mode"], config["n_features"], config.get("window_rows"))
+    layout = calibration.InputLayout(config["mode"], config["n_features"], config.get("window_rows"))
     if folder is None:
-        rows = calibration.from_file(keras_file.parent / "calibration.npz", how)
+        rows = calibration.from_file(keras_file.parent / "calibration.npz", layout)
     else:
         front_end = schema.build(FrontEndConfig, partial["front_end"], "train.json", ConfigError)
         channels, rate_hz = tuple(partial["channels"]), partial["sampling_rate_hz"]
-        rows = calibration.from_records(folder, partial["body"], channels, front_end, rate_hz, how)
+        rows = calibration.from_records(folder, partial["body"], channels, front_end, rate_hz, layout)
     model = keras.saving.load_model(keras_file, compile=False)
     graph = build_step_graph(model, config["mode"], config.get("window_rows"))
     partial = manifest_builder.complete(partial, graph, "train.json")
-    states = [state.name for state in graph.states]
-    exact = tflite_file.finish(quantize.convert_variant(graph, "float32", []), states, "float32").graph
-    samples = quantize.calibration_samples(graph, exact, rows.calibration)
-    expected = stepping.sequence_probabilities(model, graph, rows.verification)
-    return Network(graph, samples, partial, rows.verification, expected)
+    exact = tflite_file.finish(quantize.convert_variant(graph, "float32", []), graph, "float32").graph
+    samples = quantize.calibration_samples(graph, exact, rows.calibration[:, :n_rows])
+    compared = rows.verification[:, :n_rows]
+    return Network(graph, samples, partial, compared, stepping.sequence_probabilities(model, graph, compared))
 
 
 def rows_of(network: Network) -> Any:
     """Yield name and row of every remedy."""
     from edgequake.convert.quantization import quantize, scales
-    from edgequake.convert.quantization.quantize import recover_cells
 
-    quantize.recover_cells = lambda converted, graph, samples: converted
     plain = quantize.convert_variant(network.graph, "int8", network.samples)
     yield "int8 as TensorFlow makes it", network.measure("int8", plain)
     for limit in GATE_LIMITS:
         clipped = clip_gates(plain, limit)
         yield f"gate sums clipped to ±{limit:g}", network.measure("int8", clipped)
     fine, scales.COARSE_STEP = scales.COARSE_STEP, np.inf
-    wide = recover_cells(plain, network.graph, network.samples)
+    wide = quantize.with_int16_cells(plain, network.graph, network.samples)
     yield "16-bit cells", network.measure("int8", wide)
     for limit in GATE_LIMITS:
         yield f"16-bit cells, gate products clipped to ±{limit:g}", network.measure("int8", clip_gates(wide, limit))
     scales.COARSE_STEP = fine
-    both = recover_cells(plain, network.graph, network.samples)
+    both = quantize.with_int16_cells(plain, network.graph, network.samples)
     yield "16-bit cells, a scale for every gate unit (what `int8` is)", network.measure("int8", both)
-    yield "of that, the rounding of the weights alone", weights_alone(network, both)
+    yield "of that, the rounding of the weights alone", network.measure("int8", both, only_weights=True)
     sixteen = quantize.convert_variant(network.graph, "int16x8", network.samples)
     yield "int16x8", network.measure("int16x8", sixteen)
 
 
 def clip_gates(converted: bytes, limit: float) -> bytes:
     """Return a graph whose tensors from the gates' matrix products to their activations end at ±limit."""
-    from tensorflow.lite.tools import flatbuffer_utils
-
     from edgequake.convert.quantization import flatbuffer
 
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(converted))
+    model = flatbuffer.unpack(converted)
     subgraph = model.subgraphs[0]
     maker = {int(t): o for o in subgraph.operators for t in o.outputs}
-    waiting = [int(o.inputs[1]) for o in subgraph.operators if flatbuffer.operator_name(model, o) == "SPLIT"]
+    pending = [int(o.inputs[1]) for o in subgraph.operators if flatbuffer.operator_name(model, o) == "SPLIT"]
     seen: set[int] = set()
-    while waiting:
-        tensor = waiting.pop()
+    while pending:
+        tensor = pending.pop()
         if tensor in seen or flatbuffer.is_constant(model, tensor):
             continue
         seen.add(tensor)
         if flatbuffer.operator_name(model, maker[tensor]) in ("ADD", "CAST", "RESHAPE"):
-            waiting += [int(t) for t in maker[tensor].inputs[:2]]
+            pending += [int(t) for t in maker[tensor].inputs[:2]]
     seen |= {int(t) for o in subgraph.operators if flatbuffer.operator_name(model, o) == "SPLIT" for t in o.outputs}
     for index in seen:
         tensor = subgraph.tensors[index]
-        held = flatbuffer.quantization(tensor)
-        if held.scale and held.scale * 127 > limit:
+        scale = flatbuffer.quantization(tensor).scale
+        if scale and scale * 127 > limit:
             flatbuffer.set_quantization(tensor, limit / 127, 0)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
-
-
-def weights_alone(network: Network, converted: bytes) -> str:
-    """Return the row of a graph in which nothing but the weights is rounded: what no bias correction can better."""
-    from edgequake.convert import manifest_builder
-    from edgequake.convert.quantization import layer_rounding, tflite_file
-
-    made = tflite_file.finish(converted, [state.name for state in network.graph.states], "int8")
-    described = manifest_builder.describe_variant(made, network.graph, "x.tflite")
-    manifest = manifest_builder.build_manifest(network.partial, network.graph, {"int8": described})
-    return network.row(manifest, described, layer_rounding.rounded_only(made.graph, set()), size="-")
+    return flatbuffer.pack(model)
 
 
 if __name__ == "__main__":

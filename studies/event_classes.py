@@ -23,7 +23,7 @@ from edgequake.data.dataset import load
 from edgequake.data.tables import Arrival, LabelledRecord
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.detection.detector import Detector
-from edgequake.edge.detection.event_class import EventClasses, class_name, class_probabilities
+from edgequake.edge.detection.event_class import EventClassifier, class_probabilities, classify
 from edgequake.edge.detection.trigger import Event
 from edgequake.edge.features.front_end import station_rows
 from edgequake.edge.formats.waveforms import NS_PER_S
@@ -88,8 +88,8 @@ def model_events(plan: ClassesRecipe, manifest: Manifest, folder: Path, records:
         for start_ns in starts_ns:
             cut = [part for part in (trace.between(start_ns, None) for trace in traces) if len(part.samples)]
             detector = Detector(manifest, graph, variant, manifest.trigger.onset_thresholds["normal"])
-            detected = [*detector.push_all(cut), *detector.finish()]
-            classes = EventClasses(untrained, manifest.front_end, manifest.sampling_rate_hz)
+            detected = [*detector.push(*cut), *detector.finish()]
+            classes = EventClassifier(untrained, manifest.front_end, manifest.sampling_rate_hz)
             classes.add(station_rows(manifest.front_end, manifest.sampling_rate_hz, cut))
             for event, arrival in _matched(detected, record):
                 found = classes.inputs(event.onset_ns, event.stop_ns)
@@ -104,14 +104,14 @@ def model_events(plan: ClassesRecipe, manifest: Manifest, folder: Path, records:
 
 def _told(config: ClassConfig, manifest: Manifest, record: LabelledRecord, arrival: Arrival) -> str:
     """Return what is told of the half hour after a catalogued arrival, whether the model finds it or not."""
-    classes = EventClasses(config, manifest.front_end, manifest.sampling_rate_hz)
+    classes = EventClassifier(config, manifest.front_end, manifest.sampling_rate_hz)
     classes.add(station_rows(manifest.front_end, manifest.sampling_rate_hz, record_traces(record)))
     inputs = classes.inputs(arrival.time_ns, arrival.time_ns + 1800 * NS_PER_S)
     if inputs is None:
         return "blank, nothing stands above the background"
     values = ", ".join(f"{name} {value:.2f}" for name, value in zip(INPUTS, inputs, strict=True))
     probabilities = class_probabilities(config, inputs).round(2)
-    return f"{class_name(config, inputs) or 'blank'} ({values}; probabilities {probabilities})"
+    return f"{classify(config, inputs) or 'blank'} ({values}; probabilities {probabilities})"
 
 
 def _event_name(arrival: Arrival | None, label: str | None) -> str:

@@ -1,15 +1,16 @@
-"""What the summary channel takes of the raw volume, day by day of real records: python studies/summary_share.py DATA.
+"""Volume of the SSAM channel as a share of the raw volume, by days of records: python studies/summary_share.py DATA.
 
-Archives records in counts, as Steim2, with their summary channel beside them. A record that is shorter than a day is
-repeated end to end until it fills one: its events and tears then come all day long, which is the worst case for the
-summary. Counts that were filtered or freed of glitches are rounded first. Prints the days' shares in per cent.
+Archives records in counts, as Steim2, together with their SSAM channel. A record shorter than a day is repeated end to
+end until it fills one: its events and gaps then recur all day, which is the worst case for the SSAM channel. Counts
+that were filtered or cleaned of glitches are rounded first. Prints the shares of the days in per cent.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -17,26 +18,25 @@ from pathlib import Path
 import numpy as np
 
 from edgequake.data.dataset import load
+from edgequake.data.tables import BODIES
 from edgequake.edge.archive.archive import Archive
-from edgequake.edge.archive.extract import joined
 from edgequake.edge.archive.sds import DAY_NS
-from edgequake.edge.archive.ssam import SsamChannel
+from edgequake.edge.archive.ssam import SsamWriter
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.formats.miniseed import index_file, read_indexed
-from edgequake.edge.formats.waveforms import Trace, duration_ns
-
-BODIES = ("moon", "mars", "earth")
+from edgequake.edge.formats.waveforms import Trace, duration_ns, merge_contiguous
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
+    parser.add_argument("--body", choices=BODIES, nargs="+", default=BODIES)
     parser.add_argument("--most", type=int, default=40, help="files of a body, evenly chosen (default: 40)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     print("| body | record | channel-days | share of the raw Steim2 volume, % | largest |")
     print("|---|---|--:|--:|--:|")
-    for body in BODIES:
+    for body in options.body:
         files = sorted({record.file for record in load(options.data, body) if record.file.suffix != ".csv"})
         shares: dict[str, list[float]] = {}
         for path in files[:: -(-len(files) // options.most)]:
@@ -44,15 +44,16 @@ def main() -> None:
                 shares.setdefault(kind, []).append(share)
         for kind, found in sorted(shares.items()):
             print(f"| {body} | {kind} | {len(found)} | {np.median(found):.2f} | {max(found):.2f} |")
+    return 0
 
 
 def _shares(path: Path) -> Iterator[tuple[str, float]]:
-    """Yield, for each channel in counts of a file, what kind of day it makes and the summary's share in per cent."""
+    """Yield the kind of day and the share of the SSAM channel in per cent, for each channel of a file in counts."""
     index = index_file(path)
-    traces = joined(read_indexed(index, index.headers))
+    traces = merge_contiguous(sorted(read_indexed(index, index.headers), key=lambda trace: trace.source_id))
     for _, group in groupby(traces, key=lambda trace: trace.source_id):
         channel = list(group)
-        if max(float(np.max(np.abs(trace.samples))) for trace in channel) > 100.0:  # else in m/s or the like
+        if max(float(np.max(np.abs(trace.samples))) for trace in channel) > 100.0:  # otherwise in m/s or similar
             counts = [replace(trace, samples=np.rint(trace.samples).astype(np.int32)) for trace in channel]
             yield _kind(counts), 100.0 * _share(_day(counts))
 
@@ -64,7 +65,7 @@ def _kind(traces: list[Trace]) -> str:
 
 
 def _day(traces: list[Trace]) -> list[Trace]:
-    """Return pieces from midnight to midnight: a record's own, again and again."""
+    """Return traces from midnight to midnight: those of a record, repeated."""
     interval_ns = duration_ns(1, traces[0].sampling_rate_hz)
     start_ns = traces[0].start_ns
     length_ns = max(trace.stop_ns for trace in traces) - start_ns
@@ -84,14 +85,14 @@ def _day(traces: list[Trace]) -> list[Trace]:
 def _share(traces: list[Trace]) -> float:
     with tempfile.TemporaryDirectory() as folder:
         archive = Archive(Path(folder) / "archive", None, Diagnostics(), 1 << 14)
-        summary = SsamChannel(Path(folder) / "continuous", Diagnostics())
+        summary = SsamWriter(Path(folder) / "continuous", Diagnostics())
         for trace in traces:
-            archive.take(trace)
-            summary.take(trace)
+            archive.push(trace)
+            summary.push(trace)
         archive.close()
         summary.close()
         return summary.total_bytes / archive.total_bytes
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

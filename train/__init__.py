@@ -1,1 +1,5 @@
-"""Keras on the desktop: from labelled records to a trained network."""
+"""Labelled records and a recipe come in; `NAME.keras` and `train.json` go out.
+
+`edgequake train` calls `trainer.train`: configuration, signals, data, examples, classes, then the fit.
+Read `trainer.py` first.
+"""

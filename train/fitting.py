@@ -1,4 +1,4 @@
-"""The optimisation: random crops of the examples, a cosine schedule, checkpoints to resume from."""
+"""The optimisation: random crops of the examples, a cosine schedule of the learning rate, and checkpoints."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ Index = npt.NDArray[np.int64]
 
 STEPS_PER_EPOCH = 100
 VAL_BATCH = 32
+START_SHARE = 0.3  # share of crops that begin with their example
+CHECKPOINT_FILE, HISTORY_FILE = "checkpoint.keras", "history.json"
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of the training history."""
+    """One entry of the training history."""
 
     step: int
     seconds: float
@@ -43,12 +45,12 @@ Report = Callable[[Epoch], None]
 def fit(
     network: keras.Model, recipe: Recipe, train: Examples, val: Examples, folder: Path, report: Report
 ) -> list[Epoch]:
-    """Train `network` in place and return the history, one entry an epoch of 100 steps.
+    """Train `network` in place and return the history, one entry for each epoch of 100 steps.
 
     Each step reads random crops of the examples; without `examples.random_starts` every crop begins with its example.
-    The learning rate follows the steps, or the time budget where that runs out first, so that training always ends with
-    small steps. After each epoch the weights, the optimiser and the history go to `folder`; a run that was stopped
-    goes on from there.
+    The learning rate follows the steps, or the time budget if that runs out first, so that training always ends with
+    small steps. After each epoch the weights, the optimiser and the history are saved to `folder`; an interrupted run
+    continues from there.
     """
     plan = recipe.fit
     optimizer = keras.optimizers.Adam(plan.learning_rate, clipnorm=1.0)
@@ -72,15 +74,14 @@ def fit(
 
 
 def evaluate(network: keras.Model, recipe: Recipe, examples: Examples) -> tuple[float, float | None]:
-    """Return the weighted loss over whole examples (windowed networks: over every window of them).
+    """Return the weighted loss over whole examples (windowed networks: over all windows of them).
 
-    The second value is the mean absolute error of the output "start" over windows with an onset; None where the
-    network has no such output, or no window an onset.
+    The second value is the mean absolute error of the output "start" in seconds over windows with an onset; None if the
+    network has no such output or no window has an onset.
     """
     losses, sizes, errors = [], [], [np.zeros(0, np.float32)]
     for first in range(0, len(examples.rows), VAL_BATCH):
-        part = Examples(*(a[first : first + VAL_BATCH] for a in (examples.rows, examples.targets, examples.weights)))
-        x, y, w = _batch_of(part, recipe)
+        x, y, w = _batch_of(examples.at(slice(first, first + VAL_BATCH)), recipe)
         losses.append(float(network.test_on_batch(x, y, sample_weight=w)))
         network.reset_metrics()
         sizes.append(len(x))
@@ -96,7 +97,7 @@ def _epoch(network: keras.Model, recipe: Recipe, examples: Examples, steps: rang
     _reseed_dropout(network, recipe.fit.seed, steps.start)
     losses = []
     for i in steps:
-        rng = np.random.default_rng([recipe.fit.seed, 3, i])  # by step, so that a resumed run draws the same crops
+        rng = np.random.default_rng([recipe.fit.seed, 3, i])  # seeded by the step: a resumed run draws the same crops
         x, y, w = _batch(rng, examples, recipe)
         losses.append(float(network.train_on_batch(x, y, sample_weight=w)))
         network.reset_metrics()
@@ -104,7 +105,7 @@ def _epoch(network: keras.Model, recipe: Recipe, examples: Examples, steps: rang
 
 
 def _reseed_dropout(network: keras.Model, seed: int, step: int) -> None:
-    """Let dropout depend on the step alone: what a stopped run had drawn is in no checkpoint."""
+    """Make dropout depend on the step alone, because checkpoints do not hold the state of its generator."""
     for i, layer in enumerate(layer for layer in network.layers if isinstance(layer, keras.layers.Dropout)):
         layer.seed_generator.state.assign([seed + i, step])
 
@@ -115,20 +116,18 @@ def _batch(rng: np.random.Generator, examples: Examples, recipe: Recipe) -> tupl
     n_blocks, crop = examples.rows.shape[1], min(plan.crop_blocks, examples.rows.shape[1])
     lengths = np.sum(np.cumsum(examples.weights[chosen, ::-1], axis=1) > 0, axis=1)  # up to the last known block
     starts = rng.integers(0, np.maximum(1, np.minimum(lengths, n_blocks) - crop + 1))
-    at_start = rng.random(plan.batch) < (0.3 if recipe.examples.random_starts else 1.0)  # a place of its own
+    at_start = rng.random(plan.batch) < (START_SHARE if recipe.examples.random_starts else 1.0)
     starts = np.where(at_start, 0, starts)
     if recipe.network.has_start:
         chosen, starts = _some_with_onset(rng, examples, chosen, starts, crop)
-    index = starts[:, np.newaxis] + np.arange(crop)  # (batch, crop)
-    pick = chosen[:, np.newaxis]
-    part = Examples(examples.rows[pick, index], examples.targets[pick, index], examples.weights[pick, index])
-    return _batch_of(part, recipe, rng)
+    blocks = starts[:, np.newaxis] + np.arange(crop)  # (batch, crop)
+    return _batch_of(examples.at(chosen[:, np.newaxis], blocks), recipe, rng)
 
 
 def _some_with_onset(
     rng: np.random.Generator, examples: Examples, chosen: Index, starts: Index, crop: int
 ) -> tuple[Index, Index]:
-    """Move a share of the crops, (chosen example, first block) each, to where they contain an onset."""
+    """Move a share of the crops, given by example and first block, so that they contain an onset."""
     places = np.argwhere(rises(examples.targets[..., 0]))
     if len(places) == 0:
         return chosen, starts
@@ -145,7 +144,7 @@ def _batch_of(part: Examples, recipe: Recipe, rng: np.random.Generator | None = 
 
 
 def _sequences(part: Examples, recipe: NetworkRecipe, plan: FitRecipe) -> tuple[Any, ...]:
-    """Every output gets its block's target; onset rows weigh more, for they are few."""
+    """Return whole sequences; every output has the target of its block, and the few onset rows have a larger weight."""
     n, n_blocks, per_block, n_features = part.rows.shape
     targets = part.targets if recipe.outputs == ("onset", "event") else part.targets[..., 1:]
     weights = part.weights * np.where(part.targets[..., 0] > 0, np.float32(plan.onset_weight), np.float32(1.0))
@@ -155,7 +154,7 @@ def _sequences(part: Examples, recipe: NetworkRecipe, plan: FitRecipe) -> tuple[
 
 
 def _windows(part: Examples, recipe: NetworkRecipe, rng: np.random.Generator | None = None) -> tuple[Any, ...]:
-    """Windows of rows, each with the target of its last block: one a crop at random, or all side by side."""
+    """Return windows of rows with the target of their last block: one at random from each crop, or adjacent ones."""
     n, n_blocks, per_block, n_features = part.rows.shape
     window_rows = int(recipe.window_rows or 0)
     window_blocks = -(-window_rows // per_block)
@@ -165,12 +164,11 @@ def _windows(part: Examples, recipe: NetworkRecipe, rng: np.random.Generator | N
         stops = rng.integers(window_blocks, n_blocks + 1, (n, 1))
     rows = part.rows.reshape(n, n_blocks * per_block, n_features)
     index = (stops * per_block)[:, :, np.newaxis] - window_rows + np.arange(window_rows)  # (n, n_windows, window_rows)
-    picked = rows[np.arange(n)[:, np.newaxis, np.newaxis], index]
-    x = picked.reshape(-1, window_rows, n_features)
+    x = rows[np.arange(n)[:, np.newaxis, np.newaxis], index].reshape(-1, window_rows, n_features)
     y = np.take_along_axis(part.targets[..., 1], stops - 1, axis=1).reshape(-1, 1)
     if recipe.has_start:
-        told = start_targets(part.targets[..., 0], stops, per_block, window_rows)
-        y = np.concatenate([y, *(column.reshape(-1, 1) for column in told)], axis=1)
+        start_and_known = start_targets(part.targets[..., 0], stops, per_block, window_rows)
+        y = np.concatenate([y, *(column.reshape(-1, 1) for column in start_and_known)], axis=1)
     w = np.take_along_axis(part.weights, stops - 1, axis=1).reshape(-1)
     return x, y, w
 
@@ -178,15 +176,15 @@ def _windows(part: Examples, recipe: NetworkRecipe, rng: np.random.Generator | N
 def _checkpoint(network: keras.Model, folder: Path, history: list[Epoch]) -> None:
     temporary = folder / "checkpoint.part.keras"
     network.save(temporary)
-    temporary.replace(folder / "checkpoint.keras")
+    temporary.replace(folder / CHECKPOINT_FILE)
     text = json.dumps([asdict(epoch) for epoch in history])
-    write_bytes_atomically(folder / "history.json", text.encode())
+    write_bytes_atomically(folder / HISTORY_FILE, text.encode())
 
 
 def _resume(network: keras.Model, folder: Path) -> list[Epoch]:
-    """Take weights and optimiser from the last checkpoint, if there is one whose history is complete."""
-    path, log = folder / "checkpoint.keras", folder / "history.json"
-    if not (path.is_file() and log.is_file()):
+    """Restore weights and optimiser from the last checkpoint, if there is one, and return its history."""
+    path, history = folder / CHECKPOINT_FILE, folder / HISTORY_FILE
+    if not (path.is_file() and history.is_file()):
         return []
     saved: npt.NDArray[Any]
     loaded = keras.saving.load_model(path)
@@ -194,4 +192,4 @@ def _resume(network: keras.Model, folder: Path) -> list[Epoch]:
     network.optimizer.build(network.trainable_variables)
     for variable, saved in zip(network.optimizer.variables, loaded.optimizer.variables, strict=True):
         variable.assign(saved)
-    return [Epoch(**entry) for entry in json.loads(log.read_text())]
+    return [Epoch(**entry) for entry in json.loads(history.read_text())]

@@ -1,8 +1,7 @@
-"""The output "start" of a window classifier: where in the window an event begins, learned by regression.
+"""The networks, in Keras: causal chains of layers that `edgequake.convert` turns into one-step graphs.
 
-0 is the window's start, 1 its stop. Only windows that contain an onset teach it: of the others nothing is asked.
-
-The networks, in Keras: causal chains that `edgequake.convert` turns into one-step graphs.
+A window classifier may have a second output, "start": where in the window an event begins, learned by regression. 0 is
+the start of the window and 1 its end. Only windows that contain an onset contribute to its loss.
 """
 
 from __future__ import annotations
@@ -17,17 +16,16 @@ from keras import layers, ops
 
 from edgequake.edge.base.errors import ConfigError
 from edgequake.train.configuration.recipe import NetworkRecipe
-from edgequake.train.rounded import Agreeing, Doubled, rounded_lstm
 
 Float32 = npt.NDArray[np.float32]
 
-ONSET_SHARE = 0.3  # of the windows of a batch are drawn so that they contain an onset: they are few
+ONSET_SHARE = 0.3  # share of windows in a batch that are drawn to contain an onset, because few do
 
 
 def rises(onset: Float32) -> npt.NDArray[np.bool_]:
-    """Return the blocks with which an onset begins; of the first block nobody knows.
+    """Return whether an onset begins with each block; the first block has no predecessor and never counts.
 
-    onset : targets, shape (n_sequences, n_blocks); so is what is returned.
+    onset : targets, shape (n_sequences, n_blocks); the result has the same shape.
     """
     begins = np.zeros(onset.shape, np.bool_)
     begins[:, 1:] = (onset[:, 1:] > 0) & (onset[:, :-1] <= 0)
@@ -37,16 +35,16 @@ def rises(onset: Float32) -> npt.NDArray[np.bool_]:
 def start_targets(
     onset: Float32, stops: npt.NDArray[np.int64], rows_per_block: int, window_rows: int
 ) -> tuple[Float32, Float32]:
-    """Return where in each window the last onset begins, and 1 where there is one, else 0 and 0.
+    """Return the position of the last onset in each window and 1, or 0 and 0 for a window without an onset.
 
     Parameters
     ----------
     onset : targets, shape (n_sequences, n_blocks).
-    stops : block that each window stops before, shape (n_sequences, n_windows); so are both that are returned.
+    stops : first block after each window, shape (n_sequences, n_windows); both results have the same shape.
     """
     begins = rises(onset)
     index = np.where(begins, np.arange(onset.shape[1]), -1)
-    latest = np.maximum.accumulate(index, axis=1)  # the last onset up to and with each block
+    latest = np.maximum.accumulate(index, axis=1)  # the last onset up to each block, inclusive
     block = np.take_along_axis(latest, stops - 1, axis=1)
     share = 1.0 - ((stops - block) * rows_per_block) / window_rows
     inside = (block >= 0) & (share >= 0.0)
@@ -55,7 +53,7 @@ def start_targets(
 
 @keras.saving.register_keras_serializable("edgequake")
 class EventAndStart(keras.losses.Loss):
-    """Cross-entropy of the event, and `weight` times the squared error of the start where there is one.
+    """Cross-entropy of the event plus `weight` times the squared error of the start, where the start is known.
 
     Targets have shape (batch, 3): event, start, and 1 where the start is known; outputs (batch, 2): event, start.
     """
@@ -70,25 +68,23 @@ class EventAndStart(keras.losses.Loss):
         return event + self.weight * y_true[:, 2] * ops.square(y_true[:, 1] - y_pred[:, 1])
 
     def get_config(self) -> dict[str, Any]:
-        """Return what the loss is made again from."""
+        """Return the configuration from which Keras restores the loss."""
         return {**super().get_config(), "weight": self.weight}
 
 
 def build(recipe: NetworkRecipe, n_features: int, seed: int) -> keras.Model:
-    """Return the untrained network in the form it is trained in.
+    """Return the untrained network.
 
     Input shape (batch, n_rows, n_features); output (batch, n_rows / recipe.rows_per_output, n_outputs) for "cnn-lstm",
     (batch, n_outputs) for "seed". The initial weights depend on `seed` alone.
     """
     keras.utils.set_random_seed(seed)
-    if recipe.kind == "seed":
-        return _seed(recipe, n_features)
-    return _cnn_lstm(recipe, n_features, recipe.rounded)
+    return _seed(recipe, n_features) if recipe.kind == "seed" else _cnn_lstm(recipe, n_features)
 
 
-def plain(recipe: NetworkRecipe, n_features: int, trained: keras.Model) -> keras.Model:
-    """Return the trained network in plain Keras layers, which is what is saved and converted."""
-    network = _seed(recipe, n_features) if recipe.kind == "seed" else _cnn_lstm(recipe, n_features, rounded=False)
+def without_loss(recipe: NetworkRecipe, trained: keras.Model) -> keras.Model:
+    """Return a copy of the network without its loss, so that its file can be loaded without this package."""
+    network = build(recipe, trained.input_shape[-1], seed=0)
     network.set_weights(trained.get_weights())
     return network
 
@@ -99,7 +95,7 @@ def copy_weights(path: Path, network: keras.Model) -> None:
     Raises
     ------
     ConfigError
-        The file cannot be loaded, or is another network.
+        The file cannot be loaded, or holds a network of another shape.
     """
     try:
         network.set_weights(keras.saving.load_model(path, compile=False).get_weights())
@@ -108,29 +104,22 @@ def copy_weights(path: Path, network: keras.Model) -> None:
         raise ConfigError(f"fit.start_from = '{path}': cannot begin with these weights: {reason}") from problem
 
 
-def _cnn_lstm(recipe: NetworkRecipe, n_features: int, rounded: bool) -> keras.Model:
+def _cnn_lstm(recipe: NetworkRecipe, n_features: int) -> keras.Model:
     rows = keras.Input((None, n_features), name="rows")
     x = rows
     for i in range(len(recipe.conv_filters)):
         x = _convolved(recipe, i, x)
-    if rounded:
-        x = Doubled(name="doubled")(x)  # behind the convolutions, which are the same in both halves
     for i, units in enumerate(recipe.lstm_units):
-        if rounded:
-            x = rounded_lstm(units, f"lstm_{i}", x)
-        else:
-            x = layers.LSTM(units, return_sequences=True, name=f"lstm_{i}")(x)
+        x = layers.LSTM(units, return_sequences=True, name=f"lstm_{i}")(x)
     probability = layers.Dense(len(recipe.outputs), activation="sigmoid", name="probability")(x)
-    if rounded:
-        probability = Agreeing(name="agreeing")(probability)
     return keras.Model(rows, probability, name="cnn_lstm")
 
 
 def _convolved(recipe: NetworkRecipe, i: int, x: Any) -> Any:
-    """Apply convolution `i`; every output sees up to the newest of the `stride` rows that it stands for.
+    """Apply convolution `i`, so that each output depends on all of the `stride` rows that it stands for.
 
-    Keras' own causal padding would let it see up to the first of them only: in a stride of a block that is a block's
-    delay. Zeros for kernel - stride rows in front give the alignment of a stream, and convert exactly.
+    With Keras' causal padding it would depend on the first of them only, which delays a stride of one block by a block.
+    Padding with kernel - stride zero rows in front gives the alignment of a stream and converts exactly.
     """
     kernel, stride = recipe.conv_kernels[i], recipe.strides[i]
     padding = "causal" if stride == 1 else "valid"
@@ -140,7 +129,7 @@ def _convolved(recipe: NetworkRecipe, i: int, x: Any) -> Any:
 
 
 def _seed(recipe: NetworkRecipe, n_features: int) -> keras.Model:
-    """The network of the original brief, layer for layer; its second output, the start, is a share of the window."""
+    """Return the network of the original brief, layer for layer; its output "start" is a share of the window."""
     return keras.Sequential(
         [
             keras.Input((recipe.window_rows, n_features), name="rows"),

@@ -2,80 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from edgequake.benchmarks.accuracy.breakdown import Breakdown
 from edgequake.benchmarks.accuracy.evaluation import evaluate, evaluate_in_detail
-from edgequake.benchmarks.detectors.detectors import Entrant, NamedModel, enter_baselines, enter_models
-from edgequake.benchmarks.detectors.seisbench_pickers import PeerResult, enter_peers
-from edgequake.benchmarks.scoring.pooling import ScoreSummary
+from edgequake.benchmarks.detectors.detectors import NamedDetector, NamedModel, baseline_detectors, model_detectors
+from edgequake.benchmarks.detectors.seisbench_pickers import seisbench_detectors
 from edgequake.benchmarks.scoring.windows import WINDOW_S
-from edgequake.benchmarks.tables import accuracy_table
 from edgequake.data.dataset import data_hash
-from edgequake.data.folds import Fold
-from edgequake.data.selection import Selection
+from edgequake.data.selection import Fold, Selection
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.base.errors import ConfigError
-from edgequake.results.provenance import ModelIdentity, Provenance, provenance
+from edgequake.results.accuracy import AccuracyReport, CurvePoint, DetectorResult, ScoreSummary
+from edgequake.results.progress import Progress, part_of, silent
+from edgequake.results.provenance import provenance
 
-Progress = Callable[[float, str], None]  # takes the share done, 0..1, and what is being done
-
-MAX_WINDOW_S = 86_400.0  # a longer window is a slip: no record holds two
-
-
-@dataclass(frozen=True)
-class DetectorResult:
-    """One detector on the records."""
-
-    name: str  # "model" for the one that the report is about
-    settings: str
-    summary: ScoreSummary
-    breakdown: Breakdown
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """Recall against kept at one threshold, means over the seeds."""
-
-    threshold: float
-    recall: float
-    captured: float  # share of the arrivals
-    kept: float
-    kept_long: float | None  # None without records of at least 10 h
-    f1: float
-    false_per_quiet_day: float
-
-
-@dataclass(frozen=True)
-class AccuracyReport:
-    """Detectors side by side, and where the figures came from."""
-
-    body: str
-    split: str  # "val", "fold 0/3", or "all" of a packet, which has no splits
-    seeds: tuple[int, ...]  # none: every record from its own start
-    n_records: int
-    n_arrivals: int
-    n_groups: int
-    n_fixed: int  # arrivals in records whose start could not be moved
-    data_sha256: str
-    model: ModelIdentity | None
-    also: dict[str, ModelIdentity]  # further models, by the names of their results
-    provenance: Provenance
-    results: tuple[DetectorResult, ...]
-    curves: dict[str, tuple[CurvePoint, ...]]  # detector -> recall against kept
-    peers: tuple[PeerResult, ...]  # what SeisBench's models cost, and where no weights are at hand
-
-    def table(self) -> str:
-        """Return the report as text for people."""
-        return accuracy_table(self)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as values that JSON can hold."""
-        return {"benchmark": "accuracy", **dataclasses.asdict(self)}
+MAX_WINDOW_S = 86_400.0  # a longer window is a mistake: no record holds two
 
 
 def bench_accuracy(
@@ -93,30 +35,30 @@ def bench_accuracy(
     also: Sequence[str] = (),
     peers: Sequence[str] = (),
     window_s: float | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> AccuracyReport:
-    """Score models and baselines on one split of a data folder, or on what a fold holds out.
+    """Score models and baselines on one split of a data folder, or on the records that a fold holds out.
 
     Parameters
     ----------
     model : shipped name or path of a manifest; None scores the others alone.
     data : folder in either layout that `edgequake.data.dataset.load` reads.
     split : by default val, or all of a packet, which has no splits.
-    seeds : random starts; 0 begins every record at its own start, where the files' layout gives away the answer.
+    seeds : random starts; 0 begins every record at its own start, where the file layout gives away the arrival.
     fold : of a cross-validation over train and val; its held-out records are scored instead of a split.
     body : by default the model's.
     curves : also sweep the thresholds of the models and of the tuned baselines.
-    also : further models on the same records, as NAME or MANIFEST, with :VARIANT behind it or without.
+    also : further models on the same records, as NAME or MANIFEST, alone or with :VARIANT.
     peers : SeisBench's models, as `edgequake.benchmarks.detectors.seisbench_pickers` names them.
     window_s : length of the windows in seconds; by default the body's of `edgequake.benchmarks.scoring.windows`.
-    progress : called with the share done and what is being done.
+    progress : called with the share done and the name of the detector.
 
     Raises
     ------
     ConfigError
-        Neither a model nor a body, a model of another body, or a peer that is not installed.
+        Neither a model nor a body, a model for another body, or a picker while SeisBench is not installed.
     DataError, ManifestError, ModelError
-        Records or a model that cannot be used.
+        Unusable records, or an unusable model.
     """
     named = NamedModel.find(model, variant) if model else None
     if body is None and named is None:
@@ -127,18 +69,18 @@ def bench_accuracy(
         one.require_body(chosen)
     if window_s is not None and not 1 <= window_s <= MAX_WINDOW_S:
         raise ConfigError(f"windows must be 1 to {MAX_WINDOW_S:g} s long, got {window_s:g} s")
-    peer_results, of_peers = enter_peers(peers, chosen)
-    of_models = enter_models(named, further, sensitivity, curves)
-    entrants = [*of_models, *(enter_baselines(chosen, curves) if baselines else []), *of_peers]
-    if not entrants:
+    picker_costs, pickers = seisbench_detectors(peers, chosen)
+    models = model_detectors(named, further, sensitivity, curves)
+    detectors = [*models, *(baseline_detectors(chosen, curves) if baselines else []), *pickers]
+    if not detectors:
         raise ConfigError("nothing to score: name a model, or leave the baselines in")
     selection = Selection(split, fold)
     records = selection.records(data, chosen)
-    results, points = _score(entrants, records, range(seeds), window_s or WINDOW_S[chosen], progress)
-    first, of_further = results[0].summary.scores[0], of_models[len(of_models) - len(further) :]
+    results, sweeps = _score(detectors, records, range(seeds), window_s or WINDOW_S[chosen], progress)
+    first = results[0].summary.scores[0]
     return AccuracyReport(
         body=chosen,
-        split=selection.words(data),
+        split=selection.describe(data),
         seeds=tuple(range(seeds)),
         n_records=first.n_records,
         n_arrivals=first.n_arrivals,
@@ -146,41 +88,37 @@ def bench_accuracy(
         n_fixed=first.n_fixed,
         data_sha256=data_hash(records),
         model=named.identity if named else None,
-        also={entrant.name: one.identity for entrant, one in zip(of_further, further, strict=True)},
+        also={one.name: of.identity for one, of in zip(models[bool(named) :], further, strict=True)},
         provenance=provenance(),
         results=results,
-        curves=points,
-        peers=peer_results,
+        curves=sweeps,
+        peers=picker_costs,
     )
 
 
 def _score(
-    entrants: list[Entrant],
+    detectors: Sequence[NamedDetector],
     records: Sequence[LabelledRecord],
     seeds: Sequence[int],
     window_s: float,
-    progress: Progress | None,
+    progress: Progress,
 ) -> tuple[tuple[DetectorResult, ...], dict[str, tuple[CurvePoint, ...]]]:
-    """Score one entrant after another, and each at the thresholds of its sweep."""
-    n_steps, done = sum(1 + len(entrant.sweep) for entrant in entrants), 0
+    """Score one detector after another, each also at the thresholds of its sweep."""
+    n_steps, n_done = sum(1 + len(one.sweep) for one in detectors), 0
     results, curves = [], {}
-
-    def tell(share: float) -> None:
-        if progress is not None:
-            progress((done + share) / n_steps, entrant.name)
-
-    for entrant in entrants:
-        summary, breakdown = evaluate_in_detail(entrant.detector, records, seeds, window_s, tell)
-        # Detectors are dataclasses: their settings are what they are made with.
-        results.append(DetectorResult(entrant.name, repr(entrant.detector), summary, breakdown))
-        done += 1
-        points = []
-        for threshold, detector in entrant.sweep.items():
-            points.append(_point(threshold, evaluate(detector, records, seeds, tell)))
-            done += 1
+    for one in detectors:
+        n_before, n_done = n_done, n_done + 1 + len(one.sweep)
+        steps = [part_of(progress, i / n_steps, (i + 1) / n_steps, one.name) for i in range(n_before, n_done)]
+        summary, breakdown = evaluate_in_detail(one.detector, records, seeds, window_s, steps[0])
+        # Detectors are dataclasses: their settings are the arguments they were made with.
+        results.append(DetectorResult(one.name, repr(one.detector), summary, breakdown))
+        points = [
+            _point(threshold, evaluate(detector, records, seeds, step))
+            for (threshold, detector), step in zip(one.sweep.items(), steps[1:], strict=True)
+        ]
         if points:
-            curves[entrant.name] = tuple(points)
-        entrant.forget()
+            curves[one.name] = tuple(points)
+        one.clear_cache()
     return tuple(results), curves
 
 

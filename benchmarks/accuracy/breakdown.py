@@ -1,11 +1,12 @@
-"""What one figure for all records hides: how near the onsets are, and how each class and each station fares.
+"""Details that one rate for all records hides: onset errors, classes, stations, windows and confusions of classes.
 
 - *Within X s*: the share of the primary arrivals that have an onset of their own within X s of the label, before or
-  after it. Matched as for recall, with X in place of the tolerance: X may be longer than what recall asks for.
+  after it. Matched as for recall, with X in place of the tolerance: X may be longer than the tolerance.
 - *By class*: the primary arrivals of each label's class. A false alarm has no class, so there is no precision.
 - *By station*: the records of each station, scored as a set of their own.
-- *Confusion*: the class told of the detection that an arrival took, beside the class of its label; and what is told of
-  false alarms. "blank" is an event of which no class was told, "not found" an arrival without a detection.
+- *Confusion*: the class reported for the detection that was matched to an arrival, against the class of its label; and
+  the classes reported for false alarms. "blank" is an event without a reported class, "not found" an arrival without a
+  detection.
 """
 
 from __future__ import annotations
@@ -17,21 +18,21 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from edgequake.benchmarks.scoring.pooling import ScoreSummary, Spread, pool, spread, summarise
+from edgequake.benchmarks.scoring.pooling import pool, spread, summarise
 from edgequake.benchmarks.scoring.scoring import BODY_RULES, Detections, RecordScore, match, match_within
-from edgequake.benchmarks.scoring.windows import WindowCalls, WindowFigures, join_windows, window_figures
+from edgequake.benchmarks.scoring.windows import WindowCalls, join_windows, window_figures
 from edgequake.data.tables import LabelledRecord
+from edgequake.results.accuracy import BLANK, NO_EVENT, NOT_FOUND, Breakdown, Part
 
 ONSET_WITHIN_S = (5, 15, 30, 60, 120, 320)
-BLANK, NOT_FOUND, NO_EVENT = "blank", "not found", "no event"
 
 OF_CLASS = ("recall", "n_captured", "group_recall", "onset_error_s", "mean_onset_error_s")
 OF_STATION = (*OF_CLASS, "precision", "f1", "n_false", "quiet_days", "false_per_quiet_day", "kept", "wasted")
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One record in one pass: what was said of it, and what became of that."""
+class ScoredRecord:
+    """One record in one pass: the detections on it, and their score."""
 
     record: LabelledRecord
     detections: Detections
@@ -39,109 +40,89 @@ class Judged:
     windows: WindowCalls
 
 
-@dataclass(frozen=True)
-class Part:
-    """A class's arrivals, or a station's records."""
-
-    n_records: int
-    n_arrivals: int
-    n_groups: int
-    spreads: dict[str, Spread]  # field of Score -> mean and deviation; without those that were None for any start
-    group_recall_interval: tuple[float, float]  # Wilson, 90 %
-    false_per_quiet_day_upper: float | None  # None for a class
-
-
-@dataclass(frozen=True)
-class Breakdown:
-    """One detector in detail; means over the random starts."""
-
-    onset_within: dict[str, Spread]  # "5" and so on, seconds -> share of the primary arrivals
-    by_class: dict[str, Part]
-    by_station: dict[str, Part]
-    confusion: dict[str, dict[str, float]] | None  # label -> told -> arrivals; None where no class is told
-    windows: WindowFigures
+Passes = Sequence[Sequence[ScoredRecord]]  # of random starts, over the same records
 
 
 def label_class(event_type: str) -> str:
-    """Return a label's class in the packet's words where it has such, without the catalogue's grade or nest."""
+    """Return a label's class in the packet's words, where it has such, without the catalogue's grade or nest."""
     found = re.match(r"(impact|deep|shallow)(_|$)", event_type)
     return f"{found[1]}_mq" if found else event_type.partition(",")[0].strip()
 
 
-def break_down(passes: Sequence[Sequence[Judged]], window_s: float) -> Breakdown:
-    """Return a detector's details from its passes (random starts) over the same records."""
-    records = [judged.record for judged in passes[0]]
+def break_down(passes: Passes, window_s: float) -> Breakdown:
+    """Return the details of one detector."""
+    records = [one.record for one in passes[0]]
     classes = sorted({label_class(a.event_type) for record in records for a in record.arrivals if a.primary})
     stations = sorted({record.station_id for record in records})
     return Breakdown(
-        onset_within={f"{within_s}": _within(passes, within_s) for within_s in ONSET_WITHIN_S},
-        by_class={name: _of_class(passes, name) for name in classes},
-        by_station={name: _of_station(passes, name) for name in stations},
+        onset_within={
+            f"{within_s}": spread([_share_within(scored, within_s) for scored in passes]) for within_s in ONSET_WITHIN_S
+        },
+        by_class={name: _part([_of_class(scored, name) for scored in passes], OF_CLASS) for name in classes},
+        by_station={name: _part([_of_station(scored, name) for scored in passes], OF_STATION) for name in stations},
         confusion=confusion(passes),
-        windows=window_figures([join_windows(judged.windows for judged in one) for one in passes], window_s),
+        windows=window_figures([join_windows(one.windows for one in scored) for scored in passes], window_s),
     )
 
 
-def confusion(passes: Sequence[Sequence[Judged]]) -> dict[str, dict[str, float]] | None:
-    """Return label -> told -> mean count over the passes, or None where no class was told at all."""
-    counts: dict[str, Counter[str]] = {}
-    told_any = False
-    for judged in (judged for one in passes for judged in one):
-        told_any = told_any or any(judged.detections.mq_types)
-        for label, told in _pairs(judged):
-            counts.setdefault(label, Counter())[told] += 1
-    if not told_any:
+def confusion(passes: Passes) -> dict[str, dict[str, float]] | None:
+    """Return label -> reported class -> mean count over the passes; None if the detector reports no class at all."""
+    every = [one for scored in passes for one in scored]
+    if not any(mq_type for one in every for mq_type in one.detections.mq_types):
         return None
-    return {label: {told: n / len(passes) for told, n in sorted(row.items())} for label, row in sorted(counts.items())}
+    counts: dict[str, Counter[str]] = {}
+    for one in every:
+        for label, reported in _class_pairs(one):
+            counts.setdefault(label, Counter())[reported] += 1
+    return {
+        label: {reported: n / len(passes) for reported, n in sorted(row.items())}
+        for label, row in sorted(counts.items())
+    }
 
 
-def _pairs(judged: Judged) -> Iterable[tuple[str, str]]:
-    """Yield (label, told) of each primary arrival, and of each false alarm."""
-    onsets, told = _in_time_order(judged.detections)
-    arrivals = judged.record.arrivals
-    taken = match(arrivals, onsets, BODY_RULES[judged.record.body])
+def _class_pairs(scored: ScoredRecord) -> Iterable[tuple[str, str]]:
+    """Yield label and reported class of each primary arrival, and of each false alarm."""
+    onsets, reported = _in_time_order(scored.detections)
+    arrivals = scored.record.arrivals
+    matched = match(arrivals, onsets, BODY_RULES[scored.record.body])
     for i, arrival in enumerate(arrivals):
         if arrival.primary:
-            yield label_class(arrival.event_type), told[taken[i]] if i in taken else NOT_FOUND
-    false = set(judged.score.false_ns)
-    yield from ((NO_EVENT, name) for onset, name in zip(onsets, told, strict=True) if onset in false)
+            yield label_class(arrival.event_type), reported[matched[i]] if i in matched else NOT_FOUND
+    false = set(scored.score.false_ns)
+    yield from ((NO_EVENT, name) for onset, name in zip(onsets, reported, strict=True) if onset in false)
 
 
 def _in_time_order(detections: Detections) -> tuple[list[int], list[str]]:
-    told = detections.mq_types or ("",) * len(detections.onsets_ns)
-    order = sorted(range(len(told)), key=lambda i: detections.onsets_ns[i])
-    return [detections.onsets_ns[i] for i in order], [told[i] or BLANK for i in order]
+    reported = detections.mq_types or ("",) * len(detections.onsets_ns)
+    order = sorted(range(len(reported)), key=lambda i: detections.onsets_ns[i])
+    return [detections.onsets_ns[i] for i in order], [reported[i] or BLANK for i in order]
 
 
-def _within(passes: Sequence[Sequence[Judged]], within_s: float) -> Spread:
-    return spread([_share_within(one, within_s) for one in passes])
-
-
-def _share_within(judged: Sequence[Judged], within_s: float) -> float:
+def _share_within(scored: Sequence[ScoredRecord], within_s: float) -> float:
     hits = []
-    for one in judged:
+    for one in scored:
         arrivals = one.record.arrivals
-        taken = match_within(arrivals, sorted(one.detections.onsets_ns), within_s)
-        hits += [i in taken for i, arrival in enumerate(arrivals) if arrival.primary]
+        matched = match_within(arrivals, sorted(one.detections.onsets_ns), within_s)
+        hits += [i in matched for i, arrival in enumerate(arrivals) if arrival.primary]
     return statistics.fmean(hits) if hits else 0.0
 
 
-def _of_class(passes: Sequence[Sequence[Judged]], name: str) -> Part:
-    return _part([[_only_class(judged.score, name) for judged in one] for one in passes], OF_CLASS)
+def _of_class(scored: Sequence[ScoredRecord], name: str) -> list[RecordScore]:
+    """Return the scores with the arrivals of one class alone."""
+
+    def only(score: RecordScore) -> RecordScore:
+        rows = tuple(row for row in score.arrivals if label_class(row.arrival.event_type) == name)
+        return dataclasses.replace(score, arrivals=rows)
+
+    return [only(one.score) for one in scored]
 
 
-def _only_class(score: RecordScore, name: str) -> RecordScore:
-    return dataclasses.replace(
-        score, arrivals=tuple(row for row in score.arrivals if label_class(row.arrival.event_type) == name)
-    )
-
-
-def _of_station(passes: Sequence[Sequence[Judged]], name: str) -> Part:
-    return _part([[judged.score for judged in one if judged.record.station_id == name] for one in passes], OF_STATION)
+def _of_station(scored: Sequence[ScoredRecord], name: str) -> list[RecordScore]:
+    return [one.score for one in scored if one.record.station_id == name]
 
 
 def _part(passes: Sequence[Sequence[RecordScore]], fields: Sequence[str]) -> Part:
-    summary: ScoreSummary = summarise([pool(scores) for scores in passes])
+    summary = summarise([pool(scores) for scores in passes])
     first = summary.scores[0]
     return Part(
         n_records=first.n_records,

@@ -1,7 +1,7 @@
-"""Detect with a baseline on a record, as a process: `python -m edgequake.benchmarks.cost.baseline_process FOLDER BODY NAME`.
+"""Run a baseline over a record and print JSON: `python -m edgequake.benchmarks.cost.baseline_process FOLDER BODY NAME`.
 
-Prints, as JSON, how long the detection took, the imports of obspy not counted; with `installed` behind the name, what
-the modules that it needed are installed from.
+Prints how long the detection took, without the imports of obspy; with `installed` after the name, the sizes of the
+distributions that it imports from.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 
 from edgequake.benchmarks.cost.kernel import kernel_s
 from edgequake.benchmarks.cost.workload import SPLIT
-from edgequake.benchmarks.detectors.detectors import enter_baselines
+from edgequake.benchmarks.detectors.detectors import baseline_detectors
 from edgequake.data.dataset import load
 
-# What a detection imports when it comes to it.
+# Modules that a detection imports when it runs.
 IMPORTED_LATE = ("obspy", "obspy.io.mseed.core", "obspy.signal.filter", "obspy.signal.trigger", "scipy.signal")
-CLOCK = "clock"  # looks at no sample: it costs nothing
+CLOCK = "clock"  # reads no sample: it costs nothing
 
 
 def main() -> int:
@@ -35,10 +35,10 @@ def main() -> int:
 
 
 def measure(folder: Path, body: str, name: str) -> dict[str, Any]:
-    """Return the wall time of a detection in s, and how many onsets were found."""
+    """Return the wall time of a detection in s, and the number of onsets."""
     for module in IMPORTED_LATE:
         importlib.import_module(module)
-    (detector,) = (entrant.detector for entrant in enter_baselines(body, curves=False) if entrant.name == name)
+    (detector,) = (entrant.detector for entrant in baseline_detectors(body, curves=False) if entrant.name == name)
     record = load(folder, body, SPLIT)[0]
     kernel_us = kernel_s() * 1e6
     begun = time.perf_counter()
@@ -52,7 +52,7 @@ def measure(folder: Path, body: str, name: str) -> dict[str, Any]:
 
 
 def _imported_bytes(before: set[str]) -> dict[str, int]:
-    """Return the size of what was imported since, edgequake itself left out."""
+    """Return the sizes of the distributions imported since, without edgequake itself."""
     from edgequake.benchmarks.cost.footprint_process import installed_bytes
 
     modules = [module for name, module in list(sys.modules.items()) if name not in before]
@@ -60,8 +60,8 @@ def _imported_bytes(before: set[str]) -> dict[str, int]:
 
 
 def baseline_names(body: str) -> list[str]:
-    """Return the baselines of a body that look at samples."""
-    return [entrant.name for entrant in enter_baselines(body, curves=False) if entrant.name != CLOCK]
+    """Return the baselines of a body that read samples."""
+    return [entrant.name for entrant in baseline_detectors(body, curves=False) if entrant.name != CLOCK]
 
 
 if __name__ == "__main__":

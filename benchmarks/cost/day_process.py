@@ -1,6 +1,4 @@
-"""Where the time of a run goes: a stopwatch that methods are wrapped in, each moment counted for one part only.
-
-Run a detector over a day and print where the time went: `python -m edgequake.benchmarks.cost.day_process MODEL ...`.
+"""Run a detector over a day and print where the time went: `python -m edgequake.benchmarks.cost.day_process MODEL ...`.
 
 The run is that of the device, `edgequake.edge.runner.run`, with a stopwatch around its parts.
 """
@@ -20,18 +18,25 @@ from typing import Any
 
 from edgequake.benchmarks.cost.kernel import kernel_s
 from edgequake.edge import runner
+from edgequake.edge.base.layout import SEGMENTS
 from edgequake.edge.detection import onset
 from edgequake.edge.detection.detector import Detector
 from edgequake.edge.detection.network import StepNetwork
 from edgequake.edge.features.front_end import StationFrontEnd
-from edgequake.edge.inputs import source
-from edgequake.edge.operation import model, run_folder
-from edgequake.edge.operation.config import RunConfig
-from edgequake.edge.results import catalog, segments
+from edgequake.edge.inputs.source import FileSource
+from edgequake.edge.operation.config import RunConfig, open_source
+from edgequake.edge.operation.model import LoadedModel
+from edgequake.edge.operation.run_folder import RunFolder
+from edgequake.edge.results.catalog import Ledger
+from edgequake.edge.results.segments import SegmentWriter
+
+LOADING, READING, FRONT_END, GRAPH, TRIGGER, ONSET, WRITING, REST = PARTS = (
+    "loading", "reading", "front_end", "graph", "trigger", "onset", "writing", "rest",
+)  # fmt: skip
 
 
 class Stopwatch:
-    """Wall time by part. A part that calls another one is not charged for it."""
+    """Wall time by part. The time of a part excludes that of the parts it calls."""
 
     def __init__(self, rest: str, clock: Callable[[], float] = time.perf_counter) -> None:
         self.seconds: dict[str, float] = {rest: 0.0}
@@ -55,20 +60,22 @@ class Stopwatch:
         self._switch()
         return dict(self.seconds)
 
-    def watch(self, owner: Any, method: str, part: str) -> None:
-        """Count a method of a class, or a function of a module, for a part."""
-        original = getattr(owner, method)
+    def watch(self, owner: Any, function: Callable[..., Any], part: str) -> None:
+        """Count a method of a class, or a function that a module calls by its own name for it, for a part."""
+        name = function.__name__
+        original = getattr(owner, name)
 
         @functools.wraps(original)
         def watched(*arguments: Any, **options: Any) -> Any:
             with self.part(part):
                 return original(*arguments, **options)
 
-        setattr(owner, method, watched)
+        setattr(owner, name, watched)
 
-    def watch_iterator(self, owner: Any, method: str, part: str) -> None:
-        """Count what a generator method does between two values for a part."""
-        original = getattr(owner, method)
+    def watch_iterator(self, owner: Any, function: Callable[..., Iterator[Any]], part: str) -> None:
+        """Count for a part what a generator method does between two values."""
+        name = function.__name__
+        original = getattr(owner, name)
 
         @functools.wraps(original)
         def watched(*arguments: Any, **options: Any) -> Iterator[Any]:
@@ -81,7 +88,7 @@ class Stopwatch:
                         return
                 yield value
 
-        setattr(owner, method, watched)
+        setattr(owner, name, watched)
 
     def _switch(self) -> None:
         now_s = self._clock()
@@ -90,28 +97,23 @@ class Stopwatch:
         self._since_s = now_s
 
 
-LOADING, READING, FRONT_END, GRAPH, TRIGGER, ONSET, WRITING, REST = PARTS = (
-    "loading", "reading", "front_end", "graph", "trigger", "onset", "writing", "rest",
-)  # fmt: skip
-
-
 def main() -> int:
-    """Run the model and variant over the file of the arguments, up to a time where one is given; print JSON."""
+    """Run the model and variant over the file of the arguments, up to a stop time if one is given; print JSON."""
     model, variant, record, *stop = sys.argv[1:]
     print(json.dumps(measure(model, variant, record, int(stop[0]) if stop else None)))
     return 0
 
 
 def measure(model: str, variant: str, record: str, stop_ns: int | None) -> dict[str, Any]:
-    """Return the seconds that each part of the run took, and what came of it."""
+    """Return the seconds of each part of the run, the number of events and the bytes kept."""
     kernels = [kernel_s()]
     with tempfile.TemporaryDirectory(prefix="edgequake-bench-") as folder:
         config = RunConfig((record,), Path(folder) / "out", model, variant, stop_ns=stop_ns)
-        watch = Stopwatch(REST)
-        _wrap(watch)
+        stopwatch = Stopwatch(REST)
+        _watch_parts(stopwatch)
         summary = runner.run(config)
-        parts = watch.stop()
-        kept_bytes = sum(path.stat().st_size for path in (config.out / run_folder.SEGMENTS).iterdir())
+        parts = stopwatch.stop()
+        kept_bytes = sum(path.stat().st_size for path in (config.out / SEGMENTS).iterdir())
     kernels.append(kernel_s())
     return {
         "runtime": summary.runtime,
@@ -122,22 +124,26 @@ def measure(model: str, variant: str, record: str, stop_ns: int | None) -> dict[
     }
 
 
-def _wrap(watch: Stopwatch) -> None:
-    """Name the parts; the innermost one that is running is charged."""
-    watch.watch(model.LoadedModel, "_load", LOADING)
-    watch.watch(runner, "open_feed", READING)
-    watch.watch_iterator(source.FileSource, "batches", READING)
-    for method in ("push_all", "finish"):
-        watch.watch(StationFrontEnd, method, FRONT_END)
-        watch.watch(Detector, method, TRIGGER)  # what is left of it: decisions, trigger, classes
-    for method in ("run", "reset", "reset_recurrent"):
-        watch.watch(StepNetwork, method, GRAPH)
-    watch.watch(onset, "refine_onset", ONSET)
-    for method in ("add_piece", "add_event", "flush"):
-        watch.watch(segments.SegmentWriter, method, WRITING)
-    for method in ("prepare", "resume", "keep_checkpoint", "write_catalog", "close"):
-        watch.watch(run_folder.RunFolder, method, WRITING)
-    watch.watch(catalog.Ledger, "settle", WRITING)
+def _watch_parts(stopwatch: Stopwatch) -> None:
+    """Assign the run's functions to parts; time counts for the innermost part that is running."""
+    stopwatch.watch(LoadedModel, LoadedModel._load, LOADING)
+    stopwatch.watch(runner, open_source, READING)
+    stopwatch.watch_iterator(FileSource, FileSource.batches, READING)
+    for of_front_end in (StationFrontEnd.push, StationFrontEnd.finish):
+        stopwatch.watch(StationFrontEnd, of_front_end, FRONT_END)
+    for of_detector in (Detector.push, Detector.finish):
+        stopwatch.watch(Detector, of_detector, TRIGGER)  # without the other parts: decisions, trigger, classes
+    for of_network in (StepNetwork.run, StepNetwork.reset, StepNetwork.reset_recurrent):
+        stopwatch.watch(StepNetwork, of_network, GRAPH)
+    stopwatch.watch(onset, onset.refine_onset, ONSET)
+    for of_writer in (SegmentWriter.add_trace, SegmentWriter.add_event, SegmentWriter.flush):
+        stopwatch.watch(SegmentWriter, of_writer, WRITING)
+    of_folder: tuple[Callable[..., Any], ...] = (
+        RunFolder.prepare, RunFolder.resume, RunFolder.checkpoint_if_due, RunFolder.write_catalog, RunFolder.close,
+    )  # fmt: skip
+    for function in of_folder:
+        stopwatch.watch(RunFolder, function, WRITING)
+    stopwatch.watch(Ledger, Ledger.finalize, WRITING)
 
 
 if __name__ == "__main__":

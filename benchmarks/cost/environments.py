@@ -1,7 +1,7 @@
-"""Where costs are measured: a Python environment, and the one TFLite runtime that it is to use.
+"""Where costs are measured: a Python environment, and the TFLite runtime that its processes use.
 
-What is measured runs in processes of the environment's own interpreter, so a lander's environment can be measured from
-a desktop's. Where both runtimes are installed, each gets processes of its own, from which the other one is hidden.
+Every measurement runs in processes of the environment's own interpreter, so that a lander's environment can be measured
+from a desktop's. If both runtimes are installed, each gets processes of its own, from which the other one is hidden.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from edgequake.edge.base.errors import ConfigError, ModelError
 IMPORT_NAMES = {"tflite-runtime": "tflite_runtime", "ai-edge-litert": "ai_edge_litert"}
 
 _LONGEST_PROCESS_S = 600.0
-_DESCRIBE = "edgequake.benchmarks.cost.environments"
+_HERE = "edgequake.benchmarks.cost"
 _HIDING = (
     "import runpy, sys; hidden, sys.argv = sys.argv[1].split(','), sys.argv[2:]; "
     "sys.modules.update(dict.fromkeys(hidden)); "  # None there: the import fails
@@ -29,12 +29,12 @@ _HIDING = (
 
 
 @dataclass(frozen=True)
-class Device:
+class PythonEnvironment:
     """An interpreter, and the runtime that its processes use."""
 
     python: str  # path of the interpreter
     runtime: str  # "tflite-runtime 2.14.0"
-    hidden: tuple[str, ...]  # import names of the runtimes that lie beside it
+    hidden: tuple[str, ...]  # import names of the other installed runtimes
     versions: dict[str, str]  # of python and of the packages that a run needs
     packages: tuple[str, ...]  # names of all distributions in the environment
 
@@ -44,40 +44,57 @@ class Device:
             return [self.python, "-m", module, *arguments]
         return [self.python, "-c", _HIDING, ",".join(self.hidden), module, *arguments]
 
-    def measure(self, module: str, *arguments: str) -> Any:
-        """Run a module of the benchmarks and return what it prints, which is JSON.
+    def measure(self, process: str, *arguments: str) -> Any:
+        """Run one of the modules `*_process` in this environment and return the JSON that it prints.
 
         Raises
         ------
         ModelError
-            The process fails; the message ends with what it said last.
+            The process fails; the message ends with its last output.
         """
-        return json.loads(output_of(self.command(module, *arguments)))
+        return json.loads(output_of(self.command(process_module(process), *arguments)))
 
 
-def find_devices(pythons: Sequence[str] = ()) -> list[Device]:
-    """Return one device for each runtime in each environment; by default that of this very process.
+def process_module(process: str) -> str:
+    """Return the module of a process: "step" is `edgequake.benchmarks.cost.step_process`."""
+    return f"{_HERE}.{process}_process"
+
+
+def find_environments(pythons: Sequence[str] = ()) -> list[PythonEnvironment]:
+    """Return an environment for each runtime of each interpreter; by default of the interpreter of this process.
 
     Raises
     ------
     ConfigError
-        An interpreter that cannot be run, holds no runtime or none that works, or another edgequake than this one.
+        An interpreter that cannot be run, has no runtime or none that works, or another edgequake than this one.
     """
     found = []
     for python in pythons or (sys.executable,):
-        told = _ask(python)
-        if told["code"] != code_sha256():
+        described = _ask(python)
+        if described["code"] != code_sha256():
             raise ConfigError(
                 f"{python} has another edgequake than this one, so its figures would be another's: install this one "
                 f"there ('make landers' makes such environments)"
             )
-        runtimes = told["runtimes"]
+        runtimes = described["runtimes"]
         if not runtimes:
             raise ConfigError(f"{python} has no TFLite runtime: pip install 'edgequake[edge]' there")
         for name, version in runtimes.items():
             hidden = tuple(IMPORT_NAMES[other] for other in runtimes if other != name)
-            found.append(Device(python, f"{name} {version}", hidden, told["versions"], tuple(told["packages"])))
+            versions, packages = described["versions"], tuple(described["packages"])
+            found.append(PythonEnvironment(python, f"{name} {version}", hidden, versions, packages))
     return found
+
+
+def measure_process(command: Sequence[str]) -> Any:
+    """Run a command and return its wall and CPU time in s, its peak memory in bytes, and its output.
+
+    Raises
+    ------
+    ModelError
+        It fails; the message ends with its last output.
+    """
+    return json.loads(output_of([sys.executable, "-m", f"{_HERE}.process_cost", *command]))
 
 
 def output_of(command: Sequence[str]) -> str:
@@ -86,20 +103,20 @@ def output_of(command: Sequence[str]) -> str:
     Raises
     ------
     ModelError
-        It fails or takes too long; the message ends with what it said last.
+        It fails or takes too long; the message ends with its last output.
     """
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LONGEST_PROCESS_S)
     except subprocess.TimeoutExpired:
         raise ModelError(f"'{_short(command)}' took longer than {_LONGEST_PROCESS_S:g} s") from None
     if done.returncode != 0:
-        said = " / ".join(done.stderr.strip().splitlines()[-3:])
-        raise ModelError(f"'{_short(command)}' gave exit code {done.returncode}: {said}")
+        last_lines = " / ".join(done.stderr.strip().splitlines()[-3:])
+        raise ModelError(f"'{_short(command)}' gave exit code {done.returncode}: {last_lines}")
     return done.stdout
 
 
 def code_sha256() -> str:
-    """Return a hash over the code that flies and that measures it, to tell whether two environments hold the same."""
+    """Return a hash of the code on board and of the code that measures it, to compare two environments."""
     import edgequake.benchmarks
     import edgequake.edge
 
@@ -113,15 +130,15 @@ def code_sha256() -> str:
 
 def _ask(python: str) -> Any:
     try:
-        return json.loads(output_of([python, "-m", _DESCRIBE]))
+        return json.loads(output_of([python, "-m", f"{_HERE}.environments"]))
     except OSError as problem:
         raise ConfigError(f"{python} cannot be run: {problem.strerror}; give a Python interpreter") from problem
     except ModelError as problem:
-        raise ConfigError(f"{python} does not do for a device: {problem}") from problem
+        raise ConfigError(f"{python} cannot be used as an environment: {problem}") from problem
 
 
 def _describe() -> dict[str, Any]:
-    """Say what is in the environment of this process."""
+    """Describe the environment of this process."""
     import platform
     from importlib import metadata
 

@@ -1,8 +1,7 @@
-"""A fixed piece of work to measure machines by: figures over its time can be compared between machines.
+"""A fixed piece of work that measures the speed of a machine: times divided by its time can be compared.
 
-It is of the same make as a step of a small graph and a block of the front end: small arrays copied about from Python,
-products of small matrices, a spectrum, rounding. Its time is no figure of edgequake's; change nothing here, or every
-committed reference has to be measured anew.
+It resembles a step of a small graph and a block of the front end: small arrays copied from Python, products of small
+matrices, a spectrum, rounding. Do not change it, or every committed reference has to be measured again.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ N_ROUNDS = 40  # some 2 ms in all on a desktop
 
 
 def kernel_s(n_times: int = 5) -> float:
-    """Return the median wall time of the fixed work, in seconds, after one round to warm up."""
+    """Return the median wall time of the fixed work, in seconds, after a warm-up round."""
     _work()
     times = []
     for _ in range(n_times):

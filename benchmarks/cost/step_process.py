@@ -1,7 +1,7 @@
-"""Time single steps of a graph and print them as JSON: `python -m edgequake.benchmarks.cost.step_process MODEL VARIANT ...`.
+"""Time single steps of a graph and print JSON: `python -m edgequake.benchmarks.cost.step_process MODEL VARIANT ...`.
 
-The fixed work of `edgequake.benchmarks.cost.kernel` is timed before and after, so that the ratio holds where a machine's
-speed drifts.
+The fixed work of `edgequake.benchmarks.cost.kernel` is timed before and after, so that the ratio of the two is valid
+while the speed of the machine drifts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from edgequake.benchmarks.cost.kernel import kernel_s
 from edgequake.edge.detection.network import StepNetwork
 from edgequake.edge.manifest.manifest import Manifest, load_manifest, read_graph
 
-N_WARMUP_STEPS = 500  # caches, the processor's clock and the runtime's lazy set-up settle well before
+N_WARMUP_STEPS = 500  # enough for caches, the processor's clock and the runtime's lazy set-up
 
 
 def main() -> int:
@@ -47,7 +47,7 @@ def time_steps(
 ) -> npt.NDArray[np.float64]:
     """Return the wall time in s of each of `n_steps` steps, shape (n_steps,), after a warm-up.
 
-    Rows are seeded noise of the size that features have; a quantized graph's time does not depend on its values.
+    Rows are seeded noise with the range of features; the time of a quantized graph does not depend on its values.
     """
     rng = np.random.default_rng(0)
     shape = (n_steps + N_WARMUP_STEPS, manifest.network.rows_per_step, manifest.network.n_features)

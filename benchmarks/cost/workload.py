@@ -1,9 +1,8 @@
-"""A day of made-up signal for any model: what the cost of detection is measured on.
+"""The workload of the cost benchmarks: the graphs to measure, and a day of synthetic signal for each of them.
 
 The Moon's is the synthesised day of `edgequake synth`. Other bodies get white noise with decaying bursts at the
-model's own rate: next to nothing depends on what the samples say, but events have to be found, refined and written.
-
-Which graphs' costs are measured, and on what signal.
+model's own rate: the cost hardly depends on the values of the samples, but events have to be found, refined and
+written.
 """
 
 from __future__ import annotations
@@ -31,16 +30,101 @@ NOISE_COUNTS = 100.0
 BURST_HOURS = (3.2, 9.1, 14.4, 19.8)
 BURST_RATIOS = (8.0, 40.0, 15.0, 25.0)  # largest amplitude over the noise's
 BURST_DECAY_S = {"mars": 120.0, "earth": 15.0}
+WINDOWED_RUN_S = 3 * 3600.0  # of a graph over overlapping windows: more shows nothing new of memory and CPU time
 CHANNEL_CODES = (("MH1", "MH2", "MHZ"), ("BHE", "BHN", "BHZ"), ("HHE", "HHN", "HHZ"), ("EHE", "EHN", "EHZ"))
 
 
 @dataclass(frozen=True)
+class MeasuredGraph:
+    """One graph of one model, whose cost is measured."""
+
+    named: NamedModel
+    manifest: Manifest
+    shipped: bool  # False: a further one, named with --also
+
+    @property
+    def title(self) -> str:
+        """Name and variant."""
+        return f"{self.named.identity.name} {self.named.identity.variant}"
+
+    @property
+    def arguments(self) -> tuple[str, str]:
+        """Arguments of a process: name or manifest, and variant."""
+        return self.named.model, self.named.identity.variant
+
+    @property
+    def run_s(self) -> float:
+        """Seconds of signal to run for memory and CPU time."""
+        return WINDOWED_RUN_S if self.manifest.network.mode == "windowed" else DAY_S
+
+
+def find_graphs(models: Sequence[str], variant: str | None, also: Sequence[str]) -> list[MeasuredGraph]:
+    """Return every variant of the models, or the named one, and the further graphs.
+
+    Parameters
+    ----------
+    models : shipped names or manifests; by default all shipped models.
+    also : NAME or MANIFEST, with :VARIANT or alone, which is the model's default variant.
+
+    Raises
+    ------
+    ManifestError
+        No such model or variant, or a graph that does not match the manifest.
+    """
+    found = []
+    for model in models or shipped_models():
+        manifest, _ = load_manifest(model)
+        for name in [variant] if variant else manifest.variants:
+            found.append(MeasuredGraph(NamedModel.find(model, name), manifest, shipped=True))
+    for text in also:
+        named = NamedModel.parse(text)
+        found.append(MeasuredGraph(named, load_manifest(named.model)[0], shipped=False))
+    return found
+
+
+def steps_per_s(manifest: Manifest) -> float:
+    """Return how often the graph is stepped for a second of signal; overlapping windows step each row several times."""
+    network, front_end = manifest.network, manifest.front_end
+    rows_per_s = manifest.sampling_rate_hz * front_end.rows_per_block / front_end.hop_samples
+    overlap = network.window_rows / network.window_hop_rows if network.window_rows and network.window_hop_rows else 1.0
+    return rows_per_s / network.rows_per_step * overlap
+
+
+class SignalDays:
+    """Days of signal in one folder, one for each body and sampling rate."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._days: dict[tuple[str, float], SignalDay] = {}
+
+    def of(self, manifest: Manifest) -> SignalDay:
+        """Return the day for a model; it is written if it is the first of its body and rate.
+
+        Raises
+        ------
+        ConfigError
+            As `write_signal_day`.
+        """
+        key = (manifest.body, manifest.sampling_rate_hz)
+        if key not in self._days:
+            self._days[key] = write_signal_day(self._folder / f"day-{len(self._days)}", manifest)
+        return self._days[key]
+
+    def by_body(self) -> dict[str, SignalDay]:
+        """Return the first day of each body."""
+        found: dict[str, SignalDay] = {}
+        for day in self._days.values():
+            found.setdefault(day.body, day)
+        return found
+
+
+@dataclass(frozen=True)
 class SignalDay:
-    """A day of three channels, in a folder laid out as one of labelled records."""
+    """A day of three channels, in a folder of labelled records."""
 
     folder: Path
     record: Path  # the miniSEED file
-    first: Path  # the first record of each channel alone: what a process meets when it starts
+    first: Path  # the first record of each channel alone, for the cold start of a process
     body: str
     sampling_rate_hz: float
     start_ns: int
@@ -53,7 +137,7 @@ def write_signal_day(folder: Path, manifest: Manifest) -> SignalDay:
     Raises
     ------
     ConfigError
-        The model takes channels of none of the codes that are known here.
+        The model accepts none of the channel codes known here.
     """
     body, rate_hz = manifest.body, manifest.sampling_rate_hz
     if body == "moon":
@@ -82,12 +166,12 @@ def _write_noise(folder: Path, manifest: Manifest) -> Path:
 
 
 def channels_for(manifest: Manifest) -> tuple[str, ...]:
-    """Return three channel codes that a model takes.
+    """Return three channel codes that a model accepts.
 
     Raises
     ------
     ConfigError
-        None of those known here.
+        It accepts none of the codes known here.
     """
     for codes in CHANNEL_CODES:
         if all(any(fnmatchcase(code, pattern) for pattern in manifest.channels) for code in codes):
@@ -125,7 +209,7 @@ def _write_tables(folder: Path, name: str, body: str, channels: Sequence[str], r
 
 
 def _write_first(record: Path, path: Path) -> Path:
-    """Write each channel's first record into a file of their own."""
+    """Write the first record of each channel to a file."""
     data, seen = record.read_bytes(), set()
     with path.open("wb") as stream:
         for header in index_file(record).headers:
@@ -133,82 +217,3 @@ def _write_first(record: Path, path: Path) -> Path:
                 seen.add(header.source_id)
                 stream.write(data[header.offset : header.offset + header.size_bytes])
     return path
-
-
-@dataclass(frozen=True)
-class Subject:
-    """One graph of one model."""
-
-    named: NamedModel
-    manifest: Manifest
-    shipped: bool  # False: asked for beside the others, with --also
-
-    @property
-    def title(self) -> str:
-        """Name and variant."""
-        return f"{self.named.identity.name} {self.named.identity.variant}"
-
-    @property
-    def arguments(self) -> tuple[str, str]:
-        """What a process is told: name or manifest, and variant."""
-        return self.named.model, self.named.identity.variant
-
-
-def find_subjects(models: Sequence[str], variant: str | None, also: Sequence[str]) -> list[Subject]:
-    """Return every variant of the models, or the one that is named, and the further ones.
-
-    Parameters
-    ----------
-    models : shipped names or manifests; by default all that are shipped.
-    also : NAME or MANIFEST, with :VARIANT behind it or without: the model's default one.
-
-    Raises
-    ------
-    ManifestError
-        No such model or variant, or a graph that is not the manifest's.
-    """
-    found = []
-    for model in models or shipped_models():
-        manifest, _ = load_manifest(model)
-        for name in [variant] if variant else manifest.variants:
-            found.append(Subject(NamedModel.find(model, name), manifest, shipped=True))
-    for text in also:
-        named = NamedModel.parse(text)
-        found.append(Subject(named, load_manifest(named.model)[0], shipped=False))
-    return found
-
-
-def steps_per_s(manifest: Manifest) -> float:
-    """Return how often the graph is stepped for a second of signal: windows that overlap step rows several times."""
-    network, front_end = manifest.network, manifest.front_end
-    rows_per_s = manifest.sampling_rate_hz * front_end.rows_per_block / front_end.hop_samples
-    overlap = network.window_rows / network.window_hop_rows if network.window_rows and network.window_hop_rows else 1.0
-    return rows_per_s / network.rows_per_step * overlap
-
-
-class SignalDays:
-    """Days of signal in one folder, one for each body and sampling rate that is asked for."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._days: dict[tuple[str, float], SignalDay] = {}
-
-    def of(self, manifest: Manifest) -> SignalDay:
-        """Return the day for a model; the first of its kind is written.
-
-        Raises
-        ------
-        ConfigError
-            As `edgequake.benchmarks.cost.workload.write_signal_day`.
-        """
-        key = (manifest.body, manifest.sampling_rate_hz)
-        if key not in self._days:
-            self._days[key] = write_signal_day(self._folder / f"day-{len(self._days)}", manifest)
-        return self._days[key]
-
-    def by_body(self) -> dict[str, SignalDay]:
-        """Return the first day of each body."""
-        found: dict[str, SignalDay] = {}
-        for day in self._days.values():
-            found.setdefault(day.body, day)
-        return found

@@ -1,10 +1,10 @@
-"""Detectors to beat: one that reads only the clock, and those that watch the samples' power.
+"""Baseline detectors and their settings: one that reads only the clock, and triggers on the power of the samples.
 
-A detector is a callable `(record, start_ns) -> Detections` that looks at nothing before `start_ns`.
+A detector is a callable `(record, start_ns) -> Detections` that uses nothing before `start_ns`.
 
 The settings of `NASA_NOTEBOOK` are those of the demonstration notebook in the NASA Space Apps 2024 seismic packet. All
-others were found on `val`, and never on `test`, by `python studies/tune_baselines.py DATA` (five random starts for what
-watches the samples, the files' own starts for the clocks; `edgequake.benchmarks.tuning.baseline_grid` has grids and rules).
+others were found on `val`, never on `test`, by `python studies/tune_baselines.py DATA`: from five random starts for the
+triggers, from the files' own starts for the clocks. `edgequake.benchmarks.tuning.baseline_grid` has grids and rules.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Detector = Callable[[LabelledRecord, int], Detections]
 
 @dataclass(frozen=True)
 class Clock:
-    """Report fixed times after the start, whatever the ground does: how much of a score the file layout gives away."""
+    """Report fixed times after the start, whatever the samples show: the score that the file layout gives away."""
 
     times_s: tuple[float, ...]
 

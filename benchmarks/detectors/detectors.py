@@ -1,4 +1,4 @@
-"""Who takes part in a benchmark of accuracy: the model, further models, and the baselines."""
+"""The detectors that a benchmark compares: the model, further models, and the baselines."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from edgequake.benchmarks.detectors.baselines import (
 )
 from edgequake.benchmarks.detectors.sta_lta import PowerDetector, swept
 from edgequake.edge.base.errors import ConfigError
+from edgequake.results.accuracy import MODEL
 from edgequake.results.provenance import ModelIdentity, identify
 
-MODEL = "model"  # the name of the model that a report is about
 MODEL_THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 STA_LTA_THRESHOLDS = (1.5, 1.6, 1.8, 2.0, 2.2, 2.5, 3.0, 3.5, 4.0, 5.0, 7.0, 10.0)
 RECURSIVE_THRESHOLDS = (1.4, *STA_LTA_THRESHOLDS)
@@ -26,18 +26,18 @@ VARIANTS = ("float32", "dynamic", "int8", "int16x8")
 
 
 @dataclass(frozen=True)
-class Entrant:
-    """A detector, and the same at other thresholds."""
+class NamedDetector:
+    """A detector under the name of its results, and the same detector at other thresholds."""
 
     name: str
     detector: Detector
     sweep: Mapping[float, Detector] = field(default_factory=dict)
-    forget: Callable[[], None] = lambda: None  # what the sweep remembers of the records
+    clear_cache: Callable[[], None] = lambda: None  # drops what the sweep has cached of the records
 
 
 @dataclass(frozen=True)
 class NamedModel:
-    """A model as it is asked for, and which graph that means."""
+    """A model as the user names it, and the graph that this means."""
 
     model: str  # shipped name or path of a manifest
     variant: str | None
@@ -51,13 +51,13 @@ class NamedModel:
         Raises
         ------
         ManifestError
-            No such model or variant, or a graph that is not the manifest's.
+            No such model or variant, or the graph does not match the manifest.
         """
         return cls(model, variant, *identify(model, variant))
 
     @classmethod
     def parse(cls, text: str) -> NamedModel:
-        """Look up "NAME or MANIFEST", or the same and ":VARIANT".
+        """Look up a text of the form "NAME", "MANIFEST" or either with ":VARIANT".
 
         Raises
         ------
@@ -81,34 +81,36 @@ class NamedModel:
             )
 
 
-def enter_models(model: NamedModel | None, also: Sequence[NamedModel], sensitivity: str, curves: bool) -> list[Entrant]:
-    """Return the model that the report is about, and the further ones by their own names."""
-    found = [_enter(MODEL, model, sensitivity, curves)] if model else []
+def model_detectors(
+    model: NamedModel | None, also: Sequence[NamedModel], sensitivity: str, curves: bool
+) -> list[NamedDetector]:
+    """Return the model that the report is about, and further models under their own names."""
+    found = [_model_detector(MODEL, model, sensitivity, curves)] if model else []
     titles = [f"{one.identity.name} {one.identity.variant}" for one in (*also, *([model] if model else []))]
     for one, title in zip(also, titles, strict=False):
-        alike = titles.count(title) > 1
-        found.append(_enter(f"{title} ({one.model})" if alike else title, one, sensitivity, curves))
+        ambiguous = titles.count(title) > 1
+        found.append(_model_detector(f"{title} ({one.model})" if ambiguous else title, one, sensitivity, curves))
     return found
 
 
-def enter_baselines(body: str, curves: bool) -> list[Entrant]:
-    """Return the detectors to beat; the clock and the notebook have one setting, the others can be swept."""
+def baseline_detectors(body: str, curves: bool) -> list[NamedDetector]:
+    """Return the baselines; the clock and the notebook have one setting, the others can be swept."""
     return [
-        Entrant("clock", CLOCKS[body]),
-        Entrant("STA/LTA, NASA notebook", NASA_NOTEBOOK),
+        NamedDetector("clock", CLOCKS[body]),
+        NamedDetector("STA/LTA, NASA notebook", NASA_NOTEBOOK),
         _tuned("STA/LTA, tuned on val", TUNED_STA_LTA[body], STA_LTA_THRESHOLDS, curves),
         _tuned("recursive STA/LTA, tuned on val", TUNED_RECURSIVE[body], RECURSIVE_THRESHOLDS, curves),
         _tuned("z-detector, tuned on val", TUNED_Z[body], Z_THRESHOLDS, curves),
     ]
 
 
-def _enter(name: str, model: NamedModel, sensitivity: str, curves: bool) -> Entrant:
+def _model_detector(name: str, model: NamedModel, sensitivity: str, curves: bool) -> NamedDetector:
     from edgequake.benchmarks.detectors.model_detector import ModelDetector, replayed
 
     replay = replayed(model.model, model.variant, MODEL_THRESHOLDS if curves else ())
-    detector = ModelDetector(model.model, model.variant, sensitivity, levels=replay.levels)
-    return Entrant(name, detector, replay.at, replay.forget)
+    detector = ModelDetector(model.model, model.variant, sensitivity, characteristic=replay.characteristic)
+    return NamedDetector(name, detector, replay.sweep, replay.clear_cache)
 
 
-def _tuned(name: str, detector: PowerDetector, thresholds: Sequence[float], curves: bool) -> Entrant:
-    return Entrant(name, detector, swept(detector, thresholds) if curves else {})
+def _tuned(name: str, detector: PowerDetector, thresholds: Sequence[float], curves: bool) -> NamedDetector:
+    return NamedDetector(name, detector, swept(detector, thresholds) if curves else {})

@@ -1,4 +1,4 @@
-"""The model as a detector: what the runner itself writes is what is scored."""
+"""The model as a detector: the runner's own catalogue and segments are scored."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from edgequake.edge.runner import RunConfig, run
 
 @dataclass(frozen=True)
 class ModelDetector:
-    """A model, run on a record as it would fly."""
+    """A model, run on a record as on a lander."""
 
     model: str  # shipped name or path of a manifest
     variant: str | None = None
     sensitivity: str = "normal"
-    threshold: float | None = None  # instead of the sensitivity's
-    # For figures by windows: the runner does not keep what the network says, so it is run once more.
-    levels: Callable[[LabelledRecord, int], CharacteristicFunction] | None = field(
+    threshold: float | None = None  # in place of the sensitivity's
+    # For figures by windows: the runner does not store the network's output, so the network is run once more.
+    characteristic: Callable[[LabelledRecord, int], CharacteristicFunction] | None = field(
         default=None, repr=False, compare=False
     )
 
@@ -51,19 +51,21 @@ class ModelDetector:
                 channels=record.channels,
             )
             found = detections_of(run(config))
-        return found if self.levels is None else replace(found, levels=self.levels(record, start_ns))
+        if self.characteristic is None:
+            return found
+        return replace(found, characteristic=self.characteristic(record, start_ns))
 
 
 @dataclass(frozen=True)
 class ReplayedDetector:
-    """A model at another threshold: its network runs once for all of them, and the trigger is replayed.
+    """A model at another threshold: its network runs once for all thresholds, and the trigger is replayed.
 
     The onsets are those of the runner to the nanosecond, the kept intervals to less than a sample
     (`edgequake.benchmarks.detectors.replay`).
     """
 
     tracer: DecisionTracer
-    trace: Callable[[LabelledRecord, int], DecisionTrace]  # the tracer, remembering what it has run
+    trace: Callable[[LabelledRecord, int], DecisionTrace]  # the tracer with a cache
     threshold: float
 
     def __call__(self, record: LabelledRecord, start_ns: int) -> Detections:
@@ -78,16 +80,16 @@ class ReplayedDetector:
 
 
 @dataclass(frozen=True)
-class Replayed:
-    """A model whose network runs once over a record from an instant, for its levels and for every threshold."""
+class ReplayedModel:
+    """A model whose network runs once over a record, for its characteristic function and for every threshold."""
 
-    levels: Callable[[LabelledRecord, int], CharacteristicFunction]
-    at: dict[float, ReplayedDetector]
-    forget: Callable[[], None]  # what was run: the traces of many records take much memory
+    characteristic: Callable[[LabelledRecord, int], CharacteristicFunction]
+    sweep: dict[float, ReplayedDetector]
+    clear_cache: Callable[[], None]  # the decisions on many records take much memory
 
 
-def replayed(model: str, variant: str | None, thresholds: tuple[float, ...]) -> Replayed:
-    """Return a model at several thresholds, and its levels.
+def replayed(model: str, variant: str | None, thresholds: tuple[float, ...]) -> ReplayedModel:
+    """Return a model's characteristic function, and the model at several thresholds.
 
     Raises
     ------
@@ -97,15 +99,15 @@ def replayed(model: str, variant: str | None, thresholds: tuple[float, ...]) -> 
     tracer = DecisionTracer(model, variant)
     trace = lru_cache(maxsize=None if thresholds else 1)(tracer)
     event_threshold = tracer.manifest.trigger.event_threshold
-    return Replayed(
-        levels=lambda record, start_ns: event_levels(trace(record, start_ns), event_threshold),
-        at={threshold: ReplayedDetector(tracer, trace, threshold) for threshold in thresholds},
-        forget=trace.cache_clear,
+    return ReplayedModel(
+        characteristic=lambda record, start_ns: event_characteristic(trace(record, start_ns), event_threshold),
+        sweep={threshold: ReplayedDetector(tracer, trace, threshold) for threshold in thresholds},
+        clear_cache=trace.cache_clear,
     )
 
 
-def event_levels(trace: DecisionTrace, threshold: float) -> CharacteristicFunction:
-    """Return the probability that an event is in progress, at the start of the time that each decision is about."""
+def event_characteristic(trace: DecisionTrace, threshold: float) -> CharacteristicFunction:
+    """Return the probability that an event is in progress, at the start of each decision's time span."""
     runs = [run for stream in trace.streams for run in stream.runs]
     times_ns = [run.start_ns for run in runs] or [np.zeros(0, np.int64)]
     return CharacteristicFunction(
@@ -114,7 +116,7 @@ def event_levels(trace: DecisionTrace, threshold: float) -> CharacteristicFuncti
 
 
 def detections_of(summary: Summary) -> Detections:
-    """Return a run's onsets, classes and kept segments; a segment per channel is one of several that overlap."""
+    """Return a run's onsets, classes and kept segments; segments of several channels overlap."""
     events = sorted(summary.events, key=lambda event: event.onset_ns)
     return Detections(
         onsets_ns=tuple(event.onset_ns for event in events),

@@ -1,13 +1,14 @@
-"""Pickers that others have trained on earthquakes, through SeisBench (the optional extra `peers`).
+"""Published pickers trained on earthquakes, through SeisBench (the optional extra `peers`).
 
-Two questions. What they cost: parameters, and wall time per second of signal through SeisBench's own `annotate`, three
-components at the model's rate, one thread; for that untrained weights do as well. How accurate they are, on Earth
-records, where weights lie in SeisBench's local cache: nothing is ever downloaded here. To fetch weights, call
-``seisbench.models.PhaseNet.from_pretrained("original")`` once.
+Their cost is measured always: parameters, and wall time per second of signal through SeisBench's own `annotate`, with
+three components at the model's rate and one thread; untrained weights serve as well for that. Their accuracy is
+measured on Earth records, if SeisBench's local cache holds the weights: nothing is downloaded here. To fetch weights,
+call ``seisbench.models.PhaseNet.from_pretrained("original")`` once.
 
-An onset is where the P probability peaks while it is at or above `P_THRESHOLD`; what is kept lies around the times at
-which the probability of any phase, or of a detection, is up. Records are given as they are: a single channel comes with
-the other two components blank. Those shorter than two of the model's windows are filled up with zeros on both sides.
+An onset is the peak of the P probability while it is at or above `P_THRESHOLD`; segments are kept around the times at
+which the probability of any phase, or of a detection, is that high. Records are passed on unchanged: a single channel
+leaves the other two components blank. Records shorter than two of the model's windows are padded with zeros on both
+sides.
 
 References
 ----------
@@ -26,41 +27,27 @@ from typing import Any
 
 import numpy as np
 
-from edgequake.benchmarks.detectors.detectors import Entrant
+from edgequake.benchmarks.detectors.detectors import NamedDetector
 from edgequake.benchmarks.detectors.sta_lta import kept_around
-from edgequake.benchmarks.detectors.station_arrays import raw_traces
+from edgequake.benchmarks.detectors.station_arrays import contiguous_runs
 from edgequake.benchmarks.scoring.characteristic_function import CharacteristicFunction
 from edgequake.benchmarks.scoring.scoring import Detections, Interval
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.formats.waveforms import NS_PER_S
+from edgequake.results.accuracy import PeerResult
 
 CLASSES = {"phasenet": "PhaseNet", "eqtransformer": "EQTransformer"}  # name on the command line -> class in SeisBench
 DEFAULT_WEIGHTS = "original"
 P_THRESHOLD = 0.3  # SeisBench's default for picks
-NOT_PHASES = ("N",)  # curves that say "noise"
+NOT_PHASES = ("N",)  # noise
 COST_SIGNAL_S = 600.0
 COST_RUNS = 5
 
 
 @dataclass(frozen=True)
-class PeerResult:
-    """What a peer costs."""
-
-    name: str
-    weights: str | None  # None: not at hand, so measured untrained, and by cost alone
-    parameters: int
-    us_per_signal_s: float  # median of `n_runs`
-    signal_s: float  # in one run
-    n_runs: int
-    n_threads: int
-    versions: dict[str, str]
-    note: str
-
-
-@dataclass(frozen=True)
-class PeerDetector:
-    """One of SeisBench's pickers as a detector."""
+class SeisBenchPicker:
+    """A picker of SeisBench as a detector."""
 
     name: str
     weights: str
@@ -92,44 +79,44 @@ class PeerDetector:
                 times.append(times_ns)
                 values.append(np.asarray(trace.data, np.float64))
         inside = sorted(onset for onset in onsets if start_ns <= onset < record.stop_ns)
-        levels = CharacteristicFunction(np.concatenate(times), np.concatenate(values), self.threshold)
-        return Detections(tuple(inside), tuple(kept), levels=levels)
+        characteristic = CharacteristicFunction(np.concatenate(times), np.concatenate(values), self.threshold)
+        return Detections(tuple(inside), tuple(kept), characteristic=characteristic)
 
 
-def enter_peers(asked: Sequence[str], body: str) -> tuple[tuple[PeerResult, ...], list[Entrant]]:
-    """Return what the peers cost, and those of them that can be scored on records of this body.
+def seisbench_detectors(asked: Sequence[str], body: str) -> tuple[tuple[PeerResult, ...], list[NamedDetector]]:
+    """Return the cost of each picker, and those pickers that can be scored on records of this body.
 
     Parameters
     ----------
-    asked : phasenet or eqtransformer, each as it is or with :WEIGHTS behind it.
+    asked : phasenet or eqtransformer, each alone or as NAME:WEIGHTS.
 
     Raises
     ------
     ConfigError
-        No such peer, or SeisBench is not installed.
+        No such picker, or SeisBench is not installed.
     """
-    costs, entrants = [], []
+    costs, detectors = [], []
     for text in asked:
         name, _, weights = text.partition(":")
         of_class = _class_of(name)
         weights = weights or DEFAULT_WEIGHTS
-        at_hand = bool(of_class.list_versions(weights, remote=False))
-        model = of_class.from_pretrained(weights) if at_hand else of_class()
+        cached = bool(of_class.list_versions(weights, remote=False))
+        model = of_class.from_pretrained(weights) if cached else of_class()
         title = CLASSES[name]
-        if not at_hand:
+        if not cached:
             note = f"no weights '{weights}' in SeisBench's cache and none are downloaded: by cost only, untrained"
         elif body != "earth":
             note = "trained on earthquakes: by accuracy on Earth records only"
         else:
             note = ""
-            entrants.append(Entrant(f"{title}, {weights}", PeerDetector(title, weights, model)))
-        costs.append(_cost(title, weights if at_hand else None, model, note))
-    return tuple(costs), entrants
+            detectors.append(NamedDetector(f"{title}, {weights}", SeisBenchPicker(title, weights, model)))
+        costs.append(_cost(title, weights if cached else None, model, note))
+    return tuple(costs), detectors
 
 
 def _class_of(name: str) -> Any:
     if name not in CLASSES:
-        raise ConfigError(f"no peer '{name}': expected {' or '.join(CLASSES)}, each with :WEIGHTS behind it or without")
+        raise ConfigError(f"no peer '{name}': expected {' or '.join(CLASSES)}, each alone or as NAME:WEIGHTS")
     try:
         models = importlib.import_module("seisbench.models")
     except ImportError as problem:
@@ -140,7 +127,7 @@ def _class_of(name: str) -> Any:
 
 
 def _cost(title: str, weights: str | None, model: Any, note: str) -> PeerResult:
-    """Time `annotate` over noise, after one run to warm up."""
+    """Time `annotate` over noise, after a warm-up run."""
     torch = importlib.import_module("torch")
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -174,12 +161,11 @@ def _noise(rate_hz: float) -> Any:
 
 
 def _stream(record: LabelledRecord, start_ns: int, least_s: float) -> Any:
-    """Return a record from `start_ns` on as an obspy stream without offsets, `least_s` long or more."""
+    """Return a record from `start_ns` on as an obspy stream without offsets, at least `least_s` long."""
     from obspy import UTCDateTime
 
-    raw = raw_traces(record)
-    stream = _as_stream([(channel, at_ns, samples - np.mean(samples)) for channel, at_ns, samples in raw],
-                        record.sampling_rate_hz)  # fmt: skip
+    runs = [(channel, at_ns, samples - np.mean(samples)) for channel, at_ns, samples in contiguous_runs(record)]
+    stream = _as_stream(runs, record.sampling_rate_hz)
     missing_ns = max(0, round(least_s * NS_PER_S) - (record.stop_ns - start_ns))
     stream.trim(UTCDateTime(ns=start_ns))
     if missing_ns:
@@ -210,7 +196,7 @@ def _times_ns(trace: Any) -> Any:
 
 
 def _spans(probability: Any, threshold: float) -> list[tuple[int, int]]:
-    """Return (first, last) of each stretch at or above the threshold."""
+    """Return the first and last index of each run at or above the threshold."""
     up = np.concatenate([[False], np.nan_to_num(probability) >= threshold, [False]])
     edges = np.flatnonzero(up[1:] != up[:-1])
     return [(int(first), int(stop) - 1) for first, stop in zip(edges[::2], edges[1::2], strict=True)]

@@ -1,10 +1,10 @@
 """Triggers on the power of the samples: classic and recursive STA/LTA and the z-detector, over a whole station.
 
-The rule for several channels: the station's curve is the mean of the curves of those channels that have a sample, and
-one trigger runs over it. Gaps: a band-pass runs over straight lines across them, then their samples are left out of all
-averages, so windows count true samples and a tear restarts nothing. Every channel's mean is taken off first,
-unfiltered or not: power around an offset of 500 counts never changes, and a baseline should not lose for that. A
-channel with fewer samples than the longest window never triggers.
+Several channels: the station's curve is the mean of the curves of those channels that have a sample, and one trigger
+runs over it. Gaps: the band-pass runs over linearly interpolated samples, which are then left out of all averages, so
+that windows count true samples and a gap restarts nothing. Every channel's mean is removed first, filtered or not: the
+power around an offset of 500 counts hardly changes, and a baseline should not lose for that. A channel with fewer
+samples than the longest window never triggers.
 
 References
 ----------
@@ -28,21 +28,21 @@ from edgequake.benchmarks.scoring.scoring import Detections, Interval
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.formats.waveforms import NS_PER_S
 
-# What is kept before and after a detection, by body: (pre, post) in seconds. An arrival must lie in what is sent.
+# Kept before and after a detection, by body: (pre, post) in seconds. The arrival must lie in what is sent.
 ROLLS_S = {"moon": (60.0, 300.0), "mars": (30.0, 60.0), "earth": (5.0, 10.0)}
 FILTER_CORNERS = 4  # poles of the Butterworth band-pass
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One number for each sample time of a station, shape (n_samples,), NaN where no channel has a sample."""
+    """A station's ratio or z over time, shape (n_samples,), NaN where no channel has a sample."""
 
     body: str
     samples: StationSamples
     values: FloatArray
 
-    def levels(self, threshold: float) -> CharacteristicFunction:
-        """Return the curve as what windows are judged by."""
+    def characteristic(self, threshold: float) -> CharacteristicFunction:
+        """Return the curve for figures by windows."""
         samples = self.samples
         offsets_ns = np.rint(np.arange(len(self.values)) * (NS_PER_S / samples.sampling_rate_hz)).astype(np.int64)
         return CharacteristicFunction(samples.start_ns + offsets_ns, self.values, threshold)
@@ -50,15 +50,15 @@ class Curve:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Channels ready for averages."""
+    """A station's channels after the filters."""
 
     body: str
-    samples: StationSamples  # filtered; NaN in gaps
+    samples: StationSamples  # NaN in gaps
 
 
 @dataclass(frozen=True)
 class StaLta:
-    """Classic STA/LTA: mean power of the last `sta_s` over that of `lta_s`; the first `lta_s` never trigger."""
+    """Classic STA/LTA: mean power of the last `sta_s` over that of the last `lta_s`; the first `lta_s` are silent."""
 
     sta_s: float
     lta_s: float
@@ -80,7 +80,7 @@ class StaLta:
 
 @dataclass(frozen=True)
 class RecursiveStaLta(StaLta):
-    """Recursive STA/LTA: both averages forget exponentially; the first `lta_s` never trigger."""
+    """Recursive STA/LTA: both averages decay exponentially; the first `lta_s` are silent."""
 
     def curve(self, prepared: Prepared) -> Curve:
         """Return the station's ratio."""
@@ -93,7 +93,7 @@ class RecursiveStaLta(StaLta):
 class ZDetect:
     """Z-detector: how many standard deviations the power of the last `sta_s` lies above its mean.
 
-    Mean and deviation are those of the *whole* record, as obspy has it: this baseline looks ahead, which no lander can.
+    As in obspy, mean and deviation are those of the *whole* record: this baseline looks ahead, which no lander can.
     """
 
     sta_s: float
@@ -118,7 +118,7 @@ PowerDetector = StaLta | ZDetect  # and RecursiveStaLta, which is a StaLta
 
 
 def prepare(record: LabelledRecord, start_ns: int, band_hz: tuple[float, float] | None, despiked: bool) -> Prepared:
-    """Read a record, take each channel's mean off, and despike and band-pass it as asked."""
+    """Read a record, remove each channel's mean, and despike and band-pass it as asked."""
     raw = station_samples(record, start_ns)
     channels = [_condition(samples, raw.sampling_rate_hz, band_hz, despiked) for samples in raw.channels]
     stacked = np.array(channels, np.float64).reshape(raw.channels.shape)
@@ -126,14 +126,14 @@ def prepare(record: LabelledRecord, start_ns: int, band_hz: tuple[float, float] 
 
 
 def station_curve(prepared: Prepared, n_longest: int, of_channel: Callable[[FloatArray], FloatArray]) -> Curve:
-    """Return the mean over the channels that have a sample; `of_channel` is given no gaps."""
+    """Return the mean curve over the channels that have a sample; `of_channel` gets samples without gaps."""
     channels = prepared.samples.channels
     total = np.zeros(channels.shape[1])
     n_live = np.zeros(channels.shape[1])
     for samples in channels:
         live = np.flatnonzero(~np.isnan(samples))
         if len(live) > n_longest:
-            # A flat stretch has no power in any average; 0/0 is no event.
+            # Where the samples are constant no average has any power; 0/0 is no event.
             with np.errstate(invalid="ignore", divide="ignore"):
                 total[live] += np.nan_to_num(of_channel(samples[live]), nan=0.0, posinf=0.0, neginf=0.0)
         n_live[live] += 1
@@ -142,7 +142,7 @@ def station_curve(prepared: Prepared, n_longest: int, of_channel: Callable[[Floa
 
 
 def trigger(curve: Curve, on: float, off: float) -> Detections:
-    """Return the events between the curve rising to `on` and falling under `off`; gaps are stepped over."""
+    """Return the events: each from the curve's rise to `on` until it falls below `off`; gaps are skipped."""
     from obspy.signal.trigger import trigger_onset
 
     live = np.flatnonzero(~np.isnan(curve.values))
@@ -153,19 +153,19 @@ def trigger(curve: Curve, on: float, off: float) -> Detections:
 
 
 def detect(detector: PowerDetector, curve: Curve) -> Detections:
-    """Return the events on a curve, and the curve for figures by windows."""
+    """Return the events on a curve, with the curve for figures by windows."""
     found = trigger(curve, detector.on, detector.off)
-    return dataclasses.replace(found, levels=curve.levels(detector.on))
+    return dataclasses.replace(found, characteristic=curve.characteristic(detector.on))
 
 
 def swept(detector: PowerDetector, ons: Sequence[float]) -> dict[float, Callable[[LabelledRecord, int], Detections]]:
-    """Return a detector at several thresholds; the records are prepared once for all of them."""
+    """Return a detector at several thresholds; each record is prepared once for all of them."""
 
     @cache
     def curve(record: LabelledRecord, start_ns: int) -> Curve:
         whole = detector.curve(prepare(record, start_ns, detector.band_hz, detector.despiked))
         without = StationSamples(whole.samples.start_ns, whole.samples.sampling_rate_hz, np.zeros((0, 0)))
-        return Curve(whole.body, without, whole.values)  # the samples themselves need not be held
+        return Curve(whole.body, without, whole.values)  # cached without the samples
 
     def at(on: float) -> Callable[[LabelledRecord, int], Detections]:
         return lambda record, start_ns: trigger(curve(record, start_ns), on, min(detector.off, on))
@@ -174,7 +174,7 @@ def swept(detector: PowerDetector, ons: Sequence[float]) -> dict[float, Callable
 
 
 def kept_around(body: str, start_ns: int, stop_ns: int) -> Interval:
-    """Return what is kept of a detection that lasts from start to stop."""
+    """Return the segment kept of a detection that lasts from start to stop."""
     pre_s, post_s = ROLLS_S[body]
     return start_ns - round(pre_s * NS_PER_S), stop_ns + round(post_s * NS_PER_S)
 

@@ -1,6 +1,6 @@
-"""Samples of a station on one even grid, for the baselines: read through obspy, gaps left open.
+"""A station's samples on one regular grid, for the baselines: read with obspy, NaN in gaps.
 
-This is on purpose not the front end of `edgequake.edge`: baselines should not inherit its faults.
+On purpose this does not use the front end of `edgequake.edge`, so that the baselines do not inherit its faults.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import numpy.typing as npt
 
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.formats.space_apps_csv import read_packet_csv
 from edgequake.edge.formats.waveforms import NS_PER_S, channel_of
 
 FloatArray = npt.NDArray[np.float64]
-_Raw = tuple[str, int, npt.NDArray[Any]]  # channel, start_ns, samples as they are in the file
+ChannelSamples = tuple[str, int, npt.NDArray[Any]]  # channel, start_ns, samples of a contiguous run
 
 FILL_VALUES = (-1, 0)
-# Fill values are taken for gaps only where true samples are far away: Apollo's 10-bit counts idle near 512.
+# Fill values count as gaps only where true samples are far from them: Apollo's 10-bit counts idle near 512.
 FILL_MIN_MEDIAN = 100
 HAMPEL_SAMPLES = 5
 HAMPEL_THRESHOLD = 4.0
@@ -41,59 +42,52 @@ class StationSamples:
         return self.start_ns + round(index * NS_PER_S / self.sampling_rate_hz)
 
 
-@dataclass(frozen=True)
-class _Trace:
-    channel: str
-    start_ns: int
-    samples: FloatArray
-
-
 def station_samples(record: LabelledRecord, start_ns: int) -> StationSamples:
-    """Return the record's seismometer channels from `start_ns` on; nothing before it is looked at.
+    """Return the record's seismometer channels from `start_ns` on; earlier samples are not used.
 
-    Channels that never change are left out (a dead one, such as the vertical of S14, says nothing).
+    Channels that never change are left out: they are dead, such as the vertical of S14.
 
     Raises
     ------
     DataError
-        The file cannot be read, lacks all of the record's channels, or has them at another rate.
+        The file cannot be read, has none of the record's channels, or has them at another rate.
     """
     rate_hz = record.sampling_rate_hz
     n_samples = round((record.stop_ns - start_ns) / NS_PER_S * rate_hz)
     grid = {name: np.full(n_samples, np.nan) for name in record.channels}
-    for trace in _read(record.file, record.channels, rate_hz):
-        first = round((trace.start_ns - start_ns) / NS_PER_S * rate_hz)
-        inside = trace.samples[max(0, -first) : max(0, n_samples - first)]
+    for channel, run_start_ns, samples in _read(record.file, record.channels, rate_hz):
+        first = round((run_start_ns - start_ns) / NS_PER_S * rate_hz)
+        inside = samples[max(0, -first) : max(0, n_samples - first)]
         at = max(0, first)
-        grid[trace.channel][at : at + len(inside)] = inside
+        grid[channel][at : at + len(inside)] = inside
     alive = [samples for samples in grid.values() if len(np.unique(samples[~np.isnan(samples)])) > 1]
     return StationSamples(start_ns, rate_hz, np.array(alive, np.float64).reshape(len(alive), n_samples))
 
 
-def raw_traces(record: LabelledRecord) -> list[_Raw]:
-    """Return (channel, start_ns, samples as they are in the file) of the record's channels, piece by trace.
+def contiguous_runs(record: LabelledRecord) -> list[ChannelSamples]:
+    """Return the contiguous runs of the record's channels, samples as they are in the file.
 
     Raises
     ------
     DataError
         As `station_samples`.
     """
-    return _raw(record.file, record.channels, record.sampling_rate_hz)
+    return _runs(record.file, record.channels, record.sampling_rate_hz)
 
 
 def bridge(samples: FloatArray) -> FloatArray:
-    """Return the samples with straight lines across the gaps, so that filters do not ring at their edges."""
+    """Return the samples with the gaps interpolated linearly, so that filters do not ring at their edges."""
     live = ~np.isnan(samples)
     positions = np.arange(len(samples))
     return np.interp(positions, positions[live], samples[live])
 
 
 def despike(samples: FloatArray) -> FloatArray:
-    """Replace samples that stand out of five by their median.
+    """Replace spikes by the median of the five samples around them.
 
-    Hampel's rule with a floor: a sample is a spike when it is more than four robust standard deviations from the median
-    of five, those of the five or those of all residuals, whichever are larger. Without the floor every step of a
-    quantised quiet stretch would be a spike.
+    Hampel's rule with a floor: a sample is a spike when it is more than four robust standard deviations from that
+    median. The deviation is that of the five samples or that of all residuals, whichever is larger: without this floor
+    every step of a quantised quiet record would be a spike.
 
     References
     ----------
@@ -109,28 +103,19 @@ def despike(samples: FloatArray) -> FloatArray:
 
 
 @functools.lru_cache(maxsize=256)
-def _read(file: Path, channels: tuple[str, ...], rate_hz: float) -> tuple[_Trace, ...]:
-    """Read and cache a file's traces: five seeds and a threshold sweep read each one dozens of times."""
-    raw = _raw(file, channels, rate_hz)
-    filled = {name: _has_fills([samples for channel, _, samples in raw if channel == name]) for name in channels}
+def _read(file: Path, channels: tuple[str, ...], rate_hz: float) -> tuple[ChannelSamples, ...]:
+    """Read a file, its fill values as NaN; cached, as five seeds and a threshold sweep read it dozens of times."""
+    runs = _runs(file, channels, rate_hz)
+    filled = {name: _has_fills([samples for channel, _, samples in runs if channel == name]) for name in channels}
     return tuple(
-        _Trace(channel, start_ns, _open_fills(samples) if filled[channel] else samples.astype(np.float64))
-        for channel, start_ns, samples in raw
+        (channel, start_ns, _without_fills(samples) if filled[channel] else samples.astype(np.float64))
+        for channel, start_ns, samples in runs
     )
 
 
-def _raw(file: Path, channels: tuple[str, ...], rate_hz: float) -> list[_Raw]:
-    return _read_csv(file) if file.suffix == ".csv" else _read_mseed(file, channels, rate_hz)
-
-
-def _read_csv(file: Path) -> list[_Raw]:
-    """Read a packet CSV, which obspy does not know."""
-    from edgequake.edge.formats.space_apps_csv import read_packet_csv
-
-    return [(channel_of(trace.source_id), trace.start_ns, trace.samples) for trace in read_packet_csv(file)]
-
-
-def _read_mseed(file: Path, channels: tuple[str, ...], rate_hz: float) -> list[_Raw]:
+def _runs(file: Path, channels: tuple[str, ...], rate_hz: float) -> list[ChannelSamples]:
+    if file.suffix == ".csv":  # NASA's packet, which obspy does not read
+        return [(channel_of(trace.source_id), trace.start_ns, trace.samples) for trace in read_packet_csv(file)]
     import obspy
 
     try:
@@ -146,16 +131,16 @@ def _read_mseed(file: Path, channels: tuple[str, ...], rate_hz: float) -> list[_
     return [(trace.stats.channel, int(trace.stats.starttime.ns), trace.data) for trace in traces]
 
 
-def _has_fills(traces: list[npt.NDArray[Any]]) -> bool:
-    if not traces or traces[0].dtype.kind not in "iu":
+def _has_fills(runs: list[npt.NDArray[Any]]) -> bool:
+    if not runs or runs[0].dtype.kind not in "iu":
         return False
-    return bool(np.median(np.concatenate(traces).astype(np.float64)) >= FILL_MIN_MEDIAN)
+    return bool(np.median(np.concatenate(runs).astype(np.float64)) >= FILL_MIN_MEDIAN)
 
 
-def _open_fills(samples: npt.NDArray[Any]) -> FloatArray:
+def _without_fills(samples: npt.NDArray[Any]) -> FloatArray:
     """Return the samples with NaN for fill values.
 
-    Every -1 is one. A 0 is one only beside another fill: a lone 0 can be the lowest count of a clipped record.
+    Every -1 is a fill value. A 0 is one only next to another: a single 0 can be the lowest count of a clipped record.
     """
     is_fill = np.isin(samples, FILL_VALUES)
     beside = np.concatenate([[False], is_fill[:-1]]) | np.concatenate([is_fill[1:], [False]])

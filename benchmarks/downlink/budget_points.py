@@ -1,4 +1,4 @@
-"""From missions under budgets to figures: what of the arrivals is delivered, told and whole."""
+"""From simulated missions to the figures of each budget: the share of the arrivals that is delivered."""
 
 from __future__ import annotations
 
@@ -8,144 +8,131 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgequake.benchmarks.downlink.simulation import Crew, HandedOver, SimulatedMission, hand_over
-from edgequake.benchmarks.scoring.pooling import LONG_RECORD_NS, Score, Spread, pool, spread, wilson
-from edgequake.benchmarks.scoring.random_starts import random_start_ns
+from edgequake.benchmarks.downlink.simulation import Delivered, MissionSimulator, SimulatedMission, deliver
+from edgequake.benchmarks.scoring.pooling import pool, spread, wilson
+from edgequake.benchmarks.scoring.random_starts import run_passes
 from edgequake.benchmarks.scoring.scoring import ArrivalScore, RecordScore, score_record
 from edgequake.data.tables import LabelledRecord
+from edgequake.results.accuracy import BudgetPoint, Score, Spread
+from edgequake.results.progress import Progress
 
 
 @dataclass(frozen=True)
-class BudgetPoint:
-    """What one budget brings home; shares of the primary arrivals, means over the seeds."""
+class Delivery:
+    """The score of one mission under one budget."""
 
-    budget_bytes: int  # of a UTC day
-    delivered: Spread
-    delivered_long: Spread | None  # in records of at least 10 h, where other events compete; None without such
-    told: Spread
-    whole: Spread
-    events: Spread  # mean over the event groups of the share of their arrivals that are delivered
-    events_interval: tuple[float, float]  # Wilson, 90 %
-    bytes_a_day: Spread  # handed over, mean over the days of all missions
-    largest_day_bytes: int  # of any mission
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One mission under one budget."""
-
-    score: RecordScore  # captured: by what was handed over
-    told_ns: frozenset[int]  # onsets
+    score: RecordScore  # captured: by the records that were sent
+    reported_ns: frozenset[int]  # onsets
     whole_ns: frozenset[int]
     bytes_by_day: dict[int, int]
     n_days: int
     n_events: int
 
     def arrivals(self, long_only: bool = False) -> list[ArrivalScore]:
-        """Return what became of the primary arrivals."""
-        rows = [row for row in self.score.arrivals if row.arrival.primary]
-        return rows if self.score.length_ns >= LONG_RECORD_NS or not long_only else []
+        """Return the primary arrivals; with `long_only`, none of a record shorter than 10 h."""
+        return self.score.primary if self.score.is_long or not long_only else []
 
 
-Pass = dict[int, list[Outcome]]  # budget -> the records' outcomes, of one seed
+Pass = Sequence[dict[int, Delivery]]  # for each record: budget -> its delivery, from one random start
 
 
-def fly_all(
-    crew: Crew,
+def simulate_passes(
+    simulator: MissionSimulator,
     records: Sequence[LabelledRecord],
     budgets: Sequence[int],
     seeds: Sequence[int],
-    progress: Callable[[float], None],
-) -> list[Pass]:
-    """Fly every record under every budget, once per seed; no seeds: once, from the records' own starts.
+    progress: Progress,
+) -> list[list[dict[int, Delivery]]]:
+    """Simulate every record under every budget, once per seed; no seeds: once, from the records' own starts.
 
     Raises
     ------
     EdgequakeError
-        As `Crew.fly` and `hand_over`.
+        As `MissionSimulator.simulate` and `deliver`.
     """
-    n_passes = max(1, len(seeds))
-    passes: list[Pass] = []
-    for i in range(n_passes):
-        one: Pass = {budget: [] for budget in budgets}
-        for n, record in enumerate(records, start=1):
-            start_ns = random_start_ns(record, seeds[i]) if seeds else record.start_ns
-            with tempfile.TemporaryDirectory(prefix="edgequake-bench-") as folder:
-                mission = crew.fly(record, start_ns, Path(folder) / "run")
-                for budget, outcomes in one.items():
-                    outcomes.append(judge(record, mission, hand_over(mission, budget)))
-            progress((i + n / len(records)) / n_passes)
-        passes.append(one)
-    return passes
+
+    def simulate(record: LabelledRecord, start_ns: int) -> dict[int, Delivery]:
+        with tempfile.TemporaryDirectory(prefix="edgequake-bench-") as folder:
+            mission = simulator.simulate(record, start_ns, Path(folder) / "run")
+            return {budget: score_delivery(record, mission, deliver(mission, budget)) for budget in budgets}
+
+    return run_passes(simulate, records, seeds, progress)
 
 
-def judge(record: LabelledRecord, mission: SimulatedMission, handed: HandedOver) -> Outcome:
-    """Score a mission by what was handed over."""
+def score_delivery(record: LabelledRecord, mission: SimulatedMission, delivered: Delivered) -> Delivery:
+    """Score a mission by what was sent."""
     rows = mission.rows
-    return Outcome(
-        score=score_record(record, mission.start_ns, handed.detections(rows)),
-        told_ns=handed.told_ns,
-        whole_ns=handed.whole_ns,
-        bytes_by_day=handed.bytes_by_day,
+    return Delivery(
+        score=score_record(record, mission.start_ns, delivered.detections(rows)),
+        reported_ns=delivered.reported_ns,
+        whole_ns=delivered.whole_ns,
+        bytes_by_day=delivered.bytes_by_day,
         n_days=mission.n_days,
         n_events=len(rows),
     )
 
 
-def found_of(passes: Sequence[Pass]) -> tuple[Spread, Spread]:
+def under_any_budget(passes: Sequence[Pass]) -> list[list[Delivery]]:
+    """Return the deliveries under one budget, for figures that no budget changes."""
+    return [[next(iter(of_record.values())) for of_record in one] for one in passes]
+
+
+def recall_and_events(passes: Sequence[Pass]) -> tuple[Spread, Spread]:
     """Return the share of the arrivals that are recalled and the number of events, which no budget changes."""
-    some = [next(iter(one.values())) for one in passes]
-    recalled = spread([_share(one, lambda _, row: row.onset_ns is not None) for one in some])
-    return recalled, spread([sum(outcome.n_events for outcome in one) for one in some])
+    deliveries = under_any_budget(passes)
+    recalled = spread([_share(one, lambda _, row: row.recalled) for one in deliveries])
+    return recalled, spread([sum(delivery.n_events for delivery in one) for one in deliveries])
 
 
-def points_of(passes: Sequence[Pass]) -> tuple[BudgetPoint, ...]:
+def budget_points(passes: Sequence[Pass]) -> tuple[BudgetPoint, ...]:
     """Return the figures of every budget."""
-    return tuple(_point(budget, [one[budget] for one in passes]) for budget in passes[0])
+    return tuple(
+        _point(budget, [[of_record[budget] for of_record in one] for one in passes]) for budget in passes[0][0]
+    )
 
 
-def _point(budget_bytes: int, passes: Sequence[Sequence[Outcome]]) -> BudgetPoint:
-    pooled = [_delivered(one) for one in passes]
+def _point(budget_bytes: int, passes: Sequence[Sequence[Delivery]]) -> BudgetPoint:
+    pooled = [_pool_delivered(one) for one in passes]
     events = spread([score.group_recall or 0.0 for score in pooled])
-    has_long = any(outcome.arrivals(long_only=True) for outcome in passes[0])
-    days = [[n_bytes for outcome in one for n_bytes in outcome.bytes_by_day.values()] for one in passes]
-    n_days = [sum(outcome.n_days for outcome in one) for one in passes]
+    has_long = any(delivery.arrivals(long_only=True) for delivery in passes[0])
+    sent_bytes = [[n_bytes for delivery in one for n_bytes in delivery.bytes_by_day.values()] for one in passes]
+    n_days = [sum(delivery.n_days for delivery in one) for one in passes]
     return BudgetPoint(
         budget_bytes=budget_bytes,
         delivered=spread([score.recall or 0.0 for score in pooled]),
         delivered_long=spread([_share(one, _is_delivered, long_only=True) for one in passes]) if has_long else None,
-        told=spread([_share(one, lambda outcome, row: row.onset_ns in outcome.told_ns) for one in passes]),
+        told=spread([_share(one, lambda delivery, row: row.onset_ns in delivery.reported_ns) for one in passes]),
         whole=spread([_share(one, _is_whole) for one in passes]),
         events=events,
         events_interval=wilson(events.mean * pooled[0].n_groups, pooled[0].n_groups),
-        bytes_a_day=spread([sum(sent) / n for sent, n in zip(days, n_days, strict=True)]),
-        largest_day_bytes=max((n_bytes for sent in days for n_bytes in sent), default=0),
+        bytes_a_day=spread([sum(of_days) / n for of_days, n in zip(sent_bytes, n_days, strict=True)]),
+        largest_day_bytes=max((n_bytes for of_days in sent_bytes for n_bytes in of_days), default=0),
     )
 
 
-def _delivered(outcomes: Iterable[Outcome]) -> Score:
-    """Pool the records' scores with what was delivered in the place of what was recalled."""
+def _pool_delivered(deliveries: Iterable[Delivery]) -> Score:
+    """Pool the records' scores with delivered arrivals in place of recalled ones."""
     return pool(
         dataclasses.replace(
-            outcome.score,
+            delivery.score,
             arrivals=tuple(
-                row if row.captured else dataclasses.replace(row, onset_ns=None) for row in outcome.score.arrivals
+                row if row.captured else dataclasses.replace(row, onset_ns=None) for row in delivery.score.arrivals
             ),
         )
-        for outcome in outcomes
+        for delivery in deliveries
     )
 
 
-def _is_delivered(outcome: Outcome, row: ArrivalScore) -> bool:
-    return row.onset_ns is not None and row.captured
+def _is_delivered(delivery: Delivery, row: ArrivalScore) -> bool:
+    return row.recalled and row.captured
 
 
-def _is_whole(outcome: Outcome, row: ArrivalScore) -> bool:
-    return _is_delivered(outcome, row) and row.onset_ns in outcome.whole_ns
+def _is_whole(delivery: Delivery, row: ArrivalScore) -> bool:
+    return _is_delivered(delivery, row) and row.onset_ns in delivery.whole_ns
 
 
 def _share(
-    outcomes: Iterable[Outcome], is_hit: Callable[[Outcome, ArrivalScore], bool], long_only: bool = False
+    deliveries: Iterable[Delivery], is_hit: Callable[[Delivery, ArrivalScore], bool], long_only: bool = False
 ) -> float:
-    hits = [is_hit(outcome, row) for outcome in outcomes for row in outcome.arrivals(long_only)]
+    hits = [is_hit(delivery, row) for delivery in deliveries for row in delivery.arrivals(long_only)]
     return sum(hits) / len(hits) if hits else 0.0

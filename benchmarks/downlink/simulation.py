@@ -1,12 +1,9 @@
-"""A record as a little mission of its own: what is found on it, and when, by the very code of the runner.
+"""Simulate the downlink of a record: a short mission with the runner's own segments, priorities and passes.
 
-The detector goes over a record once; what it found can then be handed over under any budget
-(`edgequake.benchmarks.downlink.simulation`). A trigger on the samples' power takes part on equal terms: the same samples are
-kept around its events, and the same formula says how urgent they are.
-
-What the ground has in hand at a mission's end, under a budget: the runner's own downlink, and what it left behind.
-
-Bytes and times are those of the files that the radio would have taken, not what the downlink says of them.
+A detector runs over a record once. Its events can then be sent under any budget by the runner's own downlink, which
+leaves an outbox and a journal as on a lander. STA/LTA takes part on equal terms: the same samples are kept around its
+events, and the same formula gives their priority. Bytes and times are those of the files in the outbox, not figures
+that the downlink reports of itself.
 """
 
 from __future__ import annotations
@@ -27,51 +24,52 @@ from edgequake.edge.archive.sds import DAY_NS
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.base.layout import JOURNAL, OUTBOX
+from edgequake.edge.base.layout import JOURNAL, OUTBOX, SEGMENTS
 from edgequake.edge.detection.trigger import Event
 from edgequake.edge.downlink.journal import read_journal
-from edgequake.edge.downlink.outbox import waiting_files
+from edgequake.edge.downlink.outbox import outbox_files
 from edgequake.edge.downlink.send_queue import record_weight
-from edgequake.edge.formats.miniseed import RecordHeader, index_file
+from edgequake.edge.formats.miniseed import index_file
+from edgequake.edge.formats.record_scanner import RecordHeader
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.inputs.source import Batch
 from edgequake.edge.manifest.manifest import TriggerConfig
 from edgequake.edge.operation.config import RunConfig, open_source
 from edgequake.edge.operation.model import LoadedModel
-from edgequake.edge.operation.run_folder import SEGMENTS
 from edgequake.edge.operation.services import OnboardServices
 from edgequake.edge.operation.station_run import StationRuns
-from edgequake.edge.results.catalog import CatalogRow, Found, Ledger
+from edgequake.edge.results.catalog import CatalogRow, Ledger, LedgerEntry
 from edgequake.edge.results.priority import Priorities
 from edgequake.edge.results.segments import SegmentWriter
 
-_ROUNDING_NS = 1_000  # the curve's times and the onsets are rounded apart from each other
+_ROUNDING_NS = 1_000  # the times of the curve and the onsets are rounded separately
 
 
 @dataclass(frozen=True)
 class MissionStep:
-    """Samples that were heard at once, and what has been found when they had been."""
+    """A batch of samples, and the segments found once it had been processed."""
 
     batch: Batch
-    found: tuple[Found, ...]
+    found: tuple[LedgerEntry, ...]
 
 
 @dataclass(frozen=True)
 class SimulatedMission:
-    """A record that was listened to; it ends at the midnight after the record, so that its last day has a budget too.
+    """A record, processed by a detector; it ends at the midnight after the record, so that its last day has a budget.
 
-    The budget does not know when a record begins: at a share x of its first UTC day that share of the budget is there.
+    The budget does not depend on when the record begins: at a share x of its first UTC day, that share of the day's
+    budget is available.
     """
 
-    folder: Path  # of the run: its segments are there
-    model: LoadedModel  # whose settings the downlink goes by
+    folder: Path  # of the run, with its segments
+    model: LoadedModel  # whose settings the downlink uses
     start_ns: int
-    steps: tuple[MissionStep, ...]  # as the runner takes them
-    found_last: tuple[Found, ...]  # when the record was over
+    steps: tuple[MissionStep, ...]  # in the runner's batches
+    found_last: tuple[LedgerEntry, ...]  # at the end of the record
 
     @property
     def clock_ns(self) -> int:
-        """The newest sample's time."""
+        """Time of the newest sample."""
         return max(trace.stop_ns for step in self.steps for trace in step.batch.traces)
 
     @property
@@ -81,11 +79,11 @@ class SimulatedMission:
 
     @property
     def n_days(self) -> int:
-        """UTC days that it touches."""
+        """Number of UTC days that the mission touches."""
         return (self.stop_ns - self.start_ns // DAY_NS * DAY_NS) // DAY_NS
 
     @property
-    def found(self) -> list[Found]:
+    def found(self) -> list[LedgerEntry]:
         """All segments, in the order in which they were found."""
         return [*(found for step in self.steps for found in step.found), *self.found_last]
 
@@ -94,108 +92,97 @@ class SimulatedMission:
         """All events, in the order of their onsets."""
         return sorted((row for found in self.found for row in found.rows), key=lambda row: row.onset_ns)
 
-    @property
-    def window_s(self) -> float:
-        """Length of an onset's window, whose records the downlink counts in full."""
-        return self.model.manifest.trigger.pre_roll_s
 
+class MissionSimulator(Protocol):
+    """Runs a detector over a record."""
 
-class Crew(Protocol):
-    """Finds the events of a mission."""
-
-    def fly(self, record: LabelledRecord, start_ns: int, folder: Path) -> SimulatedMission:
-        """Listen to a record from `start_ns` on; `folder` is empty and becomes the run's."""
-
-
-class Listening(Protocol):
-    """Takes samples, and writes down in a ledger what it finds."""
-
-    def take(self, batch: Batch) -> object:
-        """Take the next samples."""
-
-    def finish(self) -> object:
-        """Nothing more will come."""
-
-
-@dataclass(frozen=True)
-class ModelCrew:
-    """A model, as it flies."""
-
-    model: LoadedModel
-
-    def fly(self, record: LabelledRecord, start_ns: int, folder: Path) -> SimulatedMission:
-        """Run the model.
+    def simulate(self, record: LabelledRecord, start_ns: int, folder: Path) -> SimulatedMission:
+        """Process a record from `start_ns` on; `folder` is empty and becomes the run's folder.
 
         Raises
         ------
         EdgequakeError
             Whatever the runner raises.
         """
-        ledger = Ledger()
-        return listen(record, start_ns, folder, self.model, StationRuns(self.model, folder, ledger), ledger)
 
 
 @dataclass(frozen=True)
-class StaLtaCrew:
-    """STA/LTA in a model's place: what it keeps and how it ranks follows the same rules and settings."""
+class ModelSimulator:
+    """A model, run as on a lander."""
+
+    model: LoadedModel
+
+    def simulate(self, record: LabelledRecord, start_ns: int, folder: Path) -> SimulatedMission:
+        """Run the model."""
+        ledger = Ledger()
+        return _process(record, start_ns, folder, self.model, StationRuns(self.model, folder, ledger), ledger)
+
+
+@dataclass(frozen=True)
+class StaLtaSimulator:
+    """STA/LTA in a model's place, with the model's rules and settings for segments and priorities."""
 
     detector: StaLta
     model: LoadedModel
 
-    def fly(self, record: LabelledRecord, start_ns: int, folder: Path) -> SimulatedMission:
-        """Run the detector over the record, and go through the record once more with its events.
-
-        Raises
-        ------
-        EdgequakeError
-            Whatever the runner raises on reading.
-        """
+    def simulate(self, record: LabelledRecord, start_ns: int, folder: Path) -> SimulatedMission:
+        """Run the detector over the record, then process the record once more with the events that it found."""
         ledger = Ledger()
         events = events_of(self.detector(record, start_ns), record.body)
-        watchers = Watchers(folder, self.model.manifest.trigger, events, ledger)
-        return listen(record, start_ns, folder, self.model, watchers, ledger)
+        segmenter = EventSegmenter(folder, self.model.manifest.trigger, events, ledger)
+        return _process(record, start_ns, folder, self.model, segmenter, ledger)
 
 
-class Watchers:
-    """Claims the samples around events that are known beforehand, each as soon as it is over."""
+class BatchConsumer(Protocol):
+    """Processes batches of samples, and enters in a ledger what it finds."""
+
+    def push(self, batch: Batch) -> object:
+        """Process the next samples."""
+
+    def finish(self) -> object:
+        """End the record."""
+
+
+class EventSegmenter:
+    """Writes the segments around events that are known beforehand, each as soon as its event is over."""
 
     def __init__(self, folder: Path, config: TriggerConfig, events: list[Event], ledger: Ledger) -> None:
-        """Look out for `events`, in the order of their onsets."""
+        """Prepare for `events`, in the order of their onsets."""
         self._folder, self._config, self._ledger = folder, config, ledger
         self._events = list(events)
-        self._keeper: SegmentWriter | None = None
+        self._writer: SegmentWriter | None = None
         self._clock_ns = 0
 
-    def take(self, batch: Batch) -> None:
-        """Hold samples and claim those of events that are over."""
-        if self._keeper is None:
+    def push(self, batch: Batch) -> None:
+        """Buffer samples, and write the segments of events that are over."""
+        if self._writer is None:
             priorities = Priorities(self._config.max_event_s)
             station_id = batch.station_id
-            self._keeper = SegmentWriter(self._folder, station_id, self._config, self._ledger, priorities=priorities)
+            self._writer = SegmentWriter(self._folder, station_id, self._config, self._ledger, priorities=priorities)
         for trace in batch.traces:
             self._clock_ns = max(self._clock_ns, trace.stop_ns)
-            self._keeper.add_trace(trace)
+            self._writer.add_trace(trace)
         while self._events and self._events[0].stop_ns <= self._clock_ns:
-            self._keeper.add_event(self._events.pop(0))
+            self._writer.add_event(self._events.pop(0))
         open_ns = self._events[0].onset_ns if self._events else self._clock_ns
-        self._write(self._keeper, min(open_ns, self._clock_ns))
+        self._write(self._writer, min(open_ns, self._clock_ns))
 
     def finish(self) -> None:
-        """Claim the samples of events that are still going on."""
-        if self._keeper is not None:
+        """Write the segments of events that are still in progress."""
+        if self._writer is not None:
             for event in self._events:
-                self._keeper.add_event(event)
-            self._write(self._keeper, None)
+                self._writer.add_event(event)
+            self._write(self._writer, None)
 
-    def _write(self, keeper: SegmentWriter, horizon_ns: int | None) -> None:
-        for segment, rows in keeper.flush(horizon_ns):
+    def _write(self, writer: SegmentWriter, horizon_ns: int | None) -> None:
+        for segment, rows in writer.flush(horizon_ns):
             self._ledger.add(segment, rows)
 
 
-def listen(
-    record: LabelledRecord, start_ns: int, folder: Path, model: LoadedModel, listening: Listening, ledger: Ledger
+def _process(
+    record: LabelledRecord, start_ns: int, folder: Path, model: LoadedModel, consumer: BatchConsumer, ledger: Ledger
 ) -> SimulatedMission:
-    """Go through a record from `start_ns` on in the runner's own batches.
+    """Process a record from `start_ns` on in the runner's own batches.
 
     Raises
     ------
@@ -207,90 +194,89 @@ def listen(
     steps: list[MissionStep] = []
     for batch in open_source(config, model.manifest, Control(), None).batches():
         if batch is not None:
-            listening.take(batch)
-            steps.append(MissionStep(batch, tuple(ledger.take_fresh())))
+            consumer.push(batch)
+            steps.append(MissionStep(batch, tuple(ledger.take_new())))
     if not any(step.batch.traces for step in steps):
         raise DataError(f"{record.file} has no sample from {start_ns} ns since 1970 on; start earlier")
-    listening.finish()
-    return SimulatedMission(folder, model, start_ns, tuple(steps), tuple(ledger.take_fresh()))
+    consumer.finish()
+    return SimulatedMission(folder, model, start_ns, tuple(steps), tuple(ledger.take_new()))
 
 
 def events_of(detections: Detections, body: str) -> list[Event]:
-    """Return what STA/LTA found as events.
+    """Return the detections of STA/LTA as events.
 
-    The peak of its curve becomes a number of the kind that the priority's formula takes: peak / (peak + threshold), one
-    half for an event that just reaches the threshold and nearly 1 for one far above it.
+    In place of a probability, the priority's formula gets peak / (peak + threshold) of the curve: one half for an event
+    that just reaches the threshold, nearly 1 for one far above it.
 
     Parameters
     ----------
-    detections : with the curve in `levels`; `kept` as `edgequake.benchmarks.detectors.sta_lta.kept_around` has it.
+    detections : with their characteristic function; `kept` as by `edgequake.benchmarks.detectors.sta_lta.kept_around`.
     """
-    levels = detections.levels
-    assert levels is not None, "a detector that reads the samples says what it made of them"
+    curve = detections.characteristic
+    assert curve is not None, "a detector that reads the samples has a characteristic function"
     post_ns = round(ROLLS_S[body][1] * NS_PER_S)
     events = []
     for onset_ns, (_, kept_stop_ns) in zip(detections.onsets_ns, detections.kept, strict=True):
         stop_ns = kept_stop_ns - post_ns
         first_ns, last_ns = onset_ns - _ROUNDING_NS, stop_ns - _ROUNDING_NS
-        during = levels.values[(levels.time_ns >= first_ns) & (levels.time_ns < last_ns)]
-        peak = float(np.nanmax(during))
-        events.append(Event(onset_ns, stop_ns, peak / (peak + levels.threshold)))
+        peak = float(np.nanmax(curve.values[(curve.time_ns >= first_ns) & (curve.time_ns < last_ns)]))
+        events.append(Event(onset_ns, stop_ns, peak / (peak + curve.threshold)))
     return events
 
 
 @dataclass(frozen=True)
-class HandedOver:
-    """What was handed over of a mission."""
+class Delivered:
+    """What of a mission was sent."""
 
-    bytes_by_day: dict[int, int]  # UTC day, counted from 1970; a day on which nothing was sent is not there
-    kept: tuple[Interval, ...]  # time that each record covers
-    told_ns: frozenset[int]  # onsets of which a notice was sent
-    whole_ns: frozenset[int]  # onsets of which all records around the onset were sent
+    bytes_by_day: dict[int, int]  # by UTC day, counted from 1970; without days on which nothing was sent
+    kept: tuple[Interval, ...]  # time span of each record
+    reported_ns: frozenset[int]  # onsets whose event report was sent
+    whole_ns: frozenset[int]  # onsets with all records around them sent
 
     def detections(self, rows: Iterable[CatalogRow]) -> Detections:
-        """Return all that was found, and what was handed over in the place of what was kept."""
+        """Return all events, with the sent records in place of the kept segments."""
         return Detections(tuple(row.onset_ns for row in rows), self.kept)
 
 
-def hand_over(mission: SimulatedMission, budget_bytes: int) -> HandedOver:
-    """Fly a mission under a budget of bytes a UTC day, to its end.
+def deliver(mission: SimulatedMission, budget_bytes: int) -> Delivered:
+    """Run the downlink of a mission under a budget of bytes a UTC day, to the end of the mission.
 
     Raises
     ------
     ConfigError
-        A budget that the runner does not take.
+        A budget that the runner does not accept.
     DataError
-        Something found cannot be sent.
+        A segment cannot be sent.
     """
     for leftover in (mission.folder / JOURNAL, mission.folder / OUTBOX):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
     config = RunConfig((), mission.folder, budget_bytes=budget_bytes)
     diagnostics, ledger = Diagnostics(), Ledger()
-    store = OnboardServices(config, mission.model, ledger, diagnostics, replayed=True)
-    store.open(None)
+    services = OnboardServices(config, mission.model, ledger, diagnostics, replayed=True)
+    services.open(None)
     for step in mission.steps:
-        store.take(step.batch)
-        _take_down(step.found, ledger)
-        store.tick()
-    _take_down(mission.found_last, ledger)
-    store.tick()
+        services.push(step.batch)
+        _enter(step.found, ledger)
+        services.run_due()
+    _enter(mission.found_last, ledger)
+    services.run_due()
     for batch in _rest_of_day(mission):
-        store.take(batch)
-        store.tick()
-    store.finish()
-    empty = any(not found.segment.n_samples for found in mission.found)
-    if diagnostics.texts() and not empty:  # an event in a gap has nothing but its notice
-        raise DataError(f"not all of {mission.folder} could be handed over: {diagnostics.texts()[0]}")
-    return _taken_by_the_radio(mission)
+        services.push(batch)
+        services.run_due()
+    services.finish()
+    has_empty = any(not found.segment.n_samples for found in mission.found)
+    if diagnostics.texts() and not has_empty:  # an event in a gap has an event report and no samples
+        raise DataError(f"not all of {mission.folder} could be sent: {diagnostics.texts()[0]}")
+    return _read_outbox(mission)
 
 
-def _take_down(found: Iterable[Found], ledger: Ledger) -> None:
+def _enter(found: Iterable[LedgerEntry], ledger: Ledger) -> None:
     for one in found:
         ledger.add(one.segment, list(one.rows))
 
 
 def _rest_of_day(mission: SimulatedMission) -> Iterator[Batch]:
-    """Yield the time from a record's last sample to midnight, which passes without anything being found."""
+    """Yield the time from the record's last sample to midnight, in which nothing is found."""
     rest_ns = mission.stop_ns - mission.clock_ns
     if rest_ns:
         last = mission.steps[-1].batch
@@ -298,7 +284,7 @@ def _rest_of_day(mission: SimulatedMission) -> Iterator[Batch]:
         yield Batch(last.key, last.station_id, (silence,), over=True)
 
 
-def _taken_by_the_radio(mission: SimulatedMission) -> HandedOver:
+def _read_outbox(mission: SimulatedMission) -> Delivered:
     bytes_by_day: dict[int, int] = {}
     for done in read_journal(mission.folder / JOURNAL):
         for file in done.files:
@@ -306,30 +292,29 @@ def _taken_by_the_radio(mission: SimulatedMission) -> HandedOver:
             bytes_by_day[done.day] = bytes_by_day.get(done.day, 0) + size_bytes
     headers: list[RecordHeader] = []
     evids: set[str] = set()
-    for path in waiting_files(mission.folder):
+    for path in outbox_files(mission.folder):
         if path.suffix == ".csv":
             with path.open(newline="", encoding="utf-8") as lines:
                 evids |= {cells[0] for cells in csv.reader(lines)}
         else:
             headers += index_file(path).headers
-    rows = mission.rows
-    return HandedOver(
+    return Delivered(
         bytes_by_day=bytes_by_day,
         kept=tuple((header.start_ns, header.stop_ns) for header in headers),
-        told_ns=frozenset(row.onset_ns for row in rows if row.evid in evids),
+        reported_ns=frozenset(row.onset_ns for row in mission.rows if row.evid in evids),
         whole_ns=frozenset(_whole(mission, {_identity(header) for header in headers})),
     )
 
 
-def _whole(mission: SimulatedMission, handed: set[tuple[str, int, int]]) -> list[int]:
-    """Return the onsets of which all records were sent that the downlink counts in full."""
-    window_ns = round(mission.window_s * NS_PER_S)
+def _whole(mission: SimulatedMission, sent: set[tuple[str, int, int]]) -> list[int]:
+    """Return the onsets of which all records with full weight in the send queue were sent."""
+    window_ns = round(mission.model.manifest.trigger.pre_roll_s * NS_PER_S)
     whole = []
     for found in (found for found in mission.found if found.segment.n_samples):
         headers = index_file(mission.folder / found.segment.file).headers
         for row in found.rows:
             first = [header for header in headers if record_weight(header, [row.onset_ns], window_ns) == 1.0]
-            if first and all(_identity(header) in handed for header in first):
+            if first and all(_identity(header) in sent for header in first):
                 whole.append(row.onset_ns)
     return whole
 

@@ -1,9 +1,7 @@
-"""Power loss: runs that are killed at random instants, and the files that they leave.
+"""Power loss and damaged input: runs that are killed at random instants, and runs over damaged copies of a record.
 
-What the runner must survive: power loss at any instant, damaged input, months of running.
-
-Each function does one kind of harm and returns what came of it; the test suite calls them with small numbers, the
-benchmark with large ones.
+Each function does one kind of damage and returns the consequences. The tests call them with small numbers, the
+benchmarks with large ones.
 """
 
 from __future__ import annotations
@@ -16,43 +14,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from edgequake.benchmarks.robustness.soak import Soak, resident_bytes, soak
+from edgequake.benchmarks.robustness.soak import resident_bytes
 from edgequake.edge.archive.day_files import RECORD_BYTES
 from edgequake.edge.base.errors import EdgequakeError
 from edgequake.edge.base.layout import JOURNAL, OUTBOX
 from edgequake.edge.downlink.journal import read_journal
 from edgequake.edge.runner import RunConfig, run
-
-Progress = Callable[[float, str], None]  # takes the share done and what is being done
+from edgequake.results.progress import Progress, silent
+from edgequake.results.robustness import Kills, Mutations
 
 _LONGEST_RUN_S = 300.0
-
-
-@dataclass(frozen=True)
-class Kills:
-    """A run that was killed again and again, and one that was left alone."""
-
-    n_kills: int  # that struck a running process
-    n_processes: int  # that it took to come to the end
-    n_resumed: int  # of them that went on from a checkpoint
-    lost_rows: int  # rows that were in the catalogue on disk after a kill and are not in the final one
-    partial_files: int  # files that looked complete after a kill and were not
-    handed_twice: int  # files of the outbox that appeared again after the radio had taken them
-    sent_twice: int  # records in the outbox that were in it before, and are not marked so
-    days_over_budget: int  # UTC days that got more bytes than --budget
-    identical: bool  # catalogue, segments and all else that was asked for, byte for byte
-
-    @property
-    def passed(self) -> bool:
-        """Whether nothing was lost."""
-        worst = (self.lost_rows, self.partial_files, self.handed_twice, self.sent_twice, self.days_over_budget)
-        return self.identical and not any(worst)
 
 
 def kill_and_resume(
@@ -61,12 +36,12 @@ def kill_and_resume(
     n_kills: int,
     seed: int,
     options: tuple[str, ...] = (),
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Kills:
-    """Run `inputs` in processes that are killed at random instants, `n_kills` in all, each going on where it can.
+    """Run `inputs` in processes that are killed at random instants, `n_kills` in all; each resumes the one before.
 
-    Instants are spread over the time that an uninterrupted process takes; when a run comes to its end before all kills
-    are spent, another run begins in a new folder. A checkpoint is written after every batch.
+    The instants are uniform over the duration of an undisturbed process. If a run completes before all kills are spent,
+    another run begins in a new folder. A checkpoint is written after every batch.
 
     Parameters
     ----------
@@ -77,13 +52,13 @@ def kill_and_resume(
     Raises
     ------
     EdgequakeError
-        A process ends by itself with an error, or hangs.
+        A process ends with an error by itself, or hangs.
     """
     rng = np.random.default_rng(seed)
     command = [sys.executable, "-m", "edgequake.edge", "run", *inputs, *options, "--checkpoint-every", "0", "--resume"]
     begun_s = time.monotonic()
-    _end_of([*command, "--out", str(folder / "alone")], None)
-    alone_s = time.monotonic() - begun_s
+    _completes([*command, "--out", str(folder / "alone")], None)
+    undisturbed_s = time.monotonic() - begun_s
     expected = contents(folder / "alone")
     n_done = n_processes = n_resumed = lost_rows = partial_files = handed_twice = n_runs = 0
     sent_twice = days_over_budget = 0
@@ -95,19 +70,17 @@ def kill_and_resume(
         radio = _Radio(out, folder / f"taken-{n_runs}")
         while True:
             n_processes += 1
-            kill_after_s = float(rng.uniform(0.0, alone_s)) if n_done < n_kills else None
+            kill_after_s = float(rng.uniform(0.0, undisturbed_s)) if n_done < n_kills else None
             n_resumed += (out / "checkpoint.edgequake").exists()
-            over = _end_of([*command, "--out", str(out)], kill_after_s)
-            if over:
+            if _completes([*command, "--out", str(out)], kill_after_s):
                 break
             n_done += 1
             rows |= _rows(out)
             partial_files += _partial_files(out, expected)
             radio.take(rng)
-            if progress is not None:
-                progress(n_done / n_kills, "kills")
+            progress(n_done / n_kills, "kills")
         lost_rows += len(rows - _rows(out))
-        handed_twice += radio.give_back()
+        handed_twice += radio.put_back()
         sent_twice += _sent_twice(out)
         days_over_budget += _days_over_budget(out, options)
         identical = identical and contents(out) == expected
@@ -117,18 +90,18 @@ def kill_and_resume(
 
 
 def contents(out: Path) -> dict[str, str]:
-    """Return the SHA-256 of all results of a run but its summary and its status, by name."""
+    """Return the SHA-256 of all results of a run except its summary and its status, by name."""
     folders = ("segments", "archive", "continuous", "outbox")
     files = [path for name in folders for path in sorted((out / name).rglob("*")) if path.is_file()]
     files += [path for path in (out / "catalog.csv", out / "downlink.log") if path.exists()]
     return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def _end_of(command: list[str], kill_after_s: float | None) -> bool:
-    """Run a command, kill it after a while; return whether it came to its end before."""
+def _completes(command: list[str], kill_after_s: float | None) -> bool:
+    """Run a command, kill it after a while, and return whether it completed before."""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         try:
-            _, said = process.communicate(timeout=_LONGEST_RUN_S if kill_after_s is None else kill_after_s)
+            _, stderr = process.communicate(timeout=_LONGEST_RUN_S if kill_after_s is None else kill_after_s)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.communicate()
@@ -136,24 +109,24 @@ def _end_of(command: list[str], kill_after_s: float | None) -> bool:
                 raise EdgequakeError(f"the run had not ended after {_LONGEST_RUN_S:.0f} s") from None
             return False
     if process.returncode != 0:
-        raise EdgequakeError(f"the run ended with exit code {process.returncode}: {said.decode().strip()[-500:]}")
+        raise EdgequakeError(f"the run ended with exit code {process.returncode}: {stderr.decode().strip()[-500:]}")
     return True
 
 
 def _rows(out: Path) -> set[str]:
     catalog = out / "catalog.csv"
     lines = catalog.read_text().splitlines()[1:] if catalog.exists() else []
-    return {line.rpartition(",")[0] for line in lines}  # the last column, `sent`, changes as it should
+    return {line.rpartition(",")[0] for line in lines}  # the last column, `sent`, may change
 
 
 def _partial_files(out: Path, expected: dict[str, str]) -> int:
-    """How many files have a name that says they are complete, and other bytes than they should."""
+    """Return how many files have the name of a complete file, and other contents than the undisturbed run's."""
     names = [f"{folder}/{path.name}" for folder in ("segments", "outbox") for path in (out / folder).glob("[!.]*")]
     return sum(hashlib.sha256((out / name).read_bytes()).hexdigest() != expected.get(name) for name in names)
 
 
 def _sent_twice(out: Path) -> int:
-    """How many records of the outbox were in it before; none of a synthesised record is like another."""
+    """Return how many records of the outbox were in it before; no two of a synthesised record are equal."""
     marked = {f"{done.number:08d}" for done in read_journal(out / JOURNAL) if any(part.again for part in done.sent)}
     files = [path.read_bytes() for path in sorted((out / OUTBOX).glob("*.mseed")) if path.stem not in marked]
     records = [data[i : i + RECORD_BYTES] for data in files for i in range(0, len(data), RECORD_BYTES)]
@@ -161,7 +134,7 @@ def _sent_twice(out: Path) -> int:
 
 
 def _days_over_budget(out: Path, options: tuple[str, ...]) -> int:
-    """How many UTC days got more than the budget, by the sizes of the files that the radio would have taken."""
+    """Return how many UTC days exceed the budget, by the sizes of the files that the radio would have taken."""
     if "--budget" not in options:
         return 0
     budget_bytes = int(options[options.index("--budget") + 1])
@@ -173,7 +146,7 @@ def _days_over_budget(out: Path, options: tuple[str, ...]) -> int:
 
 
 class _Radio:
-    """Takes files out of an outbox now and then, as a radio does, while the runner is dead."""
+    """Takes files out of an outbox from time to time, as a radio does, while the runner is dead."""
 
     def __init__(self, out: Path, taken: Path) -> None:
         self._outbox, self._taken = out / "outbox", taken
@@ -186,8 +159,8 @@ class _Radio:
             target = self._taken / name
             (self._outbox / name).replace(target if not target.exists() else self._taken / f"again-{name}")
 
-    def give_back(self) -> int:
-        """Put everything back; return how many files had come again."""
+    def put_back(self) -> int:
+        """Put all files back, and return how many had appeared a second time."""
         n_again = 0
         for path in sorted(self._taken.glob("*")) if self._taken.exists() else ():
             back = self._outbox / path.name
@@ -196,25 +169,38 @@ class _Radio:
         return n_again
 
 
-__all__ = ["Kills", "Mutations", "Soak", "contents", "kill_and_resume", "mutated", "run_mutations", "soak"]
+def run_mutations(
+    record: Path, n_inputs: int, seed: int, longest_s: float = 20.0, progress: Progress = silent
+) -> Mutations:
+    """Run `n_inputs` damaged copies of a record, half as files and half as a stream on standard input.
 
-
-@dataclass(frozen=True)
-class Mutations:
-    """Runs over damaged copies of a record."""
-
-    n_inputs: int
-    n_done: int  # came to their end with a summary
-    n_refused: int  # with one line
-    n_events_kept: int  # of the runs that came to their end, those that still found the record's strongest event
-    failures: tuple[str, ...]  # crashes, hangs, too much memory: seed and what happened
-    longest_s: float
-    growth_bytes: int  # of this process's memory over all runs
-
-    @property
-    def passed(self) -> bool:
-        """Whether none failed."""
-        return not self.failures
+    All run in this process, so that anything one leaves behind affects the next; an alarm ends one that hangs.
+    """
+    data = record.read_bytes()
+    n_done = n_refused = n_kept = 0
+    failures: list[str] = []
+    slowest_s, bytes_before = 0.0, 0
+    with tempfile.TemporaryDirectory(prefix="edgequake-faults-") as name:
+        folder = Path(name)
+        for i in range(n_inputs):
+            rng = np.random.default_rng([seed, i])
+            begun_s = time.monotonic()
+            try:
+                n_events = _run_damaged(mutated(data, rng), folder / f"{i}", as_stream=bool(i % 2), longest_s=longest_s)
+                n_done += 1
+                n_kept += n_events > 0
+            except EdgequakeError as problem:
+                n_refused += 1
+                if "\n" in str(problem):
+                    failures.append(f"{i}: more than a line: {problem}")
+            except Exception as problem:  # the runner must never raise this
+                failures.append(f"{i}: {type(problem).__name__}: {problem}")
+            slowest_s = max(slowest_s, time.monotonic() - begun_s)
+            if i == min(50, n_inputs // 2):
+                bytes_before = resident_bytes()
+            progress((i + 1) / n_inputs, "damaged inputs")
+    growth = resident_bytes() - bytes_before
+    return Mutations(n_inputs, n_done, n_refused, n_kept, tuple(failures), slowest_s, growth)
 
 
 def mutated(data: bytes, rng: np.random.Generator) -> bytes:
@@ -225,7 +211,7 @@ def mutated(data: bytes, rng: np.random.Generator) -> bytes:
         at = int(rng.integers(size))
         length = int(min(size - at, 2 ** rng.uniform(0, 13)))
         kind = int(rng.integers(7))
-        if kind <= 1:  # flipped bits, also where they hurt most: in a header
+        if kind <= 1:  # a flipped bit; of the second kind in a header, where it does most damage
             at = at // 512 * 512 + int(rng.integers(64)) if kind else at
             damaged[min(at, len(damaged) - 1)] ^= 1 << int(rng.integers(8))
         elif kind == 2:
@@ -244,56 +230,21 @@ def mutated(data: bytes, rng: np.random.Generator) -> bytes:
     return bytes(damaged[: len(data) * 2])
 
 
-def run_mutations(
-    record: Path, n_inputs: int, seed: int, longest_s: float = 20.0, progress: Progress | None = None
-) -> Mutations:
-    """Run `n_inputs` damaged copies of a record, half as files and half as a stream on standard input.
-
-    All in this process, so that what one leaves behind hurts the next; an alarm ends one that hangs.
-    """
-    data = record.read_bytes()
-    n_done = n_refused = n_kept = 0
-    failures: list[str] = []
-    slowest_s, growth_from = 0.0, 0
-    with tempfile.TemporaryDirectory(prefix="edgequake-faults-") as name:
-        folder = Path(name)
-        for i in range(n_inputs):
-            rng = np.random.default_rng([seed, i])
-            begun_s = time.monotonic()
-            try:
-                n_events = _run_damaged(mutated(data, rng), folder / f"{i}", as_stream=bool(i % 2), longest_s=longest_s)
-                n_done += 1
-                n_kept += n_events > 0
-            except EdgequakeError as problem:
-                n_refused += 1
-                if "\n" in str(problem):
-                    failures.append(f"{i}: more than a line: {problem}")
-            except Exception as problem:  # what the runner must never let out
-                failures.append(f"{i}: {type(problem).__name__}: {problem}")
-            slowest_s = max(slowest_s, time.monotonic() - begun_s)
-            if i == min(50, n_inputs // 2):
-                growth_from = resident_bytes()
-            if progress is not None:
-                progress((i + 1) / n_inputs, "damaged inputs")
-    growth = resident_bytes() - growth_from
-    return Mutations(n_inputs, n_done, n_refused, n_kept, tuple(failures), slowest_s, growth)
-
-
 def _run_damaged(data: bytes, folder: Path, as_stream: bool, longest_s: float) -> int:
     """Run one damaged record and return the number of events."""
     folder.mkdir()
     path = folder / "xx.lun.mseed"
     path.write_bytes(data)
     inputs = ("-",) if as_stream else (str(path),)
-    before = sys.stdin
-    sys.stdin = io.TextIOWrapper(io.BytesIO(data)) if as_stream else before
+    stdin = sys.stdin
+    sys.stdin = io.TextIOWrapper(io.BytesIO(data)) if as_stream else stdin
     signal.signal(signal.SIGALRM, _too_long)
     signal.setitimer(signal.ITIMER_REAL, longest_s)
     try:
         return len(run(RunConfig(inputs, folder / "out", checkpoint_s=1e9)).events)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
-        sys.stdin = before
+        sys.stdin = stdin
         shutil.rmtree(folder)
 
 

@@ -1,9 +1,9 @@
-"""What a Raspberry Shake on Earth records, imitated: noise, local earthquakes, and the datagrams that it sends.
+"""A synthetic Raspberry Shake on Earth: noise, local earthquakes, and the datagrams that it sends.
 
 References
 ----------
 Peterson, J. (1993), Observations and modeling of seismic background noise, USGS Open-File Report 93-322,
-    doi:10.3133/ofr93322 (microseisms below 1 Hz, human noise above).
+    doi:10.3133/ofr93322 (microseisms below 1 Hz, cultural noise above).
 Brune, J. N. (1970), Tectonic stress and the spectra of seismic shear waves from earthquakes, Journal of Geophysical
     Research 75, 4997-5009, doi:10.1029/JB075i026p04997 (flat velocity up to a corner, higher for P than for S).
 Aki, K. & Chouet, B. (1975), Origin of coda waves, Journal of Geophysical Research 80, 3322-3342,
@@ -35,7 +35,7 @@ QUAKE_EVERY_S = 150.0
 
 @dataclass(frozen=True)
 class ShakeSignal:
-    """What three channels record, and when quakes begin."""
+    """The samples of three channels, and the onsets of the quakes in them."""
 
     samples: npt.NDArray[np.int32]  # (n_channels, n_samples), counts
     onsets_ns: tuple[int, ...]
@@ -50,9 +50,9 @@ class ShakeSignal:
         return encode(Trace(_source_id(i), START_NS, RATE_HZ, row) for i, row in enumerate(self.samples))
 
     def datagrams(self) -> Iterator[tuple[float, bytes]]:
-        """Yield the datagrams in the order in which they are sent, each with its time in seconds after the first.
+        """Yield the datagrams in the order of sending, each with its time in seconds after the first.
 
-        Times are told in milliseconds, as a Shake does.
+        Their times are in milliseconds, as a Shake's are.
         """
         for first in range(0, self.samples.shape[1] - DATAGRAM_SAMPLES + 1, DATAGRAM_SAMPLES):
             seconds = (START_NS + duration_ns(first, RATE_HZ)) / 1e9
@@ -62,7 +62,7 @@ class ShakeSignal:
 
 
 def shake_signal(rng: np.random.Generator, duration_s: float) -> ShakeSignal:
-    """Synthesise a quake about every `QUAKE_EVERY_S`, none in the first minute or the last half."""
+    """Synthesise a quake about every `QUAKE_EVERY_S`, none in the first 60 s and the last 30 s."""
     n_samples = int(duration_s * RATE_HZ)
     motion = np.stack([_coloured(rng, n_samples, _noise_spectrum) for _ in CHANNELS])
     n_quakes = max(1, int((duration_s - 90.0) / QUAKE_EVERY_S))
@@ -75,16 +75,16 @@ def shake_signal(rng: np.random.Generator, duration_s: float) -> ShakeSignal:
     return ShakeSignal(np.clip(counts, -(2**23), 2**23 - 1).astype(np.int32), onsets_ns)
 
 
-def harmed(
+def impaired(
     rng: np.random.Generator, datagrams: Sequence[tuple[float, bytes]], loss: float, disorder: float, garbage: float
 ) -> list[tuple[float, bytes]]:
     """Return datagrams as a bad network delivers them.
 
     Parameters
     ----------
-    loss : share of the datagrams that never come.
-    disorder : share that comes up to 0.4 s late, behind others; as many again come twice.
-    garbage : share of further datagrams that are not of the form: noise, cut text, text with a flipped byte.
+    loss : share of the datagrams that never arrive.
+    disorder : share that arrives up to 0.4 s late, after others; the same share arrives twice.
+    garbage : share of additional datagrams of another form: noise, truncated text, text with a changed byte.
     """
     out: list[tuple[float, bytes]] = []
     for at_s, data in datagrams:
@@ -117,7 +117,7 @@ def _source_id(channel: int) -> str:
 
 
 def _add_quake(rng: np.random.Generator, motion: Float, start: int) -> None:
-    """Add a local quake: P, a larger S some seconds later, codas; on all channels."""
+    """Add a local quake to all channels: P, a larger S some seconds later, and their codas."""
     s_after_p_s, decay_s = float(rng.uniform(2.0, 12.0)), float(rng.uniform(3.0, 8.0))
     corner_hz, strength = float(rng.uniform(4.0, 10.0)), 10.0 ** float(rng.uniform(1.0, 1.8))
     for phase_s, gain, hz in ((0.0, 1.0, corner_hz), (s_after_p_s, 2.5, 0.7 * corner_hz)):

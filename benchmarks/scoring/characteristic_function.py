@@ -1,4 +1,4 @@
-"""How much each instant looks like an event to a detector: what windows are judged by."""
+"""A detector's characteristic function: how much each instant looks like an event. Figures by windows judge by it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class CharacteristicFunction:
-    """A curve in time; larger is more like an event.
+    """A curve over time; larger values are more like an event.
 
     Attributes
     ----------
     time_ns : instants, in any order, shape (n,).
-    values : the curve there, shape (n,), NaN where the detector says nothing.
+    values : the curve at these instants, shape (n,), NaN where the detector gives no value.
     threshold : a window whose largest value reaches this is called an event.
     """
 
@@ -23,19 +23,21 @@ class CharacteristicFunction:
     values: npt.NDArray[np.float64]
     threshold: float
 
-    def largest(self, edges_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Return the largest value in each [edge, next edge), -inf where there is none; edges rise, one more than out.
+    @classmethod
+    def of_onsets(cls, onsets_ns: tuple[int, ...]) -> CharacteristicFunction:
+        """Return the curve of a detector that reports onsets only: 1 at each onset, no value elsewhere."""
+        return cls(np.array(onsets_ns, np.int64), np.ones(len(onsets_ns)), threshold=0.5)
 
-        A detector that says nothing of a window calls it as unlike an event as can be.
+    def window_maxima(self, edges_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Return the largest value in each window [edge, next edge), -inf in a window without any value.
+
+        Parameters
+        ----------
+        edges_ns : rising, shape (n_windows + 1,).
         """
-        said = ~np.isnan(self.values)
-        inside = said & (self.time_ns >= edges_ns[0]) & (self.time_ns < edges_ns[-1])
+        known = ~np.isnan(self.values)
+        inside = known & (self.time_ns >= edges_ns[0]) & (self.time_ns < edges_ns[-1])
         window = np.searchsorted(edges_ns, self.time_ns[inside], side="right") - 1
-        largest = np.full(len(edges_ns) - 1, -np.inf)
-        np.maximum.at(largest, window, self.values[inside])
-        return largest
-
-
-def levels_of_onsets(onsets_ns: tuple[int, ...]) -> CharacteristicFunction:
-    """Return the curve of a detector that says no more than when: 1 at its onsets, nothing elsewhere."""
-    return CharacteristicFunction(np.array(onsets_ns, np.int64), np.ones(len(onsets_ns)), threshold=0.5)
+        maxima = np.full(len(edges_ns) - 1, -np.inf)
+        np.maximum.at(maxima, window, self.values[inside])
+        return maxima

@@ -1,11 +1,8 @@
-"""Confidence intervals for small counts.
+"""Rates and intervals from the scores of single records.
 
-From the scores of many records to rates, and from those of several seeds to means and spreads.
-
-Counts of a pass over records that add up, and their means over several passes: what choices are made by.
-
-`edgequake.benchmarks.scoring.pooling` says more of a pass (groups, onset errors); these are small enough to hold for hundreds
-of settings at once, and those of separate sets of records can be added.
+`Counts` are what records add up to. A *pass* scores every record once, from one random start each. `pool` turns a
+pass into a `Score`, with event groups and onset errors, and `summarise` several passes into means, deviations and
+intervals. `mean_rates` needs the counts alone, of which tuning holds hundreds: one set for each trigger setting.
 """
 
 from __future__ import annotations
@@ -21,12 +18,143 @@ from scipy.special import gammaincinv
 
 from edgequake.benchmarks.scoring.scoring import ArrivalScore, RecordScore
 from edgequake.edge.formats.waveforms import NS_PER_S
+from edgequake.results.accuracy import RateFigures, Score, ScoreSummary, Spread
 
 CONFIDENCE = 0.90
+NS_PER_DAY = 86_400 * NS_PER_S
+
+
+SPREAD_FIELDS = (
+    "n_recalled,n_captured,n_fixed_recalled,n_false,n_extra,quiet_days,recall,precision,f1,kept,kept_long,wasted,"
+    "false_per_quiet_day,groups_recalled,groups_captured,group_recall,group_captured,onset_error_s,mean_onset_error_s"
+).split(",")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counts and times of a pass over some records, or over one; they add up. Rates of nothing are None."""
+
+    n_arrivals: int = 0  # primary ones, here and below
+    n_recalled: int = 0
+    n_captured: int = 0
+    n_false: int = 0
+    scored_ns: int = 0
+    kept_ns: int = 0
+    long_scored_ns: int = 0  # of records of at least 10 h
+    long_kept_ns: int = 0
+    quiet_ns: int = 0
+    kept_quiet_ns: int = 0
+
+    @classmethod
+    def of(cls, scores: Iterable[RecordScore]) -> Counts:
+        """Count the records of a pass."""
+        return cls.total(map(cls._of_record, scores))
+
+    @classmethod
+    def total(cls, parts: Iterable[Counts]) -> Counts:
+        """Return the counts of several sets of records as those of one."""
+        columns = zip(*([getattr(part, field.name) for field in fields(cls)] for part in parts), strict=True)
+        return cls(*map(sum, columns))
+
+    @classmethod
+    def _of_record(cls, score: RecordScore) -> Counts:
+        return cls(
+            n_arrivals=len(score.primary),
+            n_recalled=sum(row.recalled for row in score.primary),
+            n_captured=sum(row.captured for row in score.primary),
+            n_false=len(score.false_ns),
+            scored_ns=score.scored_ns,
+            kept_ns=score.kept_ns,
+            long_scored_ns=score.scored_ns if score.is_long else 0,
+            long_kept_ns=score.kept_ns if score.is_long else 0,
+            quiet_ns=score.quiet_ns,
+            kept_quiet_ns=score.kept_quiet_ns,
+        )
+
+    def rates(self) -> dict[str, float | None]:
+        """Return every rate by name: ratios of sums, so that long records weigh more in the rates of time."""
+        return {
+            "recall": ratio(self.n_recalled, self.n_arrivals),
+            "captured": ratio(self.n_captured, self.n_arrivals),
+            "precision": ratio(self.n_recalled, self.n_recalled + self.n_false),
+            # 2PR / (P + R) with P = recalled / (recalled + false), R = recalled / arrivals; 0 where nothing is recalled
+            "f1": ratio(2 * self.n_recalled, self.n_arrivals + self.n_recalled + self.n_false),
+            "kept": ratio(self.kept_ns, self.scored_ns),
+            "kept_long": ratio(self.long_kept_ns, self.long_scored_ns),
+            "wasted": ratio(self.kept_quiet_ns, self.quiet_ns),
+            "false_per_quiet_day": ratio(self.n_false * NS_PER_DAY, self.quiet_ns),
+        }
+
+
+def pool(scores: Iterable[RecordScore]) -> Score:
+    """Return the score of a pass from those of its records."""
+    scores = list(scores)
+    counts = Counts.of(scores)
+    rows = [row for score in scores for row in score.primary]
+    fixed = [row for score in scores if not score.start_moved for row in score.primary]
+    recall_shares = _group_shares(rows, lambda row: row.recalled)
+    captured_shares = _group_shares(rows, lambda row: row.captured)
+    rates: dict[str, Any] = {name: rate for name, rate in counts.rates().items() if name != "captured"}
+    return Score(
+        n_records=len(scores),
+        n_arrivals=counts.n_arrivals,
+        n_recalled=counts.n_recalled,
+        n_captured=counts.n_captured,
+        n_fixed=len(fixed),
+        n_fixed_recalled=sum(row.recalled for row in fixed),
+        n_false=counts.n_false,
+        n_extra=sum(len(score.extra_ns) for score in scores),
+        record_days=counts.scored_ns / NS_PER_DAY,
+        quiet_days=counts.quiet_ns / NS_PER_DAY,
+        n_groups=len(recall_shares),
+        groups_recalled=sum(share > 0 for share in recall_shares),
+        groups_captured=sum(share > 0 for share in captured_shares),
+        group_recall=ratio(sum(recall_shares), len(recall_shares)),
+        group_captured=ratio(sum(captured_shares), len(captured_shares)),
+        onset_errors_s=tuple(row.onset_error_s for row in rows if row.onset_error_s is not None),
+        **rates,
+    )
+
+
+def summarise(scores: Sequence[Score]) -> ScoreSummary:
+    """Return means and deviations over passes from several seeds.
+
+    The intervals are those of the mean: more random starts do not make more events.
+    """
+    values = {name: [getattr(score, name) for score in scores] for name in SPREAD_FIELDS}
+    spreads = {name: spread(of_passes) for name, of_passes in values.items() if None not in of_passes}
+    n_groups = scores[0].n_groups
+    return ScoreSummary(
+        scores=tuple(scores),
+        spreads=spreads,
+        group_recall_interval=group_interval(spreads, "group_recall", n_groups),
+        group_captured_interval=group_interval(spreads, "group_captured", n_groups),
+        false_per_quiet_day_upper=ratio(poisson(spreads["n_false"].mean)[1], spreads["quiet_days"].mean),
+    )
+
+
+def mean_rates(passes: Sequence[Counts]) -> RateFigures:
+    """Return the means over passes (random starts) of the same records."""
+    n_false = statistics.fmean(counts.n_false for counts in passes)
+    quiet_days = statistics.fmean(counts.quiet_ns for counts in passes) / NS_PER_DAY
+    of_passes = [counts.rates() for counts in passes]
+    rates: dict[str, Any] = {name: _mean_of_known([rates[name] for rates in of_passes]) for name in of_passes[0]}
+    upper = ratio(poisson(n_false)[1], quiet_days)
+    return RateFigures(n_false=n_false, quiet_days=quiet_days, false_per_quiet_day_upper=upper, **rates)
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return the mean of values and the standard deviation between them."""
+    return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
+
+
+def ratio(part: float, whole: float) -> float | None:
+    """Return part over whole, None if there is no whole."""
+    return part / whole if whole else None
 
 
 def wilson(k: float, n: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return Wilson's score interval of a proportion `k` of `n`; (0, 1) when there is nothing to count.
+    """Return Wilson's score interval of a proportion `k` of `n`; (0, 1) if `n` is 0.
 
     `k` may be fractional: the sum of shares over event groups, or a mean over seeds.
 
@@ -46,9 +174,9 @@ def wilson(k: float, n: float, confidence: float = CONFIDENCE) -> tuple[float, f
 
 
 def poisson(count: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return the exact central interval of a Poisson mean after `count` events were seen.
+    """Return the exact central interval of a Poisson mean after `count` observed events.
 
-    `count` may be fractional (a mean over seeds): the gamma function fills in between the integers.
+    `count` may be fractional (a mean over seeds): the gamma function interpolates between the integers.
 
     References
     ----------
@@ -60,253 +188,19 @@ def poisson(count: float, confidence: float = CONFIDENCE) -> tuple[float, float]
     return lower, float(gammaincinv(count + 1, 1 - tail))
 
 
-NS_PER_DAY = 86_400 * NS_PER_S
-LONG_RECORD_NS = 10 * 3600 * NS_PER_S  # only records this long say what a lander would keep
-
-
-@dataclass(frozen=True)
-class Score:
-    """One pass over a set of records. Rates of nothing are None."""
-
-    n_records: int
-    n_arrivals: int  # primary ones, here and below
-    n_recalled: int
-    n_captured: int
-    n_fixed: int  # arrivals in records whose start could not be moved: the clock still knows these
-    n_fixed_recalled: int
-    n_false: int
-    n_extra: int
-    record_days: float
-    quiet_days: float
-    recall: float | None
-    precision: float | None
-    f1: float | None
-    kept: float | None
-    kept_long: float | None  # on records of at least 10 h
-    wasted: float | None
-    false_per_quiet_day: float | None
-    n_groups: int  # distinct events
-    groups_recalled: int  # with at least one of their arrivals recalled
-    groups_captured: int
-    group_recall: float | None  # mean over groups of the share of its arrivals that are recalled
-    group_captured: float | None
-    onset_errors_s: tuple[float, ...]  # of the recalled arrivals, detection minus arrival
-
-    @property
-    def onset_error_s(self) -> float | None:
-        """Median of the absolute onset errors."""
-        return statistics.median(map(abs, self.onset_errors_s)) if self.onset_errors_s else None
-
-    @property
-    def mean_onset_error_s(self) -> float | None:
-        """Mean of the absolute onset errors."""
-        return statistics.fmean(map(abs, self.onset_errors_s)) if self.onset_errors_s else None
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean over seeds and standard deviation between them (n - 1; 0 for one seed)."""
-
-    mean: float
-    deviation: float
-
-
-@dataclass(frozen=True)
-class ScoreSummary:
-    """One detector over several seeds."""
-
-    scores: tuple[Score, ...]
-    spreads: dict[str, Spread]  # field of Score -> spread; without fields that were None for any seed
-    group_recall_interval: tuple[float, float]  # Wilson, 90 %, of the mean share over the groups
-    group_captured_interval: tuple[float, float]
-    false_per_quiet_day_upper: float | None  # upper bound of the 90 % Poisson interval of the mean count
-
-
-SPREAD_FIELDS = (
-    "n_recalled,n_captured,n_fixed_recalled,n_false,n_extra,quiet_days,recall,precision,f1,kept,kept_long,wasted,"
-    "false_per_quiet_day,groups_recalled,groups_captured,group_recall,group_captured,onset_error_s,mean_onset_error_s"
-).split(",")
-
-
-def pool(scores: Iterable[RecordScore]) -> Score:
-    """Add up records and divide: every rate is a ratio of sums, so long records weigh more in the rates of time."""
-    scores = list(scores)
-    long = [score for score in scores if score.length_ns >= LONG_RECORD_NS]
-    rows = [row for score in scores for row in score.arrivals if row.arrival.primary]
-    fixed = [row for score in scores if not score.start_moved for row in score.arrivals if row.arrival.primary]
-    recalled = [row for row in rows if _is_recalled(row)]
-    n_false = sum(len(score.false_ns) for score in scores)
-    quiet_ns = sum(score.quiet_ns for score in scores)
-    recall_shares, captured_shares = _group_shares(rows, _is_recalled), _group_shares(rows, _is_captured)
-    return Score(
-        n_records=len(scores),
-        n_arrivals=len(rows),
-        n_recalled=len(recalled),
-        n_captured=sum(map(_is_captured, rows)),
-        n_fixed=len(fixed),
-        n_fixed_recalled=sum(map(_is_recalled, fixed)),
-        n_false=n_false,
-        n_extra=sum(len(score.extra_ns) for score in scores),
-        record_days=sum(score.scored_ns for score in scores) / NS_PER_DAY,
-        quiet_days=quiet_ns / NS_PER_DAY,
-        recall=_ratio(len(recalled), len(rows)),
-        precision=_ratio(len(recalled), len(recalled) + n_false),
-        # 2PR / (P + R) with P = recalled / (recalled + false), R = recalled / arrivals; 0 where nothing is recalled
-        f1=_ratio(2 * len(recalled), len(rows) + len(recalled) + n_false),
-        kept=_kept(scores),
-        kept_long=_kept(long),
-        wasted=_ratio(sum(score.kept_quiet_ns for score in scores), quiet_ns),
-        false_per_quiet_day=_ratio(n_false * NS_PER_DAY, quiet_ns),
-        n_groups=len(recall_shares),
-        groups_recalled=sum(share > 0 for share in recall_shares),
-        groups_captured=sum(share > 0 for share in captured_shares),
-        group_recall=_ratio(sum(recall_shares), len(recall_shares)),
-        group_captured=_ratio(sum(captured_shares), len(captured_shares)),
-        onset_errors_s=tuple(row.onset_error_s for row in recalled if row.onset_error_s is not None),
-    )
-
-
-def summarise(scores: Sequence[Score]) -> ScoreSummary:
-    """Join the passes of several seeds; intervals are those of the mean, as seeds do not make more events."""
-    values = {name: [getattr(score, name) for score in scores] for name in SPREAD_FIELDS}
-    spreads = {name: spread(seen) for name, seen in values.items() if None not in seen}
-    n_groups = scores[0].n_groups
-    quiet_days = spreads["quiet_days"].mean
-    return ScoreSummary(
-        scores=tuple(scores),
-        spreads=spreads,
-        group_recall_interval=_group_interval(spreads, "group_recall", n_groups),
-        group_captured_interval=_group_interval(spreads, "group_captured", n_groups),
-        false_per_quiet_day_upper=_ratio(poisson(spreads["n_false"].mean)[1], quiet_days),
-    )
-
-
-def _is_recalled(row: ArrivalScore) -> bool:
-    return row.onset_ns is not None
-
-
-def _is_captured(row: ArrivalScore) -> bool:
-    return row.captured
-
-
-def _kept(scores: Sequence[RecordScore]) -> float | None:
-    return _ratio(sum(score.kept_ns for score in scores), sum(score.scored_ns for score in scores))
-
-
-def _group_shares(rows: Iterable[ArrivalScore], hit: Callable[[ArrivalScore], bool]) -> list[float]:
-    """Return each group's share of hits: one event seen by four stations counts once, by halves if need be."""
-    groups: dict[str, list[bool]] = {}
-    for row in rows:
-        groups.setdefault(row.arrival.group, []).append(hit(row))
-    return [sum(hits) / len(hits) for hits in groups.values()]
-
-
-def _group_interval(spreads: dict[str, Spread], name: str, n_groups: int) -> tuple[float, float]:
+def group_interval(spreads: dict[str, Spread], name: str, n_groups: int) -> tuple[float, float]:
+    """Return Wilson's interval of a mean share over event groups; (0, 1) if the share is not known."""
     return wilson(spreads[name].mean * n_groups, n_groups) if name in spreads else (0.0, 1.0)
 
 
-def spread(values: Sequence[float]) -> Spread:
-    return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
+def _group_shares(rows: Iterable[ArrivalScore], is_hit: Callable[[ArrivalScore], bool]) -> list[float]:
+    """Return each event's share of hits: an event recorded by four stations counts once, if need be by quarters."""
+    groups: dict[str, list[bool]] = {}
+    for row in rows:
+        groups.setdefault(row.arrival.group, []).append(is_hit(row))
+    return [sum(hits) / len(hits) for hits in groups.values()]
 
 
-def _ratio(part: float, whole: float) -> float | None:
-    return part / whole if whole else None
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Counts and times of one pass over some records, with one random start each."""
-
-    n_arrivals: int = 0  # primary ones, here and below
-    n_recalled: int = 0
-    n_captured: int = 0
-    n_false: int = 0
-    scored_ns: int = 0
-    kept_ns: int = 0
-    long_scored_ns: int = 0  # of records of at least 10 h
-    long_kept_ns: int = 0
-    quiet_ns: int = 0
-    kept_quiet_ns: int = 0
-
-    @classmethod
-    def of(cls, score: RecordScore) -> Counts:
-        """Count one record."""
-        rows = [row for row in score.arrivals if row.arrival.primary]
-        is_long = score.length_ns >= LONG_RECORD_NS
-        return cls(
-            n_arrivals=len(rows),
-            n_recalled=sum(row.onset_ns is not None for row in rows),
-            n_captured=sum(row.captured for row in rows),
-            n_false=len(score.false_ns),
-            scored_ns=score.scored_ns,
-            kept_ns=score.kept_ns,
-            long_scored_ns=score.scored_ns if is_long else 0,
-            long_kept_ns=score.kept_ns if is_long else 0,
-            quiet_ns=score.quiet_ns,
-            kept_quiet_ns=score.kept_quiet_ns,
-        )
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(Counts)))
-
-
-@dataclass(frozen=True)
-class RateFigures:
-    """Means over passes; rates of nothing are None."""
-
-    recall: float | None
-    captured: float | None  # share of the arrivals
-    precision: float | None
-    f1: float | None
-    n_false: float
-    false_per_quiet_day: float | None
-    false_per_quiet_day_upper: float | None  # upper bound of the 90 % Poisson interval of the mean count
-    quiet_days: float
-    kept: float | None
-    kept_long: float | None  # on records of at least 10 h
-    wasted: float | None
-
-    @property
-    def kept_judged(self) -> float:
-        """What is kept on long records, which alone say what a lander would keep; on all where there is none."""
-        return (self.kept if self.kept_long is None else self.kept_long) or 0.0
-
-
-def figures(passes: Sequence[Counts]) -> RateFigures:
-    """Return the means over passes (random starts) of the same records."""
-    n_false = statistics.fmean(tally.n_false for tally in passes)
-    quiet_days = statistics.fmean(tally.quiet_ns for tally in passes) / NS_PER_DAY
-    return RateFigures(
-        recall=_mean(passes, lambda t: _ratio_tally(t.n_recalled, t.n_arrivals)),
-        captured=_mean(passes, lambda t: _ratio_tally(t.n_captured, t.n_arrivals)),
-        precision=_mean(passes, lambda t: _ratio_tally(t.n_recalled, t.n_recalled + t.n_false)),
-        f1=_mean(passes, lambda t: _ratio_tally(2 * t.n_recalled, t.n_arrivals + t.n_recalled + t.n_false)),
-        n_false=n_false,
-        false_per_quiet_day=_mean(passes, lambda t: _ratio_tally(t.n_false * NS_PER_DAY, t.quiet_ns)),
-        false_per_quiet_day_upper=_ratio_tally(poisson(n_false)[1], quiet_days),
-        quiet_days=quiet_days,
-        kept=_mean(passes, lambda t: _ratio_tally(t.kept_ns, t.scored_ns)),
-        kept_long=_mean(passes, lambda t: _ratio_tally(t.long_kept_ns, t.long_scored_ns)),
-        wasted=_mean(passes, lambda t: _ratio_tally(t.kept_quiet_ns, t.quiet_ns)),
-    )
-
-
-def mean_figures(points: Sequence[RateFigures]) -> RateFigures:
-    """Return the field-wise mean of several figures."""
-    values = {field.name: [getattr(point, field.name) for point in points] for field in fields(RateFigures)}
-    means: dict[str, Any] = {name: None if None in seen else statistics.fmean(seen) for name, seen in values.items()}
-    return RateFigures(**means)
-
-
-def add(tallies: Iterable[Counts]) -> Counts:
-    """Return the sum of tallies."""
-    return sum(tallies, Counts())
-
-
-def _mean(passes: Sequence[Counts], rate: Callable[[Counts], float | None]) -> float | None:
-    known = [value for value in map(rate, passes) if value is not None]
+def _mean_of_known(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
     return statistics.fmean(known) if known else None
-
-
-def _ratio_tally(part: float, whole: float) -> float | None:
-    return part / whole if whole else None

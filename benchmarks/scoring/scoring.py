@@ -1,7 +1,7 @@
-"""How detections on a continuous record are scored.
+"""Score detections on one continuous record: match them to arrivals, and measure what is kept and what is quiet.
 
-Pure functions from a record, the instant its scoring began, and what a detector said, to counts and times.
-`pool` in `edgequake.benchmarks.scoring.pooling` turns the counts of many records into rates.
+Pure functions from a record, the instant at which its scoring begins and a detector's output to counts and times.
+`edgequake.benchmarks.scoring.pooling` turns the scores of many records into rates.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from edgequake.edge.formats.waveforms import NS_PER_S
 
 Interval = tuple[int, int]  # [start_ns, stop_ns)
 
-CAPTURE_BEFORE_S = 30.0  # a kept segment this long before the arrival still counts as showing it
+CAPTURE_BEFORE_S = 30.0  # a kept segment that stops up to this long before the arrival still counts as showing it
+LONG_RECORD_NS = 10 * 3600 * NS_PER_S  # only records this long show how much of its days a lander would keep
 
 
 @dataclass(frozen=True)
 class BodyRule:
-    """What a body's arrivals and coda are like."""
+    """Time limits of matching on one body."""
 
-    tolerance_s: float  # how far from a perfectly known arrival a detection may lie
-    coda_s: float  # how long after an arrival a further detection is its coda's and not false
-    lead_s: float  # random starts leave at least this before the first arrival
+    tolerance_s: float  # largest distance of a detection from an arrival whose time is known exactly
+    coda_s: float  # a further detection this long after an arrival belongs to its coda and is not false
+    lead_s: float  # least time between a random start and the first arrival
 
 
 # Lunar signals rise for minutes and scatter for an hour (Nunn et al. 2020, doi:10.1007/s11214-020-00709-3).
@@ -38,44 +39,58 @@ BODY_RULES = {
 
 @dataclass(frozen=True)
 class Detections:
-    """What a detector says of one record."""
+    """A detector's output for one record."""
 
     onsets_ns: tuple[int, ...]
-    kept: tuple[Interval, ...]  # the segments that it would send home; they may overlap
-    mq_types: tuple[str, ...] = ()  # class of each onset, blank where none is told; empty: it tells no classes
-    levels: CharacteristicFunction | None = field(
-        default=None, repr=False, compare=False
-    )  # for figures by windows; None: only onsets
+    kept: tuple[Interval, ...]  # segments that it would send to Earth; they may overlap
+    mq_types: tuple[str, ...] = ()  # class of each onset, "" where none is given; empty: the detector gives no classes
+    # For figures by windows; None: the detector gives onsets only.
+    characteristic: CharacteristicFunction | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
 class ArrivalScore:
-    """One arrival and what became of it."""
+    """The result for one arrival."""
 
     arrival: Arrival
-    onset_ns: int | None  # the detection that it took
+    onset_ns: int | None  # of the detection matched to it
     captured: bool
 
     @property
+    def recalled(self) -> bool:
+        """Whether a detection was matched to it."""
+        return self.onset_ns is not None
+
+    @property
     def onset_error_s(self) -> float | None:
-        """Detection minus arrival, or None."""
+        """Detection minus arrival in seconds, None without a detection."""
         return None if self.onset_ns is None else (self.onset_ns - self.arrival.time_ns) / NS_PER_S
 
 
 @dataclass(frozen=True)
 class RecordScore:
-    """Everything countable of one record, scored from `start_ns` on."""
+    """Counts and times of one record from the start of its scoring on; times in nanoseconds."""
 
     file: str
     start_moved: bool  # False: the first arrival is too early for a random start
     length_ns: int  # of the whole record
-    arrivals: tuple[ArrivalScore, ...]  # in time order, secondary ones too
-    false_ns: tuple[int, ...]
-    extra_ns: tuple[int, ...]
+    arrivals: tuple[ArrivalScore, ...]  # as in the record, secondary ones too
+    false_ns: tuple[int, ...]  # detections outside every arrival's span
+    extra_ns: tuple[int, ...]  # detections inside a span that were not matched
     scored_ns: int
     kept_ns: int
     quiet_ns: int
     kept_quiet_ns: int
+
+    @property
+    def primary(self) -> list[ArrivalScore]:
+        """The primary arrivals: only these count in rates."""
+        return [row for row in self.arrivals if row.arrival.primary]
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the record lasts 10 h or more."""
+        return self.length_ns >= LONG_RECORD_NS
 
 
 def score_record(record: LabelledRecord, start_ns: int, detections: Detections) -> RecordScore:
@@ -91,32 +106,34 @@ def score_record(record: LabelledRecord, start_ns: int, detections: Detections) 
     rule = BODY_RULES[record.body]
     scored = (start_ns, record.stop_ns)
     onsets = sorted(detections.onsets_ns)
-    taken = match(record.arrivals, onsets, rule)
+    matched = match(record.arrivals, onsets, rule)
     spans = [_span(arrival, rule) for arrival in record.arrivals]
-    left = [onset for i, onset in enumerate(onsets) if i not in taken.values()]
-    false = [onset for onset in left if not any(first <= onset <= last for first, last in spans)]
+    unmatched = [onset for i, onset in enumerate(onsets) if i not in matched.values()]
+    false = [onset for onset in unmatched if not any(first <= onset <= last for first, last in spans)]
     kept = clip(union(detections.kept), scored)
-    # The spans are closed, quiet time is what lies outside: one nanosecond more makes them half-open.
+    # The spans are closed and quiet time is the rest: one nanosecond more makes them half-open.
     quiet = subtract(scored, union((first, last + 1) for first, last in spans))
     return RecordScore(
         file=record.file.name,
         start_moved=start_ns != record.start_ns,
         length_ns=record.stop_ns - record.start_ns,
         arrivals=tuple(
-            ArrivalScore(arrival, onsets[taken[i]] if i in taken else None, _captured(arrival, rule, detections.kept))
+            ArrivalScore(
+                arrival, onsets[matched[i]] if i in matched else None, _captured(arrival, rule, detections.kept)
+            )
             for i, arrival in enumerate(record.arrivals)
         ),
         false_ns=tuple(false),
-        extra_ns=tuple(onset for onset in left if onset not in false),
+        extra_ns=tuple(onset for onset in unmatched if onset not in false),
         scored_ns=record.stop_ns - start_ns,
         kept_ns=duration(kept),
         quiet_ns=duration(quiet),
-        kept_quiet_ns=sum(duration(clip(kept, trace)) for trace in quiet),
+        kept_quiet_ns=sum(duration(clip(kept, interval)) for interval in quiet),
     )
 
 
 def match(arrivals: Sequence[Arrival], onsets_ns: Sequence[int], rule: BodyRule) -> dict[int, int]:
-    """Match one to one, in time order: an arrival takes the first detection not yet taken within T + p of it.
+    """Match one to one, in time order: each arrival with the first unmatched detection within T + p of it.
 
     Parameters
     ----------
@@ -125,28 +142,28 @@ def match(arrivals: Sequence[Arrival], onsets_ns: Sequence[int], rule: BodyRule)
 
     Returns
     -------
-    index of an arrival -> index of the detection that it took.
+    index of an arrival -> index of its detection.
     """
     return _match(arrivals, onsets_ns, lambda arrival: reach_ns(arrival, rule))
 
 
 def match_within(arrivals: Sequence[Arrival], onsets_ns: Sequence[int], within_s: float) -> dict[int, int]:
-    """Match as `match` does, with the same tolerance for every arrival, however well it is known."""
+    """Match as `match` does, with the same tolerance for every arrival, whatever the precision of its label."""
     return _match(arrivals, onsets_ns, lambda _: round(within_s * NS_PER_S))
 
 
 def _match(arrivals: Sequence[Arrival], onsets_ns: Sequence[int], reach: Callable[[Arrival], int]) -> dict[int, int]:
-    taken: dict[int, int] = {}
+    matched: dict[int, int] = {}
     for i in sorted(range(len(arrivals)), key=lambda i: (arrivals[i].time_ns, not arrivals[i].primary)):
         for j, onset in enumerate(onsets_ns):
-            if abs(onset - arrivals[i].time_ns) <= reach(arrivals[i]) and j not in taken.values():
-                taken[i] = j
+            if abs(onset - arrivals[i].time_ns) <= reach(arrivals[i]) and j not in matched.values():
+                matched[i] = j
                 break
-    return taken
+    return matched
 
 
 def union(intervals: Iterable[Interval]) -> list[Interval]:
-    """Return the same time as disjoint intervals, in order; touching ones are joined, empty ones dropped."""
+    """Return the same time as disjoint intervals in order; adjacent ones are joined, empty ones dropped."""
     joined: list[Interval] = []
     for start, stop in sorted(intervals):
         if stop < start:
@@ -159,13 +176,13 @@ def union(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def clip(intervals: Iterable[Interval], window: Interval) -> list[Interval]:
-    """Return what of the intervals lies in the window."""
+    """Return the parts of the intervals that lie in the window."""
     clipped = [(max(start, window[0]), min(stop, window[1])) for start, stop in intervals]
     return [(start, stop) for start, stop in clipped if start < stop]
 
 
 def subtract(window: Interval, intervals: Sequence[Interval]) -> list[Interval]:
-    """Return what of the window lies in none of the disjoint, ordered intervals."""
+    """Return the parts of the window that lie in none of the disjoint, ordered intervals."""
     inside = clip(intervals, window)
     edges = [window[0], *(edge for interval in inside for edge in interval), window[1]]
     return [(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True) if start < stop]
@@ -177,17 +194,17 @@ def duration(intervals: Iterable[Interval]) -> int:
 
 
 def reach_ns(arrival: Arrival, rule: BodyRule) -> int:
-    """Return T + p: how far from an arrival a detection of it may lie."""
+    """Return T + p, the largest distance between an arrival and a detection of it."""
     return round((rule.tolerance_s + arrival.precision_s) * NS_PER_S)
 
 
 def _span(arrival: Arrival, rule: BodyRule) -> Interval:
-    """Return the closed [t - T - p, t + C] in which no detection is false and no time is quiet."""
+    """Return the closed span [t - T - p, t + C], in which no detection is false and no time is quiet."""
     return arrival.time_ns - reach_ns(arrival, rule), arrival.time_ns + round(rule.coda_s * NS_PER_S)
 
 
 def _captured(arrival: Arrival, rule: BodyRule, kept: Iterable[Interval]) -> bool:
-    """Tell whether a kept segment meets the closed [t - 30 s, t + T + p]."""
+    """Return whether a kept segment overlaps the closed [t - 30 s, t + T + p]."""
     first = arrival.time_ns - round(CAPTURE_BEFORE_S * NS_PER_S)
     last = arrival.time_ns + reach_ns(arrival, rule)
     return any(start <= last and stop > max(first, start) for start, stop in kept)

@@ -1,39 +1,40 @@
-"""How the baselines got their constants: grids and rules, run on `val` and never on `test`.
+"""How the constants of the baselines were chosen: grids and rules, run on `val` and never on `test`.
 
-`python studies/tune_baselines.py DATA` runs them and prints what they find.
+`python studies/tune_baselines.py DATA` runs them and prints the results.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgequake.benchmarks.detectors.baselines import Clock, Detector
 from edgequake.benchmarks.detectors.sta_lta import (
     Curve,
     PowerDetector,
+    Prepared,
     RecursiveStaLta,
     StaLta,
     ZDetect,
     prepare,
     trigger,
 )
-from edgequake.benchmarks.scoring.pooling import LONG_RECORD_NS, Score, ScoreSummary, pool, summarise
-from edgequake.benchmarks.scoring.random_starts import random_start_ns
-from edgequake.benchmarks.scoring.scoring import BODY_RULES, score_record
+from edgequake.benchmarks.scoring.pooling import pool, summarise
+from edgequake.benchmarks.scoring.random_starts import run_passes
+from edgequake.benchmarks.scoring.scoring import BODY_RULES, LONG_RECORD_NS, score_record
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.formats.waveforms import NS_PER_S
-
-Progress = Callable[[float], None]  # takes the share done, 0..1
+from edgequake.results.accuracy import Score, ScoreSummary
+from edgequake.results.progress import Progress, silent
 
 MAX_CLOCK_TIMES = 3
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Every combination of these is tried where off < on, despiked and band-passed."""
+    """Every combination of these values with off < on is tried, despiked and band-passed."""
 
     bands_hz: tuple[tuple[float, float], ...]
     windows_s: tuple[tuple[float, ...], ...]  # (sta, lta), or (sta,) of the z-detector
@@ -42,7 +43,7 @@ class Grid:
     kind: Callable[..., PowerDetector] = StaLta  # called with the windows, and on, off, band_hz, despiked by name
 
     def detectors(self, band_hz: tuple[float, float], window_s: tuple[float, ...]) -> list[PowerDetector]:
-        """Return those that share a curve, in the order of the grid."""
+        """Return the detectors that share a curve, in the order of the grid."""
         return [
             self.kind(*window_s, on=on, off=off, band_hz=band_hz, despiked=True)
             for on, off in itertools.product(self.ons, self.offs)
@@ -71,8 +72,8 @@ _STA_LTA = {
     ),
 }
 # Standard deviations above the record's mean power. As a ratio closes at 1 or above, z closes at the mean (0) or above:
-# let further down it hardly closes at all, which raises F1 (Earth .89 to .98, Moon .81 to .82), as most records hold
-# one event, and keeps 36 to 72 % of everything.
+# with a lower limit it hardly closes at all. That raises F1 (Earth .89 to .98, Moon .81 to .82), as most records hold
+# one event, and keeps 36 to 72 % of all samples.
 _Z_ONS, _Z_OFFS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0), (0.0, 0.25, 0.5, 1.0)
 GRIDS = {
     "classic": _STA_LTA,
@@ -89,21 +90,20 @@ GRIDS = {
 
 
 def choose_clock(records: Sequence[LabelledRecord]) -> Clock:
-    """Choose the times after a file's start that score best from the records' own starts: what the layout gives away.
+    """Choose the times after a file's start that score best from the records' own starts.
 
     Greedy: the time that raises F1 most is added, up to three, while F1 rises; of equal F1, the time with the smallest
     median onset error. Times are tried in steps of a tenth of the body's tolerance, up to the latest first arrival of
     the records shorter than 10 h.
     """
-    rule = BODY_RULES[records[0].body]
     short = [record for record in records if record.arrivals and record.stop_ns - record.start_ns < LONG_RECORD_NS]
     latest_ns = max((record.arrivals[0].time_ns - record.start_ns for record in short), default=0)
-    step_s = rule.tolerance_s / 10
+    step_s = BODY_RULES[records[0].body].tolerance_s / 10
     candidates = [i * step_s for i in range(int(latest_ns / NS_PER_S / step_s) + 2)]
     times: tuple[float, ...] = ()
     best_f1 = 0.0
     for _ in range(MAX_CLOCK_TIMES):
-        ranked = [(*_own_start_rank(Clock((*times, time)), records), time) for time in candidates]
+        ranked = [(*own_start_rank(Clock((*times, time)), records), time) for time in candidates]
         f1, _, added = max(ranked)
         if f1 <= best_f1:
             break
@@ -111,31 +111,39 @@ def choose_clock(records: Sequence[LabelledRecord]) -> Clock:
     return Clock(tuple(sorted(times)))
 
 
-def tune(
-    records: Sequence[LabelledRecord], seeds: Sequence[int], grid: Grid, progress: Progress | None = None
-) -> tuple[PowerDetector, ScoreSummary]:
-    """Return the detector of the grid with the best mean F1 over the seeds.
+def own_start_rank(detector: Detector, records: Sequence[LabelledRecord]) -> tuple[float, float]:
+    """Return the F1 of a detector from the records' own starts, and the negative of its median onset error."""
+    score = pool(score_record(record, record.start_ns, detector(record, record.start_ns)) for record in records)
+    return score.f1 or 0.0, -(score.onset_error_s or 0.0)
 
-    Equal F1 is decided by the smaller kept fraction, then by the earlier place in the grid.
+
+def tune(
+    records: Sequence[LabelledRecord], seeds: Sequence[int], grid: Grid, progress: Progress = silent
+) -> tuple[PowerDetector, ScoreSummary]:
+    """Return the detector of the grid with the highest mean F1 over the seeds, and its scores.
+
+    Of equal F1, the one with the smaller kept fraction, then the earlier one in the grid.
     """
     best: tuple[tuple[float, float], PowerDetector, ScoreSummary] | None = None
-    n_curves, done = len(grid.bands_hz) * len(grid.windows_s), 0
+    n_curves, n_done = len(grid.bands_hz) * len(grid.windows_s), 0
     for band_hz in grid.bands_hz:
-        passes = [
-            [(record, start, prepare(record, start, band_hz, despiked=True)) for record, start in starts]
-            for starts in _starts(records, seeds)
-        ]
+
+        def ready(
+            record: LabelledRecord, start_ns: int, band_hz: tuple[float, float] = band_hz
+        ) -> tuple[LabelledRecord, int, Prepared]:
+            return record, start_ns, prepare(record, start_ns, band_hz, despiked=True)
+
+        passes = run_passes(ready, records, seeds)
         for window_s in grid.windows_s:
             detectors = grid.detectors(band_hz, window_s)
-            curves = [[(record, start, detectors[0].curve(ready)) for record, start, ready in one] for one in passes]
+            curves = [[(record, start, detectors[0].curve(signal)) for record, start, signal in one] for one in passes]
             for detector in detectors:
                 summary = summarise([_pooled(one, detector) for one in curves])
-                rank = (_mean(summary, "f1"), -_mean(summary, "kept"))
+                rank = (summary.mean("f1") or 0.0, -(summary.mean("kept") or 0.0))
                 if best is None or rank > best[0]:
                     best = rank, detector, summary
-            done += 1
-            if progress is not None:
-                progress(done / n_curves)
+            n_done += 1
+            progress(n_done / n_curves, "grid")
     assert best is not None
     return best[1], best[2]
 
@@ -144,17 +152,3 @@ def _pooled(curves: Sequence[tuple[LabelledRecord, int, Curve]], detector: Power
     return pool(
         score_record(record, start, trigger(curve, detector.on, detector.off)) for record, start, curve in curves
     )
-
-
-def _starts(records: Sequence[LabelledRecord], seeds: Sequence[int]) -> Iterator[list[tuple[LabelledRecord, int]]]:
-    for seed in seeds:
-        yield [(record, random_start_ns(record, seed)) for record in records]
-
-
-def _own_start_rank(detector: Detector, records: Sequence[LabelledRecord]) -> tuple[float, float]:
-    score = pool(score_record(record, record.start_ns, detector(record, record.start_ns)) for record in records)
-    return score.f1 or 0.0, -(score.onset_error_s or 0.0)
-
-
-def _mean(summary: ScoreSummary, name: str) -> float:
-    return summary.spreads[name].mean if name in summary.spreads else 0.0

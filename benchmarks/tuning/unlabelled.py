@@ -1,8 +1,7 @@
-"""Which records a model is tuned on: labelled ones of a split or fold, or a folder that nobody has labelled."""
+"""Run a model over a folder of records without labels: its decisions, and how much time the records cover."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,24 +13,23 @@ from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.waveforms import NS_PER_S
 from edgequake.edge.inputs.files import plan_inputs
 from edgequake.edge.results.summary import RecordTime
-
-Progress = Callable[[float], None]  # takes the share done, 0..1
+from edgequake.results.progress import Progress, silent
 
 
 @dataclass(frozen=True)
-class Unlabelled:
-    """A folder's records as streams, and how much time they cover."""
+class UnlabelledRecords:
+    """A folder's records as streams, and the time that they cover."""
 
     streams: tuple[StreamDecisionTrace, ...]
     stations: tuple[str, ...]
-    recorded_days: float  # tears longer than the front end bridges are not counted
+    recorded_days: float  # without gaps longer than those that the front end interpolates
     data_sha256: str
     warnings: tuple[str, ...]  # files that could not be used
 
 
 def trace_folder(
-    tracer: DecisionTracer, folder: Path, selection: Selection, progress: Progress | None = None
-) -> Unlabelled:
+    tracer: DecisionTracer, folder: Path, selection: Selection, progress: Progress = silent
+) -> UnlabelledRecords:
     """Run a model over all records of a folder, each station's files joined as the runner joins them.
 
     Raises
@@ -40,24 +38,23 @@ def trace_folder(
         Nothing usable in the folder, no such station, or too little for a single decision.
     """
     plan = plan_inputs((str(folder),), tracer.manifest)
-    streams = [stream for stream in plan.streams if selection.takes(stream.station_id)]
+    streams = [stream for stream in plan.streams if selection.includes(stream.station_id)]
     if not streams:
         there = sorted({stream.station_id for stream in plan.streams})
         raise DataError(f"{folder} has no record of station {', '.join(selection.stations)}; it has {', '.join(there)}")
     traces: list[StreamDecisionTrace] = []
     for stream in streams:
-        traces.append(tracer.stream(stream.traces(plan.note)))
-        if progress is not None:
-            progress(len(traces) / len(streams))
+        traces.append(tracer.stream(stream.traces(plan.diagnostics)))
+        progress(len(traces) / len(streams), "network")
     if not any(trace.runs for trace in traces):
-        raise DataError(f"{folder}: no record is long enough for the model to decide anything; give longer ones")
+        raise DataError(f"{folder}: no record is long enough for a single decision of the model; give longer ones")
     bridge_ns = round(tracer.manifest.front_end.bridge_s * NS_PER_S)
-    return Unlabelled(
+    return UnlabelledRecords(
         streams=tuple(traces),
         stations=tuple(sorted({stream.station_id for stream in streams})),
         recorded_days=sum(_recorded_ns(trace.spans, bridge_ns) for trace in traces) / NS_PER_DAY,
         data_sha256=hash_files(part.path for stream in streams for part in stream.parts),
-        warnings=tuple(plan.warnings),
+        warnings=tuple(plan.diagnostics.texts()),
     )
 
 

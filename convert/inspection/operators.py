@@ -1,12 +1,12 @@
 """Which TFLite runtime first had which version of an operator.
 
-Only versions that tflite-runtime 2.14 has are listed: it is the last release of that runtime and the only one with
-wheels for 32-bit ARM, and it refuses a graph with "Didn't find op for builtin opcode" where a version is missing.
+The tables list the versions that tflite-runtime 2.14 has: it is the last release of that runtime and the only one with
+wheels for 32-bit ARM. It refuses a graph with "Didn't find op for builtin opcode" where a version is missing.
 
 References
 ----------
-TensorFlow Lite, `lite/tools/versioning/runtime_version.cc`, as of release 2.13: which release brought a version. That
-tflite-runtime 2.14.0 has each listed version was tried; versions that it does not name are listed as 2.14.0.
+TensorFlow Lite, `lite/tools/versioning/runtime_version.cc`, as of release 2.13: which release introduced a version.
+Each listed version was tried in tflite-runtime 2.14.0; versions that the file does not name are listed as 2.14.0.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from edgequake.convert.inspection.tflite_reader import Graph
 from edgequake.edge.base.errors import ModelError
 
-# operator -> runtime that first had version 1, 2, 3, ...
+# operator -> runtime that introduced version 1, 2, 3, ...
 RUNTIMES: dict[str, tuple[str, ...]] = {
     "ABS": ("1.13.0", "2.4.0", "2.5.0", "2.6.0", "2.12.0"),
     "ADD": ("1.5.0", "1.14.0", "2.4.0", "2.6.0", "2.14.0"),
@@ -67,8 +68,7 @@ RUNTIMES: dict[str, tuple[str, ...]] = {
     "TRANSPOSE": ("1.6.0", "1.14.0", "1.15.0", "2.3.0", "2.4.0", "2.12.0"),
 }
 
-
-# Operators that convert does not make and other graphs have, for `inspect`; by the same source.
+# Operators that `convert` does not make but other graphs contain, for `inspect`; from the same source.
 OTHER_RUNTIMES: dict[str, tuple[str, ...]] = {
     "BIDIRECTIONAL_SEQUENCE_LSTM": ("1.14.0", "1.14.0", "1.14.0"),
     "CALL_ONCE": ("2.5.0",),
@@ -93,50 +93,33 @@ OTHER_RUNTIMES: dict[str, tuple[str, ...]] = {
     "VAR_HANDLE": ("2.6.0",),
     "WHILE": ("1.15.0",),
 }
-# The converter writes the version of the 8-bit kernel for 16-bit tensors too. An older runtime takes the graph and does
-# not know what to do with it: these are the versions that 16-bit tensors came with (`op_version.cc`).
-INT16_VERSIONS = {
-    "ABS": 3,
-    "ADD": 3,
-    "AVERAGE_POOL_2D": 3,
-    "BATCH_TO_SPACE_ND": 3,
-    "CONCATENATION": 3,
-    "CONV_2D": 4,
-    "DEPTHWISE_CONV_2D": 5,
-    "DEQUANTIZE": 3,
-    "FULLY_CONNECTED": 7,
-    "LEAKY_RELU": 2,
-    "LOGISTIC": 3,
-    "MAXIMUM": 4,
-    "MAX_POOL_2D": 3,
-    "MEAN": 3,
-    "MINIMUM": 4,
-    "MUL": 4,
-    "PACK": 3,
-    "PAD": 3,
-    "QUANTIZE": 2,
-    "REDUCE_MAX": 3,
-    "RELU": 3,
-    "RSQRT": 3,
-    "SOFTMAX": 3,
-    "SPACE_TO_BATCH_ND": 3,
-    "SPLIT": 4,
-    "STRIDED_SLICE": 6,
-    "SUB": 5,
-    "TANH": 3,
-    "TRANSPOSE": 4,
+ALL_RUNTIMES = {**OTHER_RUNTIMES, **RUNTIMES}
+# TensorFlow's converter writes the version of the 8-bit kernel for 16-bit tensors too. An older runtime loads such a
+# graph and then fails. These versions introduced 16-bit tensors (`lite/tools/versioning/op_version.cc`).
+INT16_KERNELS = {  # version -> operators
+    2: "LEAKY_RELU QUANTIZE",
+    3: (
+        "ABS ADD AVERAGE_POOL_2D BATCH_TO_SPACE_ND CONCATENATION DEQUANTIZE LOGISTIC MAX_POOL_2D MEAN PACK PAD "
+        "REDUCE_MAX RELU RSQRT SOFTMAX SPACE_TO_BATCH_ND TANH"
+    ),
+    4: "CONV_2D MAXIMUM MINIMUM MUL SPLIT TRANSPOSE",
+    5: "DEPTHWISE_CONV_2D SUB",
+    6: "STRIDED_SLICE",
+    7: "FULLY_CONNECTED",
 }
-# 8-bit results that the kernels without delegates round apart: 1 in 300 values of eight or more channels differs by 1
-# between tflite-runtime 2.14.0 and ai-edge-litert 2.3.0 on x86_64 (graphs of this one operator, random weights and
-# rows). CONV_2D, FULLY_CONNECTED, AVERAGE_POOL_2D and MEAN, tried in the same way, give the same bits.
-ROUNDED_APART = frozenset({"DEPTHWISE_CONV_2D"})
-# 8-bit dense weights with a scale for every output have no version of their own: 2.14.0 was tried, older ones were not.
+INT16_VERSIONS = {name: version for version, names in INT16_KERNELS.items() for name in names.split()}
+# Operators whose 8-bit results depend on the runtime: 1 in 300 values of eight or more channels differs by 1 between
+# tflite-runtime 2.14.0 and ai-edge-litert 2.3.0 on x86_64, with kernels without delegates (graphs of this one operator,
+# random weights and rows). CONV_2D, FULLY_CONNECTED, AVERAGE_POOL_2D and MEAN, tried in the same way, agree exactly.
+RUNTIME_DEPENDENT = frozenset({"DEPTHWISE_CONV_2D"})
+# 8-bit dense weights with one scale per output have no version of their own: they run in 2.14.0, older ones were not
+# tried.
 PER_CHANNEL_DENSE = "2.14.0"
 
 
 @dataclass(frozen=True)
 class OperatorUse:
-    """What one operator of a graph asks of a runtime."""
+    """What one operator of a graph requires of a runtime."""
 
     name: str
     version: int
@@ -146,18 +129,27 @@ class OperatorUse:
 
     @property
     def needed_version(self) -> int:
-        """Return the version with which a kernel for its tensors came."""
+        """Return the version that introduced a kernel for its tensors."""
         return max(self.version, INT16_VERSIONS.get(self.name, 1) if "int16" in self.dtypes else 1)
 
     @property
     def is_per_channel_dense(self) -> bool:
-        """Return whether it is a full-integer product with a scale for every output."""
+        """Return whether it is a full-integer matrix product with one scale per output."""
         return self.name == "FULLY_CONNECTED" and self.per_channel and "float32" not in self.dtypes
 
 
-def unsupported(uses: Iterable[OperatorUse]) -> list[str]:
-    """Return what tflite-runtime 2.14 has no operator for, in words; Flex and custom operators among it."""
-    tables = {**OTHER_RUNTIMES, **RUNTIMES}
+def operator_uses(graph: Graph) -> list[OperatorUse]:
+    """Return what each operator of a graph requires of a runtime."""
+    uses = []
+    for operator in graph.operators:
+        dtypes = frozenset(graph.tensors[i].dtype for i in (*operator.inputs, *operator.outputs) if i >= 0)
+        per_channel = any(len(graph.tensors[i].scales) > 1 for i in operator.inputs[1:2] if i >= 0)
+        uses.append(OperatorUse(operator.name, operator.version, dtypes, per_channel, operator.is_custom))
+    return uses
+
+
+def unsupported(uses: Iterable[OperatorUse], tables: dict[str, tuple[str, ...]] = ALL_RUNTIMES) -> list[str]:
+    """Return the operators that tflite-runtime 2.14 lacks, in words, including Flex and custom operators."""
     found = []
     for use in uses:
         if use.is_custom:
@@ -169,32 +161,23 @@ def unsupported(uses: Iterable[OperatorUse]) -> list[str]:
 
 
 def oldest_runtime(uses: Sequence[OperatorUse]) -> str:
-    """Return the oldest runtime that runs a graph of which nothing is `unsupported`."""
-    tables = {**OTHER_RUNTIMES, **RUNTIMES}
-    releases = [tables[use.name][use.needed_version - 1] for use in uses]
-    return _newest([*releases, *(PER_CHANNEL_DENSE for use in uses if use.is_per_channel_dense)])
+    """Return the oldest runtime that runs a graph with nothing `unsupported`, for example "2.3.0"."""
+    releases = [ALL_RUNTIMES[use.name][use.needed_version - 1] for use in uses]
+    releases += [PER_CHANNEL_DENSE for use in uses if use.is_per_channel_dense]
+    return max(releases, key=lambda release: tuple(map(int, release.split("."))), default="1.5.0")
 
 
-def minimum_runtime(operators: Iterable[tuple[str, int]], where: str) -> str:
-    """Return the oldest runtime that has every (operator, version), for example "2.3.0".
+def minimum_runtime(uses: Sequence[OperatorUse], where: str) -> str:
+    """Return the oldest runtime that runs a converted graph; `where` names the graph in messages.
 
     Raises
     ------
     ModelError
-        An operator, or a version of one, that tflite-runtime 2.14 does not have or that is not in the table.
+        The graph has an operator, or a version of one, that tflite-runtime 2.14 lacks or that `convert` never makes.
     """
-    releases = []
-    for name, version in operators:
-        known = RUNTIMES.get(name, ())
-        if not 1 <= version <= len(known):
-            raise ModelError(
-                f"{where} needs operator {name} version {version}: expected one that tflite-runtime 2.14 has "
-                f"({f'versions 1 to {len(known)}' if known else 'this operator is not in the table'}); "
-                "convert another variant or replace the layer that makes it"
-            )
-        releases.append(known[version - 1])
-    return _newest(releases)
-
-
-def _newest(releases: Iterable[str]) -> str:
-    return max(releases, key=lambda release: tuple(int(part) for part in release.split(".")), default="1.5.0")
+    if lacking := unsupported(uses, RUNTIMES):
+        raise ModelError(
+            f"{where} needs {', '.join(lacking)}, which is not among the operators of tflite-runtime 2.14 that convert "
+            "knows; convert another variant or replace the layer that makes it"
+        )
+    return oldest_runtime(uses)

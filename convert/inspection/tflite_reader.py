@@ -1,4 +1,4 @@
-"""A .tflite file as plain data, read without TensorFlow (with the package `tflite`, the schema in Python)."""
+"""Read a .tflite file into plain data, without TensorFlow: the package `tflite` holds its schema in Python."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ IDENTIFIER = b"TFL3"
 _TYPES = {code: name.lower() for name, code in vars(tflite.TensorType).items() if not name.startswith("_")}
 _OPERATORS = {code: name for name, code in vars(tflite.BuiltinOperator).items() if not name.startswith("_")}
 _BITS = {"int4": 4, "bool": 8, "bfloat16": 16, "complex64": 64, "complex128": 128}
-# What the flatbuffer's accessors raise when an offset or a length points out of the file.
+# Errors that the flatbuffer accessors raise when an offset or a length points outside the file.
 _DAMAGE = (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError, KeyError)
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor; `scales` holds one scale, one a channel, or none."""
+    """One tensor; `scales` holds one scale, one per channel, or none."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     scales: tuple[float, ...]
     zero_points: tuple[int, ...]
-    buffer: int  # where its values are stored; equal constants may share one
-    constant_bytes: int  # stored in the file; 0 for what is computed
+    buffer: int  # index of its stored values; equal constants may share a buffer
+    constant_bytes: int  # stored in the file; 0 for computed tensors
 
     @property
     def size_bytes(self) -> int:
-        """Return what its values take in memory."""
+        """Return the memory that its values occupy."""
         bits = _BITS.get(self.dtype) or int("".join(c for c in self.dtype if c.isdigit()) or 8)
         return -(-int(np.prod(self.shape, dtype=np.int64)) * bits // 8)
 
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator; inputs that are left out are -1."""
+    """One operator; omitted optional inputs are -1."""
 
-    name: str  # of a builtin operator, or a custom one's own
+    name: str  # of the builtin operator, or the custom operator's own
     version: int
     is_custom: bool
     inputs: tuple[int, ...]
@@ -67,20 +67,20 @@ def read_graph_file(content: bytes, where: str) -> Graph:
     Raises
     ------
     ModelError
-        Empty, no TFLite file, or damaged.
+        The content is empty, not a TFLite file, or damaged.
     """
     if not content:
         raise ModelError(f"{where} is empty: expected a .tflite graph; copy it again")
     if content[4:8] != IDENTIFIER:
         raise ModelError(
-            f"{where} is no .tflite graph: expected the identifier {IDENTIFIER.decode()!r} in bytes 4 to 7, got "
+            f"{where} is not a .tflite graph: expected the identifier {IDENTIFIER.decode()!r} in bytes 4 to 7, got "
             f"{content[4:8]!r}; give the graph that convert wrote"
         )
     try:
         return _read(content)
     except _DAMAGE as problem:
         raise ModelError(
-            f"{where} is damaged or cut off ({len(content)} bytes; {type(problem).__name__}: "
+            f"{where} is damaged or truncated ({len(content)} bytes; {type(problem).__name__}: "
             f"{' '.join(str(problem).split())[:100]}); copy it again"
         ) from problem
 
@@ -105,7 +105,7 @@ def _read(content: bytes) -> Graph:
 
 
 def _count(length: int, limit: int) -> range:
-    """Return the places of a vector; each takes four bytes at least, so a longer one is damage."""
+    """Return the indices of a vector; an entry takes at least four bytes, so a longer vector is damage."""
     if length * 4 > limit:
         raise ValueError(f"a vector of {length} entries")
     return range(length)
@@ -118,7 +118,7 @@ def _constant_bytes(buffer: Any) -> int:
 def _operator_code(entry: Any) -> tuple[str, int, bool]:
     if entry.CustomCode():
         return entry.CustomCode().decode(), int(entry.Version()), True
-    # codes over 126 live in the newer of the two fields
+    # codes over 126 are stored in the newer of the two fields
     code = max(int(entry.BuiltinCode()), int(entry.DeprecatedBuiltinCode()))
     return _OPERATORS.get(code, f"operator number {code}"), int(entry.Version()), False
 
@@ -126,11 +126,10 @@ def _operator_code(entry: Any) -> tuple[str, int, bool]:
 def _tensor(entry: Any, buffers: list[int]) -> Tensor:
     held = entry.Quantization()
     has_scale = held is not None and held.ScaleLength() > 0
-    shape = _numbers(entry.ShapeAsNumpy())
     return Tensor(
         name=(entry.Name() or b"").decode(errors="replace"),
         dtype=_TYPES[entry.Type()],
-        shape=tuple(int(n) for n in shape),
+        shape=tuple(int(n) for n in _numbers(entry.ShapeAsNumpy())),
         scales=tuple(float(s) for s in _numbers(held.ScaleAsNumpy())) if has_scale else (),
         zero_points=tuple(int(z) for z in _numbers(held.ZeroPointAsNumpy())) if has_scale else (),
         buffer=int(entry.Buffer()),
@@ -146,4 +145,4 @@ def _indices(values: Any, tensors: tuple[Tensor, ...]) -> tuple[int, ...]:
 
 
 def _numbers(values: Any) -> Any:
-    return values if isinstance(values, np.ndarray) else []  # the accessors return 0 for what is left out
+    return values if isinstance(values, np.ndarray) else []  # the accessors return 0 for an omitted vector

@@ -1,100 +1,89 @@
-"""What 8 bits lose in a recurrent cell, won back without training: wide cells, and even scales in front of them.
+"""The step graph as TFLite: float32, dynamic, int8 and int16x8, from builtin operators only.
 
-docs/convert-remedies.md has what each of these is worth, and what else was tried.
-
-The step graph as TFLite: float32, dynamic, int8 and int16x8, from builtin operators only.
+TensorFlow's converter makes every variant. In the int8 graph, `with_int16_cells` then recovers the accuracy that 8 bits
+lose in a recurrent cell, without training. docs/convert-remedies.md has the gain of each remedy, and what else was
+tried.
 """
 
 from __future__ import annotations
 
 import itertools
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.lite.tools import flatbuffer_utils
 
 from edgequake.convert.quantization import flatbuffer, int16_cells, layer_rounding, scales
+from edgequake.convert.quantization.tflite_file import TfliteFile, finish
 from edgequake.convert.streaming.step_model import NEXT, StepGraph
-from edgequake.convert.streaming.stepping import FloatArray, Tensors, tflite_call, walk
+from edgequake.convert.streaming.stepping import FloatArray, Tensors, interpreter_step, tensorflow_interpreter, walk
 from edgequake.edge.base.errors import ModelError
 
-
-def recover_cells(converted: bytes, graph: StepGraph, samples: list[Tensors]) -> bytes:
-    """Return an int8 graph whose recurrent cells add up in 16 bits.
-
-    Parameters
-    ----------
-    converted : as the converter makes it, with its signature.
-    samples : inputs of consecutive steps, which it was calibrated on.
-    """
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(converted))
-    signature = model.signatureDefs[0]
-    entries = [*signature.inputs, *signature.outputs]
-    ends = {entry.name.decode(): int(entry.tensorIndex) for entry in entries}
-    recurrent = {state.name: state.name + NEXT for state in graph.states if state.kind == "recurrent"}
-    was_consistent = int16_cells.is_consistent(model)
-    wide = int16_cells.widen(model, ends, recurrent)
-    if not wide or int16_cells.is_consistent(model) != was_consistent:
-        return converted
-    for entry in entries:
-        entry.tensorIndex = ends[entry.name.decode()]
-    products = scales.coarse_products(model)
-    if products:
-        exact = layer_rounding.rounded_only(bytes(flatbuffer_utils.convert_object_to_bytearray(model)), set())
-        inputs = {name: ends[name] for name in samples[0]}
-        ranges = _ranges(exact, inputs, samples, {product.border for product in products})
-        scales.even_out(model, products, ranges)
-    scales.make_exact(model, [(ends[before], ends[after]) for before, after in recurrent.items() if before in wide])
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
-
-
-def _ranges(
-    graph: bytes, inputs: dict[str, int], samples: list[Tensors], tensors: set[int]
-) -> dict[int, np.ndarray[Any, Any]]:
-    """Run a graph in floating point over the samples and return the largest absolute value of each unit of tensors."""
-    with warnings.catch_warnings():  # as in `stepping.tflite_call`
-        warnings.simplefilter("ignore", UserWarning)
-        interpreter = tf.lite.Interpreter(model_content=graph, experimental_preserve_all_tensors=True)
-    interpreter.allocate_tensors()
-    largest = {tensor: np.zeros(1) for tensor in tensors}
-    for sample in samples:
-        for name, index in inputs.items():
-            interpreter.set_tensor(index, sample[name])
-        interpreter.invoke()
-        for tensor in tensors:
-            values = np.abs(interpreter.get_tensor(tensor), dtype=np.float64).reshape(-1)
-            largest[tensor] = np.maximum(largest[tensor], values)
-    return largest
-
-
-VARIANTS = ("float32", "dynamic", "int8", "int16x8")
-CALIBRATED = ("int8", "int16x8")
+INTEGER_TYPES = {  # variant -> type of its inputs and outputs, and the kernels that it may use
+    "int8": (tf.int8, tf.lite.OpsSet.TFLITE_BUILTINS_INT8),
+    "int16x8": (tf.int16, tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8),
+}
 CALIBRATION_STEPS = 20_000  # takes 2 s to 4 s
 
 
-def calibration_samples(graph: StepGraph, float_graph: bytes, sequences: FloatArray) -> list[Tensors]:
-    """Return inputs of consecutive steps, with the states that really occur, at most `CALIBRATION_STEPS` of them.
+def convert_variants(
+    graph: StepGraph,
+    variants: Iterable[str],
+    sequences: FloatArray | None,
+    begin: Callable[[str], None] = lambda stage: None,
+) -> dict[str, TfliteFile]:
+    """Return the finished graph of every variant, in their order.
 
-    Consecutive and not drawn at random: then what leaves a step enters the next one, both ends of a state see the same
-    numbers, and they get the same scale. Zero states would teach the quantizer that states are zero.
+    Parameters
+    ----------
+    sequences : to calibrate on, shape (n_sequences, n_rows, n_features); needed for integer graphs only.
+    begin : called with a few words when a stage begins.
+
+    Raises
+    ------
+    ModelError
+        TensorFlow's converter refuses the graph, or its result cannot be used.
+    """
+    variants = list(variants)
+    begin("converting to float32")
+    finished = {"float32": finish(convert_variant(graph, "float32", []), graph, "float32")}
+    samples: list[Tensors] = []
+    if sequences is not None and set(variants) & set(INTEGER_TYPES):
+        begin("stepping through the calibration rows")
+        samples = calibration_samples(graph, finished["float32"].graph, sequences)
+    for variant in variants:
+        if variant not in finished:
+            begin(f"converting to {variant}")
+            converted = convert_variant(graph, variant, samples)
+            if variant == "int8":
+                converted = with_int16_cells(converted, graph, samples)
+            finished[variant] = finish(converted, graph, variant)
+    return {variant: finished[variant] for variant in variants}
+
+
+def calibration_samples(graph: StepGraph, float_graph: bytes, sequences: FloatArray) -> list[Tensors]:
+    """Return the inputs of consecutive steps, with the states that really occur, at most `CALIBRATION_STEPS` of them.
+
+    Consecutive rather than random steps: the output of a step is then the input of the next one, both ends of a state
+    see the same numbers and get the same scale. Zero states would teach the quantizer that states are zero.
 
     Parameters
     ----------
     float_graph : the finished float32 form of `graph`, which is stepped.
     sequences : shape (n_sequences, n_rows, n_features); each is stepped through from zero state.
     """
-    call = tflite_call(float_graph)
+    call = interpreter_step(tensorflow_interpreter(float_graph))
     steps = itertools.chain.from_iterable(walk(graph, rows, call) for rows in sequences)
     return [step.inputs for step in itertools.islice(steps, CALIBRATION_STEPS)]
 
 
 def convert_variant(graph: StepGraph, variant: str, samples: list[Tensors]) -> bytes:
-    """Return the TFLite form of the step graph; `samples` may be empty for uncalibrated ones.
+    """Return the TFLite form of the step graph as TensorFlow converts it.
 
-    It is as the converter makes it, but that recurrent cells of an int8 graph add up in 16 bits, see `recovery`.
+    Parameters
+    ----------
+    samples : inputs of consecutive steps to calibrate on; may be empty for float32 and dynamic.
 
     Raises
     ------
@@ -102,22 +91,36 @@ def convert_variant(graph: StepGraph, variant: str, samples: list[Tensors]) -> b
         The converter refuses the graph.
     """
     converter = tf.lite.TFLiteConverter.from_keras_model(graph.model)
-    _SETTINGS[variant](converter)
-    if variant in CALIBRATED:
-        converter.representative_dataset = _source(samples)
+    _configure(converter, variant)
+    if variant in INTEGER_TYPES:
+        converter.representative_dataset = lambda: iter(samples)
     try:
         converted = bytes(converter.convert())
-    except Exception as problem:  # the converter raises a dozen kinds, all of them for a graph it cannot take
+    except Exception as problem:  # the converter raises a dozen types, all of them for a graph that it cannot take
         reason = " ".join(str(problem).split())[:300]
         raise ModelError(f"TensorFlow cannot convert the step graph to {variant}: {reason}") from problem
-    if variant in CALIBRATED:
-        _check_integers(converted, variant)
-    return recover_cells(converted, graph, samples) if variant == "int8" else converted
+    if variant in INTEGER_TYPES:
+        check_integers(converted, variant)
+    return converted
 
 
-def _check_integers(converted: bytes, variant: str) -> None:
-    """Refuse a graph of which the converter left a part in floating point, which it does without a word."""
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(converted))
+def _configure(converter: Any, variant: str) -> None:
+    if variant != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if variant in INTEGER_TYPES:
+        dtype, kernels = INTEGER_TYPES[variant]
+        converter.target_spec.supported_ops = [kernels]
+        converter.inference_input_type = converter.inference_output_type = dtype
+    else:
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if variant == "dynamic":
+        # Per-channel weights make FULLY_CONNECTED version 12, which tflite-runtime 2.14 lacks.
+        converter._experimental_disable_per_channel_quantization_for_dense_layers = True
+
+
+def check_integers(converted: bytes, variant: str) -> None:
+    """Refuse a graph of which the converter has silently left a part in floating point."""
+    model = flatbuffer.unpack(converted)
     tensors = model.subgraphs[0].tensors
     left = [
         flatbuffer.operator_name(model, operator)
@@ -132,38 +135,44 @@ def _check_integers(converted: bytes, variant: str) -> None:
         )
 
 
-def _source(samples: list[Tensors]) -> Callable[[], Iterator[dict[str, np.ndarray[Any, Any]]]]:
-    return lambda: iter(samples)
+def with_int16_cells(converted: bytes, graph: StepGraph, samples: list[Tensors]) -> bytes:
+    """Return an int8 graph whose recurrent cells accumulate in 16 bits.
+
+    Parameters
+    ----------
+    converted : as the converter makes it, with its signature.
+    samples : inputs of consecutive steps, which it was calibrated on.
+    """
+    model = flatbuffer.unpack(converted)
+    signature = model.signatureDefs[0]
+    entries = [*signature.inputs, *signature.outputs]
+    ends = {entry.name.decode(): int(entry.tensorIndex) for entry in entries}
+    recurrent = {state.name: state.name + NEXT for state in graph.states if state.kind == "recurrent"}
+    had_shared_scales = int16_cells.has_shared_scales(model)
+    wide = int16_cells.widen(model, ends, recurrent)
+    if not wide or int16_cells.has_shared_scales(model) != had_shared_scales:
+        return converted
+    for entry in entries:
+        entry.tensorIndex = ends[entry.name.decode()]
+    products = scales.coarse_products(model)
+    if products:
+        float_graph = layer_rounding.round_only(flatbuffer.pack(model), set())
+        inputs = {name: ends[name] for name in samples[0]}
+        ranges = _ranges(float_graph, inputs, samples, {product.border for product in products})
+        scales.equalize_units(model, products, ranges)
+    scales.align_sums(model, [(ends[before], ends[after]) for before, after in recurrent.items() if before in wide])
+    return flatbuffer.pack(model)
 
 
-def _float32(converter: Any) -> None:
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-
-
-def _dynamic(converter: Any) -> None:
-    _float32(converter)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    # Per-channel weights make FULLY_CONNECTED version 12, which tflite-runtime 2.14 lacks.
-    converter._experimental_disable_per_channel_quantization_for_dense_layers = True
-
-
-def _int8(converter: Any) -> None:
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = tf.int8
-    converter.inference_output_type = tf.int8
-
-
-def _int16x8(converter: Any) -> None:
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8]
-    converter.inference_input_type = tf.int16
-    converter.inference_output_type = tf.int16
-
-
-_SETTINGS: dict[str, Callable[[Any], None]] = {
-    "float32": _float32,
-    "dynamic": _dynamic,
-    "int8": _int8,
-    "int16x8": _int16x8,
-}
+def _ranges(
+    graph: bytes, inputs: dict[str, int], samples: list[Tensors], tensors: set[int]
+) -> dict[int, scales.Ranges]:
+    """Run a floating-point graph over the samples and return the largest absolute value of each unit of tensors."""
+    interpreter = tensorflow_interpreter(graph, preserve_all_tensors=True)
+    call = interpreter_step(interpreter, inputs, {str(tensor): tensor for tensor in tensors})
+    largest = {tensor: np.zeros(1) for tensor in tensors}
+    for sample in samples:
+        for tensor, values in call(sample).items():
+            absolute = np.abs(values, dtype=np.float64).reshape(-1)
+            largest[int(tensor)] = np.maximum(largest[int(tensor)], absolute)
+    return largest

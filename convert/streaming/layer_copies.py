@@ -1,4 +1,4 @@
-"""Layers copied into another graph, with their weights: the original network stays as it was."""
+"""Copy layers with their weights into another graph; the original network is left unchanged."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from keras import layers, ops
 
-from edgequake.convert.streaming.affine_folding import NORMALIZATIONS, Array, Folded, affine_of, full_weights
+from edgequake.convert.streaming.affine_folding import NORMALIZATIONS, FoldedGraph, Weights, affine_of, full_weights
 from edgequake.convert.streaming.layer_graph import INPUT, LayerCall, LayerGraph
 
 
-def copy_layer(layer: Any, tensors: list[Any], weights: list[Array] | None = None, **changes: Any) -> Any:
+def copy_layer(layer: Any, tensors: list[Any], weights: Weights = None, **changes: Any) -> Any:
     """Apply a copy of a layer.
 
     Parameters
@@ -31,86 +31,83 @@ def copy_layer(layer: Any, tensors: list[Any], weights: list[Array] | None = Non
     return result
 
 
-def apply_affine(place: LayerCall, tensor: Any) -> Any:
-    """Apply a normalisation to a tensor (1, rows, ..., features): a convolution over one row.
+def apply_affine(call: LayerCall, tensor: Any) -> Any:
+    """Apply a normalization to a tensor (1, rows, ..., features): a convolution over one row.
 
-    Its weights have a scale a feature in 8 bits, and its offset is a 32-bit integer, where a multiplication would round
-    all features' factors to one scale. Its kernel is diagonal: DEPTHWISE_CONV_2D would do without the zeros, but its
-    8-bit results differ by 1 between the runtimes (one in 300), and those of CONV_2D do not.
+    Its weights have one scale per feature in 8 bits, and its offset is a 32-bit integer, whereas a multiplication would
+    round the factors of all features to one scale. Its kernel is diagonal. DEPTHWISE_CONV_2D would need no zeros, but
+    its 8-bit results differ by 1 between the runtimes (one in 300), and those of CONV_2D do not.
     """
-    affine = affine_of(place)
+    affine = affine_of(call)
     shape = tuple(int(size) for size in tensor.shape)
-    layer = layers.Conv2D(shape[-1], 1, name=place.name)
+    layer = layers.Conv2D(shape[-1], 1, name=call.name)
     result = layer(ops.reshape(tensor, (1, -1, 1, shape[-1])))
     kernel = np.diag(affine.scale)[np.newaxis, np.newaxis]  # (1, 1, features, features)
     layer.set_weights([kernel.astype(np.float32), affine.offset.astype(np.float32)])
     return ops.reshape(result, shape)
 
 
-def ungrouped(place: LayerCall, weights: list[Array] | None) -> tuple[dict[str, Any], list[Array] | None]:
-    """Return changes and weights that make a convolution in groups one without: the runtimes have no such operator.
+def without_groups(call: LayerCall, weights: Weights) -> tuple[dict[str, Any], Weights]:
+    """Return the changes and weights that turn a grouped convolution, which the runtimes lack, into a plain one.
 
     Its kernel (..., features in, features out) is zero outside the groups.
     """
-    layer = place.layer
+    layer = call.layer
     if getattr(layer, "groups", 1) == 1:
         return {}, weights
     kernel, bias = weights or full_weights(layer)
     n_in, n_out = kernel.shape[-2], kernel.shape[-1] // layer.groups
     whole = np.zeros((*kernel.shape[:-2], n_in * layer.groups, kernel.shape[-1]))
     for group in range(layer.groups):
-        made = slice(group * n_out, (group + 1) * n_out)
-        whole[..., group * n_in : (group + 1) * n_in, made] = kernel[..., made]
+        outputs = slice(group * n_out, (group + 1) * n_out)
+        whole[..., group * n_in : (group + 1) * n_in, outputs] = kernel[..., outputs]
     return {"groups": 1}, [whole, bias]
 
 
-def rebuilt(graph: LayerGraph, tensor: Any) -> Any:
-    """Return the output of the whole network on a tensor with any number of rows, layer by layer from copies."""
+def copy_per_row(call: LayerCall, tensor: Any, weights: Weights) -> Any:
+    """Apply a layer inside TimeDistributed to (1, n_rows, *row_shape), with each row as one of a batch."""
+    n_rows = int(tensor.shape[1])
+    rows = ops.reshape(tensor, tuple(tensor.shape[1:]))  # (n_rows, *row_shape)
+    changes, weights = without_groups(call, weights)
+    result = copy_layer(call.layer, [rows], weights, name=call.name, **changes)
+    return ops.reshape(result, (1, n_rows, *result.shape[1:]))
+
+
+def apply_to_window(folded: FoldedGraph, tensor: Any) -> Any:
+    """Return the output of the folded network on a whole window (1, n_rows, features)."""
     made = {INPUT: tensor}
-    for index, place in enumerate(graph.places):
-        sources = [made[source] for source in place.sources]
-        changes: dict[str, Any] = {"name": place.name}
-        if getattr(place.layer, "stateful", False):
-            changes["stateful"] = False
-        if getattr(place.layer, "return_state", False):
-            changes["return_state"] = False
-        if isinstance(place.layer, layers.Reshape) and len(place.layer.target_shape) > 1 and not place.per_row:
-            changes["target_shape"] = (-1, *place.layer.target_shape[1:])  # as many rows as come
-        if place.per_row:
-            made[index] = _per_row(place, sources[0], changes)
+    for index, call in enumerate(folded.graph.calls):
+        sources = [made[source] for source in call.sources]
+        weights = folded.weights.get(index)
+        if isinstance(call.layer, NORMALIZATIONS):
+            made[index] = apply_affine(call, sources[0])
+        elif call.per_row:
+            made[index] = copy_per_row(call, sources[0], weights)
         else:
-            made[index] = copy_layer(place.layer, sources, **changes)
-    return made[graph.output]
-
-
-def _per_row(place: LayerCall, tensor: Any, changes: dict[str, Any]) -> Any:
-    inner = type(place.layer).from_config({**place.layer.get_config(), **changes, "name": f"{place.name}_row"})
-    wrapped = layers.TimeDistributed(inner, name=place.name)
-    result = wrapped(tensor)
-    if place.layer.weights:
-        inner.set_weights(place.layer.get_weights())
-    return result
-
-
-def whole_window(folded: Folded, tensor: Any) -> Any:
-    """Return the output of the network on a whole window (1, n_rows, features) as inference needs it."""
-    made = {INPUT: tensor}
-    for index, place in enumerate(folded.graph.places):
-        sources = [made[source] for source in place.sources]
-        changes, weights = ungrouped(place, folded.weights.get(index))
-        if isinstance(place.layer, NORMALIZATIONS):
-            made[index] = apply_affine(place, sources[0])
-        elif place.per_row:
-            made[index] = per_row_copy(place, sources[0], weights)
-        else:
-            made[index] = copy_layer(place.layer, sources, weights, name=place.name, **changes)
+            changes, weights = without_groups(call, weights)
+            made[index] = copy_layer(call.layer, sources, weights, name=call.name, **changes)
     return made[folded.graph.output]
 
 
-def per_row_copy(place: LayerCall, tensor: Any, weights: list[Array] | None) -> Any:
-    """Apply what TimeDistributed holds to (1, n_rows, *row_shape), each row as one of a batch."""
-    n_rows = int(tensor.shape[1])
-    rows = ops.reshape(tensor, tuple(tensor.shape[1:]))  # (n_rows, *row_shape)
-    changes, weights = ungrouped(place, weights)
-    result = copy_layer(place.layer, [rows], weights, name=place.name, **changes)
-    return ops.reshape(result, (1, n_rows, *result.shape[1:]))
+def rebuild(graph: LayerGraph, tensor: Any) -> Any:
+    """Return the output of the original network on a tensor with any number of rows, from copies of its layers."""
+    made = {INPUT: tensor}
+    for index, call in enumerate(graph.calls):
+        sources = [made[source] for source in call.sources]
+        changes: dict[str, Any] = {"name": call.name}
+        changes |= {name: False for name in ("stateful", "return_state") if getattr(call.layer, name, False)}
+        if isinstance(call.layer, layers.Reshape) and len(call.layer.target_shape) > 1 and not call.per_row:
+            changes["target_shape"] = (-1, *call.layer.target_shape[1:])  # for any number of rows
+        if call.per_row:
+            made[index] = _time_distributed(call, sources[0], changes)
+        else:
+            made[index] = copy_layer(call.layer, sources, **changes)
+    return made[graph.output]
+
+
+def _time_distributed(call: LayerCall, tensor: Any, changes: dict[str, Any]) -> Any:
+    inner = type(call.layer).from_config({**call.layer.get_config(), **changes, "name": f"{call.name}_row"})
+    result = layers.TimeDistributed(inner, name=call.name)(tensor)
+    if call.layer.weights:
+        inner.set_weights(call.layer.get_weights())
+    return result

@@ -1,7 +1,7 @@
 """LSTM, GRU and SimpleRNN, one row at a time, with h and c as states.
 
-Dense layers in place of Keras' cells, because they put the bias into the fully connected operator: there it is a 32-bit
-integer in the quantized graphs, where the cells' own addition of it would be rounded to 8 bits.
+Dense layers replace Keras' cells because they put the bias into the fully connected operator: there it is a 32-bit
+integer in the quantized graphs, whereas the addition in Keras' cells would be rounded to 8 bits.
 """
 
 from __future__ import annotations
@@ -13,47 +13,48 @@ from typing import Any
 import numpy as np
 from keras import layers, ops
 
-from edgequake.convert.streaming.affine_folding import Array
+from edgequake.convert.streaming.affine_folding import Weights
 from edgequake.convert.streaming.layer_graph import LayerCall, refuse
-from edgequake.convert.streaming.state import Build, TensorStream
+from edgequake.convert.streaming.state import StepBuilder, Streams, TensorStream
 
 
-def recur(build: Build, place: LayerCall, sources: list[TensorStream], weights: list[Array] | None) -> TensorStream:
-    """Step a recurrent layer through the rows of a step."""
-    layer, stream = place.layer, sources[0]
-    _check(build, place, sources)
-    build.starts_with_the_window(place, stream)
-    cell = _CELLS[type(layer)](layer, place.name)
-    state = [build.state(place, what, "recurrent", (1, layer.units)) for what in cell.states]
+def recur(build: StepBuilder, call: LayerCall, sources: Streams, weights: Weights) -> TensorStream:
+    """Apply a recurrent layer to the rows of a step."""
+    layer, stream = call.layer, sources[0]
+    _check(build, call, sources)
+    build.reset_at_first_row(call, stream)
+    cell = _CELLS[type(layer)](layer, call.name)
+    state = [build.state(call, suffix, "recurrent", (1, layer.units)) for suffix in cell.states]
     rows = [stream.simplest()] if stream.n_rows == 1 else [stream.x[:, row] for row in range(stream.n_rows)]
     hidden_rows = []
     for row in rows:  # (1, features)
         state = cell.step(row, *state)
         hidden_rows.append(state[0])
     cell.set_weights([np.asarray(weight, np.float32) for weight in weights] if weights else layer.get_weights())
-    for what, tensor in zip(cell.states, state, strict=True):
-        build.keep(place, what, tensor)
+    for suffix, tensor in zip(cell.states, state, strict=True):
+        build.keep(call, suffix, tensor)
     if not layer.return_sequences:
-        return stream.becomes(state[0], n_rows=1, sums_up=True)
+        return stream.becomes(state[0], n_rows=1, aggregated=True)
     return stream.becomes(state[0] if stream.n_rows == 1 else ops.stack(hidden_rows, axis=1))
 
 
-def _check(build: Build, place: LayerCall, sources: list[TensorStream]) -> None:
-    layer = place.layer
+def _check(build: StepBuilder, call: LayerCall, sources: Streams) -> None:
+    layer = call.layer
     if len(sources) > 1:
-        refuse(place, "its first state comes from another layer; let it start from zero, without initial_state")
+        refuse(call, "its initial state comes from another layer; let it start from zero, without initial_state")
     if layer.go_backwards:
-        refuse(place, "go_backwards=True starts from the newest row; use go_backwards=False")
+        refuse(call, "go_backwards=True starts from the newest row; use go_backwards=False")
     if build.mode == "continuous" and not layer.return_sequences:
         refuse(
-            place, "return_sequences=False sums up a window, a continuous stream has none; use return_sequences=True"
+            call,
+            "return_sequences=False aggregates a window, and a continuous stream has none; use return_sequences=True",
         )
     if build.mode == "windowed" and layer.stateful:
-        refuse(place, "stateful=True carries its state from window to window; convert in continuous mode")
+        refuse(call, "stateful=True carries its state from window to window; convert in continuous mode")
 
 
 class _Cell(ABC):
-    """One row's worth of a recurrent layer."""
+    """A recurrent layer applied to one row."""
 
     states: tuple[str, ...] = ("h",)
 
@@ -64,9 +65,9 @@ class _Cell(ABC):
         self.n_gates = {layers.LSTM: 4, layers.GRU: 3, layers.SimpleRNN: 1}[type(layer)]
         self.of_row = self.product("gates_x", self.n_gates, True)
 
-    def product(self, what: str, n_gates: int, use_bias: bool) -> Any:
-        """Return a layer that multiplies with the weights of some gates."""
-        return layers.Dense(n_gates * self.layer.units, use_bias=use_bias, name=f"{self.name}_{what}")
+    def product(self, suffix: str, n_gates: int, use_bias: bool) -> Any:
+        """Return a layer that multiplies by the weights of some gates."""
+        return layers.Dense(n_gates * self.layer.units, use_bias=use_bias, name=f"{self.name}_{suffix}")
 
     @abstractmethod
     def step(self, row: Any, *state: Any) -> list[Any]:
@@ -74,7 +75,7 @@ class _Cell(ABC):
 
     @abstractmethod
     def set_weights(self, weights: list[Any]) -> None:
-        """Take the Keras layer's weights."""
+        """Set the Keras layer's weights."""
 
     def bias(self, weights: list[Any]) -> Any:
         """Return the bias, of zeros where there is none."""
@@ -82,7 +83,7 @@ class _Cell(ABC):
 
 
 class _SummedCell(_Cell):
-    """A cell that adds one product of h with all its gates' weights to that of the row."""
+    """A cell that adds the product of h with the weights of all gates to that of the row."""
 
     def __init__(self, layer: Any, name: str) -> None:
         super().__init__(layer, name)
@@ -94,7 +95,7 @@ class _SummedCell(_Cell):
 
 
 class _Lstm(_SummedCell):
-    """Hochreiter & Schmidhuber 1997 with forget gates, in Keras' order of the gates."""
+    """Hochreiter and Schmidhuber (1997) with forget gates, in Keras' order of the gates."""
 
     states = ("h", "c")
 
@@ -114,7 +115,7 @@ class _SimpleRnn(_SummedCell):
 
 
 class _Gru(_Cell):
-    """Cho et al. 2014: the reset gate acts before (reset_after=False) or after the product with h (as in cuDNN)."""
+    """Cho et al. (2014): the reset gate acts before the product with h, or after it (reset_after=True, as in cuDNN)."""
 
     def __init__(self, layer: Any, name: str) -> None:
         super().__init__(layer, name)

@@ -1,12 +1,12 @@
-"""From a whole-sequence Keras network to the graph of one step, with every state an input and an output.
+"""Convert a whole-sequence Keras network to the graph of one step, with every state an input and an output.
 
-A step takes `rows_per_step` new rows and all state, and returns the outputs for them and the new state. So each sample
-is computed once, only builtin operators are needed (Keras' own LSTM becomes a WHILE loop that neither quantizes nor
-runs on small runtimes), and the state can be stored, reset and compared.
+A step takes `rows_per_step` new rows and all states, and returns the outputs for them and the new states. So each
+sample is computed once, only builtin operators are needed (Keras' own LSTM becomes a WHILE loop that neither quantizes
+nor runs on small runtimes), and the state can be stored, reset and compared.
 
-A layer can be stepped when its output depends on rows up to the newest one only, and when the rows it needs are bounded
-or folded into a state. In windowed mode, a network without recurrence that has other layers still converts: its one
-step is the whole window.
+A layer can be stepped when its output depends only on rows up to the newest one, and when the rows that it needs are
+bounded or folded into a state. In windowed mode, a network without recurrence that contains other layers can still be
+converted: its one step is the whole window.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ import keras
 from keras import layers, ops
 
 from edgequake.convert.streaming import pointwise_layers, temporal_layers
-from edgequake.convert.streaming.affine_folding import CONVOLUTIONS, NORMALIZATIONS, RECURRENT, Array, Folded, fold
-from edgequake.convert.streaming.layer_copies import whole_window
+from edgequake.convert.streaming.affine_folding import CONVOLUTIONS, NORMALIZATIONS, RECURRENT, FoldedGraph, Weights
+from edgequake.convert.streaming.affine_folding import fold as fold_normalizations
+from edgequake.convert.streaming.layer_copies import apply_to_window
 from edgequake.convert.streaming.layer_graph import INPUT, WAYS_OUT, LayerCall, LayerGraph, refuse, trace
 from edgequake.convert.streaming.recurrent_layers import recur
-from edgequake.convert.streaming.state import NEXT, Build, TensorStream
+from edgequake.convert.streaming.state import NEXT, StepBuilder, Streams, TensorStream
 from edgequake.edge.base.errors import ModelError
 from edgequake.edge.manifest.manifest import StateTensor
 
@@ -33,12 +34,10 @@ __all__ = ["NEXT", "PROBABILITIES", "ROWS", "StepGraph", "build_step_graph"]
 ROWS = "rows"
 PROBABILITIES = "probabilities"
 
-Handler = Callable[[Build, LayerCall, list[TensorStream], "list[Array] | None"], TensorStream]
-
 
 @dataclass(frozen=True)
 class StepGraph:
-    """A Keras model of one step and what is needed to step it."""
+    """A Keras model of one step, and what is needed to step it."""
 
     model: keras.Model  # inputs [rows, *states], outputs {"probabilities": ..., state + "_next": ...}
     mode: str  # "continuous" or "windowed"
@@ -47,7 +46,7 @@ class StepGraph:
     n_outputs: int
     states: tuple[StateTensor, ...]
     warmup_steps: int
-    parameters: int  # trained numbers
+    parameters: int  # number of trained values
 
 
 def build_step_graph(model: keras.Model, mode: str, window_rows: int | None = None) -> StepGraph:
@@ -56,70 +55,75 @@ def build_step_graph(model: keras.Model, mode: str, window_rows: int | None = No
     Parameters
     ----------
     model : one input (rows, features) or (rows, features, channels), one output; docs/convert.md lists the layers.
-    mode : "continuous" (the state is carried on for ever) or "windowed" (reset every window; then convolutions may be
-        `valid`, and the last layers may sum the window up).
+    mode : "continuous" (the state is carried on without end) or "windowed" (reset every window; then convolutions may
+    be
+        `valid`, and the last layers may aggregate the window).
     window_rows : rows in a window; by default those that the model was built for.
 
     Raises
     ------
     ModelError
-        For what cannot be stepped through exactly: the layer, the reason and the way out.
+        The network cannot be stepped exactly: the message names the layer, the reason and the way out.
     """
-    folded = fold(trace(model))
+    folded = fold_normalizations(trace(model))
     n_rows = (window_rows or folded.graph.n_rows) if mode == "windowed" else None
     parameters = int(model.count_params())
     try:
-        return _stepped(folded, mode, n_rows, parameters)
+        return _step_by_step(folded, mode, n_rows, parameters)
     except ModelError:
         if n_rows is None or not _fits_one_step(folded.graph):
             raise
         return _in_one_step(folded, n_rows, parameters)
 
 
-def _stepped(folded: Folded, mode: str, window_rows: int | None, parameters: int) -> StepGraph:
+def _step_by_step(folded: FoldedGraph, mode: str, window_rows: int | None, parameters: int) -> StepGraph:
     graph = folded.graph
-    for place in graph.places:
-        _check_known(place)
-    steps_rows = _rows_per_step(graph)
-    rows = _rows_input(graph, steps_rows)
-    build = Build(mode=mode, window_rows=window_rows, rows_per_step=steps_rows)
-    made = {INPUT: TensorStream(_as_images(graph, rows), steps_rows, graph.row_shape)}
-    for index, place in enumerate(graph.places):
+    for call in graph.calls:
+        _check_supported(call)
+    rows_per_step = _rows_per_step(graph)
+    rows = _rows_input(graph, rows_per_step)
+    build = StepBuilder(mode=mode, window_rows=window_rows, rows_per_step=rows_per_step)
+    made = {INPUT: TensorStream(_as_images(graph, rows), rows_per_step, graph.row_shape)}
+    for index, call in enumerate(graph.calls):
         if index != graph.output and not graph.readers(index):
-            continue  # a normalisation that was folded
+            continue  # a normalization that was folded
         sources = [
-            build.apart(place, made[source]) if _meets_contexts(graph, source, place) else made[source]
-            for source in place.sources
+            build.branch(call, made[source]) if _needs_branch(graph, source, call) else made[source]
+            for source in call.sources
         ]
-        made[index] = _handle(build, place, sources, folded.weights.get(index))
+        made[index] = _apply(build, call, sources, folded.weights.get(index))
     final = made[graph.output]
-    return _finished(build, graph, rows, _probabilities(graph, final, mode), _warmup_steps(build, final), parameters)
+    warmup_steps = build.first_reset[1] if build.first_reset else -(-final.offset // final.n_rows)
+    return _finished(build, graph, rows, _probabilities(final, mode), warmup_steps, parameters)
 
 
-def _handle(build: Build, place: LayerCall, sources: list[TensorStream], weights: list[Array] | None) -> TensorStream:
-    if place.per_row:
-        return pointwise_layers.apply_to_rows(build, place, sources, weights)
-    if any(stream.zero_rows for stream in sources) and not isinstance(place.layer, (*CONVOLUTIONS, *_PADDINGS)):
-        refuse(place, "rows of zeros come before it, and only a convolution can take them; pad right before that")
-    return _HANDLERS[place.kind](build, place, sources, weights)
+def _apply(build: StepBuilder, call: LayerCall, sources: Streams, weights: Weights) -> TensorStream:
+    if call.per_row:
+        return pointwise_layers.apply_per_row(build, call, sources, weights)
+    takes_zeros = isinstance(call.layer, (*CONVOLUTIONS, *temporal_layers.PADDINGS))
+    if any(stream.zero_rows for stream in sources) and not takes_zeros:
+        refuse(
+            call, "rows of zeros come before it, which only a convolution can take; pad right before the convolution"
+        )
+    return _HANDLERS[call.kind](build, call, sources, weights)
 
 
-def _meets_contexts(graph: LayerGraph, source: int, place: LayerCall) -> bool:
-    """Whether a layer that makes no context reads what another one joins to its context."""
-    others = [graph.places[reader] for reader in graph.readers(source)]
-    alone = isinstance(place.layer, pointwise_layers.MERGES) or temporal_layers.makes_context(place)
-    return not alone and any(temporal_layers.makes_context(other) for other in others)
+def _needs_branch(graph: LayerGraph, source: int, call: LayerCall) -> bool:
+    """Whether a layer without context reads a tensor to which another layer adds context."""
+    others = [graph.calls[reader] for reader in graph.readers(source)]
+    exempt = isinstance(call.layer, pointwise_layers.MERGES) or temporal_layers.has_context(call)
+    return not exempt and any(temporal_layers.has_context(other) for other in others)
 
 
 def _rows_per_step(graph: LayerGraph) -> int:
-    """Return how many input rows make whole rows everywhere: the product of the strides, of all branches."""
+    """Return how many input rows make whole rows everywhere: the product of the strides, over all branches."""
     rates = {INPUT: 1}
-    for index, place in enumerate(graph.places):
+    for index, call in enumerate(graph.calls):
         stride = 1
-        if not place.per_row:
-            is_reshape = isinstance(place.layer, layers.Reshape)
-            stride = pointwise_layers.rows_together(place) if is_reshape else temporal_layers.time_stride(place.layer)
-        rates[index] = max(rates[source] for source in place.sources) * stride
+        if not call.per_row:
+            is_reshape = isinstance(call.layer, layers.Reshape)
+            stride = pointwise_layers.reshaped_row(call)[1] if is_reshape else temporal_layers.time_stride(call.layer)
+        rates[index] = max(rates[source] for source in call.sources) * stride
     return math.lcm(*rates.values())
 
 
@@ -131,13 +135,7 @@ def _as_images(graph: LayerGraph, rows: Any) -> Any:
     return rows if len(graph.row_shape) == 1 else ops.reshape(rows, (1, -1, *graph.row_shape))
 
 
-def _warmup_steps(build: Build, final: TensorStream) -> int:
-    if build.first_reset is not None:
-        return build.first_reset[1]
-    return -(-final.offset // final.n_rows)
-
-
-def _probabilities(graph: LayerGraph, final: TensorStream, mode: str) -> Any:
+def _probabilities(final: TensorStream, mode: str) -> Any:
     if len(final.row_shape) != 1 or (mode == "continuous" and final.n_rows != 1):
         raise ModelError(
             f"the network's output has rows of shape {final.row_shape}, {final.n_rows} a step: expected one row of "
@@ -147,7 +145,7 @@ def _probabilities(graph: LayerGraph, final: TensorStream, mode: str) -> Any:
 
 
 def _finished(
-    build: Build, graph: LayerGraph, rows: Any, probabilities: Any, warmup_steps: int, parameters: int
+    build: StepBuilder, graph: LayerGraph, rows: Any, probabilities: Any, warmup_steps: int, parameters: int
 ) -> StepGraph:
     step = keras.Model([rows, *build.inputs], {PROBABILITIES: probabilities, **build.outputs}, name="step")
     return StepGraph(
@@ -163,20 +161,20 @@ def _finished(
 
 
 def _fits_one_step(graph: LayerGraph) -> bool:
-    """Whether a whole window can be one step: no loops, and only layers that are known."""
+    """Whether a whole window can be one step: no recurrence, and only supported layers."""
     return all(
-        isinstance(place.layer, pointwise_layers.IN_TIME_DISTRIBUTED)
-        if place.per_row
-        else place.kind in _HANDLERS and not isinstance(place.layer, RECURRENT)
-        for place in graph.places
+        isinstance(call.layer, pointwise_layers.IN_TIME_DISTRIBUTED)
+        if call.per_row
+        else call.kind in _HANDLERS and not isinstance(call.layer, RECURRENT)
+        for call in graph.calls
     )
 
 
-def _in_one_step(folded: Folded, n_rows: int, parameters: int) -> StepGraph:
+def _in_one_step(folded: FoldedGraph, n_rows: int, parameters: int) -> StepGraph:
     """Return the graph whose one step is the whole window: nothing is computed twice, and there is no state."""
     graph = folded.graph
     rows = _rows_input(graph, n_rows)
-    output = whole_window(folded, _as_images(graph, rows))
+    output = apply_to_window(folded, _as_images(graph, rows))
     if len(output.shape) == 3:
         output = output[:, -1]
     if len(output.shape) != 2:
@@ -184,25 +182,23 @@ def _in_one_step(folded: Folded, n_rows: int, parameters: int) -> StepGraph:
             f"the network's output has shape {tuple(output.shape)}: expected (batch, n_outputs) or (batch, rows, "
             "n_outputs); end with Dense(n_outputs, activation='sigmoid')"
         )
-    build = Build(mode="windowed", window_rows=n_rows, rows_per_step=n_rows)
+    build = StepBuilder(mode="windowed", window_rows=n_rows, rows_per_step=n_rows)
     return _finished(build, graph, rows, output, 0, parameters)
 
 
-def _check_known(place: LayerCall) -> None:
-    if not place.per_row and place.kind not in _HANDLERS:
+def _check_supported(call: LayerCall) -> None:
+    if not call.per_row and call.kind not in _HANDLERS:
         known = ", ".join(sorted(kind.__name__ for kind in _HANDLERS))
-        name = place.kind.__name__
-        refuse(place, WAYS_OUT.get(name, f"this kind of layer is not supported; use one of {known}"))
+        refuse(call, WAYS_OUT.get(call.kind.__name__, f"this kind of layer is not supported; use one of {known}"))
 
 
-_PADDINGS = (layers.ZeroPadding1D, layers.ZeroPadding2D)
-_HANDLERS: dict[type, Handler] = {
+_HANDLERS: dict[type, Callable[[StepBuilder, LayerCall, Streams, Weights], TensorStream]] = {
     **dict.fromkeys(CONVOLUTIONS, temporal_layers.convolve),
     **dict.fromkeys(temporal_layers.POOLS, temporal_layers.pool),
-    **dict.fromkeys(_PADDINGS, temporal_layers.pad),
+    **dict.fromkeys(temporal_layers.PADDINGS, temporal_layers.pad),
     layers.Cropping1D: temporal_layers.crop,
     **dict.fromkeys(RECURRENT, recur),
-    layers.Dense: pointwise_layers.densely,
+    layers.Dense: pointwise_layers.dense,
     **dict.fromkeys(pointwise_layers.ACTIVATIONS, pointwise_layers.activate),
     **dict.fromkeys(NORMALIZATIONS, pointwise_layers.normalize),
     layers.LayerNormalization: pointwise_layers.normalize_rows,
@@ -210,5 +206,5 @@ _HANDLERS: dict[type, Handler] = {
     layers.Reshape: pointwise_layers.reshape,
     layers.Permute: pointwise_layers.permute,
     layers.Flatten: temporal_layers.flatten,
-    **dict.fromkeys((*temporal_layers.MAXIMA, *temporal_layers.MEANS), temporal_layers.pool_window),
+    **dict.fromkeys((*temporal_layers.GLOBAL_MAXIMA, *temporal_layers.GLOBAL_MEANS), temporal_layers.pool_window),
 }

@@ -1,63 +1,112 @@
-"""Stepping through sequences on the desktop: the Keras step graph run as the device runs its TFLite form."""
+"""Step through sequences on the desktop: the one loop in which every graph of a conversion is stepped.
+
+`walk` carries the state as the runner does. What runs a step is a function from inputs to outputs by name:
+`keras_step`, or `interpreter_step` of a TFLite interpreter.
+"""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from edgequake.convert.streaming.layer_copies import rebuilt
+from edgequake.convert.streaming.layer_copies import rebuild
 from edgequake.convert.streaming.layer_graph import LayerGraph, trace
 from edgequake.convert.streaming.step_model import NEXT, PROBABILITIES, ROWS, StepGraph
 from edgequake.edge.base.errors import ModelError
+from edgequake.edge.manifest.manifest import NetworkConfig
 
 FloatArray = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
-Tensors = dict[str, FloatArray]
-Call = Callable[[Tensors], Tensors]
-FLOAT_TOLERANCE = 1e-5  # float32 over thousands of recurrent steps; a wrong gate or a row's shift is 1e-2 and more
+Tensors = dict[str, np.ndarray[tuple[int, ...], np.dtype[Any]]]
+StepFunction = Callable[[Tensors], Tensors]
+FLOAT_TOLERANCE = 1e-5  # float32 over thousands of recurrent steps; a wrong gate or a shifted row gives 1e-2 and more
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step: what went in (rows and all states, by input name), and the probabilities."""
+    """One step: its inputs (rows and all states, by input name), and the probabilities."""
 
     inputs: Tensors
     probabilities: FloatArray  # (n_outputs,)
 
 
-def walk(graph: StepGraph, rows: FloatArray, call: Call) -> Iterator[Step]:
+def walk(network: StepGraph | NetworkConfig, rows: FloatArray, call: StepFunction) -> Iterator[Step]:
     """Step through one sequence from zero state, carrying the state as the runner does.
 
     Parameters
     ----------
-    call : runs one step, from all inputs by name to all outputs by name: `keras_call` or `tflite_call`.
-    graph : the step graph; in windowed mode the sequence is one window, so recurrent states are thrown away after
-        the warm-up steps.
+    network : in windowed mode the sequence is one window, and the recurrent states are reset after the warm-up steps.
     rows : shape (n_rows, n_features); rows that do not fill a last step are left out.
+    call : runs one step, from all inputs by name to all outputs by name. It gets zero states as float32, and all other
+        states as it returned them.
     """
-    states = {state.name: np.zeros(state.shape, np.float32) for state in graph.states}
-    recurrent = [state.name for state in graph.states if state.kind == "recurrent"]
-    for step in range(len(rows) // graph.rows_per_step):
-        if step == graph.warmup_steps:
-            states.update({name: np.zeros_like(states[name]) for name in recurrent})
-        start = step * graph.rows_per_step
-        inputs = {ROWS: rows[np.newaxis, start : start + graph.rows_per_step].astype(np.float32), **states}
+    zero = {state.name: np.zeros(state.shape, np.float32) for state in network.states}
+    states: Tensors = dict(zero)
+    recurrent = [state.name for state in network.states if state.kind == "recurrent"]
+    for step in range(len(rows) // network.rows_per_step):
+        if step == network.warmup_steps:
+            states.update({name: zero[name] for name in recurrent})
+        start = step * network.rows_per_step
+        inputs = {ROWS: rows[np.newaxis, start : start + network.rows_per_step].astype(np.float32), **states}
         outputs = call(inputs)
         yield Step(inputs, outputs[PROBABILITIES][0])
         states = {name: outputs[name + NEXT] for name in states}
 
 
+def keras_step(graph: StepGraph) -> StepFunction:
+    """Return the Keras step model as a compiled function: 0.5 ms a step."""
+    names = [tensor.name for tensor in graph.model.inputs]
+    function = tf.function(lambda tensors: graph.model(tensors, training=False))
+
+    def call(inputs: Tensors) -> Tensors:
+        outputs = function([tf.constant(inputs[name]) for name in names])
+        return {name: np.asarray(tensor.numpy(), np.float32) for name, tensor in outputs.items()}
+
+    return call
+
+
+def tensorflow_interpreter(graph: bytes, preserve_all_tensors: bool = False) -> Any:
+    """Return TensorFlow's own interpreter of a float32 graph: 0.03 ms a step, for the many steps of a calibration."""
+    with warnings.catch_warnings():  # "tf.lite.Interpreter is deprecated", but it is at hand and sufficient here
+        warnings.simplefilter("ignore", UserWarning)
+        interpreter = tf.lite.Interpreter(model_content=graph, experimental_preserve_all_tensors=preserve_all_tensors)
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def interpreter_step(
+    interpreter: Any, inputs: dict[str, int] | None = None, outputs: dict[str, int] | None = None
+) -> StepFunction:
+    """Return a TFLite interpreter as a function.
+
+    Parameters
+    ----------
+    inputs, outputs : name -> index of a tensor; by default the graph's own inputs and outputs.
+    """
+    into = inputs or {detail["name"]: detail["index"] for detail in interpreter.get_input_details()}
+    out_of = outputs or {detail["name"]: detail["index"] for detail in interpreter.get_output_details()}
+
+    def call(values: Tensors) -> Tensors:
+        for name, index in into.items():
+            interpreter.set_tensor(index, values[name])
+        interpreter.invoke()
+        return {name: interpreter.get_tensor(index) for name, index in out_of.items()}
+
+    return call
+
+
 def step_probabilities(graph: StepGraph, rows: FloatArray) -> FloatArray:
     """Return the Keras step graph's probabilities of every step of a sequence, shape (n_steps, n_outputs)."""
-    return np.stack([step.probabilities for step in walk(graph, rows, keras_call(graph))])
+    return np.stack([step.probabilities for step in walk(graph, rows, keras_step(graph))])
 
 
 def sequence_probabilities(model: keras.Model, graph: StepGraph, sequences: FloatArray) -> FloatArray:
-    """Return what Keras itself makes of whole sequences, with the original layers.
+    """Return Keras' own probabilities of whole sequences, computed with the original layers.
 
     Parameters
     ----------
@@ -71,27 +120,27 @@ def sequence_probabilities(model: keras.Model, graph: StepGraph, sequences: Floa
     images = sequences.reshape(*sequences.shape[:2], *layer_graph.row_shape)
     network = _for_any_length(model, layer_graph, sequences.shape[1])
     output = np.asarray(network.predict(images, batch_size=8, verbose=0), np.float32)
-    if output.ndim == 2:  # the last layers summed the window up
+    if output.ndim == 2:  # the last layers aggregated the window
         output = output[:, np.newaxis]
     return output[:, -1:] if graph.mode == "windowed" else output
 
 
 def _for_any_length(model: keras.Model, layer_graph: LayerGraph, n_rows: int) -> keras.Model:
-    """Return the model itself, or a copy without state for sequences of another length than it was built for."""
-    stateful = any(getattr(place.layer, "stateful", False) for place in layer_graph.places)
+    """Return the model itself, or a stateless copy for sequences of another length than it was built for."""
+    stateful = any(getattr(call.layer, "stateful", False) for call in layer_graph.calls)
     if model.inputs[0].shape[0] is None and layer_graph.n_rows in (None, n_rows) and not stateful:
         return model
     rows = keras.Input((None, *layer_graph.row_shape))
-    return keras.Model(rows, rebuilt(layer_graph, rows))
+    return keras.Model(rows, rebuild(layer_graph, rows))
 
 
-def check_step_graph(graph: StepGraph, sequences: FloatArray, expected: FloatArray) -> float:
-    """Compare the step graph with Keras' whole-sequence output and return the largest absolute difference.
+def check_step_graph(graph: StepGraph, sequences: FloatArray, expected: FloatArray) -> None:
+    """Compare the step graph with Keras' output for whole sequences.
 
     Raises
     ------
     ModelError
-        The difference reaches 1e-5: the step graph is not the trained network.
+        The largest difference reaches 1e-5: the step graph is not the trained network.
     """
     n_last = expected.shape[1]
     got = np.stack([step_probabilities(graph, rows)[-n_last:] for rows in sequences])
@@ -101,34 +150,3 @@ def check_step_graph(graph: StepGraph, sequences: FloatArray, expected: FloatArr
             f"the one-step graph differs from the Keras network by {error:.2g} over {sequences.size} numbers of input: "
             f"expected less than {FLOAT_TOLERANCE:g}; report this network as a defect of the converter"
         )
-    return error
-
-
-def keras_call(graph: StepGraph) -> Call:
-    """Return the Keras step model as a compiled function: 0.5 ms a step."""
-    names = [tensor.name for tensor in graph.model.inputs]
-    function = tf.function(lambda tensors: graph.model(tensors, training=False))
-
-    def call(inputs: Tensors) -> Tensors:
-        outputs = function([tf.constant(inputs[name]) for name in names])
-        return {name: np.asarray(tensor.numpy(), np.float32) for name, tensor in outputs.items()}
-
-    return call
-
-
-def tflite_call(float_graph: bytes) -> Call:
-    """Return a finished float32 graph as a function: 0.03 ms a step, for the many steps of a calibration."""
-    with warnings.catch_warnings():  # "tf.lite.Interpreter is deprecated": it is enough for this, and it is here
-        warnings.simplefilter("ignore", UserWarning)
-        interpreter = tf.lite.Interpreter(model_content=float_graph)
-    interpreter.allocate_tensors()
-    into = {entry["name"]: entry["index"] for entry in interpreter.get_input_details()}
-    out_of = {entry["name"]: entry["index"] for entry in interpreter.get_output_details()}
-
-    def call(inputs: Tensors) -> Tensors:
-        for name, index in into.items():
-            interpreter.set_tensor(index, inputs[name])
-        interpreter.invoke()
-        return {name: interpreter.get_tensor(index) for name, index in out_of.items()}
-
-    return call

@@ -1,6 +1,6 @@
-"""Each graph against Keras, through the very wrapper that the device steps it with.
+"""The agreement of a graph with Keras: errors of the probability, and their effect on events.
 
-What an error of the probability does to events: both traces through the device's own trigger.
+The graph is stepped by the device's own stepper, and both sets of probabilities pass through the device's own trigger.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from edgequake.edge.base.errors import GateError, ModelError
-from edgequake.edge.detection.network import StepNetwork
+from edgequake.edge.detection.network import StepNetwork, make_stepper
 from edgequake.edge.detection.trigger import Event, Trigger, decision_of
 from edgequake.edge.formats.waveforms import duration_ns
 from edgequake.edge.manifest.manifest import Manifest, Variant
 
 FloatArray = npt.NDArray[np.float32]
-# Float graphs differ from Keras by the order of additions only: 2e-7 measured, a wrong weight is 1e-2 and more.
+# Float graphs differ from Keras only by the order of additions: 2e-7 measured; a wrong weight gives 1e-2 and more.
 FLOAT_MAX_ERROR = 1e-5
-# Thresholds lie a few tenths apart and hysteresis spans half of one, so an error of this size on every frame would
-# begin to move events. The trained networks of this project stay under 0.01.
+# Thresholds lie a few tenths apart and hysteresis spans half of one, so an error of this size in every frame would
+# begin to shift events. The trained networks of this project stay under 0.01.
 QUANTIZED_RMS_LIMIT = 0.05
+SENSITIVITY = "normal"  # the manifest's onset threshold at which decisions and events are compared
 
 
 def graph_probabilities(manifest: Manifest, graph: bytes, variant: Variant, sequences: FloatArray) -> FloatArray:
@@ -35,16 +36,19 @@ def graph_probabilities(manifest: Manifest, graph: bytes, variant: Variant, sequ
     -------
     float32, shape (n_sequences, n_steps, n_outputs); in windowed mode the last step only, n_steps = 1.
     """
-    network = StepNetwork(manifest, graph, variant)
-    probabilities = np.stack([_walk(network, manifest, rows) for rows in sequences])
-    return probabilities[:, -1:] if manifest.network.mode == "windowed" else probabilities
+    stepper = make_stepper(StepNetwork(manifest, graph, variant), manifest)
+    probabilities = []
+    for rows in sequences:
+        stepper.restart()
+        probabilities.append([outputs for _, _, outputs in stepper.push(rows)])
+    return np.array(probabilities, np.float32)
 
 
-def agreement(probabilities: FloatArray, expected: FloatArray, n_rows: int) -> dict[str, float]:
-    """Return the manifest's measure of agreement with Keras: errors of the probability, and their drift with length.
+def probability_agreement(probabilities: FloatArray, expected: FloatArray, n_rows: int) -> dict[str, float]:
+    """Return the manifest's measures of agreement with Keras: errors of the probability, and their drift with length.
 
-    The three last figures are the rms error of the first, middle and last third of the steps: an error that adds up in
-    a state grows from one to the next. Windows begin anew, so windowed probabilities have no thirds.
+    The last three are the rms errors of the first, middle and last third of the steps: an error that accumulates in a
+    state grows from one to the next. Each window starts from zero state, so windowed probabilities have no thirds.
     """
     error = probabilities.astype(np.float64) - expected
     measured = {
@@ -58,12 +62,16 @@ def agreement(probabilities: FloatArray, expected: FloatArray, n_rows: int) -> d
     return measured
 
 
-def check_agreement(measured: dict[str, float], variant: str, blame: Callable[[], str] | None = None) -> None:
+def _rms(error: npt.NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(error**2)))
+
+
+def check_agreement(measured: dict[str, float], variant: str, attribute: Callable[[], str] | None = None) -> None:
     """Refuse a float graph that is not the Keras network, and a quantized one that is too far from it.
 
     Parameters
     ----------
-    blame : says which layer contributes most, for the message; called only when the gate fails.
+    attribute : names the layers that contribute most, for the message; called only when the gate fails.
 
     Raises
     ------
@@ -82,44 +90,25 @@ def check_agreement(measured: dict[str, float], variant: str, blame: Callable[[]
     elif not rms <= QUANTIZED_RMS_LIMIT:
         raise GateError(
             f"the {variant} graph's probabilities differ from Keras by {rms:.3f} rms (largest {largest:.3f}), expected "
-            f"at most {QUANTIZED_RMS_LIMIT} rms; {blame() + '; ' if blame else ''}calibrate on more records, take "
-            "another variant, or convert with --no-verify to get the files all the same"
+            f"at most {QUANTIZED_RMS_LIMIT} rms; {attribute() + '; ' if attribute else ''}calibrate on more records, "
+            "take another variant, or convert with --no-verify to get the files regardless"
         )
 
 
-def _rms(error: npt.NDArray[np.float64]) -> float:
-    return float(np.sqrt(np.mean(error**2)))
-
-
-def _walk(network: StepNetwork, manifest: Manifest, rows: FloatArray) -> FloatArray:
-    """Return the probabilities of every step of one sequence."""
-    config = manifest.network
-    n_steps = len(rows) // config.rows_per_step
-    steps = rows[: n_steps * config.rows_per_step].reshape(n_steps, config.rows_per_step, -1)
-    network.reset()
-    if not config.warmup_steps:
-        return network.run(steps)
-    warmup = network.run(steps[: config.warmup_steps])
-    network.reset_recurrent()
-    return np.concatenate([warmup, network.run(steps[config.warmup_steps :])])
-
-
-SENSITIVITY = "normal"
-
-
 def event_agreement(manifest: Manifest, probabilities: FloatArray, expected: FloatArray) -> dict[str, float]:
-    """Compare decisions and events of a graph with those of Keras, at the manifest's normal threshold.
+    """Compare the decisions and events of a graph with those of Keras, at the manifest's normal threshold.
 
     Parameters
     ----------
-    probabilities, expected : shape (n_sequences, n_steps, n_outputs). Sequences of a continuous network are records of
-        their own; those of a windowed one are the windows of one record, a decision each.
+    probabilities, expected : shape (n_sequences, n_steps, n_outputs). Each sequence of a continuous network is a
+    record;
+        the sequences of a windowed one are the windows of one record, with one decision each.
 
     Returns
     -------
-    `decision_flips`: decisions on the other side of the threshold; `events`: those that Keras' probabilities make;
-    `events_matched`: of these, those whose onset the graph finds within one decision's length; `events_missed`, the
-    rest; `events_extra`: those of the graph that match none.
+    `decision_flips`: decisions on the other side of the threshold; `events`: those from Keras' probabilities;
+    `events_matched`: of these, those whose onset the graph finds within the duration of one decision;
+    `events_missed`: the rest; `events_extra`: events of the graph without a match.
     """
     threshold = manifest.trigger.onset_thresholds[SENSITIVITY]
     flips = np.count_nonzero((probabilities[..., 0] >= threshold) != (expected[..., 0] >= threshold))
@@ -128,7 +117,7 @@ def event_agreement(manifest: Manifest, probabilities: FloatArray, expected: Flo
     step_ns = _decision_ns(manifest)
     n_events = n_matched = n_found = 0
     for got, wanted in zip(probabilities, expected, strict=True):
-        found, true = (events_of(manifest, trace, threshold) for trace in (got, wanted))
+        found, true = (events_of(manifest, record, threshold) for record in (got, wanted))
         n_events, n_found = n_events + len(true), n_found + len(found)
         n_matched += count_matched(true, found, step_ns)
     return {
@@ -152,7 +141,7 @@ def events_of(manifest: Manifest, probabilities: FloatArray, threshold: float) -
 
 
 def count_matched(true: Sequence[Event], found: Sequence[Event], tolerance_ns: int) -> int:
-    """Return how many true events have a found one with an onset within the tolerance, each used once."""
+    """Return how many true events have a found onset within the tolerance; each found event is used once."""
     left = [event.onset_ns for event in found]
     n_matched = 0
     for event in true:
@@ -164,7 +153,7 @@ def count_matched(true: Sequence[Event], found: Sequence[Event], tolerance_ns: i
 
 
 def _decision_ns(manifest: Manifest) -> int:
-    """Return the time from one decision to the next: a step's, or from window to window."""
+    """Return the time from one decision to the next: a step, or the hop between windows."""
     network = manifest.network
     n_rows = network.window_hop_rows if network.mode == "windowed" else network.rows_per_step
     return _rows_ns(manifest, int(n_rows or 1))

@@ -1,63 +1,77 @@
-"""Which layer makes a quantized graph miss its gate.
-
-All graphs of a conversion against Keras: errors, events, clipping, and the gate.
-"""
+"""All graphs of a conversion against Keras: errors, events, clipping, and the layers that cause a quantized error."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tensorflow.lite.tools import flatbuffer_utils
 
-from edgequake.convert.quantization import layer_rounding
-from edgequake.convert.verification import clipping
+from edgequake.convert.quantization import flatbuffer
+from edgequake.convert.quantization.layer_rounding import INPUT, WEIGHTS, layers_by_tensor, round_only
+from edgequake.convert.quantization.quantize import INTEGER_TYPES
 from edgequake.convert.verification.agreement import (
-    agreement,
     check_agreement,
     event_agreement,
     graph_probabilities,
+    probability_agreement,
 )
+from edgequake.convert.verification.clipping import tensor_uses
 from edgequake.edge.manifest.manifest import Manifest, Variant
 
 FloatArray = npt.NDArray[np.float32]
-MAX_STEPS = 4_000  # of the comparison's rows; a layer takes about 0.2 s
-WORST_TOLD = 3
+MAX_STEPS = 4_000  # of the compared rows, for error attribution and clipping; a layer takes about 0.2 s
+MAX_NAMED_LAYERS = 3
 
 
-def layer_errors(
-    manifest: Manifest, graph: bytes, variant: Variant, layers: list[str], rows: FloatArray, expected: FloatArray
-) -> dict[str, float]:
-    """Return the rms error of the probability that the rounding of each layer makes alone, the largest first.
+def compare_graphs(
+    manifest: Manifest,
+    folder: Path,
+    layers: list[str],
+    rows: FloatArray,
+    expected: FloatArray,
+    begin: Callable[[str], None],
+) -> tuple[Manifest, dict[str, list[dict[str, Any]]]]:
+    """Compare every graph with Keras.
 
     Parameters
     ----------
-    layers : names of the Keras layers. A recurrent layer's products, gates and states count as one.
-    rows, expected : sequences and Keras' probabilities of them, as `graph_probabilities` takes and returns them.
+    folder : holds the graphs.
+    layers : names of the Keras layers.
+    rows : shape (n_sequences, n_rows, n_features).
+    expected : Keras' probabilities, shape (n_sequences, n_steps, n_outputs).
+    begin : called with a variant's name before it is compared.
 
-    "the weights" stands for the rounding of all weights, which is part of every other figure too; "the input" for that
-    of the rows. What was left out of a graph (16-bit or float parts) counts for nothing.
+    Returns
+    -------
+    The manifest with the agreement of every variant, and variant -> use of each tensor's range, of integer graphs.
+
+    Raises
+    ------
+    ModelError
+        The float graph is not the Keras network.
+    GateError
+        A quantized graph is too far from it.
     """
-    tensors = layer_rounding.layers_of(flatbuffer_utils.read_model_from_bytearray(bytearray(graph)), layers)
-    groups: dict[str, set[int]] = {layer_rounding.WEIGHTS: set()}
-    for tensor, layer in tensors.items():
-        groups.setdefault(layer, set()).add(tensor)
-    errors = {}
-    for layer, group in groups.items():
-        alone = graph_probabilities(manifest, layer_rounding.rounded_only(graph, group), variant, rows)
-        errors[layer] = agreement(alone, expected, rows.shape[1])["probability_rms_error"]
-    return dict(sorted(errors.items(), key=lambda item: -item[1]))
-
-
-def blame(errors: dict[str, float]) -> str:
-    """Return the sentence that names the worst layers."""
-    (worst, error), *others = list(errors.items())[:WORST_TOLD]
-    rest = ", ".join(f"{_called(layer)} {value:.3f}" for layer, value in others)
-    return f"most of it comes from rounding {_called(worst)}: alone it makes {error:.3f} rms ({rest})"
+    variants, clipping = {}, {}
+    n_rows, few = rows.shape[0] * rows.shape[1], shortened(rows, expected, manifest.network.rows_per_step)
+    for name, variant in manifest.variants.items():
+        begin(name)
+        graph = (folder / variant.file).read_bytes()
+        got = graph_probabilities(manifest, graph, variant, rows)
+        measured = probability_agreement(got, expected, n_rows)
+        is_integer = name in INTEGER_TYPES
+        check_agreement(
+            measured, name, partial(_attribution, manifest, graph, variant, layers, *few) if is_integer else None
+        )
+        if is_integer:
+            clipping[name] = [asdict(use) for use in tensor_uses(manifest, graph, variant, few[0], layers)]
+        variants[name] = replace(variant, agreement={**measured, **event_agreement(manifest, got, expected)})
+    return replace(manifest, variants=variants), clipping
 
 
 def shortened(rows: FloatArray, expected: FloatArray, rows_per_step: int) -> tuple[FloatArray, FloatArray]:
@@ -71,59 +85,38 @@ def shortened(rows: FloatArray, expected: FloatArray, rows_per_step: int) -> tup
     return rows, expected
 
 
-def _called(layer: str) -> str:
-    return layer if layer in (layer_rounding.WEIGHTS, layer_rounding.INPUT) else f"layer '{layer}'"
+def layer_errors(
+    manifest: Manifest, graph: bytes, variant: Variant, layers: list[str], rows: FloatArray, expected: FloatArray
+) -> dict[str, float]:
+    """Return the rms error of the probability that the rounding of each layer causes alone, the largest first.
+
+    "the weights" stands for the rounding of all weights, which is part of every other error too; "the input" for that
+    of the rows. Parts of a graph that are in floating point contribute nothing.
+
+    Parameters
+    ----------
+    layers : names of the Keras layers. A recurrent layer's products, gates and states count as one.
+    rows, expected : sequences and Keras' probabilities of them, as `graph_probabilities` takes and returns them.
+    """
+    groups: dict[str, set[int]] = {WEIGHTS: set()}
+    for tensor, layer in layers_by_tensor(flatbuffer.unpack(graph), layers).items():
+        groups.setdefault(layer, set()).add(tensor)
+    errors = {}
+    for layer, group in groups.items():
+        got = graph_probabilities(manifest, round_only(graph, group), variant, rows)
+        errors[layer] = probability_agreement(got, expected, rows.shape[1])["probability_rms_error"]
+    return dict(sorted(errors.items(), key=lambda item: -item[1]))
 
 
-INTEGER = ("int8", "int16x8")
-
-
-@dataclass
-class Comparison:
-    """What to compare, and, after `run`, the use of the integer graphs' ranges."""
-
-    manifest: Manifest
-    folder: Path  # where the graphs are
-    layers: list[str]  # names of the Keras layers
-    rows: FloatArray  # (n_sequences, n_rows, n_features)
-    expected: FloatArray  # Keras' probabilities, (n_sequences, n_steps, n_outputs)
-    clipping: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-
-    def run(self, begin: Callable[[str], None]) -> Manifest:
-        """Return the manifest with every variant's measured agreement.
-
-        Parameters
-        ----------
-        begin : called with a variant's name when its turn comes.
-
-        Raises
-        ------
-        ModelError
-            The float graph is not the Keras network.
-        GateError
-            A quantized graph is too far from it.
-        """
-        variants = {}
-        for name, variant in self.manifest.variants.items():
-            begin(name)
-            variants[name] = replace(variant, agreement=self._compare(name, variant))
-        return replace(self.manifest, variants=variants)
-
-    def _compare(self, name: str, variant: Variant) -> dict[str, float]:
-        graph = (self.folder / variant.file).read_bytes()
-        got = graph_probabilities(self.manifest, graph, variant, self.rows)
-        measured = agreement(got, self.expected, n_rows=self.rows.shape[0] * self.rows.shape[1])
-        blame = (lambda: self._blame(graph, variant)) if name in INTEGER else None
-        check_agreement(measured, name, blame)
-        if name in INTEGER:
-            rows, _ = self._shortened()
-            uses = clipping.tensor_uses(self.manifest, graph, variant, rows, self.layers)
-            self.clipping[name] = [asdict(use) for use in uses]
-        return {**measured, **event_agreement(self.manifest, got, self.expected)}
-
-    def _blame(self, graph: bytes, variant: Variant) -> str:
-        rows, expected = self._shortened()
-        return blame(layer_errors(self.manifest, graph, variant, self.layers, rows, expected))
-
-    def _shortened(self) -> tuple[FloatArray, FloatArray]:
-        return shortened(self.rows, self.expected, self.manifest.network.rows_per_step)
+def _attribution(
+    manifest: Manifest, graph: bytes, variant: Variant, layers: list[str], rows: FloatArray, expected: FloatArray
+) -> str:
+    """Return the sentence that names the layers with the largest errors."""
+    errors = layer_errors(manifest, graph, variant, layers, rows, expected)
+    named = [
+        (layer if layer in (WEIGHTS, INPUT) else f"layer '{layer}'", error)
+        for layer, error in list(errors.items())[:MAX_NAMED_LAYERS]
+    ]
+    (worst, error), *others = named
+    rest = ", ".join(f"{layer} {value:.3f}" for layer, value in others)
+    return f"most of the error comes from rounding {worst}, which alone causes {error:.3f} rms ({rest})"

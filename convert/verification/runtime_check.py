@@ -1,4 +1,4 @@
-"""Each finished graph invoked once by tflite-runtime 2.14, in a process of its own: an abort there ends only that."""
+"""Invoke each finished graph once in tflite-runtime 2.14, in a process of its own, where an abort ends only that."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgequake.edge.base.errors import ModelError
 
 LANDERS = "EDGEQUAKE_LANDER_PYTHONS"  # NAME=INTERPRETER, joined by ';'; `make test` builds some and sets it
 TIME_LIMIT_S = 60.0
-# Nothing of this package: a lander interpreter may not have it. Zeros in, every output read.
+# It imports nothing of this package, which the other interpreter may not have. Zeros in, every output read.
 _SCRIPT = """
 import json, sys
 from importlib.metadata import version
@@ -32,7 +32,7 @@ print(json.dumps("tflite-runtime " + version("tflite-runtime")))
 """
 
 
-def lander_python() -> str | None:
+def runtime_python() -> str | None:
     """Return an interpreter that has tflite-runtime: this one, or one that EDGEQUAKE_LANDER_PYTHONS names."""
     if find_spec("tflite_runtime"):
         return sys.executable
@@ -42,14 +42,14 @@ def lander_python() -> str | None:
 
 
 def invoke(graphs: Iterable[Path]) -> str | None:
-    """Invoke every graph once and return the runtime's name and version; None where no such runtime is to be had.
+    """Invoke every graph once and return the runtime's name and version; None where tflite-runtime is not installed.
 
     Raises
     ------
     ModelError
-        The runtime refuses a graph, or ends over it.
+        The runtime refuses a graph, or crashes on it.
     """
-    python = lander_python()
+    python = runtime_python()
     if python is None:
         return None
     paths = [str(path) for path in graphs]

@@ -1,14 +1,11 @@
-"""Samples of one channel that follow one another and wait to be dealt with.
-
-The archive of the raw stream: every sample that is heard, as miniSEED records in an SDS folder under a size cap.
-"""
+"""The archive of the raw stream: every sample received, as miniSEED records in an SDS folder of limited size."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,127 +17,48 @@ from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.formats.miniseed import records_of
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
-
-_Buffer = TypeVar("_Buffer", bound="SampleBuffer")
-
-
-@dataclass
-class SampleBuffer:
-    """Grows at its back as traces come, shrinks at its front; times count from the first sample that ever came.
-
-    Each trace's own time is believed to a hundredth of a sampling interval: a clock that has drifted away by more is a
-    tear of the buffer, so that no sample is ever dated wrong by more than that.
-    """
-
-    source_id: str
-    origin_ns: int  # time of the first sample
-    rate_hz: float
-    n_done: int  # samples since then that are not held any more
-    n_samples: int  # held
-    parts: list[npt.NDArray[Any]]  # their arrays; at least one, which tells the dtype
-
-    @classmethod
-    def begin(cls: type[_Buffer], trace: Trace) -> _Buffer:
-        """Begin where a trace begins; its samples are yet to be added."""
-        return cls(trace.source_id, trace.start_ns, trace.sampling_rate_hz, 0, 0, [trace.samples[:0]])
-
-    def __post_init__(self) -> None:
-        self._dtype = self.parts[0].dtype
-        self._tolerance_ns = duration_ns(1, self.rate_hz) // 100
-        self.stop_ns = self._time_ns(self.n_done + self.n_samples)
-
-    def is_followed_by(self, trace: Trace) -> bool:
-        """Whether a piece of the channel goes on where this buffer stops."""
-        return (
-            -self._tolerance_ns <= trace.start_ns - self.stop_ns <= self._tolerance_ns
-            and trace.sampling_rate_hz == self.rate_hz
-            and trace.samples.dtype == self._dtype
-        )
-
-    def add(self, samples: npt.NDArray[Any]) -> None:
-        """Append samples."""
-        self.parts.append(samples)
-        self.n_samples += len(samples)
-        self.stop_ns = self._time_ns(self.n_done + self.n_samples)
-
-    def trace(self) -> Trace:
-        """Return what is held."""
-        self.parts = [np.concatenate(self.parts)]
-        return Trace(self.source_id, self._time_ns(self.n_done), self.rate_hz, self.parts[0])
-
-    def drop(self, n_samples: int) -> None:
-        """Let go of the first samples."""
-        self.parts = [np.concatenate(self.parts)[n_samples:].copy()]  # a view would keep all of them
-        self.n_done += n_samples
-        self.n_samples -= n_samples
-
-    def state(self) -> State:
-        """Return what `SampleBuffer(**state)` goes on from."""
-        self.trace()
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    def _time_ns(self, n_samples: int) -> int:
-        return self.origin_ns + duration_ns(n_samples, self.rate_hz)  # from the first one on: rounding never adds up
-
-
-def joined(traces: Iterable[Trace]) -> list[Trace]:
-    """Return traces with those that follow one another made one, per channel, in the order in which these begin.
-
-    A replay's batch has hundreds, each with a fixed cost to everything that takes them. Clocks are believed as in
-    `SampleBuffer`, so a buffer that takes joined traces dates a sample to a fiftieth of its interval.
-    """
-    buffers: dict[str, SampleBuffer] = {}
-    runs: list[SampleBuffer] = []
-    for trace in traces:
-        buffer = buffers.get(trace.source_id)
-        if buffer is None or not buffer.is_followed_by(trace):
-            buffer = buffers[trace.source_id] = SampleBuffer.begin(trace)
-            runs.append(buffer)
-        buffer.add(trace.samples)
-    return [buffer.trace() for buffer in runs]
-
+from edgequake.edge.formats.waveforms import NS_PER_S, SampleBuffer, Trace, duration_ns
 
 LEAST_CAP_BYTES = 32 * RECORD_BYTES
-# So many samples of a channel wait until they are written; a record holds at most 721, of a dead channel. Live they
-# are on disk soon; a replay writes more at once, as each write has a fixed cost.
+# Samples of a channel that are buffered before they are written; a record holds at most 721, of a dead channel. A live
+# run writes soon; a replay writes more at once, because each write has a fixed cost.
 LIVE_BLOCK_SAMPLES, REPLAY_BLOCK_SAMPLES = 1 << 10, 1 << 14
-_MOST_CHANNELS = 16 * 12  # as many as a live run hears at once
-
-
-@dataclass
-class _Channel:
-    until_ns: int  # nothing at or after this time has been archived
-    run: _BufferedRun | None = None
+_MOST_CHANNELS = 16 * 12  # as many as a live run receives at once
 
 
 @dataclass
 class _BufferedRun(SampleBuffer):
-    """Samples that follow one another within a UTC day."""
+    """A contiguous run of samples within one UTC day, not written yet."""
 
     day: int = 0
     room: int = 0  # samples until midnight
 
     @classmethod
     def of_day(cls, trace: Trace) -> _BufferedRun:
-        """Begin where a trace begins; its samples are yet to be added."""
+        """Begin where a trace begins; its samples are still to be added."""
         run = cls.begin(trace)
         run.day = day_of(trace.start_ns, trace.sampling_rate_hz)
         until_midnight = ((run.day + 1) * DAY_NS - trace.start_ns) * trace.sampling_rate_hz / NS_PER_S
         run.room = int(np.ceil(until_midnight - 1e-3))  # as Trace.between counts
         return run
 
-    def takes(self, trace: Trace) -> bool:
-        """Whether a trace goes on where this run stops, within the day."""
+    def accepts(self, trace: Trace) -> bool:
+        """Whether a trace continues this run within the day."""
         return len(trace.samples) <= self.room and self.is_followed_by(trace)
 
 
-class Archive:
-    """Writes traces to day files, in whole records, and lets go of the oldest where a cap is reached.
+@dataclass
+class _ArchivedChannel:
+    stop_ns: int  # nothing at or after this time has been archived
+    run: _BufferedRun | None = None
 
-    A sample is archived once for a time: what comes again with the same values is dropped, and what differs from what
-    is held at its time is kept beside it. So a link that repeats itself costs nothing, and a clock that was set back,
-    or a second version of the same hours, loses nothing.
+
+class Archive:
+    """Writes traces to day files in whole records and evicts the oldest files when a size limit is reached.
+
+    Duplicate samples are stored once: what arrives again with the same values is dropped. Samples that differ from
+    those stored for the same time are stored beside them. So a link that repeats itself costs nothing, and a clock
+    that was set back, or a second version of the same hours, loses nothing.
     """
 
     def __init__(
@@ -153,31 +71,34 @@ class Archive:
         least_record_bytes: int = RECORD_BYTES,
         remembered_days: int | None = None,
     ) -> None:
-        """Archive in `folder`, which may hold an archive already, at most `cap_bytes` (None: without limit).
+        """Archive in `folder`, which may contain an archive already.
 
-        A channel's samples are written `block_samples` at a time, or more, the rest waits for its record to be full.
-        `make_room` is asked when the disk is full; by default this archive lets go of its own oldest files. A record
-        that cannot be filled may be shorter than others, down to `least_record_bytes`. `remembered_days`: see
-        `DayFiles`.
+        Parameters
+        ----------
+        cap_bytes : the largest total size; None for no limit.
+        block_samples : a channel's samples are written at least so many at a time; what does not fill a record waits.
+        make_room : called when the disk is full; by default this archive evicts its own oldest files.
+        least_record_bytes : a record that cannot be filled may be as short as this.
+        remembered_days : see `DayFiles`.
 
         Raises
         ------
         ConfigError
-            A cap that not even some records fit into.
+            As `require_cap`.
         """
         require_cap(cap_bytes)
         self.folder = folder
         self._files = DayFiles(folder, cap_bytes, diagnostics, make_room, remembered_days)
-        self._repeats = DuplicateFilter(self._files)
+        self._duplicates = DuplicateFilter(self._files)
         self._block_samples, self._least_record_bytes = block_samples, least_record_bytes
-        self._channels: dict[str, _Channel] = {}
+        self._channels: dict[str, _ArchivedChannel] = {}
 
     @property
     def total_bytes(self) -> int:
         """Size of all its files."""
         return self._files.total_bytes
 
-    def take(self, trace: Trace) -> None:
+    def push(self, trace: Trace) -> None:
         """Archive a trace.
 
         Raises
@@ -187,13 +108,13 @@ class Archive:
         """
         channel = self._channels.get(trace.source_id)
         run = None if channel is None else channel.run
-        if channel is None or run is None or run.stop_ns < channel.until_ns or not run.takes(trace):
-            self._take_in_parts(trace)
+        if channel is None or run is None or run.stop_ns < channel.stop_ns or not run.accepts(trace):
+            self._push_parts(trace)
         else:
             self._add(channel, run, trace.samples)
 
     def sync(self) -> None:
-        """Make what was written durable; what waits is in `state`.
+        """Make what was written durable; the buffered rest is in `state`.
 
         Raises
         ------
@@ -203,19 +124,19 @@ class Archive:
         self._files.sync()
 
     def close(self) -> None:
-        """Write what waits, in records that may be short. More traces may come all the same.
+        """Write what is buffered, in records that may be short. More traces may follow all the same.
 
         Raises
         ------
         DataError
-            As `take`.
+            As `push`.
         """
         for channel in self._channels.values():
-            self._finish(channel)
+            self._end_run(channel)
         self._files.sync()
 
     def make_room(self, n_bytes: int) -> bool:
-        """Let go of the oldest files so that a full disk has room again; return whether there were any."""
+        """Evict the oldest files so that a full disk has room again; return whether there were any."""
         return self._files.make_room(n_bytes)
 
     def sizes_bytes(self) -> list[tuple[str, int]]:
@@ -223,57 +144,54 @@ class Archive:
         days = {name: parsed.day for name in self._files.names() if (parsed := parse_day_name(name)) is not None}
         return [(name, self._files.size_bytes(name)) for name in sorted(days, key=lambda name: (days[name], name))]
 
-    def waiting(self) -> list[Trace]:
+    def unwritten(self) -> list[Trace]:
         """Return the samples that are not on disk yet."""
         return [channel.run.trace() for channel in self._channels.values() if channel.run is not None]
 
     def state(self) -> State:
-        """Return what `restore` goes on from."""
         channels: State = {}
         for source_id, channel in self._channels.items():
-            channels[source_id] = [channel.until_ns, None if channel.run is None else channel.run.state()]
+            channels[source_id] = [channel.stop_ns, None if channel.run is None else channel.run.state()]
         return {"files": self._files.state(), "channels": channels}
 
     def restore(self, state: State, replayed: bool) -> None:
-        """Go on from what `state` returned; the same traces come again from there (`replayed`), or they do not (live).
+        """Continue from what `state` returned; the traces since then come again (`replayed`), or they do not (live).
 
-        Replayed, the archive becomes what it was then, so that the result is that of an undisturbed run. Live, what was
-        written since stays, and of what waited then only that is taken which is not on disk.
+        Replayed, the archive is put back to what it was, so that it ends as that of an undisturbed run. Live, what was
+        written since stays, and of what was buffered then only what is not on disk is used.
         """
         self._files.restore(state["files"], replayed)
         self._channels = {}
-        for source_id, (until_ns, saved) in state["channels"].items():
+        for source_id, (stop_ns, saved) in state["channels"].items():
             run = None if saved is None else _BufferedRun(**saved)
             if replayed:
-                self._channels[source_id] = _Channel(until_ns, run)
+                self._channels[source_id] = _ArchivedChannel(stop_ns, run)
             elif run is not None:
-                self._take_in_parts(run.trace())
+                self._push_parts(run.trace())
 
-    def _take_in_parts(self, trace: Trace) -> None:
+    def _push_parts(self, trace: Trace) -> None:
+        """Archive a trace by days, without what is stored already."""
         channel = self._channel(trace.source_id)
         for part in _days(trace):
-            is_new = part.start_ns >= channel.until_ns - duration_ns(1, part.sampling_rate_hz) // 100
-            for new in [part] if is_new else self._not_held(part, channel.run):
+            is_new = part.start_ns >= channel.stop_ns - duration_ns(1, part.sampling_rate_hz) // 100
+            for new in [part] if is_new else self._duplicates.new_parts(part, channel.run):
                 run = channel.run
-                if run is None or not run.takes(new):
-                    self._finish(channel)
+                if run is None or not run.accepts(new):
+                    self._end_run(channel)
                     run = channel.run = _BufferedRun.of_day(new)
                 self._add(channel, run, new.samples)
 
-    def _not_held(self, trace: Trace, run: _BufferedRun | None) -> list[Trace]:
-        return self._repeats.left_out(trace, None if run is None else run.trace())
-
-    def _add(self, channel: _Channel, run: _BufferedRun, samples: npt.NDArray[Any]) -> None:
+    def _add(self, channel: _ArchivedChannel, run: _BufferedRun, samples: npt.NDArray[Any]) -> None:
         run.add(samples)
         run.room -= len(samples)
-        channel.until_ns = max(channel.until_ns, run.stop_ns)
+        channel.stop_ns = max(channel.stop_ns, run.stop_ns)
         if run.room == 0:
-            self._finish(channel)
+            self._end_run(channel)
         elif run.n_samples >= self._block_samples:
             self._write(run, whole=False)
 
-    def _finish(self, channel: _Channel) -> None:
-        """A channel's samples do not go on: write what waits."""
+    def _end_run(self, channel: _ArchivedChannel) -> None:
+        """Write all that is buffered of a channel, because what follows is not contiguous with it."""
         run, channel.run = channel.run, None
         if run is not None and run.n_samples:
             self._write(run, whole=True)
@@ -290,7 +208,7 @@ class Archive:
         run.drop(run.n_samples - n_left)
 
     def _shortest(self, trace: Trace, n_samples: int) -> list[bytes]:
-        """Return the last samples of a trace as one record that is as short as can be."""
+        """Return the last samples of a trace as one record that is as short as possible."""
         start_ns = trace.stop_ns - duration_ns(n_samples, trace.sampling_rate_hz)
         last = replace(trace, start_ns=start_ns, samples=trace.samples[len(trace.samples) - n_samples :])
         size_bytes = self._least_record_bytes
@@ -298,26 +216,26 @@ class Archive:
             size_bytes *= 2
         return records
 
-    def _channel(self, source_id: str) -> _Channel:
+    def _channel(self, source_id: str) -> _ArchivedChannel:
         if source_id not in self._channels:
             if len(self._channels) >= _MOST_CHANNELS:
-                self._finish(self._channels.pop(next(iter(self._channels))))
-            self._channels[source_id] = _Channel(self._repeats.until_ns(source_id))
+                self._end_run(self._channels.pop(next(iter(self._channels))))
+            self._channels[source_id] = _ArchivedChannel(self._duplicates.stop_ns(source_id))
         return self._channels[source_id]
 
 
 def require_cap(cap_bytes: int | None) -> None:
-    """Refuse a cap that not even some records fit into.
+    """Refuse a size limit that is too small for an archive.
 
     Raises
     ------
     ConfigError
-        It is such a one.
+        It is below `LEAST_CAP_BYTES`.
     """
     if cap_bytes is not None and cap_bytes < LEAST_CAP_BYTES:
         raise ConfigError(
-            f"an archive of {cap_bytes} bytes holds next to nothing; expected {LEAST_CAP_BYTES} or more, best the "
-            f"volume of two days or more"
+            f"an archive of {cap_bytes} bytes is too small; expected {LEAST_CAP_BYTES} or more, best the volume of two "
+            f"days or more"
         )
 
 

@@ -1,11 +1,10 @@
-"""What of a trace an archive does not hold yet: samples at times that it has are compared with those on disk."""
+"""The duplicate filter of an archive: compares the samples of a trace with those stored for the same times."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,7 @@ from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import RecordFile, index_file
 from edgequake.edge.formats.record_scanner import RecordHeader
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
+from edgequake.edge.formats.waveforms import NS_PER_S, SampleBuffer, Trace, duration_ns
 
 _BEFORE_ALL_NS = -(1 << 63)
 _MOST_INDEXES = 12  # the channels of one station
@@ -24,11 +23,11 @@ _SAME_TIME = 0.05  # of a sampling interval: times in records are rounded, and d
 
 
 @dataclass
-class _Index:
-    """The records of one day file by time, as far as it has been looked at."""
+class _DayIndex:
+    """The records of one day file by time, as far as it has been indexed."""
 
     file: RecordFile
-    n_let_go: int
+    n_evictions: int  # of the archive when this was made
     size_bytes: int
     headers: list[RecordHeader]
     starts_ns: list[int]
@@ -36,44 +35,46 @@ class _Index:
 
 
 class DuplicateFilter:
-    """Compares with what is held; looks at the disk only when something comes for a time that was archived already."""
+    """Finds the new samples of a trace; reads the disk only for times that have been archived already."""
 
     def __init__(self, files: DayFiles) -> None:
         self._files = files
-        self._indexes: dict[str, _Index] = {}
+        self._indexes: dict[str, _DayIndex] = {}
 
-    def until_ns(self, source_id: str) -> int:
-        """Return the time after a channel's last sample on disk, before all time where there is none."""
+    def stop_ns(self, source_id: str) -> int:
+        """Return the time after a channel's last sample on disk; before all time where there is none."""
         own = name_of(source_id)
         names = (parse_day_name(name) for name in self._files.names())
         days = [name.day for name in names if name is not None and replace(name, day=0) == own]
         index = self._index(day_name(source_id, max(days))) if days else None
         return _BEFORE_ALL_NS if index is None else max(header.stop_ns for header in index.headers)
 
-    def left_out(self, trace: Trace, waiting: Trace | None) -> list[Trace]:
-        """Return the parts of a trace, within one day, that are neither on disk nor among the samples that wait.
+    def new_parts(self, trace: Trace, buffered: SampleBuffer | None) -> list[Trace]:
+        """Return the parts of a trace, within one day, that are neither on disk nor among the buffered samples.
 
-        A record's share of the trace is held if all its samples there are the same; single values may be equal by
+        Samples count as stored where a whole record equals them over the common time; single values may be equal by
         chance.
         """
-        held = np.zeros(len(trace.samples), np.bool_)
-        for other in self._overlapping(trace, waiting):
-            _mark_same(held, trace, other)
-        if not held.any():
+        stored = np.zeros(len(trace.samples), np.bool_)
+        for other in self._overlapping(trace, buffered):
+            _mark_equal(stored, trace, other)
+        if not stored.any():
             return [trace]
-        edges = np.flatnonzero(np.diff(np.concatenate([[True], held, [True]])))
+        edges = np.flatnonzero(np.diff(np.concatenate([[True], stored, [True]])))
         return [_part(trace, int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
-    def _overlapping(self, trace: Trace, waiting: Trace | None) -> Iterator[Trace]:
-        if waiting is not None and waiting.start_ns < trace.stop_ns and trace.start_ns < waiting.stop_ns:
-            yield waiting
-        # A sample at midnight is of one day or the other by how its time was rounded.
+    def _overlapping(self, trace: Trace, buffered: SampleBuffer | None) -> Iterator[Trace]:
+        if buffered is not None and trace.start_ns < buffered.stop_ns:
+            waiting = buffered.trace()
+            if waiting.start_ns < trace.stop_ns:
+                yield waiting
+        # Rounding of its time decides to which day a sample at midnight belongs.
         rate_hz = trace.sampling_rate_hz
         first_day = day_of(trace.start_ns - duration_ns(1, rate_hz), rate_hz)
         for day in range(first_day, day_of(trace.stop_ns, rate_hz) + 1):
             yield from self._on_disk(trace, self._index(day_name(trace.source_id, day)))
 
-    def _on_disk(self, trace: Trace, index: _Index | None) -> Iterator[Trace]:
+    def _on_disk(self, trace: Trace, index: _DayIndex | None) -> Iterator[Trace]:
         if index is None:
             return
         first = bisect_left(index.starts_ns, trace.start_ns - index.longest_ns)
@@ -83,23 +84,23 @@ class DuplicateFilter:
                 if other is not None:
                     yield other
 
-    def _index(self, name: str) -> _Index | None:
-        """Return the index of a file as it is now."""
+    def _index(self, name: str) -> _DayIndex | None:
+        """Return the up-to-date index of a file; None where it is missing or damaged."""
         index = self._indexes.pop(name, None)
         size_bytes = self._files.size_bytes(name)
-        if index is not None and index.n_let_go != self._files.n_let_go:
+        if index is not None and index.n_evictions != self._files.n_evictions:
             index.file.close()
             index = None
         if size_bytes == 0:
             return None
         path = self._files.folder / name
         if index is None:
-            index = _Index(RecordFile(path, 0), self._files.n_let_go, 0, [], [], 0)
+            index = _DayIndex(RecordFile(path, 0), self._files.n_evictions, 0, [], [], 0)
         if index.size_bytes < size_bytes:
             try:
                 new = index_file(path, index.size_bytes, size_bytes).headers
             except DataError:
-                return None  # damaged: nothing can be said of what it holds
+                return None  # damaged: its contents are unknown
             index.headers = sorted([*index.headers, *new], key=lambda header: header.start_ns)
             index.starts_ns = [header.start_ns for header in index.headers]
             index.longest_ns = max(index.longest_ns, *(header.stop_ns - header.start_ns for header in new))
@@ -110,8 +111,8 @@ class DuplicateFilter:
         return index
 
 
-def _mark_same(held: npt.NDArray[np.bool_], trace: Trace, other: Trace) -> None:
-    """Mark the samples of a trace that another has at the same times, if all of those are the same."""
+def _mark_equal(stored: npt.NDArray[np.bool_], trace: Trace, other: Trace) -> None:
+    """Mark the samples of a trace that another one has at the same times, if all of those are equal."""
     if abs(other.sampling_rate_hz / trace.sampling_rate_hz - 1.0) > 1e-6:
         return
     exact = (other.start_ns - trace.start_ns) * trace.sampling_rate_hz / NS_PER_S
@@ -119,12 +120,8 @@ def _mark_same(held: npt.NDArray[np.bool_], trace: Trace, other: Trace) -> None:
     first, stop = max(0, offset), min(len(trace.samples), offset + len(other.samples))
     if abs(exact - offset) <= _SAME_TIME and first < stop:
         mine, theirs = trace.samples[first:stop], other.samples[first - offset : stop - offset]
-        if _same(mine, theirs):
-            held[first:stop] = True
-
-
-def _same(mine: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> bool:
-    return bool(np.all((mine == theirs) | ((mine != mine) & (theirs != theirs))))  # a NaN is as good as another
+        if np.all((mine == theirs) | ((mine != mine) & (theirs != theirs))):  # all NaN are equal
+            stored[first:stop] = True
 
 
 def _part(trace: Trace, first: int, stop: int) -> Trace:

@@ -1,4 +1,4 @@
-"""The names of an SDS archive: YEAR/NET/STA/CHA.D/NET.STA.LOC.CHA.D.YEAR.DOY, one file per channel and UTC day.
+"""File names of an SDS archive: YEAR/NET/STA/CHA.D/NET.STA.LOC.CHA.D.YEAR.DOY, one file per channel and UTC day.
 
 The convention is SeisComP's (https://www.seiscomp.de/seiscomp3/doc/applications/slarchive/SDS.html); obspy's SDS
 client, ringserver and slarchive read it.
@@ -18,7 +18,7 @@ from edgequake.edge.formats.waveforms import NS_PER_S, duration_ns
 
 DAY_NS = 86_400 * NS_PER_S
 _EPOCH = date(1970, 1, 1)
-# Codes come from outside: none may climb out of the archive, or split its name.
+# Codes come from outside: none may leave the archive's folder or split a file name.
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_-]")
 _QUOTED = re.compile(rb"%([0-9A-F]{2})")
 _NAME = re.compile(r"([^.]*)\.([^.]*)\.([^.]*)\.([^.]*)\.D\.(\d{4})\.(\d{3})")
@@ -26,12 +26,12 @@ _NAME = re.compile(r"([^.]*)\.([^.]*)\.([^.]*)\.([^.]*)\.D\.(\d{4})\.(\d{3})")
 
 @dataclass(frozen=True, order=True, slots=True)
 class DayName:
-    """What the name of a day's file says."""
+    """The codes and the day in the name of a day file."""
 
     network: str
     station: str
     location: str
-    channel: str  # MHZ, or M_HH_Z where a code has not one letter
+    channel: str  # MHZ, or M_HH_Z where one of its codes has not one letter
     day: int = 0  # days since 1970-01-01
 
     @property
@@ -40,7 +40,7 @@ class DayName:
         return f"{self.network}_{self.station}"
 
     def matches(self, station: str | None, channels: tuple[str, ...] | None) -> bool:
-        """Whether it is of a station (S12 or XA_S12, patterns allowed) and of one of the channel patterns."""
+        """Whether a station (S12 or XA_S12) and one of the channel codes fit; patterns allowed, None: any."""
         mine = station is None or any(fnmatchcase(name, station) for name in (self.station_id, self.station))
         return mine and (channels is None or any(fnmatchcase(self.channel, pattern) for pattern in channels))
 
@@ -52,7 +52,7 @@ def day_of(time_ns: int, sampling_rate_hz: float) -> int:
 
 @lru_cache(maxsize=1024)
 def name_of(source_id: str) -> DayName:
-    """Return the codes of an FDSN source identifier, of no day."""
+    """Return the codes of an FDSN source identifier, without a day."""
     network, station, location, *codes = (source_id.removeprefix("FDSN:") + "___").split("_")
     channel = "".join(codes) if all(len(code) <= 1 for code in codes) else "_".join(codes).rstrip("_")
     return DayName(network, station, location, channel)
@@ -60,7 +60,7 @@ def name_of(source_id: str) -> DayName:
 
 @lru_cache(maxsize=1024)
 def day_name(source_id: str, day: int) -> str:
-    """Return the name, below the archive's folder, of the file of a channel's day."""
+    """Return the file name of a channel's day, relative to the archive's folder."""
     name = name_of(source_id)
     codes = [_quoted(code) for code in (name.network, name.station, name.location, name.channel)]
     network, station, _, channel = (code or "-" for code in codes)
@@ -70,7 +70,7 @@ def day_name(source_id: str, day: int) -> str:
 
 
 def parse_day_name(name: str) -> DayName | None:
-    """Return what a file's name says, None for one that is no day's file."""
+    """Return the codes and the day in a file name; None where it is not the name of a day file."""
     found = _NAME.fullmatch(name.rpartition("/")[2])
     if found is None:
         return None
@@ -80,14 +80,14 @@ def parse_day_name(name: str) -> DayName | None:
 
 
 def day_of_name(name: str) -> int:
-    """Return the day of a file that `day_name` has named, days since 1970-01-01."""
+    """Return the day in a name that `day_name` has made, days since 1970-01-01."""
     parsed = parse_day_name(name)
     assert parsed is not None
     return parsed.day
 
 
 def day_files(folder: Path) -> Iterator[tuple[str, DayName, Path]]:
-    """Yield name below `folder`, its meaning and path of every day's file, in no order."""
+    """Yield the name relative to `folder`, the parsed name and the path of every day file, in no order."""
     for path in folder.glob("[0-9]*/*/*/*.D/*"):
         parsed = parse_day_name(path.name)
         if parsed is not None:

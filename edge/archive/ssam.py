@@ -1,11 +1,13 @@
-"""The names of the summary channels.
+"""SSAM channels: how loud a signal is in three frequency bands, all the time, at a hundredth of its volume.
 
-How loud a signal is: its rms in three bands, frame by frame of UTC time.
+Real-time seismic spectral amplitude measurement. A sample is 100 log10(rms), where rms is the root mean square of the
+signal in one band, in the record's units, over one frame of UTC time; the sample's time is the start of the frame. SSAM
+channels are miniSEED channels of their own, in an SDS folder of their own, and are never evicted.
 
-The summary channel: how loud the signal is in three bands, all the time, at a hundredth of its volume.
-
-A sample of it is 100 log10(rms), the rms in the record's units, over one frame of UTC time that begins at the sample's
-time. Its channels are miniSEED of their own, in an SDS folder of their own, and are never let go of.
+References
+----------
+Rogers, J. A. & Stephens, C. D. (1995). SSAM: Real-time seismic spectral amplitude measurement on a PC and its
+application to volcano monitoring. Bull. Seismol. Soc. Am. 85(2), 632-639.
 """
 
 from __future__ import annotations
@@ -19,25 +21,47 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgequake.edge.archive.archive import Archive, SampleBuffer
+from edgequake.edge.archive.archive import Archive
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.diagnostics import Diagnostics
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace
+from edgequake.edge.formats.waveforms import NS_PER_S, SampleBuffer, Trace
+
+Float = npt.NDArray[np.float64]
+
+WINDOW = 256  # samples of one spectrum
+HOP = 128
+# Edges of the bands in bins, [4, 12), [12, 38), [38, 116): 1/64 to 0.45 of the sampling rate in three equal ratios.
+# Below them a Hann window passes slow drift; above them lies what the anti-alias filters of recorders remove.
+BAND_EDGES = (4, 12, 38, 116)
+N_BANDS = len(BAND_EDGES) - 1
+_LEAST_SAMPLES = 790  # of a frame: five windows; with fewer, SSAM would take more than 1 % of the signal's volume
+_DAY_S = 86_400
+_HANN: Float = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(WINDOW, dtype=np.float64) / WINDOW)
+_SCALE = 2.0 / (WINDOW * float(np.sum(_HANN**2)))  # |bin|² to mean square; twice, for the negative frequencies
+STEPS_A_DECADE = 100
+_FLOOR = -30 * STEPS_A_DECADE  # of a dead channel: below any level of a working one, in any unit of ground motion
+_BLOCK_FRAMES = 48  # computed at once
+_BLOCK_VALUES = 768  # of a band that are buffered before they are written: more than a record holds
+_MOST_BRIDGED = WINDOW // 16  # samples: with so few lost, a window's level is right to within 0.02 decades
+_LATE_NS = 300 * NS_PER_S  # a shorter overlap is cut; older samples are another version, or a clock was set back
+_MOST_CHANNELS = 16 * 12
+REMEMBERED_DAYS = 40  # more than the downlink ever sends
+_LEAST_RECORD_BYTES = 128  # the last record before a gap or midnight; a full one would cost more
 
 # First character of the location code: low, middle and high band of a channel whose own code is empty or begins with 0;
 # of locations 10 to 19, 20 to 29 and so on the next three.
 _BAND_LETTERS = ("LMH", "ABC", "DEF", "GIJ", "KNO", "PQR", "STU", "VWX", "YZ0", "123")
-# Band codes of the FDSN's source identifiers, for as many samples a second and more.
+# Band codes of FDSN source identifiers, for this many samples a second or more.
 _RATE_LETTERS = ((10.0, "B"), (1.0, "M"), (0.5, "L"), (0.1, "V"), (0.01, "U"), (0.001, "W"), (0.0001, "R"), (0.0, "P"))
 
 
 @lru_cache(maxsize=1024)
 def band_source_id(source_id: str, band: int, frame_s: int) -> str:
-    """Return the identifier of a channel's summary in one band: ``FDSN:XA_S12_L0_W_H_Z`` of ``FDSN:XA_S12_00_M_H_Z``.
+    """Return the identifier of a channel's SSAM channel: ``FDSN:XA_S12_L0_W_H_Z`` for ``FDSN:XA_S12_00_M_H_Z``.
 
-    The channel code keeps instrument and component, with the band code of its own rate; the location code names the
-    band: L (low), M (middle) or H (high) instead of a leading 0. Locations that are not two digits get the letter
-    behind: L of an empty one.
+    The channel code keeps instrument and component and gets the band code of its own rate. The location code names the
+    frequency band: L (low), M (middle) or H (high) instead of a leading 0. To locations that are not two digits the
+    letter is appended; an empty one becomes L, M or H.
     """
     codes = (source_id.removeprefix("FDSN:") + "_____").split("_")[:6]
     location = codes[2]
@@ -49,23 +73,9 @@ def band_source_id(source_id: str, band: int, frame_s: int) -> str:
     return "FDSN:" + "_".join(codes)
 
 
-Float = npt.NDArray[np.float64]
-
-WINDOW = 256  # samples of one spectrum
-HOP = 128
-# Edges of the bands in bins, [4, 12), [12, 38), [38, 116): 1/64 to 0.45 of the sampling rate in three equal ratios.
-# Below, a Hann window lets slow drift through; above is what recorders' anti-alias filters cut.
-BAND_EDGES = (4, 12, 38, 116)
-N_BANDS = len(BAND_EDGES) - 1
-_LEAST_SAMPLES = 790  # of a frame: five windows; with fewer, values would take more than 1 % of what they describe
-_DAY_S = 86_400
-_HANN: Float = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(WINDOW, dtype=np.float64) / WINDOW)
-_SCALE = 2.0 / (WINDOW * float(np.sum(_HANN**2)))  # |bin|² to mean square; twice, for the negative frequencies
-
-
 @lru_cache(maxsize=64)
 def frame_s(sampling_rate_hz: float) -> int:
-    """Return the length of a frame: the shortest part of a day in whole seconds that holds enough samples."""
+    """Return the length of a frame: the shortest part of a day in whole seconds that has enough samples."""
     least_s = _LEAST_SAMPLES / sampling_rate_hz
     return next((s for s in range(1, _DAY_S) if s >= least_s and _DAY_S % s == 0), _DAY_S)
 
@@ -78,41 +88,36 @@ def band_powers(samples: npt.NDArray[Any], starts: npt.NDArray[np.int64]) -> Flo
 
     Returns
     -------
-    float64, shape (n_starts, 3), not finite where a sample is not.
+    float64, shape (n_starts, 3); not finite where a sample is not.
     """
     windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[starts]  # (n_starts, 256)
-    with np.errstate(invalid="ignore", over="ignore"):  # samples that are not finite make powers that are not
-        return _band_sums(windows)
-
-
-def _band_sums(windows: npt.NDArray[Any]) -> Float:
-    # Real and imaginary parts side by side, so that squares and sums are over contiguous values.
-    parts = np.fft.rfft(windows * _HANN, axis=-1).view(np.float64)  # (n_starts, 2 * n_bins)
-    parts = parts[:, 2 * BAND_EDGES[0] : 2 * BAND_EDGES[-1]]
-    edges = [2 * (edge - BAND_EDGES[0]) for edge in BAND_EDGES[:-1]]
-    bands: Float = np.add.reduceat(parts * parts, edges, axis=1) * _SCALE  # (n_starts, 3)
+    with np.errstate(invalid="ignore", over="ignore"):
+        # Real and imaginary parts side by side, so that squares and sums are over contiguous values.
+        parts = np.fft.rfft(windows * _HANN, axis=-1).view(np.float64)  # (n_starts, 2 * n_bins)
+        parts = parts[:, 2 * BAND_EDGES[0] : 2 * BAND_EDGES[-1]]
+        edges = [2 * (edge - BAND_EDGES[0]) for edge in BAND_EDGES[:-1]]
+        bands: Float = np.add.reduceat(parts * parts, edges, axis=1) * _SCALE  # (n_starts, 3)
     return bands
 
 
 class FrameGrid:
-    """The frames of one stretch of samples: which windows of which frame lie where in it."""
+    """The frames of one contiguous run of samples: the position of each window of each frame in it."""
 
     def __init__(self, start_ns: int, sampling_rate_hz: float, n_samples: int) -> None:
         self._start_ns, self._rate_hz, self._n_samples = start_ns, sampling_rate_hz, n_samples
-        self._frame_s = frame_s(sampling_rate_hz)
-        self.frame_ns = self._frame_s * NS_PER_S
-        self.n_windows = max(1, (int(self._frame_s * sampling_rate_hz) - WINDOW) // HOP + 1)  # of a frame
-        self.first = (
-            start_ns + round(1e-3 * NS_PER_S / sampling_rate_hz)
-        ) // self.frame_ns  # frame of the first sample
+        length_s = frame_s(sampling_rate_hz)
+        self.frame_ns = length_s * NS_PER_S
+        self.n_windows = max(1, (int(length_s * sampling_rate_hz) - WINDOW) // HOP + 1)  # of a frame
+        tolerance_ns = round(1e-3 * NS_PER_S / sampling_rate_hz)
+        self.first = (start_ns + tolerance_ns) // self.frame_ns  # frame of the first sample
 
     def index(self, frame: int) -> int:
-        """Return the index of a frame's first sample; negative where the stretch begins within the frame."""
+        """Return the index of a frame's first sample; negative where the run begins within the frame."""
         exact = (frame * self.frame_ns - self._start_ns) * self._rate_hz / NS_PER_S
         return int(np.ceil(exact - 1e-3))
 
     def n_whole(self) -> int:
-        """Return how many frames, counted from the first, the stretch reaches to the end of."""
+        """Return how many frames, counted from the first, the run covers to their ends."""
         past = (self._start_ns + round((self._n_samples + 1e-3) * NS_PER_S / self._rate_hz)) // self.frame_ns
         return past - self.first
 
@@ -121,35 +126,41 @@ class FrameGrid:
         firsts = np.array([self.index(self.first + i) for i in range(n_frames)], np.int64)
         return firsts[:, None] + HOP * np.arange(self.n_windows, dtype=np.int64)
 
+    def powers(self, samples: npt.NDArray[Any], n_frames: int) -> tuple[Float, npt.NDArray[np.int64]]:
+        """Return the mean squares of each frame summed over its usable windows, and how many windows those are.
 
-STEPS_A_DECADE = 100
-_FLOOR = -30 * STEPS_A_DECADE  # of a dead channel: no unit of ground motion makes a living one so quiet
-_BLOCK_FRAMES = 48  # are worked out at once
-_BLOCK_VALUES = 768  # of a band wait until they are written: more than a record holds
-_MOST_BRIDGED = WINDOW // 16  # samples: a window that lost so few has its level to within 0.02 decades
-_LATE_NS = 300 * NS_PER_S  # what overlaps by less is cut, what is older is another version or a clock set back
-_MOST_CHANNELS = 16 * 12
-REMEMBERED_DAYS = 40  # more than the downlink ever sends of
-_LEAST_RECORD_BYTES = 128  # the last one before a tear or midnight is as short as that, or a full one would cost more
+        Returns
+        -------
+        float64, shape (n_frames, 3), and int64, shape (n_frames,).
+        """
+        powers = np.zeros((n_frames, self.n_windows, N_BANDS), np.float64)
+        if n_frames == 0 or len(samples) < WINDOW:
+            return powers.sum(axis=1), np.zeros(n_frames, np.int64)
+        starts = self.window_starts(n_frames)
+        usable = (starts >= 0) & (starts + WINDOW <= len(samples))
+        powers[usable] = band_powers(samples, starts[usable])
+        usable &= np.isfinite(powers).all(axis=2)
+        powers[~usable] = 0.0
+        return powers.sum(axis=1), usable.sum(axis=1, dtype=np.int64)
 
 
 @dataclass
 class _Frame:
-    """A frame of which more may come."""
+    """A frame that may get more windows."""
 
     index: int
-    powers: npt.NDArray[np.float64]  # shape (3,), summed over the windows
+    powers: Float  # shape (3,), summed over the windows
     n_windows: int
 
 
 @dataclass
-class _Stretch(SampleBuffer):
-    """Samples of one channel that follow one another, from the first frame on that is not done."""
+class _SsamRun(SampleBuffer):
+    """A contiguous run of one channel's samples, from the first frame that is not written yet."""
 
-    frame: _Frame | None = None  # the first one, if samples before this stretch belong to it too
+    frame: _Frame | None = None  # the first one, if samples before this run belong to it too
 
     def bridge(self, trace: Trace) -> bool:
-        """Draw a line over the samples missing before a trace, if they are few; the clock is then the trace's."""
+        """Interpolate the samples missing before a trace if they are few, and adopt the trace's clock."""
         n_missing = round((trace.start_ns - self.stop_ns) * self.rate_hz / NS_PER_S)
         if not 0 <= n_missing <= _MOST_BRIDGED or trace.sampling_rate_hz != self.rate_hz:
             return False
@@ -158,25 +169,14 @@ class _Stretch(SampleBuffer):
         if n_missing:
             last = self.parts[-1][-1] if self.n_samples else trace.samples[0]
             line = np.linspace(float(last), float(trace.samples[0]), n_missing + 2)[1:-1]
-            self.add(
-                (line if line.dtype.kind == self.parts[0].dtype.kind else np.rint(line)).astype(trace.samples.dtype)
-            )
+            self.add((line if trace.samples.dtype.kind == "f" else np.rint(line)).astype(trace.samples.dtype))
         self.origin_ns += trace.start_ns - self.stop_ns
         self.stop_ns = trace.start_ns
         return True
 
 
-@dataclass(frozen=True)
-class SsamRecords:
-    """Bytes [start_byte, stop_byte) of a file of the summary channel: whole records."""
-
-    file: str  # below the summary channel's folder
-    start_byte: int
-    stop_byte: int
-
-
-class SsamChannel:
-    """Writes the summary channels of every channel that it hears."""
+class SsamWriter:
+    """Writes the SSAM channels of every channel that it receives."""
 
     def __init__(
         self,
@@ -185,168 +185,138 @@ class SsamChannel:
         make_room: Callable[[int], bool] | None = None,
         is_live: bool = False,
     ) -> None:
-        """Write to `folder`; `make_room` is asked when the disk is full: `Archive.make_room` of the raw stream.
+        """Write to `folder`.
 
-        is_live : the samples of before a resume do not come again.
+        Parameters
+        ----------
+        make_room : called when the disk is full; `Archive.make_room` of the raw stream. By default nothing is evicted.
+        is_live : whether the samples from before a resume do not come again.
         """
+        self.folder = folder
         self._archive = Archive(
             folder,
             None,
             diagnostics,
             _BLOCK_VALUES,
-            make_room or self.make_room,
+            make_room or (lambda n_bytes: False),
             least_record_bytes=_LEAST_RECORD_BYTES,
             remembered_days=REMEMBERED_DAYS if is_live else None,
         )
-        self._stretches: dict[str, _Stretch] = {}
-
-    @property
-    def folder(self) -> Path:
-        """Where it is."""
-        return self._archive.folder
+        self._runs: dict[str, _SsamRun] = {}  # by source id
 
     @property
     def total_bytes(self) -> int:
         """Size of all its files."""
         return self._archive.total_bytes
 
-    def take(self, trace: Trace) -> None:
-        """Take a trace into account.
+    def push(self, trace: Trace) -> None:
+        """Measure a trace.
 
         Raises
         ------
         DataError
             A file cannot be written.
         """
-        stretch = self._stretches.get(trace.source_id)
-        if stretch is None:
-            stretch = self._begin(trace, None)
-        elif not (stretch.is_followed_by(trace) or stretch.bridge(trace)):
-            trace = _without_overlap(trace, stretch)
+        run = self._runs.get(trace.source_id)
+        if run is None:
+            run = self._begin(trace, None)
+        elif not (run.is_followed_by(trace) or run.bridge(trace)):
+            if 0 < run.stop_ns - trace.start_ns < _LATE_NS:
+                trace = trace.between(run.stop_ns, None)
             if not len(trace.samples):
                 return
-            if not stretch.bridge(trace):
-                stretch = self._begin(trace, stretch)
-        stretch.add(trace.samples)
-        if stretch.n_samples >= _block_samples(stretch.rate_hz):
-            self._give_out(stretch, is_over=False)
+            if not run.bridge(trace):
+                run = self._begin(trace, run)
+        run.add(trace.samples)
+        if run.n_samples >= _block_samples(run.rate_hz):
+            self._write_frames(run, at_end=False)
 
     def sync(self) -> None:
         """Make what was written durable."""
         self._archive.sync()
 
     def close(self) -> None:
-        """Write what waits, frames that are not over included. More traces may come all the same."""
-        for stretch in self._stretches.values():
-            self._finish(stretch)
-        self._stretches = {}
+        """Write what is buffered, incomplete frames included. More traces may follow all the same."""
+        for run in self._runs.values():
+            self._end(run)
+        self._runs = {}
         self._archive.close()
 
-    def make_room(self, n_bytes: int) -> bool:
-        """Let go of nothing: the summary channel is always kept."""
-        return False
+    def new_records(self, sent_bytes: Mapping[str, int]) -> list[tuple[str, int, int]]:
+        """Return the bytes [start, stop) of each file after its first `sent_bytes`: whole records, oldest days first.
 
-    def new_records(self, taken_bytes: Mapping[str, int]) -> list[SsamRecords]:
-        """Return the complete records of each file after the first `taken_bytes`, oldest days first.
-
-        Live, of the last `REMEMBERED_DAYS` only.
+        A file is named relative to `folder`. Live, only files of the last `REMEMBERED_DAYS` are looked at.
         """
-        return [
-            SsamRecords(name, taken_bytes.get(name, 0), size_bytes)
-            for name, size_bytes in self._archive.sizes_bytes()
-            if size_bytes > taken_bytes.get(name, 0)
-        ]
+        sizes_bytes = self._archive.sizes_bytes()
+        return [(name, sent_bytes.get(name, 0), stop) for name, stop in sizes_bytes if stop > sent_bytes.get(name, 0)]
 
     def state(self) -> State:
-        """Return what `restore` goes on from."""
-        stretches: State = {}
-        for source_id, stretch in self._stretches.items():
-            frame = None if stretch.frame is None else dict(vars(stretch.frame))
-            stretches[source_id] = {**stretch.state(), "frame": frame}
-        return {"archive": self._archive.state(), "stretches": stretches}
+        runs: State = {}
+        for source_id, run in self._runs.items():
+            runs[source_id] = {**run.state(), "frame": None if run.frame is None else dict(vars(run.frame))}
+        return {"archive": self._archive.state(), "runs": runs}
 
     def restore(self, state: State, replayed: bool) -> None:
-        """Go on from what `state` returned; see `Archive.restore`."""
+        """Continue from what `state` returned; see `Archive.restore`."""
         self._archive.restore(state["archive"], replayed)
-        self._stretches = {}
-        for source_id, saved in state["stretches"].items():
+        self._runs = {}
+        for source_id, saved in state["runs"].items():
             frame = None if saved["frame"] is None else _Frame(**saved["frame"])
-            self._stretches[source_id] = _Stretch(**{**saved, "frame": frame})
+            self._runs[source_id] = _SsamRun(**{**saved, "frame": frame})
 
-    def _begin(self, trace: Trace, before: _Stretch | None) -> _Stretch:
-        """Begin a stretch where a trace begins; a frame that it has a share in stays open."""
+    def _begin(self, trace: Trace, before: _SsamRun | None) -> _SsamRun:
+        """Begin a run where a trace begins; a frame that both runs share stays open."""
         frame = None
         if before is not None:
-            self._give_out(before, is_over=True)
+            self._write_frames(before, at_end=True)
             frame = before.frame
             grid = FrameGrid(trace.start_ns, trace.sampling_rate_hz, 0)
             if frame is not None and (before.rate_hz, frame.index) != (trace.sampling_rate_hz, grid.first):
-                self._finish(before)
+                self._end(before)
                 frame = None
-        self._stretches.pop(trace.source_id, None)
-        if len(self._stretches) >= _MOST_CHANNELS:
-            self._finish(self._stretches.pop(next(iter(self._stretches))))
-        stretch = self._stretches[trace.source_id] = _Stretch.begin(trace)
-        stretch.frame = frame
-        return stretch
+        self._runs.pop(trace.source_id, None)
+        if len(self._runs) >= _MOST_CHANNELS:
+            self._end(self._runs.pop(next(iter(self._runs))))
+        run = self._runs[trace.source_id] = _SsamRun.begin(trace)
+        run.frame = frame
+        return run
 
-    def _finish(self, stretch: _Stretch) -> None:
-        """Give out all that a stretch holds."""
-        self._give_out(stretch, is_over=True)
-        frame, stretch.frame = stretch.frame, None
+    def _end(self, run: _SsamRun) -> None:
+        """Write everything of a run, its last frame included."""
+        self._write_frames(run, at_end=True)
+        frame, run.frame = run.frame, None
         if frame is not None:
-            self._write(stretch, frame.index, frame.powers[None] / frame.n_windows)
+            self._write(run, frame.index, frame.powers[None] / frame.n_windows)
 
-    def _give_out(self, stretch: _Stretch, is_over: bool) -> None:
-        """Write the frames that are whole; where the stretch is over, leave the one that is not as its open one."""
-        trace = stretch.trace()
+    def _write_frames(self, run: _SsamRun, at_end: bool) -> None:
+        """Write the complete frames; at the end of a run, leave the incomplete one as its open frame."""
+        trace = run.trace()
         grid = FrameGrid(trace.start_ns, trace.sampling_rate_hz, len(trace.samples))
         n_whole = grid.n_whole()
-        powers, n_windows = _frame_powers(trace.samples, grid, n_whole + 1 if is_over else n_whole)
-        frame = stretch.frame
+        powers, n_windows = grid.powers(trace.samples, n_whole + 1 if at_end else n_whole)
+        frame = run.frame
         if frame is not None and len(powers):
             powers[0] += frame.powers
             n_windows[0] += frame.n_windows
-            stretch.frame = None
-        if is_over and n_windows[-1]:
-            stretch.frame = _Frame(grid.first + n_whole, powers[-1], int(n_windows[-1]))
-        heard = np.flatnonzero(n_windows[:n_whole])
-        for run in np.split(heard, np.flatnonzero(np.diff(heard) > 1) + 1) if len(heard) else ():
-            self._write(stretch, grid.first + int(run[0]), powers[run] / n_windows[run][:, None])
-        stretch.drop(len(trace.samples) if is_over else max(0, grid.index(grid.first + n_whole)))
+            run.frame = None
+        if at_end and n_windows[-1]:
+            run.frame = _Frame(grid.first + n_whole, powers[-1], int(n_windows[-1]))
+        usable = np.flatnonzero(n_windows[:n_whole])
+        for part in np.split(usable, np.flatnonzero(np.diff(usable) > 1) + 1) if len(usable) else ():
+            self._write(run, grid.first + int(part[0]), powers[part] / n_windows[part][:, None])
+        run.drop(len(trace.samples) if at_end else max(0, grid.index(grid.first + n_whole)))
 
-    def _write(self, stretch: _Stretch, first_frame: int, powers: npt.NDArray[np.float64]) -> None:
-        """Write frames that follow one another; mean squares, shape (n_frames, 3)."""
-        length_s = frame_s(stretch.rate_hz)
+    def _write(self, run: _SsamRun, first_frame: int, powers: Float) -> None:
+        """Write consecutive frames; mean squares, shape (n_frames, 3)."""
+        length_s = frame_s(run.rate_hz)
         levels = (STEPS_A_DECADE / 2) * np.log10(np.maximum(powers, 10.0 ** (2 * _FLOOR / STEPS_A_DECADE)))
         values = np.rint(levels).astype(np.int32)
         for band in range(N_BANDS):
-            source_id = band_source_id(stretch.source_id, band, length_s)
+            source_id = band_source_id(run.source_id, band, length_s)
             start_ns = first_frame * length_s * NS_PER_S
-            self._archive.take(Trace(source_id, start_ns, 1.0 / length_s, values[:, band].copy()))
+            self._archive.push(Trace(source_id, start_ns, 1.0 / length_s, values[:, band].copy()))
 
 
 @lru_cache(maxsize=64)
 def _block_samples(rate_hz: float) -> int:
     return int(_BLOCK_FRAMES * frame_s(rate_hz) * rate_hz)
-
-
-def _without_overlap(trace: Trace, stretch: _Stretch) -> Trace:
-    """Return what of a trace comes after a stretch; a trace that is a good deal older is none of it and stays whole."""
-    late_ns = stretch.stop_ns - trace.start_ns
-    return trace.between(stretch.stop_ns, None) if 0 < late_ns < _LATE_NS else trace
-
-
-def _frame_powers(
-    samples: npt.NDArray[Any], grid: FrameGrid, n_frames: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Return each frame's mean squares summed over its windows, shape (n_frames, 3), and how many windows those are."""
-    powers = np.zeros((n_frames, grid.n_windows, N_BANDS), np.float64)
-    if n_frames == 0 or len(samples) < WINDOW:
-        return powers.sum(axis=1), np.zeros(n_frames, np.int64)
-    starts = grid.window_starts(n_frames)
-    whole = (starts >= 0) & (starts + WINDOW <= len(samples))
-    powers[whole] = band_powers(samples, starts[whole])
-    whole &= np.isfinite(powers).all(axis=2)
-    powers[~whole] = 0.0
-    return powers.sum(axis=1), whole.sum(axis=1, dtype=np.int64)

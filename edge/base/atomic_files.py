@@ -1,75 +1,150 @@
-"""Files appear whole or not at all: a temporary name, a sync, a rename."""
+"""Files that survive a power loss: written whole or not at all, appended to durably, on a disk that may be full."""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from edgequake.edge.base.errors import DataError
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-
+_Result = TypeVar("_Result")
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FREE_THE_DISK = "free the disk, then go on with --resume; nothing in the catalogue is lost"
 _REMEDIES = {
-    errno.ENOSPC: "free the disk, then go on with --resume; nothing in the catalogue is lost",
-    errno.EDQUOT: "free the disk, then go on with --resume; nothing in the catalogue is lost",
+    errno.ENOSPC: _FREE_THE_DISK,
+    errno.EDQUOT: _FREE_THE_DISK,
     errno.EROFS: "mount the disk writable or choose another --out",
     errno.EACCES: "make the folder writable or choose another --out",
     errno.EIO: "the disk fails: choose another --out",
 }
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files that a process which was killed has left."""
-    for path in folder.glob(".*.part"):
-        with suppress(OSError):
-            path.unlink()
+def is_disk_full(problem: OSError) -> bool:
+    """Whether a write failed for want of space, or of quota."""
+    return problem.errno in _DISK_FULL
+
+
+def retry_when_full(
+    write: Callable[[], _Result], n_bytes: int, make_room: Callable[[int], bool] | None = None
+) -> _Result:
+    """Return what `write` returns; on a full disk, call it again each time that `make_room` has freed `n_bytes`.
+
+    Raises
+    ------
+    OSError
+        As `write`, for another reason than a full disk, or because no room can be made.
+    """
+    while True:
+        try:
+            return write()
+        except OSError as problem:
+            if not is_disk_full(problem) or make_room is None or not make_room(n_bytes):
+                raise
 
 
 def write_bytes_atomically(path: Path, data: bytes, make_room: Callable[[int], bool] | None = None) -> None:
-    """Write `data` to `path` so that a reader, or a power loss, sees the old file or the new one, never a part.
+    """Write `data` to `path` so that a reader, or a power loss, finds the old file or the new one, never a part.
 
-    On a full disk `make_room` is asked to free so many bytes, and the write is tried again for as long as it does.
+    The data go to a temporary file, which is synced and then renamed. `make_room`: see `retry_when_full`.
 
     Raises
     ------
     DataError
         The file cannot be written (disk full, read-only, no such folder); the temporary file is removed.
     """
-    while True:
-        try:
-            _write(path, data)
-            return
-        except OSError as problem:
-            if problem.errno in DISK_FULL and make_room is not None and make_room(len(data)):
-                continue
-            reason = problem.strerror or problem
-            remedy = _REMEDIES.get(problem.errno or 0, "free the disk or choose another")
-            raise DataError(f"cannot write {path}: {reason}; {remedy}") from problem
-
-
-def _write(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+
+    def write() -> None:
+        try:
+            write_durably(temporary, (data,))
+            temporary.replace(path)
+            sync(path.parent)
+        finally:
+            with suppress(OSError):  # gone after a rename, or with its folder
+                temporary.unlink()
+
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        with suppress(OSError):  # gone after a rename; and a folder that has gone takes it along
-            temporary.unlink()
+        retry_when_full(write, len(data), make_room)
+    except OSError as problem:
+        remedy = _REMEDIES.get(problem.errno or 0, "free the disk or choose another")
+        raise DataError(f"cannot write {path}: {problem.strerror or problem}; {remedy}") from problem
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable; only POSIX systems can open a folder."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that a killed process has left."""
+    for path in folder.glob(".*.part"):
+        with suppress(OSError):
+            path.unlink()
+
+
+def write_durably(path: Path, parts: Iterable[bytes]) -> int:
+    """Write `parts` to a new file one after the other, sync it, and return its size in bytes.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written; a part of it may be there.
+    """
+    with path.open("wb") as file:
+        n_bytes = sum(file.write(part) for part in parts)
+        file.flush()
+        os.fsync(file.fileno())
+    return n_bytes
+
+
+def append(path: Path, data: bytes, at_byte: int | None = None, durable: bool = False) -> int:
+    """Write `data` at `at_byte`, where the file should stop (None: where it does); return where it was written.
+
+    What an interrupted write has left beyond `at_byte` is overwritten; a file that is shorter is continued where it
+    stops. `durable`: the data, and the name of a new file, are synced before this returns.
+
+    Raises
+    ------
+    OSError
+        The data cannot be written or synced; the file is as before.
+    """
+    is_new = durable and not path.exists()
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
     try:
-        os.fsync(descriptor)
+        size_bytes = os.fstat(descriptor).st_size
+        at_byte = size_bytes if at_byte is None else min(at_byte, size_bytes)
+        try:
+            if size_bytes > at_byte:
+                os.ftruncate(descriptor, at_byte)
+            os.lseek(descriptor, at_byte, os.SEEK_SET)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            if durable:
+                os.fsync(descriptor)
+            if is_new:
+                sync(path.parent)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(descriptor, at_byte)
+            raise
     finally:
         os.close(descriptor)
+    return at_byte
+
+
+def sync(path: Path) -> None:
+    """Make a file durable, or the entries of a folder where the system can (POSIX); a missing file needs no sync.
+
+    Raises
+    ------
+    OSError
+        The disk fails, or is full: some systems find room for written data only now.
+    """
+    if os.name != "posix" and path.is_dir():
+        return
+    with suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,15 +1,9 @@
-"""One file that a run goes on from: versioned, checksummed, written atomically, and never unpickled.
+"""Checkpoints: the state of every streaming object of a run, in one file that an interrupted run resumes from.
 
-Layout: a line of magic with the format's version, a line with the SHA-256 of all that follows, a line with the length
-of the JSON text in bytes, the JSON text (identity and state, an array as {"$array": [dtype, shape, offset]}), and the
-arrays' bytes one after the other.
-
-What a streaming object remembers, as plain values: `state()` gives it, `restore()` goes on from it.
-
-Every streaming class of the runner has the pair. A state holds nothing but None, bool, int, float, str, lists and
-dictionaries of these with text keys, and numpy arrays, so that a checkpoint can be written without pickle and read by
-anything. It says nothing of the configuration: `restore` is called on an object built from the same manifest. Arrays of
-a state are not copied: write it out, or let the object rest, before it goes on.
+The file is versioned, checksummed, written atomically and holds no pickles. Layout: a line with the magic text and the
+format version; a line with the SHA-256 of everything that follows; a line with the length of the JSON text in bytes;
+the JSON text (identity and state, where an array stands as {"$array": [dtype, shape, offset]}); the bytes of the
+arrays, one after the other.
 """
 
 from __future__ import annotations
@@ -20,37 +14,57 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import DataError
 
-_MAGIC = b"edgequake checkpoint 2\n"
+_MAGIC = b"edgequake checkpoint 3\n"
 _ARRAY = "$array"
+
+# None, bool, int, float, str, numpy arrays, and lists and dictionaries (with text keys) of these: a checkpoint can be
+# written without pickle and read by any program.
+State: TypeAlias = dict[str, Any]
+
+
+class Stateful(Protocol):
+    """A streaming object whose state can be saved and restored.
+
+    A class that has this pair of methods does not document them again unless it promises more or less.
+    """
+
+    def state(self) -> State:
+        """Return everything that later results depend on, except the configuration.
+
+        Arrays are not copied: write the state out before the object takes more data.
+        """
+
+    def restore(self, state: State) -> None:
+        """Continue from what `state` returned, in an object that was built from the same configuration."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a run was, and all that it remembered."""
+    """The state of a run, and what must not have changed when it is restored."""
 
-    identity: dict[str, Any]  # what must be the same for the state to mean anything: model, version, options
+    identity: dict[str, Any]  # model, version and options that the state depends on
     state: State
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint, make_room: Callable[[int], bool] | None = None) -> int:
-    """Write a checkpoint in place of an earlier one and return its size in bytes; `make_room` as in `atomic`.
+    """Replace the checkpoint in `path` and return its size in bytes; `make_room` as in `write_bytes_atomically`.
 
     Raises
     ------
     DataError
-        It cannot be written; the earlier one is untouched.
+        The file cannot be written; the earlier checkpoint is untouched.
     """
-    arrays: list[bytes] = []
-    tree = {"identity": checkpoint.identity, "state": _plain(checkpoint.state, arrays, [0])}
+    arrays = bytearray()
+    tree = {"identity": checkpoint.identity, "state": _plain(checkpoint.state, arrays)}
     text = json.dumps(tree, separators=(",", ":")).encode()
-    body = b"".join([b"%d\n" % len(text), text, *arrays])
+    body = b"".join([b"%d\n" % len(text), text, arrays])
     data = _MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
     write_bytes_atomically(path, data, make_room)
     return len(data)
@@ -62,14 +76,17 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises
     ------
     DataError
-        It is damaged, of another format version, or no checkpoint.
+        The file cannot be read, is damaged, has another format version or is not a checkpoint.
     """
     try:
         data = path.read_bytes()
     except OSError as problem:
         raise DataError(f"checkpoint {path} cannot be read: {problem.strerror or problem}") from problem
     if not data.startswith(_MAGIC):
-        raise DataError(f"{path} is no checkpoint that this edgequake reads: expected '{_MAGIC.decode().strip()}'")
+        found = ascii(data.partition(b"\n")[0][: len(_MAGIC)].decode(errors="replace"))
+        raise DataError(
+            f"{path} is no checkpoint that this edgequake reads: expected '{_MAGIC.decode().strip()}', got {found}"
+        )
     checksum, _, body = data[len(_MAGIC) :].partition(b"\n")
     if hashlib.sha256(body).hexdigest().encode() != checksum:
         raise DataError(f"checkpoint {path} is damaged: its {len(body)} bytes do not have the SHA-256 it names")
@@ -80,7 +97,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a file that cannot be used, so that it can be looked at and does no harm; return its new name."""
+    """Rename an unusable file, so that it stays available for inspection; return its new path."""
     names = (path.with_name(f"{path.name}.set-aside-{i}") for i in range(1, 1000))
     target = next((name for name in names if not name.exists()), path.with_name(f"{path.name}.set-aside"))
     with suppress(FileNotFoundError):
@@ -88,17 +105,16 @@ def set_aside(path: Path) -> Path:
     return target
 
 
-def _plain(value: Any, arrays: list[bytes], size: list[int]) -> Any:
-    """Return a value that JSON can hold; append the bytes of its arrays to `arrays`, `size` of them so far."""
+def _plain(value: Any, arrays: bytearray) -> Any:
+    """Return `value` in JSON types; append the bytes of its arrays to `arrays`."""
     if isinstance(value, np.ndarray):
-        place = {_ARRAY: [value.dtype.str, list(value.shape), size[0]]}
-        arrays.append(value.tobytes())
-        size[0] += value.nbytes
-        return place
+        reference = {_ARRAY: [value.dtype.str, list(value.shape), len(arrays)]}
+        arrays += value.tobytes()
+        return reference
     if isinstance(value, dict):
-        return {key: _plain(item, arrays, size) for key, item in value.items()}
+        return {key: _plain(item, arrays) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item, arrays, size) for item in value]
+        return [_plain(item, arrays) for item in value]
     return value
 
 
@@ -112,6 +128,3 @@ def _restored(value: Any, arrays: bytes) -> Any:
     if isinstance(value, list):
         return [_restored(item, arrays) for item in value]
     return value
-
-
-State: TypeAlias = dict[str, Any]

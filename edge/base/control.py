@@ -1,4 +1,4 @@
-"""What the world asks of a running run: to stop, or to read its thresholds again."""
+"""Requests from outside to a running run: stop, or read the thresholds again; and the log for people."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from dataclasses import dataclass
 from types import FrameType
 
 
-def _silent(line: str) -> None:
-    """Say nothing."""
+def _discard(line: str) -> None:
+    """Log nothing."""
 
 
 @dataclass
 class Control:
-    """Flags that signal handlers set and the run looks at between two batches of samples; and where it says things."""
+    """Flags that signal handlers set and the run checks between two batches of samples; and the run's log."""
 
     interrupted: bool = False  # Ctrl-C
-    terminated: bool = False  # SIGTERM: a service manager, or the lander going down
-    reload: bool = False  # SIGHUP: thresholds are to be read again
-    tell: Callable[[str], None] = _silent  # takes one line for people
+    terminated: bool = False  # SIGTERM: a service manager, or the lander shutting down
+    reload: bool = False  # SIGHUP: read the thresholds again
+    log: Callable[[str], None] = _discard  # takes one line of text for people
 
     @property
     def stop(self) -> bool:
-        """Whether to come to an end."""
+        """Whether the run is to end."""
         return self.interrupted or self.terminated
 
 
 @contextmanager
-def heeding_signals(control: Control) -> Iterator[None]:
+def signal_handlers(control: Control) -> Iterator[None]:
     """Have SIGINT, SIGTERM and SIGHUP set the flags of `control`; a second SIGINT interrupts at once.
 
-    Only a process's main thread can; in others nothing happens.
+    Only the main thread of a process can install handlers; in other threads nothing happens.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -53,9 +53,9 @@ def heeding_signals(control: Control) -> Iterator[None]:
     handlers = {signal.SIGINT: on_interrupt, signal.SIGTERM: on_terminate}
     if hasattr(signal, "SIGHUP"):
         handlers[signal.SIGHUP] = on_hangup
-    # What is ignored stays so: a shell starts background programs deaf to SIGINT, nohup those deaf to SIGHUP.
-    heard = {number: handler for number, handler in handlers.items() if signal.getsignal(number) != signal.SIG_IGN}
-    before = {number: signal.signal(number, handler) for number, handler in heard.items()}
+    # Ignored signals stay ignored: a shell starts background programs with SIGINT ignored, nohup with SIGHUP ignored.
+    installed = {number: handler for number, handler in handlers.items() if signal.getsignal(number) != signal.SIG_IGN}
+    before = {number: signal.signal(number, handler) for number, handler in installed.items()}
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What a run had to leave out, and why: bounded, however bad the input."""
+"""Warnings of a run: what had to be left out of the input, and why; bounded, however bad the input is."""
 
 from __future__ import annotations
 
@@ -6,50 +6,36 @@ from dataclasses import dataclass
 
 from edgequake.edge.base.checkpoint import State
 
-_MOST = 100  # texts, and sources with damage; what comes after is counted
+_MOST = 100  # texts, counted texts, and sources with damage; further ones are only counted
+
+
+_DAMAGE = {  # of one source, by kind and in the order in which it is reported
+    "junk": "{size_bytes} bytes{places} belong to no readable record: {first}",
+    "skipped": "{n} damaged record(s) left out; the first: {first}",
+    "suspect": "{n} record(s) fail their own check of the samples, used as they are",
+    "dropped": "{n} datagram(s) dropped; the first: {first}",
+}
 
 
 @dataclass
 class _Damage:
-    """What could not be used, or not be trusted, of one source."""
-
-    n_left_out: int = 0  # records whose body cannot be decoded
-    left_out_bytes: int = 0
-    first: str = ""
-    n_suspect: int = 0
-    n_junk: int = 0  # stretches of bytes that belong to no record
-    junk_bytes: int = 0
-    first_junk: str = ""
-    n_dropped: int = 0  # datagrams that are not of the form
-    first_dropped: str = ""
-
-    def texts(self, source: str) -> list[str]:
-        texts = []
-        if self.n_junk:
-            places = "" if self.n_junk == 1 else f" in {self.n_junk} places"
-            texts.append(f"{source}: {self.junk_bytes} bytes{places} belong to no readable record: {self.first_junk}")
-        if self.n_left_out:
-            texts.append(f"{source}: {self.n_left_out} damaged record(s) left out; the first: {self.first}")
-        if self.n_suspect:
-            texts.append(f"{source}: {self.n_suspect} record(s) fail their own check of the samples, used as they are")
-        if self.n_dropped:
-            texts.append(f"{source}: {self.n_dropped} datagram(s) dropped; the first: {self.first_dropped}")
-        return texts
+    n: int = 0
+    size_bytes: int = 0
+    first: str = ""  # the problem with the first one
 
 
 class Diagnostics:
-    """Warnings of a run; called with a text, it takes it down."""
+    """Collects warnings; repeated ones are counted."""
 
     def __init__(self) -> None:
         self.unreadable_bytes = 0
         self._texts: list[str] = []
-        self._counts: dict[str, int] = {}  # texts that come again and again
+        self._counts: dict[str, int] = {}  # by text, of repeated warnings
         self._n_more = 0
-        self._damage: dict[str, _Damage] = {}
+        self._damage: dict[str, dict[str, _Damage]] = {}  # by source and kind
 
-    def __call__(self, text: str, unreadable_bytes: int = 0) -> None:
-        """Take down a warning and the bytes it is about."""
-        self.unreadable_bytes += unreadable_bytes
+    def warn(self, text: str) -> None:
+        """Record a warning; a second one with the same text is dropped."""
         if text in self._texts:
             return
         if len(self._texts) < _MOST:
@@ -58,63 +44,59 @@ class Diagnostics:
             self._n_more += 1
 
     def count(self, text: str, n: int = 1) -> None:
-        """Take down a warning that begins with a number, and add to that number."""
+        """Record a warning that begins with a number, and add `n` to that number."""
         if text in self._counts or len(self._counts) < _MOST:
             self._counts[text] = self._counts.get(text, 0) + n
         else:
             self._n_more += n
 
-    def counted(self, text: str) -> int:
-        """Return the number that a counted warning begins with."""
-        return self._counts.get(text, 0)
+    def skip_record(self, source: str, problem: str, size_bytes: int) -> None:
+        """Record that a damaged record is left out."""
+        self._add("skipped", source, problem, size_bytes)
 
-    def leave_out(self, source: str, problem: str, size_bytes: int) -> None:
-        """Take down a damaged record."""
-        self.unreadable_bytes += size_bytes
-        damage = self._damage_of(source)
-        damage.n_left_out += 1
-        damage.left_out_bytes += size_bytes
-        damage.first = damage.first or problem
+    def suspect_record(self, source: str) -> None:
+        """Record that a record is used although its samples differ from its own check value."""
+        self._add("suspect", source)
 
     def junk(self, source: str, problem: str, size_bytes: int, n_places: int = 1) -> None:
-        """Take down bytes that belong to no record."""
-        self.unreadable_bytes += size_bytes
-        damage = self._damage_of(source)
-        damage.n_junk += n_places
-        damage.junk_bytes += size_bytes
-        damage.first_junk = damage.first_junk or problem
+        """Record bytes that belong to no record."""
+        self._add("junk", source, problem, size_bytes, n_places)
 
-    def dropped(self, source: str, problem: str, size_bytes: int) -> int:
-        """Take down a datagram that is not of the form; return how many of that source were before it."""
-        self.unreadable_bytes += size_bytes
-        damage = self._damage_of(source)
-        damage.n_dropped += 1
-        damage.first_dropped = damage.first_dropped or problem
-        return damage.n_dropped - 1
+    def first_junk(self, source: str) -> str | None:
+        """Return the problem with the first bytes of a source that belong to no record."""
+        damage = self._damage.get(source, {}).get("junk")
+        return None if damage is None else damage.first
 
-    def suspect(self, source: str) -> None:
-        """Take down a record that fails its own check of the samples."""
-        self._damage_of(source).n_suspect += 1
+    def drop_datagram(self, source: str, problem: str, size_bytes: int) -> bool:
+        """Record that a malformed datagram is dropped; return whether it is the first one of its source."""
+        return self._add("dropped", source, problem, size_bytes).n == 1
 
     def texts(self) -> list[str]:
         """Return the warnings, one line each."""
         texts = list(self._texts)
-        for source, damage in self._damage.items():
-            texts += damage.texts(source)
+        for source, kinds in self._damage.items():
+            for kind, text in _DAMAGE.items():
+                if damage := kinds.get(kind):
+                    places = "" if damage.n == 1 else f" in {damage.n} places"
+                    texts.append(f"{source}: {text.format(**vars(damage), places=places)}")
         texts += [f"{n} {text}" for text, n in self._counts.items() if n]
         return [*texts, f"and {self._n_more} more such warnings"] if self._n_more else texts
 
-    def _damage_of(self, source: str) -> _Damage:
+    def _add(self, kind: str, source: str, problem: str = "", size_bytes: int = 0, n: int = 1) -> _Damage:
         if source not in self._damage and len(self._damage) >= _MOST:
             source = "other inputs"
-        return self._damage.setdefault(source, _Damage())
+        damage = self._damage.setdefault(source, {}).setdefault(kind, _Damage())
+        self.unreadable_bytes += size_bytes
+        damage.n += n
+        damage.size_bytes += size_bytes
+        damage.first = damage.first or problem
+        return damage
 
     def state(self) -> State:
-        """Return what `restore` goes on from."""
-        damage = {source: dict(vars(damage)) for source, damage in self._damage.items()}
+        damage = {name: {kind: dict(vars(d)) for kind, d in kinds.items()} for name, kinds in self._damage.items()}
         return {**vars(self), "_damage": damage}
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
         vars(self).update(state)
-        self._damage = {source: _Damage(**damage) for source, damage in state["_damage"].items()}
+        damage = state["_damage"].items()
+        self._damage = {name: {kind: _Damage(**d) for kind, d in kinds.items()} for name, kinds in damage}

@@ -1,12 +1,12 @@
-"""The errors that users meet: each message says what is wrong, what was expected, what came and what to do."""
+"""The errors that users see. A message says what is wrong, what was expected, what was found and what to do."""
 
 
 class EdgequakeError(Exception):
-    """Root of every error that a command turns into one line on stderr and exit code 1."""
+    """Base class: a command prints the message as one line on stderr and exits with code 1."""
 
 
 class DataError(EdgequakeError):
-    """Input records, labels or outputs that cannot be read, used or written."""
+    """Input records, labels or output files that cannot be read, used or written."""
 
 
 class ManifestError(EdgequakeError):
@@ -18,12 +18,12 @@ class ModelError(EdgequakeError):
 
 
 class ConfigError(EdgequakeError):
-    """Options or a recipe that contradict themselves or name something unknown."""
+    """Options, or a recipe, that contradict each other or name something unknown."""
 
 
 class GateError(EdgequakeError):
-    """A figure that is worse than its stated limit; the commands exit with code 3."""
+    """A figure worse than its stated limit; the command exits with code 3."""
 
 
 class Stopped(EdgequakeError):
-    """A run that was asked to stop before the end of its input; it can go on from its checkpoint."""
+    """A run that was stopped before the end of its input; it can be resumed from its checkpoint."""

@@ -1,11 +1,14 @@
-"""What lies in a run's folder beside catalogue and segments, by name."""
+"""The names of the files and folders in a run folder (`--out`)."""
 
 from __future__ import annotations
 
-ARCHIVE = "archive"  # the raw stream, SDS
-CONTINUOUS = "continuous"  # the summary channel, SDS
-SEGMENTS = "segments"
-REQUESTS = "requests"  # what the ground has asked for
-OUTBOX = "outbox"  # what the radio may take
-JOURNAL = "downlink.log"  # what has been handed over
+CATALOG = "catalog.csv"
+SEGMENTS = "segments"  # waveforms of the events, miniSEED
+SUMMARY = "summary.json"  # written last: the run is complete
+CHECKPOINT = "checkpoint.edgequake"  # state to resume from
 STATUS = "status.json"
+ARCHIVE = "archive"  # the raw stream, SDS
+CONTINUOUS = "continuous"  # SSAM channels, SDS
+REQUESTS = "requests"  # from the ground
+OUTBOX = "outbox"  # files for the radio
+JOURNAL = "downlink.log"  # the passes handed over so far

@@ -1,4 +1,4 @@
-"""How much memory this process has taken, and how it stays flat for months."""
+"""Memory of the process: its peak, and how a run of months keeps it flat."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _NUMPY_CACHED_BELOW_BYTES, _NUMPY_CACHED_BLOCKS = 1024, 7
 
 
 def peak_memory_bytes() -> int:
-    """Return the largest resident set of this process so far."""
-    # Linux hands ru_maxrss on across fork and exec: started by a large process, a small one would report that one's
-    # peak. VmHWM belongs to the address space, so it starts anew.
+    """Return the largest resident set size of this process so far."""
+    # Linux keeps ru_maxrss across fork and exec, so a small process started by a large one would report the large
+    # one's peak. VmHWM belongs to the address space and starts anew.
     status = Path("/proc/self/status")
     if status.is_file():
         for line in status.read_text().splitlines():
@@ -29,11 +29,11 @@ def peak_memory_bytes() -> int:
 
 
 def give_memory_back() -> None:
-    """Return freed memory to the system, where the C library can; left alone, the heap grows for weeks.
+    """Return freed memory to the system, where the C library can; otherwise the heap grows for weeks.
 
-    Three keep what they have freed. Python holds on to up to 2000 tuples of each length, and lets cycles lie, until it
-    collects its oldest generation: by itself only once the young objects are a quarter of all. numpy holds on to small
-    blocks. The C library holds on to the pages.
+    Three layers keep freed memory. Python keeps up to 2000 tuples of each length, and unreachable cycles, until it
+    collects its oldest generation, which it does only once the young objects are a quarter of all. numpy keeps small
+    blocks. The C library keeps pages.
     """
     gc.collect()
     _empty_numpy_cache()
@@ -43,16 +43,16 @@ def give_memory_back() -> None:
 
 
 def _empty_numpy_cache() -> None:
-    """Have numpy free the blocks that it keeps for arrays to come: seven of each size, 3.7 MB once all sizes were met.
+    """Have numpy free the blocks that it caches for new arrays: seven of each size, 3.7 MB once all sizes were used.
 
-    It has no call for that (numpy/core/src/multiarray/alloc.c, NBUCKETS and NCACHE). An array that is made takes a
-    block out of the cache, and one that has grown too large is freed for good.
+    numpy has no call for this (numpy/core/src/multiarray/alloc.c, NBUCKETS and NCACHE). A new array takes a block from
+    the cache, and an array that is resized beyond the cached sizes frees its block for good.
     """
     for size_bytes in range(1, _NUMPY_CACHED_BELOW_BYTES):
         for block in [np.empty(size_bytes, np.uint8) for _ in range(_NUMPY_CACHED_BLOCKS)]:
             block.resize(_NUMPY_CACHED_BELOW_BYTES, refcheck=False)
 
 
-@cache  # each CDLL makes a class of its own, in a cycle
+@cache  # each CDLL object creates a class of its own, in a reference cycle
 def _malloc_trim() -> Any:
     return getattr(ctypes.CDLL(None), "malloc_trim", None)

@@ -1,0 +1,4 @@
+"""Detection: in come the traces of one station, out come events with onset, duration, probability and class.
+
+Start with `detector`, which chains front end, network and trigger; `onset` refines onsets from the samples.
+"""

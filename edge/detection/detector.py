@@ -1,6 +1,6 @@
-"""Pieces of one station in, events out: front end, network and trigger in a row.
+"""The detector of one station: takes traces, returns events; front end, network and trigger in a chain.
 
-With any acquisition loop::
+It works with any acquisition loop::
 
     manifest, folder = load_manifest("moon")
     variant, graph = read_graph(manifest, folder)
@@ -12,7 +12,7 @@ With any acquisition loop::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.errors import ManifestError
-from edgequake.edge.detection.event_class import EventClasses
+from edgequake.edge.detection.event_class import EventClassifier
 from edgequake.edge.detection.network import StepNetwork, make_stepper
 from edgequake.edge.detection.trigger import Decision, Event, Trigger, decision_of
 from edgequake.edge.features.front_end import ChannelFrontEnd, Rows, StationFrontEnd
@@ -29,7 +29,7 @@ from edgequake.edge.manifest.manifest import Manifest, Variant
 
 
 class Detector:
-    """The detector of one station; traces come in the order of their start times."""
+    """The detector of one station; it takes traces in order of start time."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Detector:
         graph: bytes,
         variant: Variant,
         onset_threshold: float,
-        trigger: Trigger | None = None,  # by default the manifest's; the benchmarks record decisions with one of theirs
+        trigger: Trigger | None = None,  # by default the manifest's; the benchmarks pass one that records decisions
     ) -> None:
         _require_front_end(manifest)
         self.front_end = StationFrontEnd(manifest.front_end, manifest.sampling_rate_hz)
@@ -45,32 +45,32 @@ class Detector:
         self._trigger = Trigger(manifest.trigger, onset_threshold) if trigger is None else trigger
         self._clock = _RowClock(manifest)
         self._stepper = make_stepper(self.network, manifest)
-        self._classes = (
-            EventClasses(manifest.classes, manifest.front_end, manifest.sampling_rate_hz) if manifest.classes else None
-        )
+        self._classifier: EventClassifier | None = None
+        if manifest.classes is not None:
+            self._classifier = EventClassifier(manifest.classes, manifest.front_end, manifest.sampling_rate_hz)
         self._lag_ns = round(manifest.trigger.onset_lag_s * 1e9)
         self._outputs = manifest.network.outputs
         self._window_ns = self._clock.rows_ns(self._stepper.longest_rows)
-        self._reach_back_ns = self._window_ns if "start" in self._outputs else 0  # an onset may lie in time decided on
+        # With the output "start" an onset may lie before the last decision.
+        self._reach_back_ns = self._window_ns if "start" in self._outputs else 0
         self._decided_until_ns: int | None = None
         self.restarts = 0
 
     @property
     def horizon_ns(self) -> int | None:
-        """No event that is still to be returned begins before this time; None before the first trace."""
+        """Earliest possible onset of an event that is still to be returned; None before the first trace."""
         next_ns = self.front_end.next_ns()
         if next_ns is None:
             return None
-        undecided_ns = next_ns - self._clock.rows_ns(self._stepper.longest_rows)  # rows that do not fill a step wait
+        undecided_ns = next_ns - self._window_ns  # the stepper keeps rows that do not fill a step
         if self._decided_until_ns is not None:
             undecided_ns = max(undecided_ns, self._decided_until_ns - self._reach_back_ns)
-        undecided = undecided_ns - self._lag_ns
-        waiting = self._trigger.earliest_onset_ns
-        return undecided if waiting is None else min(undecided, waiting)
+        future_ns, open_ns = undecided_ns - self._lag_ns, self._trigger.earliest_onset_ns
+        return future_ns if open_ns is None else min(future_ns, open_ns)
 
     @property
     def threshold(self) -> float:
-        """Onset probability that declares an event; it may be changed at any time."""
+        """Onset probability that declares an event; it can be changed at any time."""
         return self._trigger.threshold
 
     @threshold.setter
@@ -78,61 +78,49 @@ class Detector:
         self._trigger.threshold = value
 
     @property
-    def n_let_go(self) -> int:
-        """Rises of the onset probability that were too short for an event: triggers that were false."""
-        return self._trigger.n_let_go
+    def n_short_rises(self) -> int:
+        """Number of rises of the onset probability that were too short for an event: false triggers."""
+        return self._trigger.n_short_rises
 
-    def push(self, trace: Trace) -> list[Event]:
-        """Take a trace, return the events that closed.
-
-        Raises
-        ------
-        DataError
-            The trace's sampling rate does not fit the model.
-        """
-        return self.push_all((trace,))
-
-    def push_all(self, traces: Sequence[Trace]) -> list[Event]:
-        """Take traces, return the events that closed; the same events as piece by trace, for less work.
+    def push(self, *traces: Trace) -> list[Event]:
+        """Take traces; return the events that they close: the same trace by trace, but many at once are cheaper.
 
         Raises
         ------
         DataError
-            As `push`.
+            A sampling rate does not fit the model.
         """
-        events = list(self._events(self.front_end.push_all(traces)))
-        if not self.front_end.goes_on:  # a tear too long to bridge: what comes after it cannot lengthen the event
+        events = list(self._events(self.front_end.push(*traces)))
+        if not self.front_end.is_continuous:  # a gap too long to interpolate ends the event
             events += self._close()
-        return self._settled(events)
+        return self._pruned(events)
 
     def finish(self) -> list[Event]:
-        """No further trace will come, or not for long: return what is still open. Pieces may be pushed again."""
-        return self._settled([*self._events(self.front_end.finish()), *self._close()])
+        """Return the open event, if any: no trace will come for a long time. Traces can still be pushed afterwards."""
+        return self._pruned([*self._events(self.front_end.finish()), *self._close()])
 
     def state(self) -> State:
-        """Return what `restore` goes on from."""
         return {
             "front_end": self.front_end.state(),
             "network": self.network.state(),
             "trigger": self._trigger.state(),
             "stepper": self._stepper.state(),
-            "classes": None if self._classes is None else self._classes.state(),
+            "classifier": None if self._classifier is None else self._classifier.state(),
             "decided_until_ns": self._decided_until_ns,
             "restarts": self.restarts,
         }
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned; this detector must be of the same manifest and graph."""
         self.front_end.restore(state["front_end"])
         self.network.set_state(state["network"])
         self._trigger.restore(state["trigger"])
         self._stepper.restore(state["stepper"])
-        if self._classes is not None:
-            self._classes.restore(state["classes"])
+        if self._classifier is not None:
+            self._classifier.restore(state["classifier"])
         self._decided_until_ns, self.restarts = state["decided_until_ns"], state["restarts"]
 
     def decide(self, rows: Rows) -> Iterator[Decision]:
-        """Yield the network's decisions on rows that follow one another without a restart."""
+        """Yield the network's decisions on rows without a restart."""
         n_per_block = rows.rows.shape[1]
         flat = rows.rows.reshape(-1, rows.rows.shape[2])
         blocks = rows.block.tolist()
@@ -141,15 +129,15 @@ class Detector:
             start_ns = stop_ns - self._clock.rows_ns(n_rows)
             yield decision_of(self._outputs, probability, start_ns, stop_ns, self._window_ns)
 
-    def _settled(self, events: list[Event]) -> list[Event]:
-        """Forget what no later event's class can need."""
-        if self._classes is not None:
-            self._classes.forget_before(self.horizon_ns)
+    def _pruned(self, events: list[Event]) -> list[Event]:
+        """Drop the rows that no later event needs for its class, and return `events`."""
+        if self._classifier is not None:
+            self._classifier.forget_before(self.horizon_ns)
         return events
 
     def _events(self, rows: Rows) -> Iterator[Event]:
-        if self._classes is not None:
-            self._classes.add(rows)
+        if self._classifier is not None:
+            self._classifier.add(rows)
         for part in _between_restarts(rows):
             if part.restart[0]:
                 yield from self._restart()
@@ -157,7 +145,7 @@ class Detector:
                 event = self._trigger.push(decision)
                 self._decided_until_ns = decision.stop_ns
                 if event is not None:
-                    yield self._named(event)
+                    yield self._classified(event)
 
     def _restart(self) -> Iterator[Event]:
         self.restarts += 1
@@ -167,16 +155,16 @@ class Detector:
 
     def _close(self) -> list[Event]:
         event = self._trigger.close()
-        return [] if event is None else [self._named(event)]
+        return [] if event is None else [self._classified(event)]
 
-    def _named(self, event: Event) -> Event:
-        if self._classes is None:
+    def _classified(self, event: Event) -> Event:
+        if self._classifier is None:
             return event
-        return replace(event, mq_type=self._classes.name(event.onset_ns, event.stop_ns))
+        return replace(event, mq_type=self._classifier.classify(event.onset_ns, event.stop_ns))
 
 
 def _require_front_end(manifest: Manifest) -> None:
-    """Refuse constants that no channel could be processed with, before any channel comes."""
+    """Raise ManifestError for a front end that no channel can be processed with, before any channel comes."""
     try:
         ChannelFrontEnd(manifest.front_end, manifest.sampling_rate_hz, manifest.sampling_rate_hz)
     except (ValueError, ArithmeticError) as problem:
@@ -184,14 +172,14 @@ def _require_front_end(manifest: Manifest) -> None:
 
 
 class _RowClock:
-    """When a row of features was recorded."""
+    """Times of the rows of features."""
 
     def __init__(self, manifest: Manifest) -> None:
         config = manifest.front_end
         self._rate_hz = manifest.sampling_rate_hz
         self._hop = config.hop_samples
         self._samples_per_row = config.hop_samples // config.rows_per_block
-        self._lead = config.window_samples - self._hop  # a window reaches over earlier hops; its news is in the newest
+        self._lead = config.window_samples - self._hop  # the new samples of a window are its last hop
 
     def stop_ns(self, t0_ns: int, block: int, row: int) -> int:
         samples = block * self._hop + self._lead + (row + 1) * self._samples_per_row
@@ -205,4 +193,4 @@ def _between_restarts(rows: Rows) -> Iterator[Rows]:
     cuts = [0, *(int(i) for i in np.flatnonzero(rows.restart) if i > 0), len(rows.block)]
     for a, b in pairwise(cuts):
         if a < b:
-            yield Rows(rows.t0_ns, rows.block[a:b], rows.rows[a:b], rows.live[a:b], rows.restart[a:b])
+            yield Rows(rows.t0_ns, rows.block[a:b], rows.rows[a:b], rows.valid[a:b], rows.restart[a:b])

@@ -1,16 +1,17 @@
-"""What kind of event it was, told from the features that the detector has anyway.
+"""Event classes: the kind of an event, from the features that the detector computes anyway.
 
-The inputs are few and know no unit: features are decades of power above the background, so a gain cancels out.
+The inputs of the classification are independent of units: features are decades of power above the background, so a gain
+cancels out. The manifest names them:
 
-- *pitch*, log2 Hz: the mean log frequency of the event's spectrum. The spectrum is the mean excess of each band over
-  the first `spectrum_s` after the onset; where it lies under the background it counts as zero.
-- *spread*, octaves: the standard deviation of the log frequency about the pitch, by the same weights.
-- *loudness*, decades: the highest running mean over `smooth_s` of the bands' excess, weighted as the spectrum.
-- *duration*, log10 s: how long that running mean lies at half its peak or above.
+- *pitch*, log2 Hz: the spectral centroid, the mean log frequency of the event's spectrum. The spectrum is the mean
+  excess of each band over the first `spectrum_s` after the onset; bands below the background count as zero.
+- *spread*, octaves: the bandwidth, the standard deviation of the log frequency about the centroid, with the same
+  weights.
+- *loudness*, decades: the highest running mean over `smooth_s` of the bands' excess, weighted by the spectrum.
+- *duration*, log10 s: the time during which that running mean is at least half its peak.
 
-They are known when the event closes. A linear softmax turns those that the model asks for into probabilities; a class
-is told when it is probable enough and no input lies outside what the classes were learned from. Otherwise the answer is
-blank.
+They are known when the event closes. A linear softmax of those that the model uses gives probabilities. The class is
+blank unless it is probable enough and no input lies outside the range of the training events.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from edgequake.edge.base.errors import ManifestError
 from edgequake.edge.features.front_end import Rows
 from edgequake.edge.formats.waveforms import NS_PER_S, duration_ns
 from edgequake.edge.manifest.event_config import INPUTS, ClassConfig
-from edgequake.edge.manifest.front_end_config import FrontEndConfig
+from edgequake.edge.manifest.front_end_config import FrontEndConfig, SpectrogramConfig
 
 Float = npt.NDArray[np.float64]
 
@@ -38,13 +39,14 @@ def band_octaves(front_end: FrontEndConfig) -> Float:
     ManifestError
         The front end is `waveform`, which has no bands.
     """
-    if front_end.kind == "spectrogram" and front_end.spectrogram is not None:
-        octaves = np.log2(np.asarray(front_end.spectrogram.band_edges_hz, np.float64))
+    bands = front_end.bands
+    if isinstance(bands, SpectrogramConfig):
+        octaves = np.log2(np.asarray(bands.band_edges_hz, np.float64))
         return np.asarray((octaves[:-1] + octaves[1:]) / 2.0, np.float64)
-    if front_end.kind == "scalogram" and front_end.scalogram is not None:
-        return np.asarray(np.log2(np.asarray(front_end.scalogram.centre_frequencies_hz, np.float64)), np.float64)
+    if bands is not None:
+        return np.asarray(np.log2(np.asarray(bands.centre_frequencies_hz, np.float64)), np.float64)
     raise ManifestError(
-        f"event classes are told from bands, but the front end is '{front_end.kind}': expected a spectrogram or "
+        f"event classes need bands, but the front end is '{front_end.kind}': expected a spectrogram or "
         "scalogram; leave the table 'classes' out"
     )
 
@@ -52,13 +54,13 @@ def band_octaves(front_end: FrontEndConfig) -> Float:
 def class_inputs(
     excess: npt.NDArray[np.float32], octaves: Float, row_s: float, spectrum_s: float, smooth_s: float, min_live_s: float
 ) -> Float | None:
-    """Return the four inputs of one event, float64, in the order of `INPUTS`; None when there is too little of it.
+    """Return the four inputs of one event, float64, in the order of `INPUTS`; None if it has too little valid data.
 
     Parameters
     ----------
-    excess : decades above the background of the event's live rows in time order, shape (n_rows, n_bands).
+    excess : the event's valid rows in time order, decades above the background, shape (n_rows, n_bands).
     octaves : log2 of the bands' centre frequencies (Hz).
-    row_s : time from one row to the next.
+    row_s : time between rows.
     spectrum_s, smooth_s, min_live_s : see `ClassConfig`.
     """
     if len(excess) * row_s < min_live_s or len(excess) == 0:
@@ -69,12 +71,12 @@ def class_inputs(
     if total <= 0.0:
         return None
     share = spectrum / total
-    pitch = float(np.sum(share * octaves))
-    spread = float(np.sqrt(np.sum(share * (octaves - pitch) ** 2)))
+    centroid = float(np.sum(share * octaves))
+    bandwidth = float(np.sqrt(np.sum(share * (octaves - centroid) ** 2)))
     level = _running_mean(np.sum(bands * share, axis=1), _n_rows(smooth_s, row_s))
     loudness = float(np.max(level))
     n_loud = max(1, int(np.sum(level >= loudness / 2.0)))
-    return np.array([pitch, spread, loudness, np.log10(n_loud * row_s)], np.float64)
+    return np.array([centroid, bandwidth, loudness, np.log10(n_loud * row_s)], np.float64)
 
 
 def class_probabilities(config: ClassConfig, inputs: Float) -> Float:
@@ -85,8 +87,8 @@ def class_probabilities(config: ClassConfig, inputs: Float) -> Float:
     return np.asarray(powers / np.sum(powers), np.float64)
 
 
-def class_name(config: ClassConfig, inputs: Float | None) -> str:
-    """Return the class that the inputs tell, or blank."""
+def classify(config: ClassConfig, inputs: Float | None) -> str:
+    """Return the class of an event from its inputs, or blank."""
     if inputs is None or float(np.max(np.abs(_standardised(config, inputs)))) > config.max_deviation:
         return BLANK
     probabilities = class_probabilities(config, inputs)
@@ -94,21 +96,21 @@ def class_name(config: ClassConfig, inputs: Float | None) -> str:
     return config.names[best] if probabilities[best] >= config.min_probability else BLANK
 
 
-class EventClasses:
-    """The rows of one station that an event may still need, and the class of an event that has closed.
+class EventClassifier:
+    """Keeps the rows of one station that an open event needs, and classifies events that have closed.
 
-    Add rows as they come, ask for the events that they close, then forget what no further event can reach back to::
+    Add rows as they come, classify the events that they close, then drop the rows that no further event needs::
 
-        classes.add(rows)
+        classifier.add(rows)
         for event in events:
-            print(classes.name(event.onset_ns, event.stop_ns))
-        classes.forget_before(detector.horizon_ns)
+            print(classifier.classify(event.onset_ns, event.stop_ns))
+        classifier.forget_before(detector.horizon_ns)
 
-    An event is open for a bounded time, so what is held between two batches is bounded too.
+    An event is open for a limited time, so the memory is limited too.
     """
 
     def __init__(self, config: ClassConfig, front_end: FrontEndConfig, sampling_rate_hz: float) -> None:
-        """Take the model's constants.
+        """Use the constants of a model.
 
         Raises
         ------
@@ -123,15 +125,14 @@ class EventClasses:
         self._excess = np.zeros((0, len(self._octaves)), np.float32)
 
     def add(self, rows: Rows) -> None:
-        """Take rows that follow those taken before."""
-        live = rows.live
-        samples = rows.block[live] * self._hop + self._lead
+        """Take the rows that follow the ones before."""
+        samples = rows.block[rows.valid] * self._hop + self._lead
         start_ns = [rows.t0_ns + duration_ns(position, self._rate_hz) for position in samples.tolist()]
         self._start_ns = np.concatenate([self._start_ns, np.array(start_ns, np.int64)])
-        self._excess = np.concatenate([self._excess, rows.rows[live, 0, :-1]])
+        self._excess = np.concatenate([self._excess, rows.rows[rows.valid, 0, :-1]])
 
     def inputs(self, onset_ns: int, stop_ns: int) -> Float | None:
-        """Return the four inputs of the event [onset_ns, stop_ns); None when too little of it is held."""
+        """Return the four inputs of the event [onset_ns, stop_ns); None if it has too little valid data."""
         config = self._config
         stop_ns = min(stop_ns, onset_ns + round(config.max_event_s * NS_PER_S))
         first, stop = np.searchsorted(self._start_ns, [onset_ns, stop_ns])
@@ -139,22 +140,20 @@ class EventClasses:
             self._excess[first:stop], self._octaves, self._row_s, config.spectrum_s, config.smooth_s, config.min_live_s
         )
 
-    def name(self, onset_ns: int, stop_ns: int) -> str:
-        """Return the class of the event [onset_ns, stop_ns), blank where none is told."""
-        return class_name(self._config, self.inputs(onset_ns, stop_ns))
+    def classify(self, onset_ns: int, stop_ns: int) -> str:
+        """Return the class of the event [onset_ns, stop_ns), or blank."""
+        return classify(self._config, self.inputs(onset_ns, stop_ns))
 
     def forget_before(self, horizon_ns: int | None) -> None:
-        """Drop the rows that lie before every event still to come; None: no event can come, drop all."""
+        """Drop the rows before the earliest possible onset; None: drop all."""
         first = len(self._start_ns) if horizon_ns is None else int(np.searchsorted(self._start_ns, horizon_ns))
         if first:
             self._start_ns, self._excess = self._start_ns[first:].copy(), self._excess[first:].copy()
 
     def state(self) -> State:
-        """Return what `restore` goes on from."""
         return {"start_ns": self._start_ns, "excess": self._excess}
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
         self._start_ns, self._excess = state["start_ns"], state["excess"]
 
 

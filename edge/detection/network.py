@@ -1,8 +1,6 @@
-"""The TFLite interpreter: tflite-runtime where it is installed, ai-edge-litert otherwise.
+"""The network: the TFLite runtime, the one-step graph with its explicit states, and how rows of features drive it.
 
-The one-step graph, stepped: rows in, probabilities out, every state explicit and kept in its own integer form.
-
-Rows of features to decisions: the steps of a graph whose state goes on, or windows that each begin anew.
+`StatefulStepper` carries the state from step to step; `WindowedStepper` resets it every window.
 """
 
 from __future__ import annotations
@@ -22,20 +20,23 @@ from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.errors import ModelError
 from edgequake.edge.manifest.manifest import Manifest, Variant
 
-# tflite-runtime comes first: it is the older and the smaller one, and the one with wheels for armv7.
+Float32 = npt.NDArray[np.float32]
+
+# tflite-runtime comes first: it is the older and smaller one, and the one with wheels for armv7.
 _RUNTIMES = (("tflite-runtime", "tflite_runtime.interpreter"), ("ai-edge-litert", "ai_edge_litert.interpreter"))
+_SAME_SCALE = 1e-4  # two scales that calibration measured on the same values differ at most in their last bits
 
 
 def load_interpreter(graph: bytes, n_threads: int = 1) -> tuple[Any, str]:
     """Return an interpreter with its tensors allocated, and the runtime's name and version.
 
-    The kernels are those without delegates: with them int8 graphs give the same bits in both runtimes. More than one
-    thread is for benchmarks: handing these small products to another thread costs more than it saves.
+    The kernels without delegates are used: with them int8 graphs give the same bits in both runtimes. More than one
+    thread is for benchmarks only: passing such small products to another thread costs more than it saves.
 
     Raises
     ------
     ModelError
-        No runtime is installed, the one that is cannot run here, or the graph cannot be loaded.
+        No runtime is installed, the installed one does not work here, or the graph cannot be loaded.
     """
     module, name = import_runtime()
     try:
@@ -73,19 +74,13 @@ def import_runtime() -> tuple[Any, str]:
 
 
 def _version(package: str, module: str) -> str:
-    """Return a runtime's version as it tells it itself; looking it up in the environment takes a tenth of the start."""
-    told = getattr(sys.modules[module.partition(".")[0]], "__version__", None)
-    if isinstance(told, str):
-        return told
+    """Return a runtime's own version; looking it up in the environment takes a tenth of the start-up time."""
+    own = getattr(sys.modules[module.partition(".")[0]], "__version__", None)
+    if isinstance(own, str):
+        return own
     from importlib import metadata
 
     return metadata.version(package)
-
-
-Float32 = npt.NDArray[np.float32]
-
-# Two scales that calibration measured on the same values differ in their last bits at most.
-_SAME_SCALE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -96,7 +91,7 @@ class _Tensor:
     zero_point: int
 
     def quantize(self, values: Float32) -> npt.NDArray[Any]:
-        """Round half to even, clip to the dtype's range, cast: never the other way round."""
+        """Round half to even, clip to the dtype's range, then cast; in any other order values would wrap around."""
         if self.scale == 0:
             return values
         limits = np.iinfo(self.dtype)
@@ -110,15 +105,15 @@ class _Tensor:
 
 
 @dataclass(frozen=True)
-class _State:
-    source: int  # tensor index it comes out of
-    target: int  # tensor index it goes into
+class _StatePair:
+    source: int  # index of the output tensor
+    target: int  # index of the input tensor
     initial: npt.NDArray[Any]
     recurrent: bool
 
 
 class StepNetwork:
-    """A graph and its state.
+    """The one-step graph and its states, kept in the graph's own integer form.
 
     Raises
     ------
@@ -131,11 +126,11 @@ class StepNetwork:
         inputs = {detail["name"]: detail for detail in self._interpreter.get_input_details()}
         outputs = {detail["name"]: detail for detail in self._interpreter.get_output_details()}
         self._frame = _tensor(inputs, variant.frame_tensor, "input")
-        takes = tuple(int(size) for size in inputs[variant.frame_tensor]["shape"])
-        told = (1, manifest.network.rows_per_step, manifest.network.n_features)
-        if takes != told:
+        shape = tuple(int(size) for size in inputs[variant.frame_tensor]["shape"])
+        expected = (1, manifest.network.rows_per_step, manifest.network.n_features)
+        if shape != expected:
             raise ModelError(
-                f"the graph takes rows of shape {takes}, its manifest says {told}; convert the model again"
+                f"the graph takes rows of shape {shape}, its manifest says {expected}; convert the model again"
             )
         self._probability = _tensor(outputs, variant.probability_tensor, "output")
         self._states = [
@@ -144,7 +139,7 @@ class StepNetwork:
         ]
         self._n_outputs = len(manifest.network.outputs)
         self.reset()
-        self._interpreter.invoke()  # memory is settled after the first one
+        self._interpreter.invoke()  # the tensors' memory is final after the first one
         self.reset()
         self._frame_memory = tensor_memory(self._interpreter, self._frame.index)
         self._probability_memory = tensor_memory(self._interpreter, self._probability.index)
@@ -154,12 +149,12 @@ class StepNetwork:
         ]
 
     def reset(self) -> None:
-        """Set every state to zero, as at the start of a record."""
+        """Reset every state to zero, as at the start of a record."""
         for state in self._states:
             self._interpreter.set_tensor(state.target, state.initial)
 
     def reset_recurrent(self) -> None:
-        """Set the LSTM states to zero and leave the convolution contexts: the step just made only filled those."""
+        """Reset the LSTM states and keep the convolution contexts, which the warm-up steps have filled."""
         for state in self._states:
             if state.recurrent:
                 self._interpreter.set_tensor(state.target, state.initial)
@@ -179,26 +174,26 @@ class StepNetwork:
             frame[0] = quantized[i]
             invoke()
             out[i] = probability
-            for target, source in carried:  # raw integers: quantizing anew would cost more than the graph does
+            for target, source in carried:  # raw integers: requantizing would cost more than the graph does
                 target[...] = source
         return self._probability.dequantize(out[:, 0])
 
     def state(self) -> list[npt.NDArray[Any]]:
-        """Return a copy of every state, in the order of the manifest and in the graph's own number form."""
+        """Return a copy of every state, in the order of the manifest and in the graph's own dtype."""
         return [np.array(self._interpreter.get_tensor(state.target)) for state in self._states]
 
     def set_state(self, values: list[npt.NDArray[Any]]) -> None:
-        """Go on from states that `state` returned."""
+        """Restore the states that `state` returned."""
         for state, value in zip(self._states, values, strict=True):
             self._interpreter.set_tensor(state.target, value)
 
 
 def tensor_memory(interpreter: Any, index: int) -> npt.NDArray[Any]:
-    """Return an array over a tensor's own memory, which stays where it is once tensors are allocated.
+    """Return an array over a tensor's own memory, which does not move once tensors are allocated.
 
-    The runtime counts the references to the arrays that it hands out and refuses to invoke while there are any, because
-    allocating anew would leave them dangling. Copying six small tensors in and out of every step costs as much as the
-    graph; so this one is made of the bare address, by its owner, which never allocates anew.
+    The runtime counts references to the arrays that it returns and refuses to invoke while there are any, because a new
+    allocation would leave them dangling. Copying six small tensors in and out of every step costs as much as the graph.
+    So this array is made from the bare address; its user must never allocate the tensors again.
     """
     view = interpreter.tensor(index)()
     n_bytes, address = view.nbytes, view.__array_interface__["data"][0]
@@ -214,17 +209,17 @@ def _tensor(details: dict[str, Any], name: str, side: str) -> _Tensor:
     return _Tensor(detail["index"], detail["dtype"], np.float32(scale), int(zero_point))
 
 
-def _state(inputs: dict[str, Any], outputs: dict[str, Any], input_name: str, output_name: str, kind: str) -> _State:
+def _state(inputs: dict[str, Any], outputs: dict[str, Any], input_name: str, output_name: str, kind: str) -> _StatePair:
     target, source = _tensor(inputs, input_name, "input"), _tensor(outputs, output_name, "output")
     same = abs(float(source.scale) - float(target.scale)) <= _SAME_SCALE * float(target.scale)
     if source.dtype != target.dtype or source.zero_point != target.zero_point or not same:
         raise ModelError(
-            f"state '{input_name}' goes in with scale {target.scale:g} and comes out with {source.scale:g}; "
-            f"expected equal ones; convert the model again"
+            f"state '{input_name}' has input scale {target.scale:g} and output scale {source.scale:g}; "
+            f"expected equal scales; convert the model again"
         )
     shape = tuple(inputs[input_name]["shape"])
     initial = target.quantize(np.zeros(shape, np.float32))
-    return _State(source.index, target.index, initial, kind == "recurrent")
+    return _StatePair(source.index, target.index, initial, kind == "recurrent")
 
 
 def make_stepper(network: StepNetwork, manifest: Manifest) -> Stepper:
@@ -237,36 +232,34 @@ def make_stepper(network: StepNetwork, manifest: Manifest) -> Stepper:
 
 
 class Stepper(ABC):
-    """Rows of features to the steps of a graph; rows that do not fill one yet are held."""
+    """Groups rows of features into steps of the graph; keeps rows that do not fill a step yet."""
 
-    longest_rows: int  # that a decision speaks of
+    longest_rows: int  # rows that a decision covers, at most
 
     def __init__(self, network: StepNetwork, manifest: Manifest) -> None:
         self._network = network
-        self._held = np.zeros((0, manifest.network.n_features), np.float32)
+        self._kept = np.zeros((0, manifest.network.n_features), np.float32)
 
     @abstractmethod
     def push(self, rows: Float32) -> Iterator[tuple[int, int, list[float]]]:
-        """Take rows, shape (n_rows, n_features); yield a tuple for each decision that they complete.
+        """Take rows, shape (n_rows, n_features); yield each decision that they complete.
 
-        The index in `rows` of the last row decided on, how many rows the decision speaks of, and the probabilities.
+        A decision is the index in `rows` of its last row, the number of rows that it covers, and the probabilities.
         """
 
     def restart(self) -> None:
-        """Forget the rows before: the record goes on elsewhere."""
-        self._held = self._held[:0]
+        """Drop the kept rows: the record continues after a gap."""
+        self._kept = self._kept[:0]
 
     def state(self) -> State:
-        """Return what `restore` goes on from."""
-        return {"held": self._held}
+        return {"kept": self._kept}
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
-        self._held = state["held"]
+        self._kept = state["kept"]
 
 
 class StatefulStepper(Stepper):
-    """State carried on from step to step."""
+    """Continuous mode: the state is carried from step to step."""
 
     def __init__(self, network: StepNetwork, manifest: Manifest) -> None:
         super().__init__(network, manifest)
@@ -277,19 +270,18 @@ class StatefulStepper(Stepper):
         self._network.reset()
 
     def push(self, rows: Float32) -> Iterator[tuple[int, int, list[float]]]:
-        """Yield (index of the last row of a step, rows in it, probabilities)."""
-        n_before = len(self._held)
-        joined = np.concatenate([self._held, rows]) if n_before else rows
+        n_before = len(self._kept)
+        joined = np.concatenate([self._kept, rows]) if n_before else rows
         n_steps = len(joined) // self._rows_per_step
         n_taken = n_steps * self._rows_per_step
-        self._held = joined[n_taken:].copy()  # a view would keep all rows alive
+        self._kept = joined[n_taken:].copy()  # a view would keep all rows in memory
         steps = joined[:n_taken].reshape(n_steps, self._rows_per_step, rows.shape[1])
         for i, probability in enumerate(self._network.run(steps).tolist()):
             yield (i + 1) * self._rows_per_step - 1 - n_before, self._rows_per_step, probability
 
 
 class WindowedStepper(Stepper):
-    """State reset every window: the textbook classifiers."""
+    """Windowed mode, for the textbook classifiers: the state is reset every window."""
 
     def __init__(self, network: StepNetwork, manifest: Manifest) -> None:
         super().__init__(network, manifest)
@@ -299,15 +291,14 @@ class WindowedStepper(Stepper):
         self.longest_rows = max(self._window_rows, self._hop_rows)
 
     def push(self, rows: Float32) -> Iterator[tuple[int, int, list[float]]]:
-        """Yield (index in `rows` of a window's last row, rows from window to window, probabilities)."""
-        n_before = len(self._held)
-        joined = np.concatenate([self._held, rows])
+        n_before = len(self._kept)
+        joined = np.concatenate([self._kept, rows])
         start = 0
         while start + self._window_rows <= len(joined):
             probability = self._classify(joined[start : start + self._window_rows])
             yield start + self._window_rows - n_before - 1, self._hop_rows, probability.tolist()
             start += self._hop_rows
-        self._held = joined[start:].copy()
+        self._kept = joined[start:].copy()
 
     def _classify(self, window: Float32) -> Float32:
         steps = window.reshape(-1, self._rows_per_step, window.shape[1])

@@ -1,8 +1,8 @@
-"""When an event began: its onset refined from the samples around the trigger, and how sure that is.
+"""Onset refinement: the onset of an event and its uncertainty, from the samples around the trigger's onset.
 
-The network decides once a frame, so the trigger's onset is as coarse as its frames, and late by however long the
-network took. Here the samples around it are looked at again: band-passed, cut into short frames, and split at the
-instant that best separates a quiet part from a louder one.
+The network decides once per frame, so the trigger's onset is as coarse as its frames, and late by the network's delay.
+Here the samples around it are band-passed, cut into short frames, and split at the instant that best separates a quiet
+part from a louder one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from edgequake.edge.features.conditioning import ContiguousRun, Despike, GapBridge
+from edgequake.edge.features.conditioning import ContiguousRun, Despike, bridged_runs, join_runs
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.manifest.event_config import OnsetConfig
 from edgequake.edge.manifest.front_end_config import FrontEndConfig
@@ -22,23 +22,23 @@ from edgequake.edge.manifest.manifest import Manifest
 
 Float = npt.NDArray[np.float64]
 
-_HIGHEST_SHARE = 0.45  # of the sampling rate: the band-pass needs room for its slope under half the rate
+_HIGHEST_SHARE = 0.45  # of the sampling rate: the slope of the band-pass must end below half the rate
 
 
 @dataclass(frozen=True)
 class Onset:
-    """When an event began."""
+    """Refined onset of an event."""
 
     onset_ns: int
-    sigma_s: float  # about two thirds of all onsets lie within this of the truth
-    refined: bool  # False: the samples say nothing better than the trigger
+    sigma_s: float  # about two thirds of all onsets lie within this of the true one
+    refined: bool  # False: the trigger's onset is kept
 
 
-Refine = Callable[[Iterable[Trace], int], Onset]  # raw pieces of the station and the trigger's onset, ns
+Refine = Callable[[Iterable[Trace], int], Onset]  # takes raw traces of the station and the trigger's onset (ns)
 
 
 def refiner(manifest: Manifest) -> Refine | None:
-    """Return how a model's onsets are refined; None where the trigger's own stand."""
+    """Return the function that refines a model's onsets; None where the trigger's are kept."""
     if manifest.onset is None:
         return None
     return partial(refine_onset, manifest.onset, manifest.front_end, lag_s=manifest.trigger.onset_lag_s)
@@ -47,20 +47,20 @@ def refiner(manifest: Manifest) -> Refine | None:
 def refine_onset(
     config: OnsetConfig, front_end: FrontEndConfig, traces: Iterable[Trace], coarse_ns: int, lag_s: float = 0.0
 ) -> Onset:
-    """Return the onset of the event that the trigger placed at `coarse_ns`.
+    """Return the refined onset of the event that the trigger placed at `coarse_ns`.
 
-    The amplitudes of the band-passed frames before and after a split are taken as draws of two exponential
-    distributions. The likelihood of every split, all channels together, times the chance that the trigger is so late (a
-    Cauchy distribution) says where the onset may lie: its median is the onset, half the width of its middle two thirds
-    the uncertainty. A second look at the part up to shortly after that onset finds a weak beginning under a loud later
-    phase. Only samples within [rise - reach_before_s, rise + reach_after_s) are used, so the same samples give the
-    same onset however the record was cut.
+    The amplitudes of the band-passed frames before and after a split are modelled as draws from two exponential
+    distributions. The likelihood of every split over all channels, times the probability of that delay of the trigger
+    (a Cauchy distribution), is the distribution of the onset: its median is the onset, half the width of its middle two
+    thirds the uncertainty. A second search, up to shortly after that onset, finds a weak beginning before a loud later
+    phase. Only samples within [rise - reach_before_s, rise + reach_after_s) are used, so the result does not depend
+    on how the record was cut.
 
     Parameters
     ----------
-    front_end : its rule for gaps and spikes is applied to the samples.
-    traces : raw samples of one station, those of a channel in time order; what lies outside the reach is ignored.
-    lag_s : what the trigger has taken off the rise of the probability; the search is around the rise itself.
+    front_end : for its rule for gaps and spikes.
+    traces : raw samples of one station, those of a channel in time order; samples outside the reach are ignored.
+    lag_s : the trigger has subtracted it from the rise of the probability; the search is around the rise itself.
 
     References
     ----------
@@ -82,10 +82,10 @@ def refine_onset(
 
 @dataclass(frozen=True)
 class _Frames:
-    """Frames of one channel; the first starts `before_s` before the trigger's onset."""
+    """Frames of one channel; the first starts `before_s` before the rise of the probability."""
 
     amplitude: Float  # (n_frames,), root mean square of the band-passed samples; 0 where there are none
-    weight: Float  # (n_frames,), share of the frame that was recorded, 0..1
+    weight: Float  # (n_frames,), recorded share of the frame, 0..1
     freedom: float  # independent values in a frame: twice its length times the band's width
 
     def first(self, n_frames: int) -> _Frames:
@@ -99,7 +99,7 @@ class _Split:
 
 
 def _split(config: OnsetConfig, channels: list[_Frames]) -> _Split | None:
-    """Return where the frames get louder, or None where that is not told."""
+    """Return where the frames become louder, or None where that is not certain."""
     if not channels or len(channels[0].weight) < 2:
         return None
     gain = config.evidence * np.sum([_gain(channel) for channel in channels], axis=0)  # (n_frames - 1,)
@@ -112,13 +112,13 @@ def _split(config: OnsetConfig, channels: list[_Frames]) -> _Split | None:
     late = (config.before_s - offset_s - config.late_s) / config.late_spread_s
     chance = np.cumsum(np.exp(gain - gain.max()) / (1.0 + late * late))
     low, middle, high = np.searchsorted(chance, chance[-1] * np.array([1.0, 3.0, 5.0]) / 6.0)
-    if middle == 0:  # as early as can be: it began before the record tells
+    if middle == 0:  # the earliest split allowed: it began before the record shows it
         return None
     return _Split(float(offset_s[middle]), float(offset_s[high] - offset_s[low]) / 2.0)
 
 
 def _gain(channel: _Frames) -> Float:
-    """Return how much likelier, in nats, a rise at each of the n_frames - 1 edges is than none."""
+    """Return how much likelier than no rise, in nats, a rise at each of the n_frames - 1 edges is."""
     weight, amplitude = channel.weight, channel.amplitude
     recorded, summed = np.cumsum(weight), np.cumsum(amplitude * weight)
     n_before, n_after = recorded[:-1], recorded[-1] - recorded[:-1]
@@ -133,7 +133,7 @@ def _gain(channel: _Frames) -> Float:
 
 
 def _channels(config: OnsetConfig, front_end: FrontEndConfig, traces: Iterable[Trace], rise_ns: int) -> list[_Frames]:
-    """Return the frames of every channel that has anything to say."""
+    """Return the frames of every usable channel."""
     start_ns = rise_ns - round(config.reach_before_s * NS_PER_S)
     stop_ns = rise_ns + round(config.reach_after_s * NS_PER_S)
     parts: dict[str, list[Trace]] = {}
@@ -147,24 +147,24 @@ def _channels(config: OnsetConfig, front_end: FrontEndConfig, traces: Iterable[T
 
 
 def _frames(config: OnsetConfig, front_end: FrontEndConfig, traces: list[Trace], first_frame_ns: int) -> _Frames | None:
-    """Return one channel's frames; None if it is flat, too slow for the band, or too torn for the filter."""
+    """Return one channel's frames; None if it is flat, too slow for the band, or never long enough for the filter."""
     rate_hz, t0_ns = traces[0].sampling_rate_hz, traces[0].start_ns
     high_hz = min(config.high_hz, _HIGHEST_SHARE * rate_hz)
-    stretches = _stretches(front_end, traces)
-    floor = _rounding_variance(stretches)
+    runs = _runs(front_end, traces)
+    floor = _rounding_variance(runs)
     if high_hz <= config.low_hz or floor is None:
         return None
     taps = band_pass(config.low_hz, high_hz, config.filter_cycles, rate_hz)
     half, n_frames = len(taps) // 2, round((config.before_s + config.after_s) / config.frame_s)
     power, count = np.zeros(n_frames, np.float64), np.zeros(n_frames, np.float64)
-    for stretch in stretches:
-        if len(stretch.values) < len(taps):
+    for run in runs:
+        if len(run.values) < len(taps):
             continue
-        filtered = np.convolve(stretch.values - np.mean(stretch.values), taps, "valid")
-        position = stretch.first + half + np.arange(len(filtered), dtype=np.int64)
+        filtered = np.convolve(run.values - np.mean(run.values), taps, "valid")
+        position = run.first + half + np.arange(len(filtered), dtype=np.int64)
         time_s = (t0_ns - first_frame_ns) / NS_PER_S + position / rate_hz
         frame = np.floor(time_s / config.frame_s).astype(np.int64)
-        used = stretch.valid[half : half + len(filtered)] & (frame >= 0) & (frame < n_frames)
+        used = run.valid[half : half + len(filtered)] & (frame >= 0) & (frame < n_frames)
         power += np.bincount(frame[used], filtered[used] ** 2 + floor, n_frames)
         count += np.bincount(frame[used], minlength=n_frames)
     if not count.any():
@@ -174,33 +174,21 @@ def _frames(config: OnsetConfig, front_end: FrontEndConfig, traces: list[Trace],
     return _Frames(amplitude, weight, 2.0 * (high_hz - config.low_hz) * config.frame_s)
 
 
-def _stretches(front_end: FrontEndConfig, traces: list[Trace]) -> list[ContiguousRun]:
-    """Return one channel's samples by the front end's rule for gaps and spikes, cut at long tears only."""
-    rate_hz, t0_ns = traces[0].sampling_rate_hz, traces[0].start_ns
-    gaps = GapBridge(round(front_end.bridge_s * rate_hz), front_end.fill_values, front_end.fill_min_jump)
-    despike = Despike(front_end.despike_threshold) if front_end.despike_threshold > 0 else None
-    runs: list[list[ContiguousRun]] = []
-    for trace in traces:
-        for stretch in gaps.push(round((trace.start_ns - t0_ns) / NS_PER_S * rate_hz), trace.samples):
-            clean = stretch if despike is None else despike.push(stretch)
-            if clean is not None and (clean.fresh or not runs):
-                runs.append([clean])
-            elif clean is not None:
-                runs[-1].append(clean)
-    return [_joined(run) for run in runs]
+def _runs(front_end: FrontEndConfig, traces: list[Trace]) -> list[ContiguousRun]:
+    """Return one channel's samples by the front end's rule for gaps and spikes, cut only at long gaps."""
+    runs = bridged_runs(front_end, traces, traces[0].start_ns, traces[0].sampling_rate_hz)
+    if front_end.despike_threshold <= 0:
+        return join_runs(runs)
+    despike = Despike(front_end.despike_threshold)
+    return join_runs(clean for run in runs if (clean := despike.push(run)) is not None)
 
 
-def _joined(run: list[ContiguousRun]) -> ContiguousRun:
-    values, valid = np.concatenate([part.values for part in run]), np.concatenate([part.valid for part in run])
-    return ContiguousRun(run[0].first, values, valid, True)
-
-
-def _rounding_variance(stretches: list[ContiguousRun]) -> float | None:
-    """Variance of rounding to the record's quantum, so that a staircase is never silent; None for a flat channel.
+def _rounding_variance(runs: list[ContiguousRun]) -> float | None:
+    """Return the variance of rounding to the record's quantum, as a floor of the power; None for a flat channel.
 
     The quantum is taken as the smallest change between recorded neighbours.
     """
-    changes = [np.abs(np.diff(s.values))[s.valid[1:] & s.valid[:-1]] for s in stretches]
+    changes = [np.abs(np.diff(run.values))[run.valid[1:] & run.valid[:-1]] for run in runs]
     changes = [change[change > 0.0] for change in changes]
     smallest = min((float(change.min()) for change in changes if len(change)), default=None)
     return None if smallest is None else max(smallest * smallest / 12.0, 1e-60)

@@ -1,4 +1,4 @@
-"""The trigger: probabilities to events."""
+"""The trigger: turns probabilities into events."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from edgequake.edge.base.checkpoint import State
 from edgequake.edge.formats.waveforms import NS_PER_S
 from edgequake.edge.manifest.manifest import TriggerConfig
 
-_CONSTANTS = ("_config", "_threshold", "_lag_ns")
+_CONSTANTS = ("_config", "threshold", "_lag_ns")
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What the network says of one short interval [start_ns, stop_ns)."""
+    """Output of the network for one short interval [start_ns, stop_ns)."""
 
     start_ns: int
     stop_ns: int
-    onset: float  # probability that an event begins about now
+    onset: float  # probability that an event begins in it
     event: float  # probability that an event is in progress
-    onset_ns: int | None = None  # when the event began, of a network that says so; else `start_ns` serves
+    onset_ns: int | None = None  # onset of the event, from networks that give one; None: `start_ns`
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,15 @@ class Event:
     onset_ns: int
     stop_ns: int
     peak_probability: float  # largest onset probability
-    mq_type: str = ""  # class, as the NASA packet names it; blank where none is told
+    mq_type: str = ""  # class, as the NASA packet names it; blank: none
 
 
 def decision_of(
     outputs: tuple[str, ...], values: Sequence[float], start_ns: int, stop_ns: int, window_ns: int
 ) -> Decision:
-    """Return the decision on [start_ns, stop_ns) from a network's outputs, which are named as in the manifest.
+    """Return the decision on [start_ns, stop_ns) from a network's output values, named as in the manifest.
 
-    window_ns : duration of the window that ends at `stop_ns`; the output "start" is a share of it.
+    window_ns : duration of the window that stops at `stop_ns`; the output "start" is a share of it.
     """
     if outputs[-1] == "start":
         onset_ns = stop_ns - window_ns + round(values[1] * window_ns)
@@ -47,68 +47,57 @@ def decision_of(
 
 
 class Trigger:
-    """A small state machine over decisions in time order.
+    """A state machine over decisions in time order.
 
     - An event is declared when the onset probability has stayed at or above the threshold for `min_duration_s`. Its
-      onset is the start of that rise, or what the rise's first decision says of it, less `onset_lag_s`.
-    - The next one can be declared only after the onset probability has been under ``rearm_ratio * threshold``
-      (hysteresis). One whose rise starts less than `merge_s` after the open event's rise belongs to it; a later one
-      closes the open event where it begins.
-    - The event goes on while the event probability is at or above `event_threshold` or the onset probability is at or
-      above its threshold. It closes once both have been low for `hold_s`, at the moment they fell, or at
+      onset is the start of that rise, or the onset in the rise's first decision, minus `onset_lag_s`.
+    - The next event can be declared only after the onset probability has been below ``rearm_ratio * threshold``
+      (hysteresis). A rise that starts less than `merge_s` after the open event's rise belongs to that event; a later
+      one closes the open event where it begins.
+    - The event continues while the event probability is at or above `event_threshold` or the onset probability is at
+      or above its threshold. It closes once both have been low for `hold_s`, at the time when they fell, or after
       `max_event_s`.
     """
 
     def __init__(self, config: TriggerConfig, onset_threshold: float) -> None:
         self._config = config
-        self._threshold = onset_threshold
+        self.threshold = onset_threshold  # onset probability that declares an event; it can be changed at any time
         self._lag_ns = _ns(config.onset_lag_s)
-        self.n_let_go = 0  # rises that were over before they were long enough for an event
+        self.n_short_rises = 0  # rises that ended before `min_duration_s`
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything, as at the start of a record; an open event is lost, so `close` it first."""
+        """Forget everything, as at the start of a record; `close` an open event first, or it is lost."""
         self._armed = True
         self._rise_ns: int | None = None
-        self._rise_onset_ns = 0  # of the event that a rise may become
+        self._rise_onset_ns = 0  # onset of the event that the rise may become
         self._rise_peak = 0.0
         self._open_rise_ns: int | None = None
         self._open_onset_ns = 0
         self._active_until_ns = 0
         self._peak = 0.0
 
-    @property
-    def threshold(self) -> float:
-        """Onset probability that declares an event; it may be changed at any time."""
-        return self._threshold
-
-    @threshold.setter
-    def threshold(self, value: float) -> None:
-        self._threshold = value
-
     def state(self) -> State:
-        """Return what `restore` goes on from: everything but the constants."""
         return {name: value for name, value in vars(self).items() if name not in _CONSTANTS}
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
         for name, value in state.items():
             setattr(self, name, value)
 
     @property
     def earliest_onset_ns(self) -> int | None:
-        """No event that is reported later can begin before this; None when only the future can bring one."""
+        """Earliest onset of an event that is still to be returned, None without an open event or rise."""
         open_ns = None if self._open_rise_ns is None else self._open_onset_ns
         rise_ns = None if self._rise_ns is None else self._rise_onset_ns
         known = [onset_ns for onset_ns in (open_ns, rise_ns) if onset_ns is not None]
         return min(known) - self._lag_ns if known else None
 
     def push(self, decision: Decision) -> Event | None:
-        """Take the next decision; return the event that it closes, if any."""
+        """Take the next decision; return the event that it closes, or None."""
         closed = self._declare(decision)
         if self._open_rise_ns is None:
             return closed
-        if decision.event >= self._config.event_threshold or decision.onset >= self._threshold:
+        if decision.event >= self._config.event_threshold or decision.onset >= self.threshold:
             self._active_until_ns = decision.stop_ns
             if self._rise_ns is None or self._is_same_event(self._rise_ns):
                 self._peak = max(self._peak, decision.onset)
@@ -119,15 +108,15 @@ class Trigger:
         return closed
 
     def close(self) -> Event | None:
-        """The record stops, or is torn: return the open event, if any."""
+        """Return the open event, if any, where the record stops or has a long gap."""
         return None if self._open_rise_ns is None else self._close(self._active_until_ns)
 
     def _declare(self, decision: Decision) -> Event | None:
-        """Follow the onset probability; open an event when it has been up for long enough."""
-        if decision.onset < self._threshold:
-            self.n_let_go += self._rise_ns is not None and self._armed
+        """Follow the onset probability; open an event when it has been high for long enough."""
+        if decision.onset < self.threshold:
+            self.n_short_rises += self._rise_ns is not None and self._armed
             self._rise_ns = None
-            self._armed = self._armed or decision.onset < self._config.rearm_ratio * self._threshold
+            self._armed = self._armed or decision.onset < self._config.rearm_ratio * self.threshold
             return None
         if self._rise_ns is None:
             self._rise_ns, self._rise_peak = decision.start_ns, 0.0

@@ -1,9 +1,8 @@
-"""What has been handed over to the radio: one line a pass, appended and synced before the files appear.
+"""The journal of the downlink, and the account that is kept from it.
 
-The journal and the catalogue are all that the downlink remembers, so that whatever a power loss takes, nothing is sent
-twice and the budget still holds.
-
-What the journal says, in sum: how much of each segment has gone, and how much of each day's budget.
+The journal has one line per pass, appended and synced before the files of the pass appear. Journal and catalogue are
+everything that the downlink remembers: after a power loss at any instant nothing is sent twice and the budget holds.
+The account adds the passes up: how much of each segment has been sent, and how much of each day's budget is spent.
 """
 
 from __future__ import annotations
@@ -12,17 +11,15 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from edgequake.edge.archive.day_files import sync
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import SEGMENTS
 
 
 @dataclass(frozen=True)
-class HandedFile:
+class OutboxFile:
     """One file of the outbox."""
 
     name: str
@@ -30,30 +27,30 @@ class HandedFile:
     sha256: str
 
     @classmethod
-    def of(cls, name: str, data: bytes) -> HandedFile:
-        """Describe a file that is to hold `data`."""
+    def of(cls, name: str, data: bytes) -> OutboxFile:
+        """Describe a file that will contain `data`."""
         return cls(name, len(data), hashlib.sha256(data).hexdigest())
 
 
 @dataclass(frozen=True)
-class Sent:
-    """Units [first, stop) of a source: of a segment its notice and then its records in their order of sending."""
+class SentRange:
+    """Units [first, stop) of a source. Unit 0 of a segment is its event report, the others its records as sent."""
 
     source: str  # segments/..., continuous/..., requests/...
     first: int
     stop: int
-    again: bool = False  # its samples may have been handed over before, from another source
+    again: bool = False  # the same samples may have been sent before, from another source
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One hand-over."""
+    """One pass; its fields are those of the journal's JSON."""
 
     number: int
     clock_ns: int  # mission time
-    day: int  # UTC day whose budget it counts against, days since 1970
-    files: tuple[HandedFile, ...]
-    sent: tuple[Sent, ...]
+    day: int  # UTC day whose budget is charged, days since 1970
+    files: tuple[OutboxFile, ...]
+    sent: tuple[SentRange, ...]
 
     @property
     def size_bytes(self) -> int:
@@ -71,21 +68,21 @@ class Pass:
         Raises
         ------
         ValueError
-            It is none.
+            It is not such a line.
         """
         try:
             values = json.loads(line)
-            files = tuple(HandedFile(**file) for file in values.pop("files"))
-            sent = tuple(Sent(**part) for part in values.pop("sent"))
+            files = tuple(OutboxFile(**file) for file in values.pop("files"))
+            sent = tuple(SentRange(**part) for part in values.pop("sent"))
             return cls(files=files, sent=sent, **values)
         except (KeyError, TypeError, AttributeError) as problem:
             raise ValueError(str(problem)) from problem
 
 
-def read_journal(path: Path, damaged: Callable[[int], None] | None = None) -> Iterator[Pass]:
-    """Yield the passes of a journal; a last line that a power loss has torn is not there.
+def read_journal(path: Path, on_damage: Callable[[], None] | None = None) -> Iterator[Pass]:
+    """Yield the passes of a journal; an incomplete last line, left by a power loss, is ignored.
 
-    Another line that cannot be read, on a flash that forgets, is left out and its number told to `damaged`.
+    Any other line that cannot be read, from a flash memory that loses bits, is left out and `on_damage` is called.
 
     Raises
     ------
@@ -94,49 +91,22 @@ def read_journal(path: Path, damaged: Callable[[int], None] | None = None) -> It
     """
     try:
         with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
+            for line in file:
                 try:
                     yield Pass.parse(line)
                 except ValueError:
-                    if damaged is not None and line.endswith(b"\n"):
-                        damaged(number)
+                    if on_damage is not None and line.endswith(b"\n"):
+                        on_damage()
     except FileNotFoundError:
         return
     except OSError as problem:
         raise DataError(f"the journal {path} cannot be read: {problem.strerror or problem}") from problem
 
 
-def append_pass(path: Path, done: Pass) -> None:
-    """Append a pass and make it durable.
+def cut_incomplete_line(path: Path) -> None:
+    """Cut off a last line that a power loss has left incomplete: its pass has not been delivered.
 
-    Raises
-    ------
-    OSError
-        It cannot be written; nothing of it is left.
-    """
-    is_new = not path.exists()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        size_bytes = os.lseek(descriptor, 0, os.SEEK_END)
-        try:
-            view = memoryview(done.line())
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
-            if is_new:
-                sync(path.parent)
-        except OSError:
-            with suppress(OSError):
-                os.ftruncate(descriptor, size_bytes)
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def cut_torn_line(path: Path) -> None:
-    """Cut off a last line that a power loss has torn: its pass has not been handed over.
-
-    Torn is what has no line's end, and also what has one and cannot be read: the disk may have kept the end alone.
+    A line is incomplete without its line end, and also where it cannot be read: the disk may have kept the end alone.
 
     Raises
     ------
@@ -167,48 +137,44 @@ _MOST_DAYS = 4000  # whose spending is remembered
 
 
 class DownlinkAccount:
-    """Takes down the passes one after the other."""
+    """Adds up the passes of the journal, in order."""
 
     def __init__(self, accrued_bytes: Callable[[int, int], int]) -> None:
-        """`accrued_bytes` returns the part of a day's budget that is there at a time; from time and day."""
+        """`accrued_bytes(time_ns, day)` returns the part of a day's budget that is available at a time."""
         self._accrued_bytes = accrued_bytes
         self._n_sent: dict[str, int] = {}  # units, by segment
         self._spent_bytes: dict[int, int] = {}  # by UTC day
-        self.number = 0  # of the newest pass
+        self.last_number = 0  # of the newest pass
         self.last_ns: int | None = None  # mission time of the newest pass
         self.last_day: int | None = None
-        self.handed_bytes = 0
-        self.n_damaged = 0  # passes that the journal no longer tells of
-        self.doubtful_until_ns: int | None = None  # what was found up to here may be among what they held
-        self._is_behind_damage = False
+        self.total_bytes = 0
+        self.n_damaged = 0  # lines that cannot be read
+        self.doubtful_until_ns: int | None = None  # what was detected up to here may have been sent by a lost pass
+        self._follows_damage = False
 
     def n_sent(self, segment: str) -> int:
-        """Return how many units of a segment have been handed over."""
+        """Return how many units of a segment have been sent."""
         return self._n_sent.get(segment, 0)
 
     def spent_bytes(self, day: int) -> int:
-        """Return how many bytes count against a UTC day."""
+        """Return how many bytes are charged to a UTC day."""
         return self._spent_bytes.get(day, 0)
 
-    def at_least(self, number: int) -> None:
-        """Files of the outbox have a number: no later pass may have the same."""
-        self.number = max(self.number, number)
-
-    def remember(self, done: Pass) -> None:
-        """Take down a pass."""
+    def add(self, done: Pass) -> None:
+        """Add a pass."""
         spent_bytes = self.spent_bytes(done.day) + done.size_bytes
-        if self._is_behind_damage:  # all that was allowed may have been spent
-            self._is_behind_damage = False
+        if self._follows_damage:  # everything allowed until then may have been spent
+            self._follows_damage = False
             self.doubtful_until_ns = done.clock_ns
             spent_bytes = max(spent_bytes, self._accrued_bytes(done.clock_ns, done.day))
         self._spent_bytes[done.day] = spent_bytes
         if len(self._spent_bytes) > _MOST_DAYS:
             del self._spent_bytes[next(iter(self._spent_bytes))]
-        self.handed_bytes += done.size_bytes
-        self.number, self.last_ns, self.last_day = done.number, done.clock_ns, done.day
+        self.total_bytes += done.size_bytes
+        self.last_number, self.last_ns, self.last_day = done.number, done.clock_ns, done.day
         self._n_sent.update((part.source, part.stop) for part in done.sent if part.source.startswith(f"{SEGMENTS}/"))
 
-    def damaged(self, line: int) -> None:
-        """A line of the journal cannot be read."""
+    def add_damaged(self) -> None:
+        """Count a line of the journal that cannot be read."""
         self.n_damaged += 1
-        self._is_behind_damage = True
+        self._follows_damage = True

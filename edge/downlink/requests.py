@@ -1,6 +1,7 @@
-"""What the ground asks for: the samples of a span of time that are still held on board.
+"""Requests from the ground for a time span: the `request` command, and the queue of requests that a run serves.
 
-Honours what the ground asks for: a request becomes a file of records, which goes before all events.
+The command extracts what a run folder contains of a span, or puts a request for it into DIR/requests. A run turns each
+request there into a file of records, which is sent before all events.
 """
 
 from __future__ import annotations
@@ -11,36 +12,37 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgequake.edge.archive.day_files import sync
-from edgequake.edge.archive.extract import Span, held_traces
+from edgequake.edge.archive.extract import Span, get_run_waveforms
 from edgequake.edge.archive.sds import DAY_NS, DayName, day_files, name_of
-from edgequake.edge.base.atomic_files import DISK_FULL, write_bytes_atomically
+from edgequake.edge.base.atomic_files import retry_when_full, sync, write_bytes_atomically, write_durably
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.base.layout import ARCHIVE, CONTINUOUS, REQUESTS
-from edgequake.edge.downlink.journal import Sent
+from edgequake.edge.downlink.journal import SentRange
 from edgequake.edge.downlink.send_queue import SendItem, SendLevel
 from edgequake.edge.formats.miniseed import encode
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, format_time, parse_time
 
-_MOST_HOLES = 5  # named of one channel
+MOST_BYTES = 1 << 24  # of one request: its file is not under the archive's limit, and takes a radio years to send
+_MOST_GAPS = 5  # named of one channel
+_SENT, _REFUSED, _EMPTY = ".sent", ".refused", ".empty"
 
 
 @dataclass(frozen=True)
 class Request:
-    """A span that the ground wants, as it lies in a run's folder of requests."""
+    """A request as it lies in a run's folder of requests."""
 
-    name: str  # the file's, without .json; requests in the order of their names were made in that order
+    name: str  # the file's, without .json; names sort in the order in which the requests were made
     span: Span
 
     @classmethod
     def new(cls, span: Span) -> Request:
-        """Give a span a name of its own."""
+        """Return a request with a name of its own."""
         return cls(f"{time.time_ns():020d}-{os.getpid()}", span)
 
     @classmethod
@@ -50,14 +52,14 @@ class Request:
         Raises
         ------
         DataError
-            The file cannot be read or is none.
+            The file cannot be read or is not a request.
         """
         expected = 'expected {"start": TIME, "stop": TIME, "station": NAME or null, "channels": [CODE, ...] or null}'
         try:
             fields = json.loads(path.read_bytes())
             station, channels = fields.get("station"), fields.get("channels")
             if not isinstance(station, str | None) or not isinstance(channels, list | None):
-                raise DataError("station or channels is of another kind")
+                raise DataError("station or channels of another type")
             codes = None if channels is None else tuple(str(code) for code in channels)
             span = _span(str(fields["start"]), str(fields["stop"]), station, codes)
         except OSError as problem:
@@ -67,12 +69,12 @@ class Request:
         return cls(path.stem, span)
 
     def write(self, folder: Path) -> Path:
-        """Put the request into a run's folder of requests and return its file.
+        """Write the request to a run's folder of requests and return its file.
 
         Raises
         ------
         DataError
-            It cannot be written.
+            The file cannot be written.
         """
         span = self.span
         fields = {
@@ -93,24 +95,24 @@ class Request:
 def add_request_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `request`."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="the run's --out")
-    parser.add_argument("start", metavar="START", help="UTC time of the first sample wanted, as 1971-04-13T12:00:00")
-    parser.add_argument("stop", metavar="STOP", help="... and of the first one not wanted any more")
+    parser.add_argument("start", metavar="START", help="UTC time of the first sample, as 1971-04-13T12:00:00")
+    parser.add_argument("stop", metavar="STOP", help="UTC time of the first sample after the span")
     parser.add_argument("--station", metavar="NAME", help="as S12 or XA_S12 (default: all)")
     parser.add_argument("--channels", metavar="CODES", help="codes or patterns, as 'MH?,BHZ' (default: all recorded)")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--out", metavar="FILE", help="write the samples to a miniSEED file, - for standard output")
-    where.add_argument("--send", action="store_true", help="have the run in DIR send them, ahead of all events")
+    where.add_argument("--send", action="store_true", help="have the run in DIR send them, before all events")
 
 
 def request_command(arguments: argparse.Namespace, control: Control) -> int:
-    """Cut a span out of what a run's folder holds, or ask the run for it.
+    """Extract a span from a run folder, or request it from the run.
 
     Raises
     ------
     ConfigError
         Times in the wrong order.
     DataError
-        No such folder; nothing of the span is held; the file cannot be written.
+        No such folder; the folder contains nothing of the span; the file cannot be written.
     """
     channels = None if arguments.channels is None else tuple(code.strip() for code in arguments.channels.split(","))
     span = _span(arguments.start, arguments.stop, arguments.station, channels)
@@ -118,20 +120,20 @@ def request_command(arguments: argparse.Namespace, control: Control) -> int:
     if not out.is_dir():
         raise DataError(f"{out} is no folder; expected the --out of a run")
     if arguments.send:
-        control.tell(f"request {Request.new(span).write(out / REQUESTS)} is put in; the run sends what it holds of it")
+        control.log(f"request {Request.new(span).write(out / REQUESTS)} is queued; the run sends what it has stored")
         return 0
     coverage = Coverage(out, span)
-    n_bytes = _write_held(out, span, arguments.out, coverage)
+    n_bytes = _write_span(out, span, arguments.out, coverage)
     if n_bytes == 0:
-        raise DataError(f"nothing of what was asked for is held in {out}: {coverage.text()}")
-    control.tell(f"{coverage.n_samples} samples of {coverage.n_channels} channel(s), {n_bytes} bytes")
-    for line in coverage.lacking():
-        control.tell(line)
+        raise DataError(f"nothing of the request is stored in {out}: {coverage.text()}")
+    control.log(f"{coverage.n_samples} samples of {coverage.n_channels} channel(s), {n_bytes} bytes")
+    for line in coverage.missing():
+        control.log(line)
     return 0
 
 
 class Coverage:
-    """What of a span was found, and what was not."""
+    """Which part of a span was found."""
 
     def __init__(self, out: Path, span: Span) -> None:
         self._span = span
@@ -140,7 +142,7 @@ class Coverage:
         for folder in (ARCHIVE, CONTINUOUS)[: 1 if span.channels is None else 2]:
             for _, name, _ in day_files(out / folder):
                 self._days.append(name.day)
-                if span.wants(name):
+                if span.matches(name):
                     self._covered[replace(name, day=0)] = []
         self.n_samples = 0
 
@@ -150,28 +152,28 @@ class Coverage:
         return sum(1 for covered in self._covered.values() if covered)
 
     def add(self, traces: Iterable[Trace]) -> None:
-        """Take down what was found."""
+        """Add what was found."""
         for trace in traces:
             interval_ns = duration_ns(1, trace.sampling_rate_hz)
             covered = self._covered.setdefault(name_of(trace.source_id), [])
             covered.append((trace.start_ns, trace.stop_ns, interval_ns))
             self.n_samples += len(trace.samples)
 
-    def lacking(self) -> list[str]:
-        """Return a line for each channel of which something was not found."""
+    def missing(self) -> list[str]:
+        """Return a line for each channel of which a part is missing."""
         lines = []
         for name, covered in sorted(self._covered.items()):
-            holes = _holes(covered, self._span.start_ns, self._span.stop_ns)
-            if holes:
-                named = ", ".join(f"{format_time(a)} to {format_time(b)}" for a, b in holes[:_MOST_HOLES])
-                more = f" and {len(holes) - _MOST_HOLES} more" if len(holes) > _MOST_HOLES else ""
-                lost_s = sum(b - a for a, b in holes) / NS_PER_S
+            gaps = _gaps(covered, self._span.start_ns, self._span.stop_ns)
+            if gaps:
+                named = ", ".join(f"{format_time(a)} to {format_time(b)}" for a, b in gaps[:_MOST_GAPS])
+                more = f" and {len(gaps) - _MOST_GAPS} more" if len(gaps) > _MOST_GAPS else ""
+                missing_s = sum(b - a for a, b in gaps) / NS_PER_S
                 title = "_".join((name.station_id, name.location, name.channel))
-                lines.append(f"{title}: {lost_s:.3f} s are not held: {named}{more}")
+                lines.append(f"{title}: {missing_s:.3f} s are not stored: {named}{more}")
         return lines
 
     def text(self) -> str:
-        """Say what there is instead."""
+        """Describe what the archive contains instead."""
         if not self._days:
             return "there is no archive; a run writes one with --archive-bytes"
         first, last = (format_time(day * DAY_NS)[:10] for day in (min(self._days), max(self._days)))
@@ -179,31 +181,52 @@ class Coverage:
         return f"the archive reaches from {first} to {last}{channels}"
 
 
-def _write_held(out: Path, span: Span, target: str, coverage: Coverage) -> int:
-    """Write what is held of a span, a UTC day at a time, and return how many bytes that are; nothing: no file."""
-    path = Path(target)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+def _gaps(covered: list[tuple[int, int, int]], start_ns: int, stop_ns: int) -> list[tuple[int, int]]:
+    """Return the gaps in [start, stop) of a sampling interval or more."""
+    gaps: list[tuple[int, int]] = []
+    until_ns, least_ns = start_ns, 1
+    for first_ns, last_ns, interval_ns in sorted(covered):
+        least_ns = interval_ns * 99 // 100  # times in records are rounded
+        if first_ns - until_ns >= least_ns:
+            gaps.append((until_ns, first_ns))
+        until_ns = max(until_ns, last_ns)
+    return [*gaps, (until_ns, stop_ns)] if stop_ns - until_ns >= least_ns else gaps
+
+
+def _write_span(out: Path, span: Span, target: str, coverage: Coverage) -> int:
+    """Write the stored samples of a span to a file or standard output, and return the number of bytes."""
+
+    def encoded() -> Iterator[bytes]:
+        for day in _days_of(span):
+            traces = get_run_waveforms(out, day)
+            coverage.add(traces)
+            yield encode(traces)
+
     try:
-        with ExitStack() as stack:
-            file = sys.stdout.buffer if target == "-" else stack.enter_context(part.open("wb"))
-            n_bytes = 0
-            for day in days_of(span):
-                traces = held_traces(out, day)
-                coverage.add(traces)
-                n_bytes += file.write(encode(traces))
-            file.flush()
-        if target != "-" and n_bytes:
-            part.replace(path)
+        if target != "-":
+            return _write_file(Path(target), encoded())
+        n_bytes = sum(sys.stdout.buffer.write(data) for data in encoded())
+        sys.stdout.buffer.flush()
+        return n_bytes
     except OSError as problem:
         raise DataError(f"cannot write {target}: {problem.strerror or problem}") from problem
+
+
+def _write_file(path: Path, parts: Iterable[bytes]) -> int:
+    """Write a file whole or not at all, and return its size in bytes; without any bytes no file is written."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        n_bytes = write_durably(part, parts)
+        if n_bytes:
+            part.replace(path)
+            sync(path.parent)
     finally:
-        if target != "-":
-            part.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
     return n_bytes
 
 
-def days_of(span: Span) -> Iterator[Span]:
-    """Cut a span at UTC midnights, so that no more than a day need be in memory."""
+def _days_of(span: Span) -> Iterator[Span]:
+    """Cut a span at UTC midnights, so that no more than a day is in memory."""
     start_ns = span.start_ns
     while start_ns < span.stop_ns:
         stop_ns = min(span.stop_ns, (start_ns // DAY_NS + 1) * DAY_NS)
@@ -218,41 +241,25 @@ def _span(start: str, stop: str, station: str | None, channels: tuple[str, ...] 
     return span
 
 
-def _holes(covered: list[tuple[int, int, int]], start_ns: int, stop_ns: int) -> list[tuple[int, int]]:
-    """Return what of [start, stop) is not covered: holes of a sampling interval or more."""
-    holes: list[tuple[int, int]] = []
-    until_ns, least_ns = start_ns, 1
-    for first_ns, last_ns, interval_ns in sorted(covered):
-        least_ns = interval_ns * 99 // 100  # times in records are rounded
-        if first_ns - until_ns >= least_ns:
-            holes.append((until_ns, first_ns))
-        until_ns = max(until_ns, last_ns)
-    return [*holes, (until_ns, stop_ns)] if stop_ns - until_ns >= least_ns else holes
-
-
-MOST_BYTES = 1 << 24  # of one request: the copy is not under the archive's cap, and takes a radio years
-_SENT, _REFUSED, _EMPTY = ".sent", ".refused", ".empty"
-
-
 class RequestQueue:
-    """Looks for requests in DIR/requests. One that was sent, or that cannot be, is renamed so that it is seen.
+    """Serves the requests in DIR/requests; one that was sent, or cannot be, is renamed so that its fate is visible.
 
-    A request waits until mission time has passed its span. What is held of it then is cut out, and is what is sent,
-    however long that takes and whatever the archive lets go of meanwhile.
+    A request waits until mission time has passed its span. Its samples are extracted then, and that file is what is
+    sent, however long it takes and whatever the archive evicts meanwhile.
     """
 
     def __init__(
         self,
         out: Path,
         diagnostics: Diagnostics,
-        waiting: Callable[[], Sequence[Trace]],
+        unwritten: Callable[[], Sequence[Trace]],
         make_room: Callable[[int], bool],
     ) -> None:
-        """`waiting` returns the archive's samples that are not on disk yet."""
-        self._out, self._diagnostics, self._not_on_disk, self._make_room = out, diagnostics, waiting, make_room
+        """`unwritten` returns the archive's samples that are not on disk yet."""
+        self._out, self._diagnostics, self._unwritten, self._make_room = out, diagnostics, unwritten, make_room
         self._folder = out / REQUESTS
         self._n_sent: dict[str, int] = {}
-        self._spans: dict[str, Span] = {}  # by name, of requests of which something has been sent
+        self._spans: dict[str, Span] = {}  # by name, of requests of which records have been sent
         for left in (*self._folder.glob(".*.part"), *self._folder.glob(f"*{_SENT}")):
             (left if left.suffix == ".part" else left.with_suffix(".mseed")).unlink(missing_ok=True)
 
@@ -260,56 +267,56 @@ class RequestQueue:
         """Whether a source is one of its files."""
         return source.startswith(f"{REQUESTS}/")
 
-    def waiting(self, now_ns: int, is_last: bool) -> Iterator[SendItem]:
+    def items(self, now_ns: int, is_last: bool) -> Iterator[SendItem]:
         """Yield the requests with records that have not been sent, in the order in which they were made.
 
-        is_last : no more samples will come, so that no span need be waited for.
+        is_last : no more samples will come, so that no request need wait for the end of its span.
         """
         for path in sorted(self._folder.glob("*.json")):
             request = self._read(path)
             records = path.with_suffix(".mseed")
             if request is None or (request.span.stop_ns > now_ns and not is_last):
                 continue
-            if not records.exists() and not self._cut(request, path, records):
+            if not records.exists() and not self._extract(request, path, records):
                 continue
             source = f"{REQUESTS}/{records.name}"
             item = SendItem(source, records, SendLevel.REQUEST, 0, self._n_sent.get(source, 0))
             try:
                 is_done = item.is_done
             except DataError as problem:
-                self.refuse(item, str(problem))
+                self.reject(item, str(problem))
                 continue
-            if is_done:  # the lights went out before it was put away
-                self.done(item)
+            if is_done:  # a power loss came before it was renamed
+                self.complete(item)
             else:
                 yield item
 
-    def took(self, part: Sent) -> None:
-        """Records of a request are on their way."""
+    def mark_sent(self, part: SentRange) -> None:
+        """Count records of a request as sent."""
         self._n_sent[part.source] = part.stop
 
-    def done(self, item: SendItem) -> None:
-        """All of a request has been sent: put it away."""
+    def complete(self, item: SendItem) -> None:
+        """Rename a request that is sent in full, and delete its records."""
         _rename(item.path.with_suffix(".json"), _SENT)
         with suppress(OSError):
             item.path.unlink()
 
-    def refuse(self, item: SendItem, problem: str) -> None:
-        """A request that cannot be sent: put it away."""
-        self._diagnostics(f"request {item.path.stem}: {problem}; set aside")
+    def reject(self, item: SendItem, problem: str) -> None:
+        """Rename a request that cannot be sent."""
+        self._diagnostics.warn(f"request {item.path.stem}: {problem}; set aside")
         _rename(item.path.with_suffix(".json"), _REFUSED)
 
-    def has_sent(self, station_id: str, start_ns: int, stop_ns: int) -> bool:
+    def may_have_sent(self, station_id: str, start_ns: int, stop_ns: int) -> bool:
         """Whether samples of a station within a span may have been sent on request."""
         network, _, station = station_id.partition("_")
         name = DayName(network, station, "", "")
-        spans = [span for source in self._n_sent if (span := self._span(Path(source).stem)) is not None]
+        spans = [span for source in self._n_sent if (span := self._span_of(Path(source).stem)) is not None]
         return any(
             span.start_ns < stop_ns and start_ns < span.stop_ns and name.matches(span.station, None) for span in spans
         )
 
-    def _span(self, name: str) -> Span | None:
-        """Return the span of a request of which something has been sent; None where it was taken away since."""
+    def _span_of(self, name: str) -> Span | None:
+        """Return the span of a request of which records have been sent; None where its file has been removed since."""
         if name not in self._spans:
             found = [path for path in (self._folder / f"{name}{end}" for end in (".json", _SENT)) if path.exists()]
             try:
@@ -324,46 +331,31 @@ class RequestQueue:
                 raise DataError(f"a request of the name {path.stem} was sent before; give this one another")
             return Request.read(path)
         except DataError as problem:
-            self._diagnostics(f"{problem}; set aside")
+            self._diagnostics.warn(f"{problem}; set aside")
             _rename(path, _REFUSED)
             return None
 
-    def _cut(self, request: Request, path: Path, records: Path) -> bool:
-        """Write what is held of a request; return whether anything is."""
-        while True:
-            try:
-                n_bytes = self._write(request, records)
-                break
-            except OSError as problem:
-                if problem.errno not in DISK_FULL or not self._make_room(MOST_BYTES):
-                    reason = problem.strerror or problem
-                    raise DataError(f"cannot write {records}: {reason}; free the disk") from problem
+    def _extract(self, request: Request, path: Path, records: Path) -> bool:
+        """Write the stored samples of a request to a file; return whether there are any."""
+        try:
+            n_bytes = retry_when_full(lambda: _write_file(records, self._encoded(request)), MOST_BYTES, self._make_room)
+        except OSError as problem:
+            reason = problem.strerror or problem
+            raise DataError(f"cannot write {records}: {reason}; free the disk") from problem
         if not n_bytes:
-            self._diagnostics(f"request {request.name}: nothing of it is held")
+            self._diagnostics.warn(f"request {request.name}: nothing of it is stored")
             _rename(path, _EMPTY)
         return n_bytes > 0
 
-    def _write(self, request: Request, records: Path) -> int:
-        """Write what is held of a request, a day at a time, and return how many bytes that are; nothing: no file."""
-        part = records.with_name(f".{records.name}.part")
+    def _encoded(self, request: Request) -> Iterator[bytes]:
         n_bytes = 0
-        try:
-            with part.open("wb") as file:
-                for day in days_of(request.span):
-                    if n_bytes >= MOST_BYTES:
-                        self._diagnostics(
-                            f"request {request.name} is cut short at {format_time(day.start_ns)}: too long"
-                        )
-                        break
-                    n_bytes += file.write(encode(held_traces(self._out, day, self._not_on_disk())))
-                file.flush()
-                os.fsync(file.fileno())
-            if n_bytes:
-                part.replace(records)
-                sync(records.parent)
-        finally:
-            part.unlink(missing_ok=True)
-        return n_bytes
+        for day in _days_of(request.span):
+            if n_bytes >= MOST_BYTES:
+                self._diagnostics.warn(f"request {request.name} is truncated at {format_time(day.start_ns)}: too long")
+                return
+            data = encode(get_run_waveforms(self._out, day, self._unwritten()))
+            n_bytes += len(data)
+            yield data
 
 
 def _rename(path: Path, suffix: str) -> None:

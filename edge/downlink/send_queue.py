@@ -1,15 +1,11 @@
-"""What is sent of an event, piece by trace: a line that says it was found, then its records, the onset's first.
+"""The send queue: segments, requested spans and SSAM channels, record by record in the order of their value.
 
-The unit is the miniSEED record of 512 bytes. The records that overlap [onset - lead, onset + window) count in full,
-where the window is as long as the trigger's pre-roll and the lead a sixth of it. A record of the coda that begins t
-after the window counts `CODA_WEIGHT` * window / (window + t); one before the lead, of the pre-roll, `PRE_ROLL_WEIGHT`,
-which is less than the longest coda comes to. So the beginnings of all events go before the coda of any, but where one's
-priority is eight times another's. Records of equal weight go in the order of their times. In a segment of several
-events a record counts for the one that makes most of it.
-
-What waits for the downlink: segments, spans that the ground has asked for, and the summary channel.
-
-Offers the summary channel's records to the downlink: what the budget leaves over goes to them, newest days only.
+The unit is the miniSEED record of 512 bytes. Of a segment the event report goes first, one line per event; then its
+records, by weight. Records that overlap [onset - lead, onset + window) have weight 1, where the window is as long as
+the trigger's pre-roll and the lead a sixth of it. A record of the coda that begins a time t after the window has weight
+`CODA_WEIGHT` * window / (window + t); one of the pre-roll before the lead has `PRE_ROLL_WEIGHT`, less than the longest
+coda comes to. So the onsets of all events go before the coda of any, unless one priority is eight times another.
+Records of equal weight go in the order of their times. In a segment of several events the largest weight counts.
 """
 
 from __future__ import annotations
@@ -24,28 +20,30 @@ from edgequake.edge.archive.day_files import RECORD_BYTES
 from edgequake.edge.archive.sds import DAY_NS, day_of_name
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import CONTINUOUS
-from edgequake.edge.downlink.journal import Sent
-from edgequake.edge.formats.miniseed import RecordHeader, index_file
+from edgequake.edge.downlink.journal import SentRange
+from edgequake.edge.formats.miniseed import index_file
+from edgequake.edge.formats.record_scanner import RecordHeader
 from edgequake.edge.results.catalog import CatalogRow
 
 if TYPE_CHECKING:
-    from edgequake.edge.archive.ssam import SsamChannel
+    from edgequake.edge.archive.ssam import SsamWriter
 
 CODA_WEIGHT = 1 / 8
 PRE_ROLL_WEIGHT = 1 / 512
 LEAD_SHARE = 1 / 6
+RECENT_DAYS = 10  # older SSAM records are sent on request only
 
 
 @dataclass(frozen=True, slots=True)
 class SendRecord:
-    """A record to be sent: where it lies in its file and how much it counts."""
+    """A record to be sent: its place in its file, and its weight."""
 
     weight: float  # 1 at the onset
     offset: int
     size_bytes: int
 
 
-def units_of_segment(path: Path, onsets_ns: Sequence[int], window_ns: int) -> list[SendRecord]:
+def segment_records(path: Path, onsets_ns: Sequence[int], window_ns: int) -> list[SendRecord]:
     """Return a segment's records in the order in which they are sent.
 
     Raises
@@ -53,46 +51,30 @@ def units_of_segment(path: Path, onsets_ns: Sequence[int], window_ns: int) -> li
     DataError
         The segment cannot be read.
     """
-    weighed = [(record_weight(header, onsets_ns, window_ns), header) for header in index_file(path).headers]
-    weighed.sort(key=lambda one: (-one[0], one[1].start_ns, one[1].source_id, one[1].offset))
-    return [SendRecord(weight, header.offset, header.size_bytes) for weight, header in weighed]
-
-
-def units_by_time(path: Path) -> list[SendRecord]:
-    """Return the records of a file in the order of their times.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read.
-    """
-    return [SendRecord(1.0, header.offset, header.size_bytes) for header in index_file(path).headers]
-
-
-def units_from(path: Path, start_byte: int) -> list[SendRecord]:
-    """Return the records of a file from a byte on, as they lie there.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read.
-    """
-    headers = sorted(index_file(path, start_byte).headers, key=lambda header: header.offset)
-    return [SendRecord(1.0, header.offset, header.size_bytes) for header in headers]
+    weighted = [(record_weight(header, onsets_ns, window_ns), header) for header in index_file(path).headers]
+    weighted.sort(key=lambda pair: (-pair[0], pair[1].start_ns, pair[1].source_id, pair[1].offset))
+    return [SendRecord(weight, header.offset, header.size_bytes) for weight, header in weighted]
 
 
 def record_weight(header: RecordHeader, onsets_ns: Iterable[int], window_ns: int) -> float:
-    """Return how much a record counts, 0 to 1."""
+    """Return the weight of a record, 0 to 1."""
     return max(_weight(header.start_ns, header.stop_ns, onset_ns, window_ns) for onset_ns in onsets_ns)
 
 
-def notice_of(rows: Iterable[CatalogRow]) -> bytes:
-    """Return what the ground is told of a segment's events before it gets their samples, a line each.
+def _weight(start_ns: int, stop_ns: int, onset_ns: int, window_ns: int) -> float:
+    first_ns, last_ns = onset_ns - round(LEAD_SHARE * window_ns), onset_ns + window_ns
+    if start_ns >= last_ns:
+        return CODA_WEIGHT * window_ns / (window_ns + start_ns - last_ns)
+    return 1.0 if stop_ns > first_ns else PRE_ROLL_WEIGHT
 
-    evid (station and onset), duration in s, peak probability, onset uncertainty in s, class, priority, and the bytes of
-    the segment that waits.
+
+def event_report(rows: Iterable[CatalogRow]) -> bytes:
+    """Return what the ground receives of a segment's events before their samples, a line each.
+
+    evid (station and onset), duration in s, peak probability, onset uncertainty in s, class, priority, and the size of
+    the segment in bytes.
     """
-    # All of it as the catalogue has it: a resumed run, which reads rows from there, must say the same.
+    # Rounded as in the catalogue: a resumed run, which reads rows from there, must report the same.
     return "".join(
         f"{row.evid},{_duration_s(row)},{row.peak_probability:.4f},"
         f"{'' if row.onset_uncertainty_s is None else f'{row.onset_uncertainty_s:.3f}'},{row.mq_type},"
@@ -105,37 +87,30 @@ def _duration_s(row: CatalogRow) -> int:
     return round((round(row.stop_ns / 1000) - round(row.onset_ns / 1000)) / 1_000_000)
 
 
-def _weight(start_ns: int, stop_ns: int, onset_ns: int, window_ns: int) -> float:
-    first_ns, last_ns = onset_ns - round(LEAD_SHARE * window_ns), onset_ns + window_ns
-    if start_ns >= last_ns:
-        return CODA_WEIGHT * window_ns / (window_ns + start_ns - last_ns)
-    return 1.0 if stop_ns > first_ns else PRE_ROLL_WEIGHT
-
-
 class SendLevel(enum.IntEnum):
-    """What goes before what, whatever the priorities."""
+    """Precedence, whatever the priorities; higher first."""
 
-    SUMMARY = 0  # what the budget has left over
+    SSAM = 0  # gets what the budget leaves over
     RECORD = 1
-    NOTICE = 2  # a line for each event; all events are told of before the samples of any
+    EVENT_REPORT = 2  # all events are reported before the samples of any
     REQUEST = 3
 
 
 @dataclass
 class SendItem:
-    """A source of records of which something is still to be sent, the oldest first where nothing else counts."""
+    """A file of which records are still to be sent, in the order of their times unless a subclass says otherwise."""
 
-    source: str  # below the run's folder
+    source: str  # relative to the run folder
     path: Path
     level: SendLevel
     ready_ns: int  # mission time from which on it can be sent
-    n_sent: int = 0  # units; of the summary channel bytes
-    _units: list[SendRecord] | None = field(default=None, repr=False)
-    _n_units: int | None = None  # known from when they were first read
+    n_sent: int = 0  # units; of an SSAM channel bytes
+    _records: list[SendRecord] | None = field(default=None, repr=False)
+    _n_records: int | None = None  # known once the records have been read
 
     @property
     def key(self) -> tuple[int, float, int, str]:
-        """Sorts what is to be sent first to the front."""
+        """Sort key: what is to be sent first has the smallest."""
         return (-self.next_level, -self.next_rank, self.ready_ns, self.source)
 
     @property
@@ -150,78 +125,73 @@ class SendItem:
 
     @property
     def is_done(self) -> bool:
-        """Whether all has been sent."""
-        return self.n_sent >= self.n_units
+        """Whether everything has been sent."""
+        return self.n_sent >= self.n_records
 
     @property
-    def n_units(self) -> int:
-        """How many records it has, whether they are at hand or not.
+    def n_records(self) -> int:
+        """Number of records, whether they are in memory or not.
 
         Raises
         ------
         DataError
             The file cannot be read.
         """
-        if self._n_units is None:
-            self._n_units = len(self.units)
-        return self._n_units
+        if self._n_records is None:
+            self._n_records = len(self.records)
+        return self._n_records
 
     @property
-    def units(self) -> list[SendRecord]:
-        """Its records in the order of sending; read from the file when they are first needed.
+    def records(self) -> list[SendRecord]:
+        """The records in the order of sending, read from the file when they are first needed.
 
         Raises
         ------
         DataError
             The file cannot be read.
         """
-        if self._units is None:
-            self._units = self._read()
-        return self._units
+        if self._records is None:
+            self._records = self._read()
+        return self._records
 
     def next_bytes(self) -> bytes | None:
         """Return the next unit; None where there is none after all."""
-        return self._record(self.units[self.n_sent])
+        return self._bytes_of(self.records[self.n_sent])
 
-    def took(self) -> None:
-        """The next unit is on its way."""
+    def mark_sent(self) -> None:
+        """Count the next unit as sent."""
         self.n_sent += 1
 
-    def forget_units(self) -> None:
+    def forget_records(self) -> None:
         """Free what can be read again: of many sources only a few are being sent at a time."""
-        self._units = None
-
-    @property
-    def bytes_left(self) -> int:
-        """About how much is still to be sent."""
-        return sum(unit.size_bytes for unit in self.units[self.n_sent :])
+        self._records = None
 
     def _read(self) -> list[SendRecord]:
-        return units_by_time(self.path)
+        return [SendRecord(1.0, header.offset, header.size_bytes) for header in index_file(self.path).headers]
 
-    def _record(self, unit: SendRecord) -> bytes:
+    def _bytes_of(self, record: SendRecord) -> bytes:
         with self.path.open("rb") as file:
-            file.seek(unit.offset)
-            return file.read(unit.size_bytes)
+            file.seek(record.offset)
+            return file.read(record.size_bytes)
 
 
 @dataclass
 class SegmentItem(SendItem):
-    """A segment: unit 0 is its notice, the others are its records."""
+    """A segment: unit 0 is its event report, the others are its records."""
 
     rows: Sequence[CatalogRow] = ()
     window_ns: int = 0
-    _next_weight: float | None = None  # of the next record, from when the list of records was last at hand
+    _next_weight: float | None = None  # of the next record, from when the records were last in memory
 
     @property
     def priority(self) -> float:
-        """Of its best event."""
+        """Priority of its best event."""
         return max(row.priority for row in self.rows)
 
     @property
     def next_level(self) -> SendLevel:
         """Level of the next unit."""
-        return SendLevel.NOTICE if self.n_sent == 0 else SendLevel.RECORD
+        return SendLevel.EVENT_REPORT if self.n_sent == 0 else SendLevel.RECORD
 
     @property
     def next_rank(self) -> float:
@@ -230,22 +200,22 @@ class SegmentItem(SendItem):
 
     @property
     def is_done(self) -> bool:
-        """Whether all has been sent."""
-        return self.n_sent > 1 and self.n_sent > self.n_units
+        """Whether everything has been sent."""
+        return self.n_sent > 1 and self.n_sent > self.n_records
 
     def next_bytes(self) -> bytes:
         """Return the next unit."""
-        return notice_of(self.rows) if self.n_sent == 0 else self._record(self.units[self.n_sent - 1])
+        return event_report(self.rows) if self.n_sent == 0 else self._bytes_of(self.records[self.n_sent - 1])
 
-    def forget_units(self) -> None:
+    def forget_records(self) -> None:
         """Free what can be read again."""
-        if self._units is not None:
+        if self._records is not None:
             self._next_weight = self._weight()
-            self._units = None
+            self._records = None
 
     @property
     def bytes_left(self) -> int:
-        """About how much is still to be sent."""
+        """About how many bytes are still to be sent."""
         return max(0, self.rows[0].size_bytes - max(0, self.n_sent - 1) * RECORD_BYTES)
 
     @property
@@ -254,27 +224,27 @@ class SegmentItem(SendItem):
         return -(-self.bytes_left // RECORD_BYTES)
 
     def _weight(self) -> float:
-        if self._units is None and self._next_weight is not None:
+        if self._records is None and self._next_weight is not None:
             return self._next_weight
-        return self.units[self.n_sent - 1].weight if 0 < self.n_sent <= len(self.units) else 1.0
+        return self.records[self.n_sent - 1].weight if 0 < self.n_sent <= len(self.records) else 1.0
 
     def _read(self) -> list[SendRecord]:
-        return units_of_segment(self.path, [round(row.onset_ns / 1000) * 1000 for row in self.rows], self.window_ns)
+        return segment_records(self.path, [round(row.onset_ns / 1000) * 1000 for row in self.rows], self.window_ns)
 
 
 @dataclass
 class SsamItem(SendItem):
-    """Records of one file of the summary channel, bytes [n_sent, stop_byte)."""
+    """Records of one file of an SSAM channel, bytes [n_sent, stop_byte), as they lie there."""
 
     stop_byte: int = 0
 
     @property
     def is_done(self) -> bool:
-        """Whether all that is there has been sent."""
-        return self.n_sent >= self.stop_byte  # told without a look into the file, of which there are many
+        """Whether everything in the file has been sent; known without reading the files, which are many."""
+        return self.n_sent >= self.stop_byte
 
     def next_bytes(self) -> bytes | None:
-        """Return the next record; None where what is left is no whole one: a write that a power loss has torn.
+        """Return the next record; None where a power loss has left an incomplete one.
 
         Raises
         ------
@@ -282,46 +252,39 @@ class SsamItem(SendItem):
             The file cannot be read.
         """
         try:
-            unit = self._next()
+            record = self._next()
         except DataError:
-            if self.bytes_left < RECORD_BYTES:
+            if self.stop_byte - self.n_sent < RECORD_BYTES:
                 return None
             raise
-        return None if unit is None else self._record(unit)
+        return None if record is None else self._bytes_of(record)
 
-    def took(self) -> None:
-        """The next record is on its way."""
-        unit = self._next()
-        assert unit is not None  # `next_bytes` has returned it
-        self.n_sent = unit.offset + unit.size_bytes
-
-    @property
-    def bytes_left(self) -> int:
-        """What is still to be sent."""
-        return max(0, self.stop_byte - self.n_sent)
+    def mark_sent(self) -> None:
+        """Count the next record as sent."""
+        record = self._next()
+        assert record is not None  # `next_bytes` has returned it
+        self.n_sent = record.offset + record.size_bytes
 
     def _next(self) -> SendRecord | None:
-        return next((unit for unit in self.units if unit.offset >= self.n_sent), None)
+        return next((record for record in self.records if record.offset >= self.n_sent), None)
 
     def _read(self) -> list[SendRecord]:
-        return units_from(self.path, self.n_sent)
-
-
-RECENT_DAYS = 10  # what is older is sent on request only
+        headers = sorted(index_file(self.path, self.n_sent).headers, key=lambda header: header.offset)
+        return [SendRecord(1.0, header.offset, header.size_bytes) for header in headers]
 
 
 class SsamQueue:
-    """Knows how much of each file of the summary channel has been sent."""
+    """Offers the records of the last `RECENT_DAYS` of the SSAM channels; knows how much of each file has been sent."""
 
-    def __init__(self, out: Path, continuous: SsamChannel | None) -> None:
-        self._out, self._continuous = out, continuous
-        self._taken_bytes: dict[str, int] = {}  # by name below the summary channel's folder
+    def __init__(self, out: Path, ssam: SsamWriter | None) -> None:
+        self._out, self._ssam = out, ssam
+        self._sent_bytes: dict[str, int] = {}  # by file name in the folder of the SSAM channels
 
     def owns(self, source: str) -> bool:
         """Whether a source is one of its files."""
         return source.startswith(f"{CONTINUOUS}/")
 
-    def waiting(self, now_ns: int) -> Iterator[SsamItem]:
+    def items(self, now_ns: int) -> Iterator[SsamItem]:
         """Yield the files with records that have not been sent.
 
         Raises
@@ -329,29 +292,22 @@ class SsamQueue:
         DataError
             The disk fails.
         """
-        if self._continuous is None:
+        if self._ssam is None:
             return
         today = now_ns // DAY_NS
-        found = self._continuous.new_records(self._taken_bytes)
-        recent = [(day_of_name(records.file), records) for records in found]
-        recent = [(day, records) for day, records in recent if today - RECENT_DAYS <= day <= today]
+        new = [(day_of_name(records[0]), *records) for records in self._ssam.new_records(self._sent_bytes)]
+        recent = [records for records in new if today - RECENT_DAYS <= records[0] <= today]
         if recent:
-            self._continuous.sync()  # what the ground has had must not get lost and be counted anew
-        for day, records in recent:
-            source = f"{CONTINUOUS}/{records.file}"
-            yield SsamItem(
-                source,
-                self._out / source,
-                SendLevel.SUMMARY,
-                day * DAY_NS,
-                records.start_byte,
-                stop_byte=records.stop_byte,
-            )
+            self._ssam.sync()  # what is sent must not get lost here, or later records would be counted wrong
+        for day, name, start_byte, stop_byte in recent:
+            source = f"{CONTINUOUS}/{name}"
+            path = self._out / source
+            yield SsamItem(source, path, SendLevel.SSAM, day * DAY_NS, start_byte, stop_byte=stop_byte)
 
-    def took(self, part: Sent) -> None:
-        """Bytes of a file are on their way."""
+    def mark_sent(self, part: SentRange) -> None:
+        """Count bytes of a file as sent."""
         name = part.source.removeprefix(f"{CONTINUOUS}/")
-        self._taken_bytes[name] = part.stop
+        self._sent_bytes[name] = part.stop
         oldest = day_of_name(name) - 2 * RECENT_DAYS
-        for other in [other for other in self._taken_bytes if day_of_name(other) < oldest]:
-            del self._taken_bytes[other]
+        for other in [other for other in self._sent_bytes if day_of_name(other) < oldest]:
+            del self._sent_bytes[other]

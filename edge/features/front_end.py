@@ -1,6 +1,7 @@
-"""One channel's samples to blocks of features: gap rule, despiking, decimation, windows, features.
+"""The front end: the traces of one station to rows of features, the same in training and on the lander.
 
-One station's channels to rows of features: what training learns from and what the lander computes.
+`ChannelFrontEnd` chains gap rule, despiking, decimation, windows and features of one channel; `StationFrontEnd` puts
+the channels of a station on one grid of blocks and averages them.
 """
 
 from __future__ import annotations
@@ -19,98 +20,7 @@ from edgequake.edge.features.normalization import PowerFeatures, WaveformFeature
 from edgequake.edge.features.spectra import BandPower, WaveletPower
 from edgequake.edge.features.windows import Windower
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
-from edgequake.edge.manifest.front_end_config import FrontEndConfig, decimation_factor
-
-
-@dataclass(frozen=True)
-class ChannelFeatures:
-    """Consecutive blocks of one channel that wait for those of the others."""
-
-    first_block: int
-    features: npt.NDArray[np.float32]  # (n_blocks, rows_per_block, n_features - 1)
-    live: npt.NDArray[np.bool_]
-
-
-class ChannelFrontEnd:
-    """Gap rule, despiking, decimation, windows and features of one channel."""
-
-    def __init__(self, config: FrontEndConfig, model_rate_hz: float, sampling_rate_hz: float) -> None:
-        factor = decimation_factor(config, model_rate_hz, sampling_rate_hz)
-        self.sampling_rate_hz = sampling_rate_hz
-        bridge_samples = round(config.bridge_s * sampling_rate_hz)
-        self._gaps = GapBridge(bridge_samples, config.fill_values, config.fill_min_jump)
-        self._despike = Despike(config.despike_threshold) if config.despike_threshold > 0 else None
-        self._decimate = Decimate(factor, config.decimators[str(factor)]) if factor > 1 else None
-        stuck_blocks = max(1, round(config.stuck_s * model_rate_hz / config.hop_samples))
-        self._blocks = Windower(config.window_samples, config.hop_samples, config.max_gap_fraction, stuck_blocks)
-        self._features = _features(config, model_rate_hz)
-        self.queue: list[ChannelFeatures] = []
-
-    @property
-    def counts(self) -> GapCounts:
-        """What the gap rule met so far."""
-        return self._gaps.counts
-
-    @property
-    def next_block(self) -> int:
-        """Blocks before this one will not come any more."""
-        return self._blocks.next_block
-
-    @property
-    def last_position(self) -> int | None:
-        """Position of the last true sample on the grid of the channel's own rate."""
-        return self._gaps.last_position
-
-    def push(self, parts: Sequence[tuple[int, npt.NDArray[Any]]]) -> None:
-        """Take samples of one dtype in parts (position on the channel's grid, samples); queue what they complete."""
-        integer_samples = parts[0][1].dtype.kind in "iu"
-        for stretch in self._gaps.push_parts(parts):
-            clean: ContiguousRun | None = stretch if self._despike is None else self._despike.push(stretch)
-            if clean is not None and self._decimate is not None:
-                clean = self._decimate.push(clean)
-            windows = None if clean is None else self._blocks.push(clean)
-            if windows is not None:
-                features = self._features(windows, integer_samples)
-                self.queue.append(ChannelFeatures(windows.first_block, features, windows.live))
-
-    def state(self) -> State:
-        """Return what `restore` goes on from."""
-        return {
-            "sampling_rate_hz": self.sampling_rate_hz,
-            "gaps": self._gaps.state(),
-            "despike": None if self._despike is None else self._despike.state(),
-            "decimate": None if self._decimate is None else self._decimate.state(),
-            "blocks": self._blocks.state(),
-            "features": self._features.state(),
-            "queue": [dict(vars(blocks)) for blocks in self.queue],
-        }
-
-    def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
-        self._gaps.restore(state["gaps"])
-        if self._despike is not None:
-            self._despike.restore(state["despike"])
-        if self._decimate is not None:
-            self._decimate.restore(state["decimate"])
-        self._blocks.restore(state["blocks"])
-        self._features.restore(state["features"])
-        self.queue = [ChannelFeatures(**blocks) for blocks in state["queue"]]
-
-
-def _features(config: FrontEndConfig, rate_hz: float) -> PowerFeatures | WaveformFeatures:
-    if config.kind == "spectrogram":
-        assert config.spectrogram is not None
-        power = BandPower(config.spectrogram, rate_hz)
-        return PowerFeatures(power, config.spectrogram, config.background, rate_hz)
-    if config.kind == "scalogram":
-        assert config.scalogram is not None
-        wavelets = WaveletPower(config.scalogram, config.hop_samples, rate_hz)
-        return PowerFeatures(wavelets, config.scalogram, config.background, rate_hz)
-    assert config.waveform is not None
-    return WaveformFeatures(config.waveform, config.background, rate_hz)
-
-
-__all__ = ["ChannelFrontEnd", "Rows", "StationFrontEnd", "station_rows"]
+from edgequake.edge.manifest.front_end_config import FrontEndConfig, SpectrogramConfig, decimation_factor
 
 
 @dataclass(frozen=True)
@@ -120,22 +30,97 @@ class Rows:
     Attributes
     ----------
     t0_ns : time of grid position 0.
-    block : int64, shape (n_blocks,), rising; holes only where `restart` says so.
-    rows : float32, shape (n_blocks, rows_per_block, n_features); the last feature is the gap flag (1: no live channel).
-    live : shape (n_blocks,), whether any channel is live.
-    restart : shape (n_blocks,), True where the station came back after a long tear: states start anew.
+    block : int64, shape (n_blocks,), rising; blocks are missing only where `restart` says so.
+    rows : float32, shape (n_blocks, rows_per_block, n_features); the last feature is the gap flag (1: no valid
+        channel).
+    valid : shape (n_blocks,), whether any channel is valid.
+    restart : shape (n_blocks,), True after a gap that was too long to interpolate: states are reset there.
     """
 
     t0_ns: int
     block: npt.NDArray[np.int64]
     rows: npt.NDArray[np.float32]
-    live: npt.NDArray[np.bool_]
+    valid: npt.NDArray[np.bool_]
     restart: npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class ChannelFeatures:
+    """Consecutive blocks of one channel that wait for those of the other channels."""
+
+    first_block: int
+    features: npt.NDArray[np.float32]  # (n_blocks, rows_per_block, n_features - 1)
+    valid: npt.NDArray[np.bool_]
+
+
+class ChannelFrontEnd:
+    """Gap rule, despiking, decimation, windows and features of one channel."""
+
+    def __init__(self, config: FrontEndConfig, model_rate_hz: float, sampling_rate_hz: float) -> None:
+        factor = decimation_factor(config, model_rate_hz, sampling_rate_hz)
+        self.sampling_rate_hz = sampling_rate_hz
+        bridge_samples = round(config.bridge_s * sampling_rate_hz)
+        self.gaps = GapBridge(bridge_samples, config.fill_values, config.fill_min_jump)
+        self._despike = Despike(config.despike_threshold) if config.despike_threshold > 0 else None
+        self._decimate = Decimate(factor, config.decimators[str(factor)]) if factor > 1 else None
+        stuck_blocks = max(1, round(config.stuck_s * model_rate_hz / config.hop_samples))
+        self.windower = Windower(config.window_samples, config.hop_samples, config.max_gap_fraction, stuck_blocks)
+        self._features = _features(config, model_rate_hz)
+        self.queue: list[ChannelFeatures] = []
+
+    @property
+    def counts(self) -> GapCounts:
+        """Gaps and unusable samples so far."""
+        return self.gaps.counts
+
+    def push(self, parts: Sequence[tuple[int, npt.NDArray[Any]]]) -> None:
+        """Take samples of one dtype as parts (position on the channel's grid, samples); queue the blocks completed."""
+        integer_samples = parts[0][1].dtype.kind in "iu"
+        for run in self.gaps.push(*parts):
+            clean: ContiguousRun | None = run if self._despike is None else self._despike.push(run)
+            if clean is not None and self._decimate is not None:
+                clean = self._decimate.push(clean)
+            windows = None if clean is None else self.windower.push(clean)
+            if windows is not None:
+                features = self._features(windows, integer_samples)
+                self.queue.append(ChannelFeatures(windows.first_block, features, windows.valid))
+
+    def state(self) -> State:
+        return {
+            "sampling_rate_hz": self.sampling_rate_hz,
+            "gaps": self.gaps.state(),
+            "despike": None if self._despike is None else self._despike.state(),
+            "decimate": None if self._decimate is None else self._decimate.state(),
+            "windower": self.windower.state(),
+            "features": self._features.state(),
+            "queue": [dict(vars(blocks)) for blocks in self.queue],
+        }
+
+    def restore(self, state: State) -> None:
+        self.gaps.restore(state["gaps"])
+        if self._despike is not None:
+            self._despike.restore(state["despike"])
+        if self._decimate is not None:
+            self._decimate.restore(state["decimate"])
+        self.windower.restore(state["windower"])
+        self._features.restore(state["features"])
+        self.queue = [ChannelFeatures(**blocks) for blocks in state["queue"]]
+
+
+def _features(config: FrontEndConfig, rate_hz: float) -> PowerFeatures | WaveformFeatures:
+    bands = config.bands
+    if isinstance(bands, SpectrogramConfig):
+        return PowerFeatures(BandPower(bands, rate_hz), bands, config.background, rate_hz)
+    if bands is not None:
+        power = WaveletPower(bands, config.hop_samples, rate_hz)
+        return PowerFeatures(power, bands, config.background, rate_hz)
+    assert config.waveform is not None
+    return WaveformFeatures(config.waveform, config.background, rate_hz)
+
+
 @dataclass
-class _GridRun:
-    """Pieces of one channel that follow one another on its grid, tears between them or not."""
+class _ChannelRun:
+    """Traces of one channel that do not overlap on its grid; there may be gaps between them."""
 
     channel: ChannelFrontEnd
     stop: int
@@ -143,12 +128,12 @@ class _GridRun:
 
 
 class StationFrontEnd:
-    """Streaming front end of one station: pieces of any of its channels in, rows of features out.
+    """Streaming front end of one station: takes traces of any of its channels, returns rows of features.
 
-    The channels share one grid of blocks that starts at the first trace. A block's row is the mean over the channels
-    that are live in it. Pieces are expected in the order of their start times; a block is given out once no channel
-    can add to it: each has passed it, or has been silent for longer than a tear that would be bridged. So a missing
-    channel delays the rows by at most `bridge_s`, and the rows depend on the records alone, not on how they were cut.
+    The channels share one grid of blocks that starts at the first trace. The row of a block is the mean over the
+    channels that are valid in it. Traces are expected in order of start time; a block is returned once no channel can
+    add to it: each has passed it, or has been silent for longer than a gap that would be interpolated. So a missing
+    channel delays the rows by at most `bridge_s`, and the rows depend only on the records, not on how they are cut.
     """
 
     def __init__(self, config: FrontEndConfig, sampling_rate_hz: float) -> None:
@@ -162,48 +147,38 @@ class StationFrontEnd:
 
     @property
     def channels(self) -> dict[str, ChannelFrontEnd]:
-        """The channels met so far, by source id."""
+        """The channels so far, by source identifier."""
         return self._channels
 
     @property
-    def goes_on(self) -> bool:
-        """Whether a row of the next block would follow the last one given out; False: states will start anew."""
+    def is_continuous(self) -> bool:
+        """Whether the next block would follow the last one returned; False: states will be reset."""
         return self._started
 
     def next_ns(self) -> int | None:
-        """Start of the oldest block that may still get a row, None before the first trace."""
+        """Return the start of the oldest block that may still get a row, None before the first trace."""
         if self._t0_ns is None:
             return None
         return self._t0_ns + duration_ns(self._next_block * self._config.hop_samples, self._rate_hz)
 
-    def push(self, trace: Trace) -> Rows:
-        """Take a trace, return the rows that are certain now (maybe none).
+    def push(self, *traces: Trace) -> Rows:
+        """Take traces in order of start time; return the rows that are certain now (perhaps none).
+
+        The rows of a record do not depend on how many traces are passed at once; many are cheaper.
 
         Raises
         ------
         DataError
-            The trace's sampling rate is neither the model's nor an exact multiple with a decimator, or changes.
-        """
-        return self.push_all((trace,))
-
-    def push_all(self, traces: Sequence[Trace]) -> Rows:
-        """Take traces in the order of their start times, return the rows that are certain now.
-
-        The rows of a record are the same however its traces are given; many at once are cheaper.
-
-        Raises
-        ------
-        DataError
-            As `push`.
+            The sampling rate is neither the model's nor a multiple with a decimator, or it changes.
         """
         for run in self._runs(traces):
             run.channel.push(run.parts)
-        return self._give(self._final_block())
+        return self._release(self._final_block())
 
-    def _runs(self, traces: Sequence[Trace]) -> list[_GridRun]:
-        """Join each channel's traces, where they do not overlap."""
-        runs: list[_GridRun] = []
-        last: dict[str, _GridRun] = {}
+    def _runs(self, traces: Sequence[Trace]) -> list[_ChannelRun]:
+        """Group each channel's traces where they do not overlap."""
+        runs: list[_ChannelRun] = []
+        last: dict[str, _ChannelRun] = {}
         for trace in traces:
             if self._t0_ns is None:
                 self._t0_ns = self._watermark_ns = trace.start_ns  # before 1970 times are negative
@@ -213,7 +188,7 @@ class StationFrontEnd:
             position = round(elapsed_s * channel.sampling_rate_hz)
             run = last.get(trace.source_id)
             if run is None or position < run.stop or trace.samples.dtype != run.parts[0][1].dtype:
-                run = last[trace.source_id] = _GridRun(channel, position, [])
+                run = last[trace.source_id] = _ChannelRun(channel, position, [])
                 runs.append(run)
             run.parts.append((position, trace.samples))
             run.stop = position + len(trace.samples)
@@ -232,11 +207,10 @@ class StationFrontEnd:
         return channel
 
     def finish(self) -> Rows:
-        """Return the rows still held: no further trace will come."""
-        return self._give(max((channel.next_block for channel in self._channels.values()), default=0))
+        """Return the remaining rows: no further trace will come."""
+        return self._release(max((channel.windower.next_block for channel in self._channels.values()), default=0))
 
     def state(self) -> State:
-        """Return what `restore` goes on from."""
         return {
             "t0_ns": self._t0_ns,
             "watermark_ns": self._watermark_ns,
@@ -246,7 +220,6 @@ class StationFrontEnd:
         }
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
         self._t0_ns, self._watermark_ns = state["t0_ns"], state["watermark_ns"]
         self._next_block, self._started = state["next_block"], state["started"]
         self._channels = {}
@@ -255,21 +228,21 @@ class StationFrontEnd:
             self._channels[source_id].restore(channel)
 
     def _final_block(self) -> int:
-        """Blocks before this one cannot change any more."""
+        """Return the first block that may still change."""
         if self._t0_ns is None:
             return 0
         elapsed_s = (self._watermark_ns - self._t0_ns) / NS_PER_S
-        # Whatever comes later starts at or after the watermark, so in a block that starts there or later.
+        # Later traces start at or after the watermark, so in its block or a later one.
         limit = int(elapsed_s * self._rate_hz) // self._config.hop_samples
         for channel in self._channels.values():
-            last = channel.last_position
+            last = channel.gaps.last_position
             silent_s = elapsed_s if last is None else elapsed_s - last / channel.sampling_rate_hz
-            if silent_s <= self._config.bridge_s + 1.0:  # it may still come back and be bridged
-                limit = min(limit, channel.next_block)
+            if silent_s <= self._config.bridge_s + 1.0:  # it may still continue after a gap that is interpolated
+                limit = min(limit, channel.windower.next_block)
         return limit
 
-    def _give(self, stop_block: int) -> Rows:
-        """Return the rows of the queued blocks before `stop_block`, one run of blocks after the other."""
+    def _release(self, stop_block: int) -> Rows:
+        """Return the rows of the queued blocks before `stop_block`."""
         parts = [self._run_of_blocks(first, stop) for first, stop in self._queued_before(stop_block)]
         if stop_block > self._next_block:
             self._next_block, self._started = stop_block, False
@@ -278,9 +251,9 @@ class StationFrontEnd:
         return _concatenated(parts) if parts else self._no_rows()
 
     def _queued_before(self, stop_block: int) -> list[tuple[int, int]]:
-        """Runs [first, stop) of queued blocks: a tear of years between two must not take memory for its blocks."""
+        """Return runs [first, stop) of queued blocks: a gap of years must not take memory for the blocks in it."""
         queued = (part for channel in self._channels.values() for part in channel.queue)
-        spans = sorted((part.first_block, part.first_block + len(part.live)) for part in queued)
+        spans = sorted((part.first_block, part.first_block + len(part.valid)) for part in queued)
         runs: list[tuple[int, int]] = []
         for first, stop in spans:
             first, stop = max(first, self._next_block), min(stop, stop_block)
@@ -295,14 +268,14 @@ class StationFrontEnd:
     def _run_of_blocks(self, first: int, stop: int) -> Rows:
         n = stop - first
         rows = np.zeros((n, self._config.rows_per_block, self._config.n_features), np.float32)
-        n_live, restart = np.zeros(n, np.int64), np.zeros(n, np.bool_)
+        n_valid, restart = np.zeros(n, np.int64), np.zeros(n, np.bool_)
         for source_id in sorted(self._channels):
-            self._add(self._channels[source_id], first, rows, n_live)
-        rows[..., :-1] /= np.maximum(n_live, 1).astype(np.float32)[:, np.newaxis, np.newaxis]
-        rows[n_live == 0, :, -1] = 1.0
+            self._add(self._channels[source_id], first, rows, n_valid)
+        rows[..., :-1] /= np.maximum(n_valid, 1).astype(np.float32)[:, np.newaxis, np.newaxis]
+        rows[n_valid == 0, :, -1] = 1.0
         restart[0] = not (self._started and first == self._next_block)
         self._next_block, self._started = stop, True
-        return Rows(self._t0_ns or 0, np.arange(first, stop, dtype=np.int64), rows, n_live > 0, restart)
+        return Rows(self._t0_ns or 0, np.arange(first, stop, dtype=np.int64), rows, n_valid > 0, restart)
 
     def _no_rows(self) -> Rows:
         rows = np.zeros((0, self._config.rows_per_block, self._config.n_features), np.float32)
@@ -311,33 +284,27 @@ class StationFrontEnd:
 
     @staticmethod
     def _add(
-        channel: ChannelFrontEnd, first: int, rows: npt.NDArray[np.float32], n_live: npt.NDArray[np.int64]
+        channel: ChannelFrontEnd, first: int, rows: npt.NDArray[np.float32], n_valid: npt.NDArray[np.int64]
     ) -> None:
-        """Add what a channel has queued for the blocks from `first` on that `rows` is for; keep later ones queued."""
+        """Add a channel's queued features to `rows`, whose first block is `first`; keep later blocks queued."""
         n, rest = len(rows), []
         for queued in channel.queue:
-            start, stop = queued.first_block - first, queued.first_block - first + len(queued.live)
+            start, stop = queued.first_block - first, queued.first_block - first + len(queued.valid)
             low, high = max(start, 0), min(stop, n)
             if low < high:
-                live = queued.live[low - start : high - start]
-                n_live[low:high] += live
+                valid = queued.valid[low - start : high - start]
+                n_valid[low:high] += valid
                 rows[low:high, :, :-1] += np.where(
-                    live[:, np.newaxis, np.newaxis], queued.features[low - start : high - start], np.float32(0)
+                    valid[:, np.newaxis, np.newaxis], queued.features[low - start : high - start], np.float32(0)
                 )
             if stop > n:
                 cut = max(n - start, 0)
-                rest.append(ChannelFeatures(queued.first_block + cut, queued.features[cut:], queued.live[cut:]))
+                rest.append(ChannelFeatures(queued.first_block + cut, queued.features[cut:], queued.valid[cut:]))
         channel.queue = rest
 
 
 def station_rows(config: FrontEndConfig, sampling_rate_hz: float, traces: Iterable[Trace]) -> Rows:
-    """Return all rows of one station's traces, which come in the order of their start times.
-
-    Raises
-    ------
-    DataError
-        As `StationFrontEnd.push`.
-    """
+    """Return all rows of one station's traces, in order of start time; raises as `StationFrontEnd.push`."""
     front_end = StationFrontEnd(config, sampling_rate_hz)
     parts = [front_end.push(trace) for trace in traces]
     parts.append(front_end.finish())
@@ -349,6 +316,6 @@ def _concatenated(parts: Sequence[Rows]) -> Rows:
         parts[-1].t0_ns,
         np.concatenate([part.block for part in parts]),
         np.concatenate([part.rows for part in parts]),
-        np.concatenate([part.live for part in parts]),
+        np.concatenate([part.valid for part in parts]),
         np.concatenate([part.restart for part in parts]),
     )

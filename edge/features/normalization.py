@@ -1,13 +1,13 @@
-"""The slow running background that features are measured against.
+"""Features from windows of samples, normalised by a slow running background.
 
-Windows of samples to decades of power above the running background: what spectrogram and scalogram share.
-
-Normalised samples: the textbook front end of window classifiers.
+`PowerFeatures` serves spectrogram and scalogram, in decades of power above the background; `WaveformFeatures` serves
+the textbook window classifiers, in samples over a running scale.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,26 @@ from edgequake.edge.manifest.front_end_config import (
 )
 
 Float = npt.NDArray[np.float64]
+Power: TypeAlias = Callable[[Float], Float]  # windows (n_windows, window_samples) -> densities (n_windows, n_values)
+
+# The running mean forgets over 32 blocks: slower than any quake's motion, faster than thermal drift.
+MEAN_MEMORY_BLOCKS = 32.0
+
+
+def quantization_density(window: Float, integer_samples: bool, sampling_rate_hz: float) -> float:
+    """Return the power density of rounding to the record's quantum; power below it has no meaning.
+
+    Rounding noise has variance quantum^2 / 12, spread evenly up to half the sampling rate (Bennett 1948,
+    doi:10.1002/j.1538-7305.1948.tb01340.x). The quantum of counts is 1; that of a float record is taken as the
+    smallest change between neighbours in its first window, so that counts in any unit are treated alike and a filtered
+    record has almost no floor. Never 0, so that silence has a logarithm.
+    """
+    quantum = 1.0
+    if not integer_samples:
+        changes = np.abs(np.diff(window))
+        changes = changes[changes > 0.0]
+        quantum = float(changes.min()) if len(changes) else 0.0
+    return max(quantum * quantum / (6.0 * sampling_rate_hz), 1e-60)
 
 
 class Background:
@@ -38,38 +58,36 @@ class Background:
         self.restart()
 
     def restart(self) -> None:
-        """Forget everything: the next live frame starts the background."""
+        """Forget everything: the next valid frame starts the background."""
         self._first: list[Float] = []
         self._level: list[float] = []
         self._share_above: list[float] = []
-        self._n_live = 0
+        self._n_valid = 0
 
     def state(self) -> State:
-        """Return what `restore` goes on from."""
         first = np.stack(self._first) if self._first else np.zeros((0, 0), np.float64)
         return {
             "first": first,
             "level": list(self._level),
             "share_above": list(self._share_above),
-            "n_live": self._n_live,
+            "n_valid": self._n_valid,
         }
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
-        self._first, self._level, self._n_live = list(state["first"]), list(state["level"]), state["n_live"]
+        self._first, self._level, self._n_valid = list(state["first"]), list(state["level"]), state["n_valid"]
         self._share_above = list(state["share_above"])
 
-    def excess(self, levels: Float, live: npt.NDArray[np.bool_]) -> Float:
-        """Return each frame's levels above the background, which then moves.
+    def excess(self, levels: Float, valid: npt.NDArray[np.bool_]) -> Float:
+        """Return each frame's levels above the background; the background follows the frames.
 
         Parameters
         ----------
         levels : float64, shape (n_frames, n_values), in decades.
-        live : shape (n_frames,); a frame that is not live gets an excess of 0 and leaves the background alone.
+        valid : shape (n_frames,); a frame that is not valid gets an excess of 0 and does not move the background.
         """
         out = np.zeros_like(levels)
-        frames = np.flatnonzero(live)
-        n_starting = min(len(frames), max(0, self._config.start_frames - self._n_live))
+        frames = np.flatnonzero(valid)
+        n_starting = min(len(frames), max(0, self._config.start_frames - self._n_valid))
         for i in frames[:n_starting]:
             out[i] = self._start(levels[i])
         if len(frames) > n_starting:
@@ -77,26 +95,26 @@ class Background:
         return out
 
     def _start(self, level: Float) -> Float:
-        self._n_live += 1
+        self._n_valid += 1
         self._first.append(level.copy())
         median = np.median(np.stack(self._first), axis=0)
         self._level = median.tolist()
         self._share_above = [1.0 - self._config.quantile] * len(self._level)
-        if self._n_live == self._config.start_frames:
-            self._first = []  # not needed any more
+        if self._n_valid == self._config.start_frames:
+            self._first = []  # no longer needed
         return np.asarray(level - median, np.float64)
 
     def _advance(self, levels: Float) -> Float:
-        """Follow frames of shape (n_frames, n_values), one value at a time: floats are cheaper than small arrays."""
+        """Follow frames, shape (n_frames, n_values), one value at a time: floats are cheaper than small arrays."""
         ups, downs = self._steps(len(levels))
         above = np.empty_like(levels)
         for j in range(levels.shape[1]):
             above[:, j] = self._follow(j, levels[:, j].tolist(), ups, downs)
-        self._n_live += len(levels)
+        self._n_valid += len(levels)
         return above
 
     def _follow(self, j: int, levels: list[float], ups: list[float], downs: list[float]) -> list[float]:
-        """Return the levels of value j above its background, frame by frame."""
+        """Return how far value j lies above its background in each frame."""
         value, catch_up = self._level[j], self._config.catch_up
         differences = []
         if catch_up is None:
@@ -125,22 +143,14 @@ class Background:
         """Return how far each of the next frames moves the background, up and down."""
         config = self._config
         largest = config.step_start * config.start_frames
-        if largest / (self._n_live + 1) <= config.step:  # and smaller ever after
+        if largest / (self._n_valid + 1) <= config.step:  # and in every later frame
             return [config.step * config.quantile] * n_frames, [config.step * (config.quantile - 1.0)] * n_frames
-        steps = [max(config.step, largest / (self._n_live + i)) for i in range(1, n_frames + 1)]
+        steps = [max(config.step, largest / (self._n_valid + i)) for i in range(1, n_frames + 1)]
         return [step * config.quantile for step in steps], [step * (config.quantile - 1.0) for step in steps]
 
 
-class Power(Protocol):
-    """What measures the power of windows."""
-
-    def __call__(self, windows: Float) -> Float:
-        """Return one-sided power densities, shape (n_windows, n_values), of windows (n_windows, window_samples)."""
-        ...
-
-
 class PowerFeatures:
-    """Windows of one channel to rows of features: decades above the background, clipped and rounded."""
+    """Turns windows of one channel into rows of features: decades above the background, clipped and rounded."""
 
     def __init__(
         self,
@@ -156,55 +166,33 @@ class PowerFeatures:
         self._floor = 0.0
 
     def state(self) -> State:
-        """Return what `restore` goes on from."""
         return {"background": self._background.state(), "floor": self._floor}
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
         self._background.restore(state["background"])
         self._floor = state["floor"]
 
     def __call__(self, windows: WindowBatch, integer_samples: bool) -> npt.NDArray[np.float32]:
         """Return features, float32, shape (n_blocks, 1, n_values).
 
-        `integer_samples` says that the record holds counts, whose quantum is 1.
+        integer_samples : the record holds counts, whose quantum is 1.
         """
         if windows.fresh:
             self._background.restart()
             self._floor = quantization_density(windows.values[0], integer_samples, self._sampling_rate_hz)
         config = self._config
         levels = np.log10(self._power(windows.values) + self._floor)
-        excess = self._background.excess(levels, windows.live)
+        excess = self._background.excess(levels, windows.valid)
         steps = config.steps_per_decade
         rounded = np.rint(np.clip(excess, config.clip_low, config.clip_high) * steps) / steps
         return np.asarray(rounded[:, np.newaxis, :], np.float32)
 
 
-def quantization_density(window: Float, integer_samples: bool, sampling_rate_hz: float) -> float:
-    """Power density of rounding to the record's quantum: what lies under it says nothing.
-
-    Rounding noise has variance quantum^2 / 12, spread evenly up to half the sampling rate (Bennett 1948,
-    doi:10.1002/j.1538-7305.1948.tb01340.x). The quantum of counts is 1; that of a float record is taken as the
-    smallest change between neighbours in its first window, so that counts scaled to any unit are treated alike and a
-    filtered record gets next to no floor. Never 0, so that silence has a logarithm.
-    """
-    quantum = 1.0
-    if not integer_samples:
-        changes = np.abs(np.diff(window))
-        changes = changes[changes > 0.0]
-        quantum = float(changes.min()) if len(changes) else 0.0
-    return max(quantum * quantum / (6.0 * sampling_rate_hz), 1e-60)
-
-
-# The running mean forgets over 32 blocks: slower than any quake's swing, faster than thermal drift.
-MEAN_MEMORY_BLOCKS = 32.0
-
-
 class WaveformFeatures:
-    """Blocks of one channel to rows of features: (sample - running mean) / running scale, clipped and rounded.
+    """Turns blocks of one channel into rows of features: (sample - running mean) / running scale, clipped and rounded.
 
-    The scale is the running background of the block's root mean square, in decades, so that units do not matter.
-    Mean and scale come from the blocks before, and from the block itself only at the start.
+    The scale is the running background of the blocks' root mean square in decades, so units do not matter. Mean and
+    scale come from earlier blocks, and from the block itself only at the start.
     """
 
     def __init__(self, config: WaveformConfig, background: BackgroundConfig, sampling_rate_hz: float) -> None:
@@ -215,12 +203,10 @@ class WaveformFeatures:
         self._floor = 0.0
 
     def state(self) -> State:
-        """Return what `restore` goes on from."""
         mean = None if self._mean is None else float(self._mean)
         return {"background": self._background.state(), "floor": self._floor, "mean": mean}
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
         self._background.restore(state["background"])
         self._floor = state["floor"]
         self._mean = None if state["mean"] is None else np.float64(state["mean"])
@@ -231,9 +217,9 @@ class WaveformFeatures:
             self._background.restart()
             self._mean = None
             density = quantization_density(windows.values[0], integer_samples, self._sampling_rate_hz)
-            self._floor = density * self._sampling_rate_hz / 2.0  # variance of rounding
+            self._floor = density * self._sampling_rate_hz / 2.0  # variance of the rounding
         out = np.zeros((*windows.values.shape, 1), np.float32)
-        for i in np.flatnonzero(windows.live):
+        for i in np.flatnonzero(windows.valid):
             out[i, :, 0] = self._normalise(windows.values[i])
         return out
 
@@ -243,11 +229,8 @@ class WaveformFeatures:
         centred = block - mean
         level = 0.5 * np.log10(np.mean(centred * centred) + self._floor)
         above = self._background.excess(level.reshape(1, 1), np.ones(1, np.bool_))[0, 0]
-        scale = np.power(np.float64(10.0), level - above)  # the background, before this block moved it
+        scale = np.power(np.float64(10.0), level - above)  # the background before this block moved it
         self._mean = mean + (block_mean - mean) / np.float64(MEAN_MEMORY_BLOCKS)
         config = self._config
         clipped = np.clip(centred / scale, -config.clip, config.clip)
-        rounded: npt.NDArray[np.float32] = (np.rint(clipped * config.steps_per_unit) / config.steps_per_unit).astype(
-            np.float32
-        )
-        return rounded
+        return np.asarray(np.rint(clipped * config.steps_per_unit) / config.steps_per_unit, np.float32)

@@ -1,6 +1,7 @@
-"""Power in bands of short-time spectra: the default front end.
+"""Power spectral density of windows of samples: in bands of a short-time spectrum, or of complex Morlet wavelets.
 
-Power of a bank of complex Morlet wavelets, averaged over each block: finite filters, no state between blocks.
+Both are functions of one window alone. Sums run along the contiguous axis and never through a matrix product: BLAS sums
+in an order that depends on how many windows come at once, and the same window must give the same bits in any block.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from edgequake.edge.manifest.front_end_config import ScalogramConfig, Spectrogra
 
 Float = npt.NDArray[np.float64]
 
+# Windows transformed at once: 1 MB of spectra stays in a processor's cache, and a day in one trace takes no memory.
+_CHUNK_WINDOWS = 256
+
 
 class BandPower:
-    """Mean one-sided power spectral density in bands of one window.
+    """Mean one-sided power spectral density in frequency bands: the default front end.
 
     The same quantity as ``scipy.signal.spectrogram(detrend="linear", window="hann", scaling="density")``, averaged
     over the bins of each band.
@@ -37,8 +41,6 @@ class BandPower:
 
     def __call__(self, windows: Float) -> Float:
         """Return power densities, shape (n_windows, n_bands), in units squared per Hz."""
-        # Sums along the contiguous axis, never a matrix product: BLAS sums in an order that depends on how many
-        # windows come at once, and the same window must give the same bits in any block.
         mean = np.mean(windows, axis=1, keepdims=True)
         slope = np.sum(windows * self._ramp, axis=1, keepdims=True) / self._ramp_power
         spectrum = np.fft.rfft((windows - mean - slope * self._ramp) * self._taper, axis=1)
@@ -47,20 +49,16 @@ class BandPower:
         return np.asarray(total / self._n_bins, np.float64)
 
 
-# Windows transformed at once: 1 MB of spectra stays in a processor's cache, and a day in one trace takes no memory.
-_CHUNK_WINDOWS = 256
-
-
 def morlet(centre_hz: float, config: ScalogramConfig, sampling_rate_hz: float) -> npt.NDArray[np.complex128]:
-    """Return the taps of one wavelet, an odd number, the middle one at time 0.
+    """Return the taps of one wavelet, an odd number with the middle one at time 0.
 
     With the scale s = cycles / (2 pi centre_hz), the standard deviation of the envelope in seconds::
 
         psi(t) = exp(-t^2 / 2 s^2) * (exp(2 pi i centre_hz t) - a - i b t),    |t| <= support_scales * s
 
-    a and b take away what a constant and a straight line leave in the truncated wavelet, so a record's offset and
-    drift, thousands of times its noise, do not leak in. The energy is 2 / sampling_rate_hz: white noise of the
-    one-sided power density S gives the mean power S.
+    a and b remove the response of the truncated wavelet to a constant and to a straight line, so that a record's
+    offset and drift, thousands of times its noise, do not leak in. The energy is 2 / sampling_rate_hz: white noise of
+    the one-sided power density S gives the mean power S.
 
     References
     ----------
@@ -86,10 +84,10 @@ def morlet(centre_hz: float, config: ScalogramConfig, sampling_rate_hz: float) -
 class WaveletPower:
     """Mean power of each wavelet's output over one block, as one-sided power spectral density.
 
-    A window's newest samples are in the newest output of every wavelet: short wavelets are not delayed until the
-    longest is centred on the same time, because they are the ones that time an onset, and a network's context
-    straightens the delays out. So wavelet i, of n_i taps, speaks of the `hop_samples` samples that stop
-    (n_i - 1) / 2 samples before the window does; that is its latency.
+    The newest output of every wavelet uses the window's newest samples: short wavelets are not delayed until the
+    longest is centred on the same time, because they time the onsets, and a network's context corrects the delays.
+    So wavelet i, of n_i taps, measures the `hop_samples` samples that stop (n_i - 1) / 2 samples before the window
+    does; that is its latency.
     """
 
     def __init__(self, config: ScalogramConfig, hop_samples: int, sampling_rate_hz: float) -> None:
@@ -99,13 +97,13 @@ class WaveletPower:
             )
         centres, n = config.centre_frequencies_hz, config.window_samples
         needed = hop_samples + 2 * _half_taps(centres[0], config, sampling_rate_hz)
-        if n < needed:  # before a slip of the centre frequency takes the memory for its taps
+        if n < needed:  # checked first: a mistaken centre frequency would take memory for its taps
             raise ValueError(f"window_samples must be at least {needed}, a hop and the longest wavelet, got {n}")
         bank = [morlet(centre_hz, config, sampling_rate_hz) for centre_hz in centres]
         self._hop = hop_samples
         self._halves = [len(taps) // 2 for taps in bank]
-        # Around time 0 a wavelet is conjugate symmetric, so its spectrum is real. Each value stands twice, for the real
-        # and the imaginary part that it multiplies.
+        # A wavelet is conjugate symmetric about time 0, so its spectrum is real. Each value is stored twice, for the
+        # real and the imaginary part that it multiplies.
         self._responses = [np.repeat(_response(taps, n), 2) for taps in bank]  # (2 * n,) each
 
     def __call__(self, windows: Float) -> Float:
@@ -116,27 +114,25 @@ class WaveletPower:
         return out
 
     def _powers(self, windows: Float) -> Float:
-        # Each window alone is transformed, multiplied and summed along the contiguous axis, never through a matrix
-        # product: the same window must give the same bits however many come at once. The wavelets do not see the mean;
-        # without it there is less to round.
+        # The wavelets do not respond to the mean; removing it reduces rounding.
         n = windows.shape[1]
         spectra = np.fft.fft(windows - np.mean(windows, axis=1, keepdims=True), axis=1).view(np.float64)
         out = np.empty((len(windows), len(self._halves)), np.float64)
         for i, (response, half) in enumerate(zip(self._responses, self._halves, strict=True)):
             outputs = np.fft.ifft((spectra * response).view(np.complex128), axis=1).view(np.float64)
-            # What lies at least half a wavelet from both sides has nothing wrapped around in it.
+            # Outputs at least half a wavelet from both sides are free of circular wrap-around.
             newest = np.ascontiguousarray(outputs[:, 2 * (n - half - self._hop) : 2 * (n - half)])  # real, imaginary
             out[:, i] = np.sum(newest * newest, axis=1) / np.float64(self._hop)
         return out
 
 
 def _half_taps(centre_hz: float, config: ScalogramConfig, sampling_rate_hz: float) -> int:
-    """Return how many taps a wavelet has on either side of its middle one."""
+    """Return the number of taps on either side of a wavelet's middle one."""
     return int(config.support_scales * config.cycles / (2.0 * np.pi * centre_hz) * sampling_rate_hz)
 
 
 def _response(taps: npt.NDArray[np.complex128], n: int) -> Float:
-    """Return the spectrum of the wavelet around time 0, shape (n,)."""
+    """Return the spectrum of the wavelet centred on time 0, shape (n,)."""
     around_zero = np.zeros(n, np.complex128)
     half = len(taps) // 2
     around_zero[: half + 1] = taps[half:]

@@ -1,14 +1,11 @@
-"""miniSEED in, through pymseed (libmseed).
-
-miniSEED out, through pymseed (libmseed): sample for sample what came in.
-"""
+"""Read and write miniSEED through pymseed (libmseed); written samples equal those that were read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -19,28 +16,19 @@ from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.record_scanner import RecordHeader, RecordScanner, first_reason
 from edgequake.edge.formats.waveforms import Trace, parse_time
 
-__all__ = ["FileIndex", "Note", "RecordFile", "RecordHeader", "index_file", "read_indexed", "read_stream"]
-
-_STREAM_BYTES = 512  # the shortest common record: a longer wait would delay a live stream
-_FILE_BYTES = 1 << 18
-Note = Callable[[str, int], None]  # takes a warning and the number of bytes that could not be used
-
-
-class ReadableBytes(Protocol):
-    """What a live stream must offer."""
-
-    def read(self, n_bytes: int, /) -> bytes:
-        """Return up to `n_bytes`, none at the stream's end."""
+_READ_BYTES = 1 << 18
+_RECORD_BYTES = 512
+_VERSION_2_NS = (parse_time("1900-01-01T00:00:00"), parse_time("2100-01-01T00:00:00"))
 
 
 @dataclass(frozen=True)
 class FileIndex:
-    """The records of one file, in the order of their start times."""
+    """The records of one file, in order of start time."""
 
     path: Path
     headers: tuple[RecordHeader, ...]
-    unreadable_bytes: int  # that belong to no readable record
-    problem: str | None  # what the reader said of the first of them
+    unreadable_bytes: int  # bytes that belong to no readable record
+    problem: str | None  # why the first of them cannot be read
 
     @property
     def start_ns(self) -> int:
@@ -49,14 +37,14 @@ class FileIndex:
 
 
 def index_file(path: Path, start_byte: int = 0, stop_byte: int | None = None) -> FileIndex:
-    """Read the headers of a file's records that hold samples; nothing is decoded.
+    """Read the headers of those records of a file that hold samples, without decoding any.
 
-    Bytes that are no record are passed over and counted: one damaged header must not cost the rest of a day.
+    Bytes that belong to no record are skipped and counted: one damaged header must not cost the rest of a day.
 
     Raises
     ------
     DataError
-        The file cannot be opened, is empty, is not miniSEED, or holds no sample.
+        The file cannot be read, is empty, is not miniSEED, or holds no sample.
     """
     diagnostics = Diagnostics()
     scanner = RecordScanner("", diagnostics, decode=False, offset=start_byte)
@@ -65,13 +53,13 @@ def index_file(path: Path, start_byte: int = 0, stop_byte: int | None = None) ->
     try:
         with path.open("rb") as file:
             file.seek(start_byte)
-            while data := file.read(_FILE_BYTES if stop_byte is None else min(_FILE_BYTES, stop_byte - file.tell())):
+            while data := file.read(_READ_BYTES if stop_byte is None else min(_READ_BYTES, stop_byte - file.tell())):
                 size += len(data)
                 headers += [record.header for record in scanner.feed(data)]
             headers += [record.header for record in scanner.feed(b"", at_end=True)]
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    problem = next(iter(diagnostics.texts()), "").partition("belong to no readable record: ")[2] or None
+    problem = diagnostics.first_junk("")
     if not headers:
         reason = "is empty" if size == 0 else f"is not miniSEED ({problem})" if problem else "holds no sample"
         raise DataError(f"{path} {reason}; expected a miniSEED file with samples")
@@ -80,7 +68,7 @@ def index_file(path: Path, start_byte: int = 0, stop_byte: int | None = None) ->
 
 
 class RecordFile:
-    """A file whose records are decoded one by one."""
+    """A miniSEED file whose records are decoded one at a time."""
 
     def __init__(self, path: Path, file_start_ns: int) -> None:
         self._path, self._file_start_ns = path, file_start_ns
@@ -88,12 +76,15 @@ class RecordFile:
         self._file: BinaryIO | None = None
 
     def trace(self, header: RecordHeader, diagnostics: Diagnostics | None) -> Trace | None:
-        """Decode one record; one that cannot be decoded is None and noted, one that fails its own check only noted.
+        """Decode one record.
+
+        With `diagnostics`, a record that cannot be decoded is None and counted there; a record whose samples differ
+        from its own check value is used and counted.
 
         Raises
         ------
         DataError
-            The file has gone, or, without `diagnostics`, the record cannot be decoded.
+            The file cannot be read, or, without `diagnostics`, the record cannot be decoded.
         """
         try:
             if self._file is None:
@@ -108,41 +99,33 @@ class RecordFile:
             problem = f"the record at byte {header.offset} cannot be decoded: {first_reason(error)}"
             if diagnostics is None:
                 raise DataError(f"{self._path.name}: {problem}") from error
-            diagnostics.leave_out(str(self._path), problem, header.size_bytes)
+            diagnostics.skip_record(str(self._path), problem, header.size_bytes)
             return None
         if diagnostics is not None and get_error_messages():
-            diagnostics.suspect(str(self._path))
+            diagnostics.suspect_record(str(self._path))
         rate_hz = header.sampling_rate_hz
         return Trace(header.source_id, header.start_ns, rate_hz, samples, self._path.name, self._file_start_ns)
 
-    def _samples(self, data: bytes) -> np.ndarray:  # type: ignore[type-arg]
+    def _samples(self, data: bytes) -> npt.NDArray[Any]:
         try:
             record = self._record.parse_into(data, unpack_data=True)
         except MiniSEEDError as error:
             if error.status_code <= 0:
                 raise
-            record = next(MS3Record.from_buffer(data, unpack_data=True))  # one that does not tell its length
-        return np.array(record.np_datasamples)  # a copy: the record's own memory is used again
+            record = next(MS3Record.from_buffer(data, unpack_data=True))  # its header does not say its length
+        return np.array(record.np_datasamples)  # a copy: libmseed reuses the record's memory
 
     def close(self) -> None:
-        """Close the file; it is opened again when needed."""
+        """Close the file; the next `trace` opens it again."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
 
-def read_indexed(index: FileIndex, headers: Iterable[RecordHeader], note: Note | None = None) -> Iterator[Trace]:
-    """Decode the records of `headers`, one at a time, as traces.
-
-    With `note`, a record that cannot be decoded is left out and told to `note` at the file's end; so is one whose
-    samples differ from its own check value, but those are given all the same.
-
-    Raises
-    ------
-    DataError
-        The file has gone, or, without `note`, a record's body cannot be decoded.
-    """
-    diagnostics = None if note is None else Diagnostics()
+def read_indexed(
+    index: FileIndex, headers: Iterable[RecordHeader], diagnostics: Diagnostics | None = None
+) -> Iterator[Trace]:
+    """Decode the records of `headers` one at a time; `diagnostics` and errors as in `RecordFile.trace`."""
     file = RecordFile(index.path, index.start_ns)
     try:
         for header in headers:
@@ -151,48 +134,20 @@ def read_indexed(index: FileIndex, headers: Iterable[RecordHeader], note: Note |
                 yield trace
     finally:
         file.close()
-    if note is not None and diagnostics is not None:
-        for text in diagnostics.texts():
-            note(text, diagnostics.unreadable_bytes if "left out" in text else 0)
-
-
-def read_stream(stream: ReadableBytes, diagnostics: Diagnostics, name: str = "-") -> Iterator[Trace]:
-    """Decode miniSEED records from a stream, as they come; whatever else comes is skipped and noted."""
-    scanner = RecordScanner(f"input stream '{name}'", diagnostics, decode=True)
-    first_ns: dict[str, int] = {}
-    data = stream.read(_STREAM_BYTES)
-    while data:
-        yield from _stream_traces(scanner, data, False, first_ns, name)
-        data = stream.read(_STREAM_BYTES)
-    yield from _stream_traces(scanner, b"", True, first_ns, name)
-
-
-def _stream_traces(
-    scanner: RecordScanner, data: bytes, at_end: bool, first_ns: dict[str, int], name: str
-) -> Iterator[Trace]:
-    for record in scanner.feed(data, at_end):
-        header = record.header
-        assert record.samples is not None
-        start_ns = first_ns.setdefault(header.source_id, header.start_ns)
-        yield Trace(header.source_id, header.start_ns, header.sampling_rate_hz, record.samples, name, start_ns)
-
-
-_RECORD_BYTES = 512
-_VERSION_2_NS = (parse_time("1900-01-01T00:00:00"), parse_time("2100-01-01T00:00:00"))
 
 
 def encode(traces: Iterable[Trace]) -> bytes:
-    """Return traces as miniSEED records, sample for sample: Steim2 for integers, floats as they are.
+    """Return traces as miniSEED records without any loss: integers as Steim2, floats as they are.
 
-    Integers whose differences do not fit Steim2's 30 bits are written as plain 32-bit integers. The format is version
-    2, which every seismological program reads and which keeps times to the microsecond; version 3 where the codes are
-    too long for version 2 or the year is not within 1900 to 2100.
+    Integers whose differences exceed Steim2's 30 bits are written as plain 32-bit integers. The format is version 2,
+    which every seismological program reads and which keeps times to the microsecond; version 3 where the codes are too
+    long for version 2 or the year is outside 1900 to 2100.
     """
     return b"".join(record for trace in traces for record in records_of(trace))
 
 
 def records_of(trace: Trace, record_bytes: int = _RECORD_BYTES) -> list[bytes]:
-    """Return a trace as miniSEED records, as `encode` does: of so many bytes, a power of 2 from 128 on."""
+    """Return a trace as miniSEED records, as `encode` does; `record_bytes` is a power of 2, at least 128."""
     encoding, sample_type, samples = _encoding(trace.samples)
     record = MS3Record(reclen=record_bytes, encoding=encoding)
     record.formatversion = 2 if _fits_version_2(trace) else 3
@@ -206,7 +161,7 @@ def records_of(trace: Trace, record_bytes: int = _RECORD_BYTES) -> list[bytes]:
 def _fits_version_2(trace: Trace) -> bool:
     codes = trace.source_id.removeprefix("FDSN:").split("_")
     limits = (2, 5, 2, 1, 1, 1)  # characters of network, station, location, band, source and subsource
-    # A damaged header may hold a colon, which libmseed takes for the one after the prefix.
+    # A damaged header may contain a colon, which libmseed takes for the one after the prefix.
     fits = len(codes) == len(limits) and not any(":" in code for code in codes)
     fits = fits and all(len(code) <= limit for code, limit in zip(codes, limits, strict=True))
     return fits and _VERSION_2_NS[0] <= trace.start_ns and trace.stop_ns < _VERSION_2_NS[1]
@@ -214,7 +169,7 @@ def _fits_version_2(trace: Trace) -> bool:
 
 def _encoding(samples: npt.NDArray[Any]) -> tuple[DataEncoding, str, npt.NDArray[Any]]:
     if samples.dtype.kind in "iu":
-        fits = len(samples) < 2 or int(np.max(samples)) - int(np.min(samples)) < 2**29  # spares the differences
+        fits = len(samples) < 2 or int(np.max(samples)) - int(np.min(samples)) < 2**29  # saves the differences
         fits = fits or int(np.max(np.abs(np.diff(samples.astype(np.int64))))) < 2**29
         return (DataEncoding.STEIM2 if fits else DataEncoding.INT32), "i", np.ascontiguousarray(samples, np.int32)
     if samples.dtype == np.float32:

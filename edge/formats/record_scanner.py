@@ -1,4 +1,4 @@
-"""Find miniSEED records in bytes that may hold anything else; a byte of damage must not cost the rest of a day."""
+"""Find miniSEED records in a byte stream that may contain anything else; a damaged byte costs one record, not a day."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import numpy.typing as npt
 from pymseed import DataEncoding, MiniSEEDError, MS3Record, get_error_messages
 
 from edgequake.edge.base.diagnostics import Diagnostics
-from edgequake.edge.formats.waveforms import duration_ns
+from edgequake.edge.formats.waveforms import Trace, duration_ns
 
-# Where a record may begin, by the fields that libmseed itself goes by: sequence number and quality (version 2) or the
-# letters MS and a 3 (version 3), then a time of day that exists.
+# Where a record may begin, by the fields that libmseed itself checks: sequence number and quality (version 2) or the
+# letters MS and a 3 (version 3), then a valid time of day.
 RECORD_START = re.compile(
     rb"[0-9 \0]{6}[DRQM][ \0][\x20-\x7e\0]{12}.{4}[\0-\x17][\0-\x3b][\0-\x3c]|MS\x03.{9}[\0-\x17][\0-\x3b][\0-\x3c]",
     re.DOTALL,
 )
-_START_BYTES = 48  # more than that pattern, and the shortest header of version 2
-_LONGEST_BYTES = 1 << 18  # what says it is longer is taken for damage, not waited for
+_START_BYTES = 48  # longer than that pattern, and the shortest header of version 2
+_LONGEST_BYTES = 1 << 18  # a record that claims to be longer is damaged: it is not waited for
 
 
 @dataclass(frozen=True, slots=True)
 class RecordHeader:
-    """Where one miniSEED record lies and what it covers."""
+    """Position, channel and time span of one miniSEED record."""
 
     offset: int
     size_bytes: int
@@ -44,41 +44,47 @@ class RecordHeader:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record that holds samples; they are None where only headers were asked for."""
+    """A record; `samples` is None where only headers were asked for."""
 
     header: RecordHeader
     samples: npt.NDArray[Any] | None
 
+    def trace(self, file: str = "-") -> Trace:
+        """Return the record's samples as a trace."""
+        assert self.samples is not None
+        header = self.header
+        return Trace(header.source_id, header.start_ns, header.sampling_rate_hz, self.samples, file)
+
 
 class RecordScanner:
-    """Takes bytes as they come and gives the records in them."""
+    """Takes bytes as they arrive and yields the records in them that hold samples."""
 
     def __init__(self, source: str, diagnostics: Diagnostics, decode: bool, offset: int = 0) -> None:
-        """Scan `source`, whose next byte is the one at `offset`; decode the samples, or read headers only."""
+        """Scan `source` from the byte at `offset`; `decode`: the samples too, not only the headers."""
         self._source, self._diagnostics, self._decode = source, diagnostics, decode
         self._data = b""
-        self._base = offset  # of the first byte held
-        self._at = 0  # what comes before in the bytes held has been dealt with; it begins with the last record
+        self._base = offset  # offset of the first byte in `_data`
+        self._at = 0  # position in `_data`: the bytes before it, from the last record on, are done
         self._record = MS3Record()
         self._usual_bytes = 0  # length of the last good record
-        self._junk_from: int | None = None  # within a stretch of junk
-        self._last_left_out = False  # the record before could not be decoded
-        self._one_is_incomplete = False  # what `_good_start` last looked at may yet be a record
+        self._junk_from: int | None = None  # offset where the present junk begins
+        self._last_left_out = False  # the previous record could not be decoded
+        self._one_is_incomplete = False  # `_good_start` met a record that may yet be completed
 
     @property
     def offset(self) -> int:
-        """Every byte before this one has been dealt with."""
+        """Every byte before this one has been processed."""
         return self._base + self._at
 
     def feed(self, data: bytes, at_end: bool = False) -> Iterator[Record]:
-        """Take the next bytes, yield the records that are complete now."""
+        """Take the next bytes and yield the records that are now complete."""
         self._data += data
         last = 0
         while self._at < len(self._data):
             at = self._at
             self._at, record = self._next(at, last, at_end)
             if self._at == at:
-                break  # wait for more
+                break  # wait for more bytes
             last = at
             if record is not None:
                 yield record
@@ -89,9 +95,9 @@ class RecordScanner:
             self._junk_stops()
 
     def _next(self, at: int, last: int, at_end: bool) -> tuple[int, Record | None]:
-        """Return where to go on (`at` itself: more bytes are needed) and the record at `at`, if it can be used.
+        """Return the next position (`at` itself: more bytes are needed) and the record at `at`, if it is usable.
 
-        What was last found to be a record, or not, begins at `last`.
+        `last` is the position of the previous record, or of junk.
         """
         n_left = len(self._data) - at
         if n_left < _START_BYTES:
@@ -103,7 +109,7 @@ class RecordScanner:
         except MiniSEEDError as error:
             n_missing = max(0, error.status_code)
             if n_missing and not at_end and n_left + n_missing <= _LONGEST_BYTES:
-                # A damaged header may ask for more than will come for hours: a good record behind it unmasks it.
+                # A damaged header may ask for more than arrives in hours; a good record behind it reveals the damage.
                 if self._good_start(at + _START_BYTES, len(self._data)) is None:
                     return at, None
             return self._skip(at, last, at_end, first_reason(error)), None
@@ -113,7 +119,7 @@ class RecordScanner:
         self._last_left_out = False
         following = self._following(at, size_bytes)
         if following < at + min(size_bytes, self._usual_bytes):
-            self._diagnostics.leave_out(
+            self._diagnostics.skip_record(
                 self._source, f"the record at byte {self._base + at} is cut short", following - at
             )
             return following, None
@@ -130,11 +136,11 @@ class RecordScanner:
         except MiniSEEDError as error:
             if not (at_end and error.status_code > 0):
                 raise
-        # At the end a record of version 2 that does not tell its length reaches to there.
+        # A record of version 2 whose header does not say its length ends with the data.
         return next(MS3Record.from_buffer(bytes(view)))
 
     def _following(self, at: int, size_bytes: int) -> int:
-        """Where the next record begins: one that is cut short, or claims to be long, must not swallow good ones."""
+        """Return where the next record begins: a truncated record, or a false length, must not swallow good records."""
         following = at + size_bytes
         if size_bytes != self._usual_bytes or not RECORD_START.match(self._data, following):
             inside = self._good_start(at + _START_BYTES, following)
@@ -147,19 +153,19 @@ class RecordScanner:
         problem = f"the record at byte {header.offset} cannot be decoded"
         try:
             record = next(MS3Record.from_buffer(self._data[at : at + header.size_bytes], unpack_data=True))
-            samples = np.array(record.np_datasamples)  # a copy: the record's own memory is used again
+            samples = np.array(record.np_datasamples)  # a copy: libmseed reuses the record's memory
         except (MiniSEEDError, ValueError, StopIteration) as error:
             inside = self._good_start(at + 1, following)
             following = following if inside is None else inside
-            self._diagnostics.leave_out(self._source, f"{problem}: {first_reason(error)}", following - at)
+            self._diagnostics.skip_record(self._source, f"{problem}: {first_reason(error)}", following - at)
             self._last_left_out = True
             return following, None
         if get_error_messages():
-            self._diagnostics.suspect(self._source)
+            self._diagnostics.suspect_record(self._source)
         return following, Record(header, samples)
 
     def _good_start(self, start: int, stop: int) -> int | None:
-        """Where a record of the usual length begins within [start, stop), if one does and is complete."""
+        """Return where a complete record of the usual length begins within [start, stop), or None."""
         self._one_is_incomplete = False
         if self._usual_bytes == 0:
             return None
@@ -174,10 +180,10 @@ class RecordScanner:
         return None
 
     def _skip(self, at: int, last: int, at_end: bool, problem: str) -> int:
-        """Return the next byte that may begin a record; nothing more is expected where `at` is the data's last part."""
+        """Return the position of the next byte that may begin a record, and count the bytes before it as junk."""
         if self._junk_from is None:
             inside = self._good_start(last + 1, at) if last < at else None
-            if inside is not None:  # the record before was cut short and has swallowed this one's beginning
+            if inside is not None:  # the previous record is truncated and has swallowed the start of this one
                 self._diagnostics.unreadable_bytes -= at - inside if self._last_left_out else 0
                 return inside
             if last < at and self._one_is_incomplete and not at_end:
@@ -194,7 +200,7 @@ class RecordScanner:
 
 
 def first_reason(error: Exception) -> str:
-    """Return the first reason that libmseed gives for an error."""
+    """Return the first of the reasons that libmseed gives for an error."""
     return str(error).split(" :: ")[0].split("; ")[0].removeprefix("Error: ")
 
 
@@ -204,5 +210,5 @@ def _holds_samples(record: MS3Record) -> bool:
 
 def _header(record: MS3Record, offset: int) -> RecordHeader:
     rate_hz = float(record.samprate)
-    source_id = sys.intern(record.sourceid)  # one text for all records of a channel
+    source_id = sys.intern(record.sourceid)  # one string object for all records of a channel
     return RecordHeader(offset, record.reclen, source_id, record.starttime, rate_hz, record.samplecnt)

@@ -1,4 +1,4 @@
-"""Records in the CSV form of the NASA Space Apps packet: absolute time, seconds, velocity."""
+"""Read the CSV records of the NASA Space Apps packet: absolute time, seconds, velocity."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, parse_time, source_id_of
+
+Float = npt.NDArray[np.float64]
 
 _ROWS_AT_ONCE = 8192
 
 
 def read_packet_csv(path: Path) -> Iterator[Trace]:
-    """Yield a packet CSV's samples, cut at gaps, float64.
+    """Yield the samples of a packet CSV, float64, as traces without gaps.
 
     The first column is the absolute time, the second seconds (from midnight in some files, so only differences are
     used), the third the sample; the column names differ between bodies. Network, station, location and channel come
-    from the file's name (``xa.s12.00.mhz.1970-01-19HR00_evid00002.csv``); the sampling rate from the time column.
+    from the file name (``xa.s12.00.mhz.1970-01-19HR00_evid00002.csv``), the sampling rate from the time column.
 
     Raises
     ------
     DataError
-        Not such a file, or a row that is no sample.
+        Not a packet CSV, or a row that is not a sample.
     """
     source_id = _source_id(path)
     try:
@@ -36,13 +39,7 @@ def read_packet_csv(path: Path) -> Iterator[Trace]:
 
 
 def packet_span(path: Path) -> tuple[str, int, int, float]:
-    """Return source id, start and stop (ns since 1970) and sampling rate of a packet CSV.
-
-    Raises
-    ------
-    DataError
-        As `read_packet_csv`.
-    """
+    """Return source identifier, start and stop (ns since 1970) and sampling rate; raises as `read_packet_csv`."""
     start_ns = stop_ns = None
     rate_hz = 0.0
     for trace in read_packet_csv(path):
@@ -56,7 +53,8 @@ def _source_id(path: Path) -> str:
     codes = path.name.split(".")
     if len(codes) < 5:
         raise DataError(
-            f"{path.name}: expected a name that says whose record it is, as xa.s12.00.mhz.1970-01-19HR00_evid00002.csv"
+            f"{path.name}: expected a name that begins with network, station, location and channel, as "
+            f"xa.s12.00.mhz.1970-01-19HR00_evid00002.csv"
         )
     return source_id_of(*codes[:4])
 
@@ -88,7 +86,7 @@ def _traces(reader: Iterator[list[str]], path: Path, source_id: str) -> Iterator
         raise DataError(f"{path} holds no sample; expected rows of time and velocity")
 
 
-def _rate_hz(rel_s: np.ndarray, path: Path) -> float:  # type: ignore[type-arg]
+def _rate_hz(rel_s: Float, path: Path) -> float:
     intervals = np.diff(rel_s)
     if len(intervals) == 0 or not np.median(intervals) > 0:
         raise DataError(f"{path}: the time column does not rise; expected evenly sampled rows")
@@ -96,14 +94,9 @@ def _rate_hz(rel_s: np.ndarray, path: Path) -> float:  # type: ignore[type-arg]
 
 
 def _cut(
-    table: np.ndarray,  # type: ignore[type-arg]
-    path: Path,
-    source_id: str,
-    rate_hz: float,
-    file_start_ns: int,
-    first_rel_s: float,
+    table: Float, path: Path, source_id: str, rate_hz: float, file_start_ns: int, first_rel_s: float
 ) -> Iterator[Trace]:
-    """Cut one batch of rows where the time jumps by more than half an interval."""
+    """Split one batch of rows where the time step differs from the sampling interval by more than half of it."""
     rel_s, samples = table[:, 0], table[:, 1]
     cuts = np.flatnonzero(np.abs(np.diff(rel_s) * rate_hz - 1.0) > 0.5) + 1
     for times, values in zip(np.split(rel_s, cuts), np.split(samples, cuts), strict=True):

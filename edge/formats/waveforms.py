@@ -1,33 +1,36 @@
-"""A piece of one channel's record, and the times and names that go with it."""
+"""Waveforms: traces of one channel, when traces are contiguous, and the times and names that go with them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.errors import DataError
 
 NS_PER_S = 1_000_000_000
-LAST_NS = 9_214_560_000 * NS_PER_S  # 2261-12-31; miniSEED readers hold nanoseconds in 64 bits
+LAST_NS = 9_214_560_000 * NS_PER_S  # 2261-12-31: the last day of nanoseconds in 64 bits, as miniSEED readers use
+_Buffer = TypeVar("_Buffer", bound="SampleBuffer")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
 class Trace:
-    """Evenly sampled values of one channel, as they were read.
+    """Contiguous samples of one channel, as they were read.
 
     Attributes
     ----------
     source_id : FDSN source identifier, for example ``FDSN:XA_S12_00_M_H_Z``.
     start_ns : time of the first sample, nanoseconds since 1970-01-01 UTC.
-    sampling_rate_hz : samples a second.
+    sampling_rate_hz : as in the record's header.
     samples : shape (n_samples,), in the dtype of the record.
-    file : name of the file it came from ("-" for a stream).
-    file_start_ns : time of that file's first sample; ``time_rel(sec)`` in the catalogue counts from it.
+    file : name of the file that it came from ("-" for a stream).
+    file_start_ns : time of that file's first sample, the zero of ``time_rel(sec)`` in the catalogue.
     """
 
     source_id: str
@@ -57,15 +60,101 @@ class Trace:
         return replace(self, start_ns=first_ns, samples=self.samples[first : max(first, stop)])
 
     def _index_at(self, time_ns: int) -> int:
-        """Index of the first sample at or after a time, within 0..n_samples."""
+        """Return the index of the first sample at or after a time, within 0..n_samples."""
         exact = (time_ns - self.start_ns) * self.sampling_rate_hz / NS_PER_S
-        # A sample within a thousandth of its interval of the time counts as at it: start times are rounded to
-        # microseconds by miniSEED 2, and a bare ceil would then drop or repeat a sample.
+        # A sample within a thousandth of a sampling interval of the time counts as at it: miniSEED 2 rounds start times
+        # to microseconds, and a plain ceil would then drop or repeat a sample.
         return min(max(int(np.ceil(exact - 1e-3)), 0), len(self.samples))
 
 
+@dataclass
+class SampleBuffer:
+    """Contiguous samples of one channel: grows at its end as traces arrive and shrinks at its start.
+
+    A trace is contiguous with the buffer when its start time is within a hundredth of a sampling interval of the
+    buffer's stop, which is counted from the first sample that ever arrived. So no sample is ever dated wrong by more,
+    however many traces are joined: a clock that has drifted away further makes a gap.
+    """
+
+    source_id: str
+    origin_ns: int  # time of the first sample
+    rate_hz: float
+    n_done: int  # samples since then that have been dropped
+    n_samples: int  # in the buffer
+    parts: list[npt.NDArray[Any]]  # their arrays; at least one, which tells the dtype
+
+    @classmethod
+    def begin(cls: type[_Buffer], trace: Trace) -> _Buffer:
+        """Return an empty buffer that begins where a trace begins."""
+        return cls(trace.source_id, trace.start_ns, trace.sampling_rate_hz, 0, 0, [trace.samples[:0]])
+
+    def __post_init__(self) -> None:
+        self._dtype = self.parts[0].dtype
+        self._tolerance_ns = duration_ns(1, self.rate_hz) // 100
+        self.stop_ns = self._time_ns(self.n_done + self.n_samples)
+
+    def is_followed_by(self, trace: Trace, any_rate: bool = False) -> bool:
+        """Whether a trace of the channel is contiguous with this buffer and has its dtype and sampling rate."""
+        return (
+            -self._tolerance_ns <= trace.start_ns - self.stop_ns <= self._tolerance_ns
+            and (any_rate or trace.sampling_rate_hz == self.rate_hz)
+            and trace.samples.dtype == self._dtype
+        )
+
+    def add(self, samples: npt.NDArray[Any]) -> None:
+        """Append samples."""
+        self.parts.append(samples)
+        self.n_samples += len(samples)
+        self.stop_ns = self._time_ns(self.n_done + self.n_samples)
+
+    def trace(self) -> Trace:
+        """Return the samples in the buffer."""
+        self.parts = [np.concatenate(self.parts)]
+        return Trace(self.source_id, self._time_ns(self.n_done), self.rate_hz, self.parts[0])
+
+    def drop(self, n_samples: int) -> None:
+        """Remove the first samples."""
+        self.parts = [np.concatenate(self.parts)[n_samples:].copy()]  # a view would keep all of them
+        self.n_done += n_samples
+        self.n_samples -= n_samples
+
+    def state(self) -> State:
+        """Return the arguments that make an equal buffer: `SampleBuffer(**state)`."""
+        self.trace()
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def _time_ns(self, n_samples: int) -> int:
+        return self.origin_ns + duration_ns(n_samples, self.rate_hz)  # from the first one on: rounding never adds up
+
+
+def merge_contiguous(traces: Iterable[Trace], n_open: int = 1, any_rate: bool = False) -> list[Trace]:
+    """Join the contiguous traces of each channel, by the rule of `SampleBuffer`; in the order in which they begin.
+
+    Parameters
+    ----------
+    n_open : how many of a channel's latest runs a trace may continue; more than one where versions of the same hours
+        are interleaved.
+    any_rate : join traces whose headers name different sampling rates too, at the rate of the first one.
+    """
+    open_runs: dict[str, list[tuple[Trace, SampleBuffer]]] = {}
+    runs: list[tuple[Trace, SampleBuffer]] = []
+    for trace in traces:
+        latest = open_runs.setdefault(trace.source_id, [])
+        buffer = next((buffer for _, buffer in reversed(latest) if buffer.is_followed_by(trace, any_rate)), None)
+        if buffer is None:
+            buffer = SampleBuffer.begin(trace)
+            runs.append((trace, buffer))
+            latest.append(runs[-1])
+            del latest[:-n_open]
+        buffer.add(trace.samples)
+    return [
+        first if buffer.n_samples == len(first.samples) else replace(first, samples=buffer.trace().samples)
+        for first, buffer in runs
+    ]
+
+
 def duration_ns(n_samples: int, sampling_rate_hz: float) -> int:
-    """Return the time that `n_samples` sampling intervals take, to the nanosecond."""
+    """Return the duration of `n_samples` sampling intervals, to the nanosecond."""
     return round(n_samples * NS_PER_S / sampling_rate_hz)
 
 
@@ -93,12 +182,12 @@ def source_id_of(network: str, station: str, location: str, channel: str) -> str
 
 
 def parse_time(text: str) -> int:
-    """Return nanoseconds since 1970 of an ISO 8601 time (UTC unless it says otherwise).
+    """Return an ISO 8601 time (UTC unless it says otherwise) as nanoseconds since 1970.
 
     Raises
     ------
     DataError
-        Not an ISO time, or one that 64-bit nanoseconds cannot hold.
+        Not an ISO time, or one that does not fit 64-bit nanoseconds.
     """
     try:
         # Python 3.10 reads neither a trailing Z nor a fraction of other than 3 or 6 digits.

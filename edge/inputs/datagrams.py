@@ -1,18 +1,16 @@
-"""Start times that jitter by less than a sample, on an even grid.
+"""Datagrams of samples to traces: raw samples behind a small header, miniSEED records, or a Raspberry Shake's datacast.
 
-Datagrams of samples: whole miniSEED records, or raw samples behind a small header.
+The header of raw samples, little-endian: 4 bytes EQS1; the sample type in 1 byte (1 int16, 2 int32, 3 float32); the
+length of the source identifier in 1 byte; the number of samples in 2; the time of the first sample in 8, signed,
+nanoseconds since 1970 UTC; the sampling rate in 8, a double, Hz; the source identifier, such as FDSN:XX_LUN_00_M_H_Z;
+then the samples, to the last byte of the datagram.
 
-The header, little-endian: 4 bytes EQS1; the samples' type in 1 byte (1 int16, 2 int32, 3 float32); the length of the
-source identifier in 1 byte; the number of samples in 2; the time of the first one in 8, signed, nanoseconds since 1970
-UTC; the sampling rate in 8, a double, Hz; the source identifier, as FDSN:XX_LUN_00_M_H_Z; then the samples, to the
-datagram's last byte.
-
-The UDP datacast of a Raspberry Shake: one channel's samples a datagram, as text.
+A Shake sends one channel per datagram, as text::
 
     {'EHZ', 1582315130.292, 14168, 14927, 16112, ...}
 
-The channel, the time of the first sample in seconds since 1970, and the samples in counts: a quarter of a second, 25 at
-100 Hz. Neither network, station nor sampling rate are told; they come with the address.
+These are the channel, the time of the first sample in seconds since 1970, and the samples in counts: a quarter of a
+second, 25 at 100 Hz. Network, station and sampling rate are not sent; they are part of the address.
 
 References
 ----------
@@ -36,39 +34,55 @@ from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.record_scanner import RECORD_START, RecordScanner
 from edgequake.edge.formats.waveforms import LAST_NS, NS_PER_S, Trace, duration_ns
 
-_SHARE = 1.0 / 16.0  # of what a time is off that counts as a drift of the clock
-_JUMP = 0.5  # of a sample: where the clock has drifted by so much the grid goes after it
-_LATE_S = 60.0  # what is older than the latest by more is no late datagram, but another clock
+_DRIFT_GAIN = 1.0 / 16.0  # share of a time error that counts as drift of the clock
+_MOST_DRIFT = 0.5  # samples of drift at which the grid follows the clock
+_LATE_S = 60.0  # a datagram older than the latest by more is not late: it has another clock
+_MOST_GRIDS = 64  # channels
+
+_MAGIC = b"EQS1"
+_HEADER = struct.Struct("<4sBBHqd")
+_DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<i2"), 2: np.dtype("<i4"), 3: np.dtype("<f4")}
+_SOURCE_ID = re.compile(r"FDSN:[A-Z0-9]{1,8}_[A-Z0-9-]{1,8}_[A-Z0-9-]{0,8}_[A-Z0-9]_[A-Z0-9]_[A-Z0-9]\Z", re.ASCII)
+_RATES_HZ = (1e-3, 1e5)
+
+# There are no two ways to match the same text, so the time to reject one grows only with its length.
+_SHAKE_DATAGRAM = re.compile(
+    rb"\{ ?'([A-Z]{2}[A-Z0-9])', ?([0-9]{1,10})(?:\.([0-9]{1,9}))?, ?(-?[0-9]{1,10}(?:, ?-?[0-9]{1,10})*) ?\}\s?\s?\Z"
+)
+_MOST_SHAKE_SAMPLES = 4096
+_MOST_SHAKE_CHANNELS = 16  # a Shake has four
+_N_NOT_CONTIGUOUS = 20  # consecutive datagrams that show that the stated rate is wrong
+_SHOWN_BYTES = 40
 
 
 class TimestampRegulariser:
-    """Gives a channel's traces start times that follow one another exactly where they do so but for jitter.
+    """Puts a channel's traces with jittering start times on an even grid, so that contiguous traces are so exactly.
 
-    A datagram's time is rounded to milliseconds, or read from a clock when the datagram is put together: it is early or
-    late by some share of a sample, which would otherwise look like a tear here and an overlap there. A trace within a
-    sample of where the latest stopped goes on there; any other begins at the grid position nearest to its time. Where
-    the clock drifts, times jump by half a sample each time that it has drifted by that much.
+    The time of a datagram is rounded to milliseconds, or read from a clock when the datagram is assembled: it is early
+    or late by a fraction of a sample, which would otherwise look like gaps and overlaps. A trace that starts within a
+    sample of the latest one's stop continues there; any other begins at the grid position nearest to its time. Where
+    the clock drifts, times jump by half a sample each time it has drifted by that much.
     """
 
     def __init__(self, sampling_rate_hz: float) -> None:
         self.sampling_rate_hz = sampling_rate_hz
         self._anchor_ns: int | None = None  # time of position 0
         self._next = 0  # position where the latest trace stops
-        self._drift = 0.0  # samples by which the times are later than the grid, jitter averaged out
+        self._drift = 0.0  # samples by which the times are later than the grid, averaged over the jitter
 
     def place(self, start_ns: int, n_samples: int) -> tuple[int, int]:
-        """Return a trace's start on the grid, and by how many samples it is ahead of where the latest stopped.
+        """Return a trace's start time on the grid, and the number of samples missing before it.
 
-        Less than 0: it comes late, or again.
+        Less than 0: the trace is late, or a duplicate.
         """
         if self._anchor_ns is None:
             self._anchor_ns = start_ns
         position = (start_ns - self._anchor_ns) * self.sampling_rate_hz / NS_PER_S
         nearest = round(position - self._drift)
-        goes_on = abs(position - self._drift - self._next) < 1.0
-        start, ahead = (self._next, 0) if goes_on else (nearest, nearest - self._next)
-        self._drift += _SHARE * (position - start - self._drift)
-        if abs(self._drift) > _JUMP:
+        is_next = abs(position - self._drift - self._next) < 1.0
+        start, ahead = (self._next, 0) if is_next else (nearest, nearest - self._next)
+        self._drift += _DRIFT_GAIN * (position - start - self._drift)
+        if abs(self._drift) > _MOST_DRIFT:
             self._anchor_ns += round(self._drift * NS_PER_S / self.sampling_rate_hz)
             self._drift = 0.0
         is_late = -_LATE_S * self.sampling_rate_hz < ahead < 0
@@ -76,57 +90,47 @@ class TimestampRegulariser:
         return self._anchor_ns + duration_ns(start, self.sampling_rate_hz), ahead
 
 
-MAGIC = b"EQS1"
-_HEADER = struct.Struct("<4sBBHqd")
-_DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<i2"), 2: np.dtype("<i4"), 3: np.dtype("<f4")}
-_SOURCE_ID = re.compile(r"FDSN:[A-Z0-9]{1,8}_[A-Z0-9-]{1,8}_[A-Z0-9-]{0,8}_[A-Z0-9]_[A-Z0-9]_[A-Z0-9]\Z", re.ASCII)
-_RATES_HZ = (1e-3, 1e5)
-_MOST_CHANNELS = 64  # whose grids are held
-
-
 class DatagramDecoder:
-    """Takes datagrams, gives the traces in them; what is not of the form is dropped and counted."""
+    """Decodes datagrams of raw samples or miniSEED records; malformed ones are dropped and counted."""
 
-    def __init__(self, name: str, diagnostics: Diagnostics, tell: Callable[[str], None]) -> None:
-        """Take the datagrams that come in at `name`; `tell` says a line to people the first time one is dropped."""
-        self._name, self._diagnostics, self._tell = name, diagnostics, tell
+    def __init__(self, name: str, diagnostics: Diagnostics, log: Callable[[str], None]) -> None:
+        """Decode what is received at `name`; `log` takes a line for people when the first datagram is dropped."""
+        self._name, self._diagnostics, self._log = name, diagnostics, log
         self._grids: dict[str, TimestampRegulariser] = {}
 
     def traces(self, datagram: bytes) -> list[Trace]:
-        """Return what a datagram holds; nothing where it is not of the form."""
+        """Return the traces in a datagram, none if it is malformed."""
         try:
             return self._traces(datagram)
         except DataError as problem:
-            if not self._diagnostics.dropped(self._name, str(problem), len(datagram)):
-                self._tell(f"a datagram is dropped: {problem}; further ones are counted")
+            if self._diagnostics.drop_datagram(self._name, str(problem), len(datagram)):
+                self._log(f"a datagram is dropped: {problem}; further ones are counted")
             return []
 
     def _traces(self, datagram: bytes) -> list[Trace]:
-        if datagram.startswith(MAGIC):
-            return [self._placed(parse_raw(datagram))]
+        if datagram.startswith(_MAGIC):
+            return [self._on_grid(parse_raw(datagram))]
         if RECORD_START.match(datagram) is None:
-            raise DataError(f"{len(datagram)} bytes that are neither a miniSEED record nor begin with {MAGIC.decode()}")
+            raise DataError(f"{len(datagram)} bytes, neither a miniSEED record nor beginning with {_MAGIC.decode()}")
         return list(self._records(datagram))
 
     def _records(self, datagram: bytes) -> Iterator[Trace]:
-        # A scanner of its own: nothing of one datagram goes on in the next.
+        # A new scanner each time: no record continues in the next datagram.
         for record in RecordScanner(self._name, self._diagnostics, decode=True).feed(datagram, at_end=True):
-            header = record.header
-            assert record.samples is not None
-            yield Trace(header.source_id, header.start_ns, header.sampling_rate_hz, record.samples)
+            yield record.trace()
 
-    def _placed(self, trace: Trace) -> Trace:
-        """Return a trace on its channel's grid, and count it where it does not go on where the latest stopped."""
+    def _on_grid(self, trace: Trace) -> Trace:
+        """Return a trace on its channel's grid; count it if it is late, a duplicate or after a gap."""
         grid = self._grids.get(trace.source_id)
         if grid is None or grid.sampling_rate_hz != trace.sampling_rate_hz:
-            if grid is None and len(self._grids) >= _MOST_CHANNELS:
+            if grid is None and len(self._grids) >= _MOST_GRIDS:
                 self._grids.pop(next(iter(self._grids)))
             grid = self._grids[trace.source_id] = TimestampRegulariser(trace.sampling_rate_hz)
         start_ns, ahead = grid.place(trace.start_ns, len(trace.samples))
         if ahead < 0:
             self._diagnostics.count("datagram(s) came late or twice")
         elif ahead > 0:
-            self._diagnostics.count("datagram(s) came after a hole")
+            self._diagnostics.count("datagram(s) came after a gap")
         return Trace(trace.source_id, start_ns, trace.sampling_rate_hz, trace.samples)
 
 
@@ -136,7 +140,7 @@ def parse_raw(datagram: bytes) -> Trace:
     Raises
     ------
     DataError
-        Not of the form.
+        The datagram is malformed.
     """
     if len(datagram) < _HEADER.size:
         raise DataError(f"{len(datagram)} bytes; expected a header of {_HEADER.size}")
@@ -163,12 +167,12 @@ def parse_raw(datagram: bytes) -> Trace:
 def raw_datagram(source_id: str, start_ns: int, sampling_rate_hz: float, samples: npt.NDArray[Any]) -> bytes:
     """Return raw samples as a datagram.
 
-    samples : int16, int32 or float32, shape (n_samples,), up to some 300 where a link carries 1400 bytes at once.
+    samples : int16, int32 or float32, shape (n_samples,); about 300 of them fit a link's packets of 1400 bytes.
 
     Raises
     ------
     DataError
-        Samples of another type, or more than a datagram holds.
+        Samples of another type, or too many for a datagram.
     """
     codes = {dtype.newbyteorder("="): code for code, dtype in _DTYPES.items()}
     code, name = codes.get(samples.dtype), source_id.encode("ascii")
@@ -176,83 +180,75 @@ def raw_datagram(source_id: str, start_ns: int, sampling_rate_hz: float, samples
         raise DataError(
             f"{len(samples)} samples of type {samples.dtype}; expected 1 to 65535 of int16, int32 or float32"
         )
-    header = _HEADER.pack(MAGIC, code, len(name), len(samples), start_ns, sampling_rate_hz)
+    header = _HEADER.pack(_MAGIC, code, len(name), len(samples), start_ns, sampling_rate_hz)
     body: bytes = samples.astype(_DTYPES[code]).tobytes()
     return header + name + body
 
 
-# No two ways to match the same text, so the time to find that it does not match grows with its length only.
-_DATAGRAM = re.compile(
-    rb"\{ ?'([A-Z]{2}[A-Z0-9])', ?([0-9]{1,10})(?:\.([0-9]{1,9}))?, ?(-?[0-9]{1,10}(?:, ?-?[0-9]{1,10})*) ?\}\s?\s?\Z"
-)
-_MOST_SAMPLES = 4096
-_MOST_CHANNELS_shake = 16  # a Shake has four
-_IN_A_ROW = 20  # datagrams that do not follow one another at the stated rate
-_SHOWN_BYTES = 40
-
-
 class ShakeDecoder(DatagramDecoder):
-    """Takes the datagrams of a Raspberry Shake."""
+    """Decodes the datagrams of a Raspberry Shake."""
 
     def __init__(
-        self, name: str, diagnostics: Diagnostics, tell: Callable[[str], None], station: str, sampling_rate_hz: float
+        self, name: str, diagnostics: Diagnostics, log: Callable[[str], None], station: str, sampling_rate_hz: float
     ) -> None:
-        """Take datagrams of `station`, NET_STA_LOC."""
-        super().__init__(name, diagnostics, tell)
+        """Decode datagrams of `station`, NET_STA_LOC."""
+        super().__init__(name, diagnostics, log)
         self._station, self._rate_hz = station, sampling_rate_hz
         self._latest: dict[str, Trace] = {}
-        self._n_apart: Counter[str] = Counter()  # datagrams in a row
-        self._said_rate = False
+        self._n_not_contiguous: Counter[str] = Counter()  # consecutive datagrams, by channel
+        self._rate_reported = False
 
     def _traces(self, datagram: bytes) -> list[Trace]:
-        came = parse_shake(datagram, self._station, self._rate_hz)
-        placed = self._placed(came)
-        self._check_rate(came)
-        return [placed]
+        trace = parse_shake(datagram, self._station, self._rate_hz)
+        on_grid = self._on_grid(trace)
+        self._check_rate(trace)
+        return [on_grid]
 
-    def _check_rate(self, came: Trace) -> None:
-        """Say so once when a channel's datagrams hold more or fewer samples than the stated rate has between them."""
-        before = self._latest.get(came.source_id)
-        if before is None and len(self._latest) >= _MOST_CHANNELS_shake:
+    def _check_rate(self, trace: Trace) -> None:
+        """Report once that a channel's datagrams hold more or fewer samples than the stated rate implies."""
+        before = self._latest.get(trace.source_id)
+        if before is None and len(self._latest) >= _MOST_SHAKE_CHANNELS:
             return
-        self._latest[came.source_id] = came
-        if before is None or self._said_rate:
+        self._latest[trace.source_id] = trace
+        if before is None or self._rate_reported:
             return
-        elapsed_ns = came.start_ns - before.start_ns
-        if abs(came.start_ns - before.stop_ns) * self._rate_hz <= NS_PER_S:
-            self._n_apart[came.source_id] = 0
+        elapsed_ns = trace.start_ns - before.start_ns
+        if abs(trace.start_ns - before.stop_ns) * self._rate_hz <= NS_PER_S:
+            self._n_not_contiguous[trace.source_id] = 0
             return
-        self._n_apart[came.source_id] += 1
-        if self._n_apart[came.source_id] >= _IN_A_ROW and elapsed_ns > 0:
-            self._said_rate = True
+        self._n_not_contiguous[trace.source_id] += 1
+        if self._n_not_contiguous[trace.source_id] >= _N_NOT_CONTIGUOUS and elapsed_ns > 0:
+            self._rate_reported = True
             apparent_hz = len(before.samples) * NS_PER_S / elapsed_ns
             text = (
-                f"{came.source_id} comes as if sampled at about {apparent_hz:.3g} Hz, not {self._rate_hz:g}; "
-                f"if that is so, add ?rate= to the address"
+                f"{trace.source_id} seems to be sampled at about {apparent_hz:.3g} Hz, not {self._rate_hz:g}; "
+                f"if so, add ?rate= to the address"
             )
-            self._diagnostics(text)
-            self._tell(text)
+            self._diagnostics.warn(text)
+            self._log(text)
 
 
 def parse_shake(datagram: bytes, station: str, sampling_rate_hz: float) -> Trace:
     """Read a datagram of a Raspberry Shake.
 
-    station : NET_STA_LOC that its samples go by.
+    station : its NET_STA_LOC.
 
     Raises
     ------
     DataError
-        Not of the form.
+        The datagram is malformed.
     """
-    found = _DATAGRAM.match(datagram)
+    found = _SHAKE_DATAGRAM.match(datagram)
     if found is None:
         shown = datagram[:_SHOWN_BYTES].decode("ascii", "replace")
         raise DataError(f"{len(datagram)} bytes, '{shown}'; expected {{'EHZ', 1582315130.292, 14168, 14927, ...}}")
     channel, seconds, fraction, values = found.groups()
     counts = [int(value) for value in values.split(b",")]
     start_ns = int(seconds) * NS_PER_S + int((fraction or b"0").ljust(9, b"0"))
-    if len(counts) > _MOST_SAMPLES or start_ns > LAST_NS - 3600 * NS_PER_S:
-        raise DataError(f"{len(counts)} samples from {int(seconds)} s on; expected up to {_MOST_SAMPLES}, before 2261")
+    if len(counts) > _MOST_SHAKE_SAMPLES or start_ns > LAST_NS - 3600 * NS_PER_S:
+        raise DataError(
+            f"{len(counts)} samples from {int(seconds)} s on; expected up to {_MOST_SHAKE_SAMPLES}, before 2261"
+        )
     if max(counts) >= 1 << 31 or min(counts) < -(1 << 31):
         raise DataError("a sample of more than 32 bits")
     network, code, location = station.split("_")

@@ -1,4 +1,4 @@
-"""A folder that is still being written: new files and growing files are picked up."""
+"""A folder that is still being written: new files and growing files are read as they appear."""
 
 from __future__ import annotations
 
@@ -14,22 +14,20 @@ from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import RecordFile
 from edgequake.edge.formats.record_scanner import RecordHeader, RecordScanner
 from edgequake.edge.inputs.files import files_in
-from edgequake.edge.inputs.live import StallMonitor
+from edgequake.edge.inputs.live import RoutedSource, StallMonitor
 from edgequake.edge.inputs.ordering import ChannelRouter
 from edgequake.edge.inputs.source import Batch
 
 _READ_BYTES = 1 << 18
-_MOST_HEADERS = 20_000  # looked at together; what lies further on waits for the next round
+_MOST_HEADERS = 20_000  # per round; further records wait for the next round
 _SLEEP_S = 0.25
 
 
-class FolderSource:
-    """miniSEED files of a folder, each read as far as it goes, in rounds.
+class FolderSource(RoutedSource):
+    """Reads the miniSEED files of a folder in rounds, each as far as it has been written.
 
-    In a round the new records of all files are sorted by time; a record that is not complete yet waits for a later one.
+    A round sorts the new complete records of all files by time; an incomplete record waits for a later round.
     """
-
-    replayed = False
 
     def __init__(
         self,
@@ -37,44 +35,32 @@ class FolderSource:
         out: Path,
         router: ChannelRouter,
         diagnostics: Diagnostics,
-        watch: StallMonitor,
+        monitor: StallMonitor,
         poll_s: float = 1.0,
     ) -> None:
-        self._folder, self._out, self._router, self._watch, self._poll_s = folder, out, router, watch, poll_s
-        self.diagnostics = diagnostics
+        super().__init__(router, diagnostics, monitor)
+        self._folder, self._out, self._poll_s = folder, out, poll_s
         self.size_bytes = 0
-        self._read_until: dict[str, int] = {}  # path -> every byte before this one has been read, or is of this round
-        self._round: list[tuple[str, int, int]] = []  # path, [start, stop) in bytes: what is being read now
+        self._read_until: dict[str, int] = {}  # by path: bytes before this one have been read, or are in this round
+        self._round: list[tuple[str, int, int]] = []  # path and bytes [start, stop) that are being read now
         self._n_done = 0  # records of the round that have been read
-        self._starts_ns: dict[str, int] = {}  # path -> time of its first record
-
-    @property
-    def ignored_channels(self) -> set[str]:
-        """Source ids that came and were not wanted."""
-        return self._router.ignored_channels
+        self._starts_ns: dict[str, int] = {}  # by path, of its first record
 
     def batches(self) -> Iterator[Batch | None]:
-        """Yield the wanted traces as they come, None where none has come for a while."""
-        yield from self._traces()  # the rest of a round that was broken off
+        yield from self._traces()  # the rest of an interrupted round
         while True:
             self._find_round()
             if self._round:
-                self._watch.heard()
+                self._monitor.data_arrived()
                 yield from self._traces()
-            elif self._watch.is_over():
+            elif self._monitor.is_over():
                 return
             else:
                 yield from self._wait()
 
-    def flush(self) -> Iterator[Batch]:
-        """Yield what is still waiting for order."""
-        yield from self._router.flush()
-
     def state(self) -> State:
-        """Return what `restore` goes on from."""
         return {
-            "notes": self.diagnostics.state(),
-            "router": self._router.state(),
+            **super().state(),
             "size_bytes": self.size_bytes,
             "read_until": self._read_until,
             "round": self._round,
@@ -83,9 +69,7 @@ class FolderSource:
         }
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
-        self.diagnostics.restore(state["notes"])
-        self._router.restore(state["router"])
+        super().restore(state)
         self.size_bytes = state["size_bytes"]
         self._read_until, self._starts_ns = state["read_until"], state["starts_ns"]
         self._round, self._n_done = [tuple(part) for part in state["round"]], state["n_done"]
@@ -97,7 +81,7 @@ class FolderSource:
             yield None
 
     def _traces(self) -> Iterator[Batch]:
-        """Decode the round's records in the order of their times, but for those that were read before a break."""
+        """Decode the round's records in order of time, except those read before an interruption."""
         records = [(header, Path(path)) for path, start, stop in self._round for header in _headers(path, start, stop)]
         records.sort(key=lambda record: (record[0].start_ns, record[0].source_id, str(record[1]), record[0].offset))
         n_left = Counter(path for _, path in records)
@@ -116,13 +100,13 @@ class FolderSource:
         try:
             trace = file.trace(header, self.diagnostics)
         except DataError as problem:
-            self.diagnostics(str(problem))
+            self.diagnostics.warn(str(problem))
             return
         if trace is not None:
             yield from self._router.push(trace)
 
     def _find_round(self) -> None:
-        """Look for complete records that were not there before."""
+        """Find complete records that have not been read."""
         n_records = 0
         for path in self._grown():
             if n_records > _MOST_HEADERS:
@@ -130,28 +114,28 @@ class FolderSource:
             try:
                 n_records += self._scan(path)
             except OSError as problem:
-                self.diagnostics(f"{path} cannot be read: {problem.strerror or problem}")
+                self.diagnostics.warn(f"{path} cannot be read: {problem.strerror or problem}")
 
     def _grown(self) -> list[Path]:
-        """Files with bytes that have not been read, the oldest records first."""
+        """Return the files with unread bytes, those with the oldest records first."""
         grown: list[tuple[int, Path]] = []
         for path in files_in(self._folder, self._out):
             if path.suffix.lower() == ".csv":
-                self.diagnostics(f"{path} is no miniSEED file and is not followed")
+                self.diagnostics.warn(f"{path} is no miniSEED file and is not followed")
                 continue
             try:
                 size = path.stat().st_size
                 if size < self._read_until.get(str(path), 0):
-                    self.diagnostics(f"{path} has become shorter and is read anew")
+                    self.diagnostics.warn(f"{path} has become shorter and is read again")
                     del self._read_until[str(path)]
                 if size > self._read_until.get(str(path), 0):
                     grown.append((self._start_ns(path), path))
             except OSError:
-                continue  # it has gone again
+                continue  # it has been deleted
         return [path for _, path in sorted(grown)]
 
     def _start_ns(self, path: Path) -> int:
-        """Time of a file's first record; a file without one yet comes first."""
+        """Return the time of a file's first record, 0 where it has none yet."""
         if str(path) not in self._starts_ns:
             with path.open("rb") as file:
                 first = next(
@@ -163,7 +147,7 @@ class FolderSource:
         return self._starts_ns[str(path)]
 
     def _scan(self, path: Path) -> int:
-        """Add a file's new complete records to the round; return how many."""
+        """Add a file's new complete records to the round; return their number."""
         start_byte, n_records = self._read_until.get(str(path), 0), 0
         scanner = RecordScanner(str(path), self.diagnostics, decode=False, offset=start_byte)
         with path.open("rb") as file:
@@ -183,7 +167,7 @@ class FolderSource:
 def _headers(path: str, start_byte: int, stop_byte: int) -> list[RecordHeader]:
     scanner = RecordScanner(path, Diagnostics(), decode=False, offset=start_byte)
     headers: list[RecordHeader] = []
-    with suppress(OSError), Path(path).open("rb") as file:  # it may have gone again: then there is nothing to read
+    with suppress(OSError), Path(path).open("rb") as file:  # a deleted file has nothing to read
         file.seek(start_byte)
         while data := file.read(min(_READ_BYTES, stop_byte - file.tell())):
             headers += [record.header for record in scanner.feed(data)]

@@ -1,4 +1,4 @@
-"""Pieces that come in live, whatever brings them, as batches for the listeners."""
+"""Live input: traces from any receiver, as batches by station, and the watch for a stalled input."""
 
 from __future__ import annotations
 
@@ -14,122 +14,127 @@ from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.inputs.ordering import ChannelRouter
 from edgequake.edge.inputs.source import Batch
 
-POLL_S = 0.25  # how long a signal, or a stalled input, may wait until it is noticed
-_MOST_NAMES = 256
-_UNHEEDED = 100  # traces that come, and none is wanted, before it is said
+POLL_S = 0.25  # a signal, or a stalled input, is noticed after this time at most
+_MOST_CHANNELS = 256  # whose first times are remembered
+_UNUSED = 100  # traces, none of them used, before the log says so
 
 
 @dataclass
 class StallMonitor:
-    """Notices that nothing comes any more."""
+    """Reports a stalled input, and ends the run when the input has been silent for long enough."""
 
-    stall_after_s: float | None  # say so after so long
-    idle_stop_s: float | None  # come to an end after so long
+    stall_after_s: float | None  # report after this time
+    idle_stop_s: float | None  # end the run after this time
     control: Control
     diagnostics: Diagnostics
-    _heard_s: float = field(default_factory=time.monotonic)
+    _latest_s: float = field(default_factory=time.monotonic)
     _stalled: bool = False
 
-    def heard(self) -> None:
-        """Something has come."""
-        self._heard_s = time.monotonic()
+    def data_arrived(self) -> None:
+        """Note that data have arrived."""
+        self._latest_s = time.monotonic()
         if self._stalled:
             self._stalled = False
-            self.control.tell("the input goes on")
+            self.control.log("the input continues")
 
     def is_over(self) -> bool:
-        """Nothing has come: say so when it is time; return whether to stop waiting."""
-        silent_s = time.monotonic() - self._heard_s
+        """Report a stall when it is time; return whether to stop waiting for data."""
+        silent_s = time.monotonic() - self._latest_s
         if self.stall_after_s is not None and silent_s >= self.stall_after_s and not self._stalled:
             self._stalled = True
             self.diagnostics.count("time(s) the input stalled")
-            self.control.tell(f"no input for {silent_s:.0f} s: look after what feeds it")
+            self.control.log(f"no input for {silent_s:.0f} s: check its source")
         return self.idle_stop_s is not None and silent_s >= self.idle_stop_s
 
 
 class Receiver(Protocol):
-    """Where traces come in."""
+    """What receives live data: standard input, or sockets."""
 
-    size_bytes: int  # that have come in so far, usable or not
+    size_bytes: int  # received so far, usable or not
 
     def arrivals(self) -> Iterator[Iterable[Trace] | None]:
-        """Yield the pieces of what has come, None where nothing of use has come for `POLL_S`; until the input ends."""
+        """Yield the traces received, None where nothing usable has come for `POLL_S`, until the input ends."""
 
     def rest(self) -> Iterable[Trace]:
-        """Return the pieces of what was still waiting for more: nothing more will come."""
+        """Return the traces in incomplete data, at the end of the input."""
 
 
-class LiveSource:
-    """Pieces of any station as they come in at a port."""
+class RoutedSource:
+    """Base of the live sources (see `Source`): their traces go through a channel router."""
 
     replayed = False
 
-    def __init__(self, port: Receiver, router: ChannelRouter, diagnostics: Diagnostics, watch: StallMonitor) -> None:
-        self._port, self._router, self._watch = port, router, watch
+    def __init__(self, router: ChannelRouter, diagnostics: Diagnostics, monitor: StallMonitor) -> None:
+        self._router, self._monitor = router, monitor
         self.diagnostics = diagnostics
-        self._earlier_bytes = 0
-        self._first_ns: dict[str, int] = {}
-        self._n_unheeded: int | None = 0  # traces until one was wanted; None once one was, or once this has been said
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes that have come in."""
-        return self._earlier_bytes + self._port.size_bytes
 
     @property
     def ignored_channels(self) -> set[str]:
-        """Source ids that came and were not wanted."""
         return self._router.ignored_channels
 
-    def batches(self) -> Iterator[Batch | None]:
-        """Yield the wanted traces as they come, None where none has come for a while."""
-        for traces in self._port.arrivals():
-            if traces is None:
-                if self._watch.is_over():
-                    break
-                yield None
-                continue
-            self._watch.heard()
-            for trace in traces:
-                yield from self._routed(trace)
-            yield None  # junk may come for long: whoever runs this must get a chance to stop
-        for trace in self._port.rest():
-            yield from self._routed(trace)
-
     def flush(self) -> Iterator[Batch]:
-        """Yield what is still waiting for order."""
         yield from self._router.flush()
 
     def state(self) -> State:
-        """Return what `restore` goes on from; what comes next is another matter."""
-        return {
-            "notes": self.diagnostics.state(),
-            "router": self._router.state(),
-            "size_bytes": self.size_bytes,
-            "first_ns": self._first_ns,
-        }
+        return {"diagnostics": self.diagnostics.state(), "router": self._router.state()}
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
-        self.diagnostics.restore(state["notes"])
+        self.diagnostics.restore(state["diagnostics"])
         self._router.restore(state["router"])
+
+
+class LiveSource(RoutedSource):
+    """Traces of any station, as a receiver gets them."""
+
+    def __init__(
+        self, receiver: Receiver, router: ChannelRouter, diagnostics: Diagnostics, monitor: StallMonitor
+    ) -> None:
+        super().__init__(router, diagnostics, monitor)
+        self._receiver = receiver
+        self._earlier_bytes = 0
+        self._first_ns: dict[str, int] = {}
+        self._n_unused: int | None = 0  # traces until one was used; None once one was, or once the log says so
+
+    @property
+    def size_bytes(self) -> int:
+        return self._earlier_bytes + self._receiver.size_bytes
+
+    def batches(self) -> Iterator[Batch | None]:
+        for traces in self._receiver.arrivals():
+            if traces is None:
+                if self._monitor.is_over():
+                    break
+                yield None
+                continue
+            self._monitor.data_arrived()
+            for trace in traces:
+                yield from self._routed(trace)
+            yield None  # junk may come for a long time, and the run must be able to stop
+        for trace in self._receiver.rest():
+            yield from self._routed(trace)
+
+    def state(self) -> State:
+        return {**super().state(), "size_bytes": self.size_bytes, "first_ns": self._first_ns}
+
+    def restore(self, state: State) -> None:
+        super().restore(state)
         self._earlier_bytes, self._first_ns = state["size_bytes"], state["first_ns"]
 
     def _routed(self, trace: Trace) -> Iterator[Batch]:
-        for batch in self._router.push(replace(trace, file_start_ns=self._first(trace))):
-            self._n_unheeded = None
+        for batch in self._router.push(replace(trace, file_start_ns=self._first_sample_ns(trace))):
+            self._n_unused = None
             yield batch
-        if self._n_unheeded is not None:
-            self._n_unheeded += 1
-            if self._n_unheeded == _UNHEEDED:
-                self._n_unheeded = None
-                self._watch.control.tell(
-                    f"samples come in, but none that the model takes; the last: {trace.source_id} at "
-                    f"{trace.sampling_rate_hz:g} Hz; see to --model and --channels"
+        if self._n_unused is not None:
+            self._n_unused += 1
+            if self._n_unused == _UNUSED:
+                self._n_unused = None
+                self._monitor.control.log(
+                    f"receiving data, but no channel matches the model; the last: {trace.source_id} at "
+                    f"{trace.sampling_rate_hz:g} Hz; check --model and --channels"
                 )
 
-    def _first(self, trace: Trace) -> int:
-        """Time of a channel's first sample."""
-        if len(self._first_ns) >= _MOST_NAMES and trace.source_id not in self._first_ns:
+    def _first_sample_ns(self, trace: Trace) -> int:
+        """Return the time of a channel's first sample."""
+        if len(self._first_ns) >= _MOST_CHANNELS and trace.source_id not in self._first_ns:
             self._first_ns.pop(next(iter(self._first_ns)))
         return self._first_ns.setdefault(trace.source_id, trace.start_ns)

@@ -1,6 +1,6 @@
-"""One live station's traces in order: small disorder is sorted out, a lone impossible time is dropped.
+"""Live traces of any station and channel, in any reasonable order, to ordered batches by station.
 
-Live pieces of any station and channel, in any reasonable order, to batches for the station's listener.
+`ReorderBuffer` sorts the traces of one station; `ChannelRouter` chooses the channels and keeps a buffer per station.
 """
 
 from __future__ import annotations
@@ -12,70 +12,67 @@ from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
-from edgequake.edge.inputs.files import SAME_RATE, matches
+from edgequake.edge.inputs.files import matches, same_rate
 from edgequake.edge.inputs.source import Batch
 from edgequake.edge.manifest.front_end_config import decimation_factor
 from edgequake.edge.manifest.manifest import Manifest
 
-LATE_NS = 300 * NS_PER_S  # in a live stream no channel lags behind another by more, and no record is older
-_FAR_NS = 3600 * NS_PER_S  # a record this far ahead of its station needs another that agrees
+_LATE_NS = 300 * NS_PER_S  # in a live stream no channel lags behind another by more, and no record is older
+_FAR_NS = 3600 * NS_PER_S  # a record this far ahead of its station needs another one that agrees
 _LONGEST_WAIT_NS = 60 * NS_PER_S
-_AGREE = 3  # records that must follow one another before a clock is believed to have been set back
+_N_AGREEING = 3  # consecutive records that prove that a clock was set back, or that a sampling rate has changed
 _MOST_WAITING = 500
+_MOST_STATIONS = 16  # each has an interpreter of its own
+_MOST_CHANNELS = 12  # of one station
+_MOST_IGNORED = 100  # names of ignored channels, for the summary
 
 
 class ReorderBuffer:
-    """Puts a station's traces in an order that the front end takes, for as little delay as can be.
+    """Puts a station's traces into an order that the front end takes, with as little delay as possible.
 
-    - A trace that goes on where its channel stops, or overlaps that by less than `LATE_NS`, is given at once.
-    - After a hole short enough to be bridged a trace waits: the missing one may still come. It waits until the station
-      is twice the trace's length further, at most a minute; and never so long that the front end would give up the
-      channel, so that the rows are those of the records in order.
-    - A trace an hour or more ahead of its station may have a damaged header. It waits for another that agrees: the next
-      of its channel, or one of another channel.
-    - Older traces are late and are dropped, unless `_AGREE` follow one another: then the clock was set back.
+    - A trace that continues its channel, or overlaps it by less than 300 s, is returned at once.
+    - After a gap short enough to be interpolated a trace waits, because the missing one may still come. It waits until
+      the station has advanced by twice the trace's length, at most a minute, and never so long that the front end would
+      give up the channel; so the rows are those of the records in order.
+    - A trace an hour or more ahead of its station may have a damaged header. It waits for another trace that agrees:
+      the next one of its channel, or one of another channel.
+    - Older traces are late and are dropped, unless three are contiguous: then the clock was set back.
     """
 
     def __init__(self, bridge_ns: int) -> None:
         self._bridge_ns = bridge_ns
-        self.newest_ns: int | None = None  # start of the newest trace given
-        self._stops_ns: dict[str, int] = {}  # by channel, of the newest trace given
+        self.newest_ns: int | None = None  # start of the newest trace returned
+        self._stops_ns: dict[str, int] = {}  # by channel, of the newest trace returned
         self._early: list[Trace] = []
         self._far: list[Trace] = []
         self._late: dict[str, list[Trace]] = {}
-        self.n_dropped = 0  # since somebody last looked
-
-    @property
-    def channels(self) -> dict[str, int]:
-        """The channels heard so far, and where each stops."""
-        return self._stops_ns
+        self.n_dropped = 0  # since the router last reset it
 
     def push(self, trace: Trace) -> tuple[list[Trace], bool]:
-        """Take a trace; return the traces that come next, and whether the clock was set back before them."""
+        """Take a trace; return the traces that are next in order, and whether the clock was set back before them."""
         if self.newest_ns is not None and trace.start_ns > self.newest_ns + _FAR_NS:
-            return self._agreed(trace), False
+            return self._far_ahead(trace), False
         stop_ns = self._stops_ns.get(trace.source_id)
         if stop_ns is None:
-            return self._given([*self._due(trace.start_ns), trace]), False
-        if trace.stop_ns < stop_ns - LATE_NS:
+            return self._released([*self._due(trace.start_ns), trace]), False
+        if trace.stop_ns < stop_ns - _LATE_NS:
             return self._set_back(trace)
         self._late.pop(trace.source_id, None)
         lead_ns = trace.start_ns - stop_ns
         if duration_ns(1, trace.sampling_rate_hz) < lead_ns <= self._bridge_ns - _wait_ns(trace):
-            given = self._due(trace.start_ns)
+            due = self._due(trace.start_ns)
             self._early = sorted([*self._early, trace], key=lambda early: early.start_ns)
             if len(self._early) > _MOST_WAITING:
-                given.append(self._early.pop(0))
-            return self._given(given), False
-        return self._given([*self._due(trace.start_ns), trace, *self._following(trace)]), False
+                due.append(self._early.pop(0))
+            return self._released(due), False
+        return self._released([*self._due(trace.start_ns), trace, *self._following(trace)]), False
 
     def flush(self) -> list[Trace]:
-        """Return what is still waiting: nothing more will come."""
+        """Return the waiting traces, at the end of the input."""
         waiting, self._early, self._far = [*self._early, *self._far], [], []
-        return self._given(sorted(waiting, key=lambda trace: trace.start_ns))
+        return self._released(sorted(waiting, key=lambda trace: trace.start_ns))
 
     def state(self) -> State:
-        """Return what `restore` goes on from."""
         return {
             "newest_ns": self.newest_ns,
             "stops_ns": self._stops_ns,
@@ -85,24 +82,23 @@ class ReorderBuffer:
         }
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
         self.newest_ns, self._stops_ns = state["newest_ns"], state["stops_ns"]
         self._early, self._far = [Trace(**p) for p in state["early"]], [Trace(**p) for p in state["far"]]
         self._late = {name: [Trace(**p) for p in traces] for name, traces in state["late"].items()}
 
-    def _agreed(self, trace: Trace) -> list[Trace]:
-        """Return the traces far ahead once two agree on the time."""
-        agreed = [other for other in self._far if -LATE_NS <= trace.start_ns - other.stop_ns <= LATE_NS
-                  or abs(trace.start_ns - other.start_ns) <= LATE_NS]  # fmt: skip
+    def _far_ahead(self, trace: Trace) -> list[Trace]:
+        """Return the traces that are far ahead, once two of them agree on the time."""
+        agreed = [other for other in self._far if -_LATE_NS <= trace.start_ns - other.stop_ns <= _LATE_NS
+                  or abs(trace.start_ns - other.start_ns) <= _LATE_NS]  # fmt: skip
         if not agreed:
             self._far.append(trace)
-            if len(self._far) > _AGREE:
+            if len(self._far) > _N_AGREEING:
                 self._far.pop(0)
                 self.n_dropped += 1
             return []
         self.n_dropped += len(self._far) - len(agreed)
         early, self._early, self._far = self._early, [], []
-        return self._given([*early, *sorted([*agreed, trace], key=lambda one: one.start_ns)])
+        return self._released([*early, *sorted([*agreed, trace], key=lambda one: one.start_ns)])
 
     def _set_back(self, trace: Trace) -> tuple[list[Trace], bool]:
         late = self._late.setdefault(trace.source_id, [])
@@ -110,25 +106,25 @@ class ReorderBuffer:
             late.clear()
         late.append(trace)
         self.n_dropped += 1
-        if len(late) < _AGREE:
+        if len(late) < _N_AGREEING:
             return [], False
-        # Other channels whose clock was set back with it have traces waiting for the same proof.
+        # Traces of other channels, set back by the same clock, wait for the same proof.
         late_traces = [one for traces in self._late.values() for one in traces]
-        agreeing = [one for one in late_traces if one.start_ns >= late[0].start_ns - LATE_NS]
+        agreeing = [one for one in late_traces if one.start_ns >= late[0].start_ns - _LATE_NS]
         self.n_dropped -= len(agreeing)
         self._early, self._far, self._late = [], [], {}
         self.newest_ns, self._stops_ns = None, {}
-        return self._given(sorted(agreeing, key=lambda one: one.start_ns)), True
+        return self._released(sorted(agreeing, key=lambda one: one.start_ns)), True
 
     def _due(self, now_ns: int) -> list[Trace]:
-        """Take out the waiting traces that have waited for long enough when the station is at `now_ns`."""
+        """Remove and return the traces that have waited long enough when the station is at `now_ns`."""
         due = [trace for trace in self._early if trace.start_ns + _wait_ns(trace) < now_ns]
         if due:
             self._early = [trace for trace in self._early if trace.start_ns + _wait_ns(trace) >= now_ns]
         return due
 
     def _following(self, trace: Trace) -> list[Trace]:
-        """Take out the waiting traces that go on where a trace stops, one after the other."""
+        """Remove and return the waiting traces that continue a trace, one after the other."""
         following: list[Trace] = []
         stop_ns, slack_ns = trace.stop_ns, duration_ns(1, trace.sampling_rate_hz)
         for early in [early for early in self._early if early.source_id == trace.source_id]:
@@ -140,7 +136,7 @@ class ReorderBuffer:
             self._early = [early for early in self._early if not any(early is one for one in following)]
         return following
 
-    def _given(self, traces: list[Trace]) -> list[Trace]:
+    def _released(self, traces: list[Trace]) -> list[Trace]:
         for trace in traces:
             stop_ns = self._stops_ns.get(trace.source_id, trace.stop_ns)
             self._stops_ns[trace.source_id] = max(stop_ns, trace.stop_ns)
@@ -152,34 +148,26 @@ def _wait_ns(trace: Trace) -> int:
     return min(_LONGEST_WAIT_NS, 2 * duration_ns(len(trace.samples), trace.sampling_rate_hz))
 
 
-_MOST_STATIONS = 16  # each has an interpreter of its own
-_MOST_CHANNELS = 12  # of one station
-_MOST_NAMES = 100  # of channels that are not wanted, for the summary
-_AGREE_router = 3  # records in a row before a channel is believed to have another sampling rate now
-
-
 @dataclass
 class _Route:
-    """The listener that a station's traces go to now."""
+    """The station run that a station's traces go to at present."""
 
-    epoch: int  # counts clocks set back: each is a listener of its own
+    epoch: int  # number of restarts: each begins a station run of its own
     newest_ns: int
-    sequencer: ReorderBuffer
+    buffer: ReorderBuffer
     rates_hz: dict[str, float] = field(default_factory=dict)  # by channel
-    n_other: dict[str, int] = field(default_factory=dict)  # records in a row of another rate, by channel
+    n_other: dict[str, int] = field(default_factory=dict)  # consecutive records of another rate, by channel
 
     def n_of_another_rate(self, trace: Trace) -> int:
-        """Return how many traces in a row, with this one, are of another rate than their channel's first."""
+        """Return how many consecutive traces, up to this one, have another rate than the channel's first."""
         name = trace.source_id
-        is_same = (
-            abs(trace.sampling_rate_hz / self.rates_hz.setdefault(name, trace.sampling_rate_hz) - 1.0) <= SAME_RATE
-        )
+        is_same = same_rate(trace.sampling_rate_hz, self.rates_hz.setdefault(name, trace.sampling_rate_hz))
         self.n_other[name] = 0 if is_same else self.n_other.get(name, 0) + 1
         return self.n_other[name]
 
 
 class ChannelRouter:
-    """Chooses the wanted channels, puts each in order, and names the listener; bounded, whatever comes."""
+    """Chooses the wanted channels, puts them in order and names the station run; bounded, whatever comes."""
 
     def __init__(
         self,
@@ -189,15 +177,15 @@ class ChannelRouter:
         start_ns: int | None = None,
         stop_ns: int | None = None,
     ) -> None:
-        """Route pieces of channels that match `patterns`, and of those the samples with start <= time < stop."""
+        """Route traces of channels that match `patterns`, and of those the samples with start <= time < stop."""
         self._manifest, self._patterns, self._diagnostics = manifest, patterns, diagnostics
         self._start_ns, self._stop_ns = start_ns, stop_ns
         self._bridge_ns = round(manifest.front_end.bridge_s * NS_PER_S)
-        self._routes: dict[str, _Route] = {}  # by station, the one heard last at the back
+        self._routes: dict[str, _Route] = {}  # by station, the latest one last
         self.ignored_channels: set[str] = set()
 
     def push(self, trace: Trace) -> Iterator[Batch]:
-        """Take a trace, yield what the listeners get."""
+        """Take a trace; yield the batches that are ready."""
         if not self._wanted(trace):
             return
         station_id = trace.station_id
@@ -208,7 +196,7 @@ class ChannelRouter:
             self._diagnostics.count(f"record(s) of more than {_MOST_CHANNELS} channels of one station left out")
             return
         n_other = route.n_of_another_rate(trace)
-        if 0 < n_other < _AGREE_router:
+        if 0 < n_other < _N_AGREEING:
             self._diagnostics.count("record(s) of another sampling rate than their channel's left out")
             return
         if n_other:
@@ -217,10 +205,10 @@ class ChannelRouter:
             route = _Route(route.epoch + 1, trace.start_ns, ReorderBuffer(self._bridge_ns))
             route.n_of_another_rate(trace)
             self._routes[station_id] = route
-        traces, set_back = route.sequencer.push(trace)
-        if route.sequencer.n_dropped:
-            self._diagnostics.count("late or misdated record(s) dropped", route.sequencer.n_dropped)
-            route.sequencer.n_dropped = 0
+        traces, set_back = route.buffer.push(trace)
+        if route.buffer.n_dropped:
+            self._diagnostics.count("late or misdated record(s) dropped", route.buffer.n_dropped)
+            route.buffer.n_dropped = 0
         if set_back:
             self._diagnostics.count("time(s) a clock was set back; the station starts anew there")
             yield Batch(_key(station_id, route.epoch), station_id, (), over=True)
@@ -230,27 +218,25 @@ class ChannelRouter:
         yield from self._batch(route, station_id, traces)
 
     def flush(self) -> Iterator[Batch]:
-        """Yield what is still waiting: nothing more will come."""
+        """Yield the waiting traces, at the end of the input."""
         for station_id, route in self._routes.items():
-            yield from self._batch(route, station_id, route.sequencer.flush())
+            yield from self._batch(route, station_id, route.buffer.flush())
 
     def state(self) -> State:
-        """Return what `restore` goes on from."""
         routes = {
-            name: [one.epoch, one.newest_ns, one.sequencer.state(), one.rates_hz] for name, one in self._routes.items()
+            name: [one.epoch, one.newest_ns, one.buffer.state(), one.rates_hz] for name, one in self._routes.items()
         }
         return {"routes": routes, "ignored_channels": sorted(self.ignored_channels)}
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
         self.ignored_channels = set(state["ignored_channels"])
-        for station_id, (epoch, newest_ns, sequencer, rates_hz) in state["routes"].items():
+        for station_id, (epoch, newest_ns, buffer, rates_hz) in state["routes"].items():
             self._routes[station_id] = _Route(epoch, newest_ns, ReorderBuffer(self._bridge_ns), rates_hz)
-            self._routes[station_id].sequencer.restore(sequencer)
+            self._routes[station_id].buffer.restore(buffer)
 
     def _batch(self, route: _Route, station_id: str, traces: list[Trace]) -> Iterator[Batch]:
         for trace in traces:
-            if route.newest_ns - trace.start_ns > LATE_NS:
+            if route.newest_ns - trace.start_ns > _LATE_NS:
                 self._diagnostics.count("record(s) of a channel late behind others; expected records in time order")
             route.newest_ns = max(route.newest_ns, trace.start_ns)
             part = trace.between(self._start_ns, self._stop_ns)
@@ -259,7 +245,7 @@ class ChannelRouter:
 
     def _wanted(self, trace: Trace) -> bool:
         if not matches(trace.source_id, self._patterns):
-            if len(self.ignored_channels) < _MOST_NAMES:
+            if len(self.ignored_channels) < _MOST_IGNORED:
                 self.ignored_channels.add(trace.source_id)
             return False
         try:
@@ -270,12 +256,12 @@ class ChannelRouter:
         return True
 
     def _make_room(self, station_id: str) -> Iterator[Batch]:
-        """Let go of the station that has been silent for longest when one too many comes."""
+        """Drop the station that has been silent longest when there are too many."""
         if station_id in self._routes or len(self._routes) < _MOST_STATIONS:
             return
         oldest = next(iter(self._routes))
         route = self._routes.pop(oldest)
-        self._diagnostics.count(f"station(s) let go for others: more than {_MOST_STATIONS} at once")
+        self._diagnostics.count(f"station(s) dropped: more than {_MOST_STATIONS} at once")
         yield Batch(_key(oldest, route.epoch), oldest, (), over=True)
 
 

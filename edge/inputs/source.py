@@ -1,4 +1,4 @@
-"""Where a run's samples come from: batches of traces, and how far they have been read."""
+"""Sources of a run's samples: batches of traces by station, and how far the input has been read."""
 
 from __future__ import annotations
 
@@ -6,28 +6,33 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from edgequake.edge.base.checkpoint import State
+from edgequake.edge.base.checkpoint import State, Stateful
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.inputs.files import InputPlan
 
-# A replay takes this many samples at once: each batch has a fixed cost, and a lander's memory is small. Live traces go
-# on one by one, as they come.
+# Samples per batch of recorded data: each batch has a fixed cost, and a lander's memory is small. Live traces are
+# passed on one by one, as they arrive.
 _BATCH_SAMPLES = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Pieces for one listener, in the order of their start times."""
+    """Traces for one station run, in order of start time."""
 
-    key: str  # of the listener
+    key: str  # of the station run: one detector takes all batches of a key
     station_id: str
     traces: tuple[Trace, ...]
-    over: bool  # nothing more will come for this listener
+    over: bool  # the last batch of this key
 
 
-class Source(Protocol):
-    """A source of batches."""
+def is_address(text: str) -> bool:
+    """Return whether an input is the address of a live source, rather than a file."""
+    return "://" in text
+
+
+class Source(Stateful, Protocol):
+    """A source of batches; its state says that the last batch yielded, and all before it, have been read."""
 
     replayed: bool  # the same inputs give the same batches again; a live stream does not
     diagnostics: Diagnostics
@@ -36,13 +41,7 @@ class Source(Protocol):
         """Yield batches as they come, None where none has come for a while."""
 
     def flush(self) -> Iterator[Batch]:
-        """Yield what is still waiting for order, as the run comes to its end."""
-
-    def state(self) -> State:
-        """Return what `restore` goes on from: everything before the last batch yielded, and that one, has been read."""
-
-    def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
+        """Yield the traces that still wait to be ordered, at the end of the run."""
 
     @property
     def size_bytes(self) -> int:
@@ -50,11 +49,11 @@ class Source(Protocol):
 
     @property
     def ignored_channels(self) -> set[str]:
-        """Source ids that were met and not wanted."""
+        """Source identifiers in the input that the run does not use."""
 
 
 class FileSource:
-    """Files that are all there: one stream after the other."""
+    """A source of complete files, one stream after the other."""
 
     replayed = True
 
@@ -67,65 +66,59 @@ class FileSource:
     ) -> None:
         self._plan, self._start_ns, self._stop_ns = plan, start_ns, stop_ns
         self._progress = progress
-        self.diagnostics = plan.note
+        self.diagnostics = plan.diagnostics
         self._stream = self._n_records = self._n_samples = 0
 
     @property
     def size_bytes(self) -> int:
-        """Size of the files."""
         return self._plan.size_bytes
 
     @property
     def ignored_channels(self) -> set[str]:
-        """Source ids in the files that were not wanted."""
         return self._plan.ignored_channels
 
     def batches(self) -> Iterator[Batch]:
-        """Yield every stream's traces with start <= time < stop."""
         while self._stream < len(self._plan.streams):
             yield from self._stream_batches(self._stream)
 
     def fingerprint(self) -> list[list[object]]:
-        """What tells these files from others."""
+        """Return what identifies these files."""
         return self._plan.fingerprint()
 
     def flush(self) -> Iterator[Batch]:
-        """Nothing waits: files are in order."""
-        return iter(())
+        return iter(())  # files are in order
 
     def _stream_batches(self, i: int) -> Iterator[Batch]:
         stream = self._plan.streams[i]
         traces: list[Trace] = []
         n_samples = 0
         for n_records, whole in stream.traces_from(self._n_records, self.diagnostics):
-            trace = whole.between(self._start_ns, self._stop_ns)
+            part = whole.between(self._start_ns, self._stop_ns)
             self._n_samples += len(whole.samples)
             n_samples += len(whole.samples)
-            if len(trace.samples):
-                traces.append(trace)
+            if len(part.samples):
+                traces.append(part)
             if n_samples >= _BATCH_SAMPLES:
                 self._n_records = n_records
-                self._tell()
+                self._report()
                 yield Batch(str(i), stream.station_id, tuple(traces), over=False)
                 traces, n_samples = [], 0
         self._stream, self._n_records = i + 1, 0
-        self._tell()
+        self._report()
         yield Batch(str(i), stream.station_id, tuple(traces), over=True)
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         if self._progress is not None:
             self._progress(min(1.0, self._n_samples / max(1, self._plan.n_samples)))
 
     def state(self) -> State:
-        """Return what `restore` goes on from."""
         return {
             "stream": self._stream,
             "n_records": self._n_records,
             "n_samples": self._n_samples,
-            "notes": self.diagnostics.state(),
+            "diagnostics": self.diagnostics.state(),
         }
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
         self._stream, self._n_records, self._n_samples = state["stream"], state["n_records"], state["n_samples"]
-        self.diagnostics.restore(state["notes"])
+        self.diagnostics.restore(state["diagnostics"])

@@ -1,12 +1,13 @@
-"""Bytes on a stream: miniSEED records with whatever else comes between them, or raw samples of one channel."""
+"""Standard input: miniSEED records with anything else between them, or raw samples of one channel."""
 
 from __future__ import annotations
 
 import select
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import numpy as np
 
@@ -20,68 +21,21 @@ _READ_BYTES = 1 << 16
 _NAME = "input stream '-'"
 
 
-class StreamDecoder(Protocol):
-    """What bytes on a stream mean."""
-
-    def traces(self, data: bytes, at_end: bool) -> Iterable[Trace]:
-        """Take the next bytes, return the traces that are complete with them."""
-
-
-class StdinReceiver:
-    """A stream of bytes, as standard input is one."""
-
-    def __init__(self, stream: BinaryIO | None, form: StreamDecoder) -> None:
-        """Read `stream`.
-
-        Raises
-        ------
-        DataError
-            There is none.
-        """
-        if stream is None:
-            raise DataError("standard input is closed; pipe miniSEED records into it, or name files")
-        self._stream, self._form = stream, form
-        self.size_bytes = 0
-
-    def arrivals(self) -> Iterator[Iterable[Trace] | None]:
-        """Yield the pieces of what has come, None where nothing has come for a while; until the stream's end."""
-        while (data := self._read()) != b"":
-            if data is None:
-                yield None
-            else:
-                self.size_bytes += len(data)
-                yield self._form.traces(data, at_end=False)
-
-    def rest(self) -> Iterable[Trace]:
-        """Return the pieces of what was still waiting for more."""
-        return self._form.traces(b"", at_end=True)
-
-    def _read(self) -> bytes | None:
-        """Return what has come, None when nothing comes for a while, and nothing at the stream's end."""
-        try:
-            ready, _, _ = select.select([self._stream], [], [], POLL_S)
-        except (OSError, ValueError):  # not something that can be waited for
-            ready = [self._stream]
-        return getattr(self._stream, "read1", self._stream.read)(_READ_BYTES) if ready else None
-
-
 class RecordDecoder:
-    """miniSEED records."""
+    """Decodes miniSEED records from a stream."""
 
     def __init__(self, diagnostics: Diagnostics) -> None:
         self._scanner = RecordScanner(_NAME, diagnostics, decode=True)
 
     def traces(self, data: bytes, at_end: bool) -> Iterator[Trace]:
-        """Take the next bytes, yield the records that are complete with them."""
+        """Take the next bytes; yield the records that they complete."""
         for record in self._scanner.feed(data, at_end):
-            header = record.header
-            assert record.samples is not None
-            yield Trace(header.source_id, header.start_ns, header.sampling_rate_hz, record.samples)
+            yield record.trace()
 
 
 @dataclass(frozen=True)
 class RawFormat:
-    """What raw samples on a stream are: RATE,DTYPE,SOURCE_ID,START."""
+    """Description of the raw samples on a stream, RATE,DTYPE,SOURCE_ID,START."""
 
     sampling_rate_hz: float
     dtype: str  # int16, int32 or float32, little-endian
@@ -90,12 +44,12 @@ class RawFormat:
 
     @classmethod
     def parse(cls, text: str) -> RawFormat:
-        """Read the option's text; START is an ISO time, or `now`.
+        """Read the text of `--raw`; START is an ISO time, or `now`.
 
         Raises
         ------
         ConfigError
-            Not of that form.
+            The text does not have that form.
         """
         parts = [part.strip() for part in text.split(",")]
         expected = "expected RATE,DTYPE,SOURCE_ID,START, as 6.625,int32,FDSN:XX_LUN_00_M_H_Z,2030-01-01T00:00:00"
@@ -112,7 +66,7 @@ class RawFormat:
 
 
 class RawDecoder:
-    """Raw samples of one channel, without a break."""
+    """Decodes raw samples of one channel without gaps."""
 
     def __init__(self, diagnostics: Diagnostics, raw: RawFormat) -> None:
         self._diagnostics, self._raw = diagnostics, raw
@@ -121,7 +75,7 @@ class RawDecoder:
         self._n_samples = 0
 
     def traces(self, data: bytes, at_end: bool) -> Iterator[Trace]:
-        """Take the next bytes, yield the samples that are complete with them."""
+        """Take the next bytes; yield the samples that they complete."""
         data = self._rest + data
         n_samples = len(data) // self._dtype.itemsize
         self._rest = data[n_samples * self._dtype.itemsize :]
@@ -133,3 +87,48 @@ class RawDecoder:
             start_ns = raw.start_ns + duration_ns(self._n_samples, raw.sampling_rate_hz)
             self._n_samples += n_samples
             yield Trace(raw.source_id, start_ns, raw.sampling_rate_hz, samples)
+
+
+class StdinReceiver:
+    """Receives from a stream of bytes, such as standard input."""
+
+    def __init__(self, stream: BinaryIO, decoder: RecordDecoder | RawDecoder) -> None:
+        self._stream, self._decoder = stream, decoder
+        self.size_bytes = 0
+
+    def arrivals(self) -> Iterator[Iterable[Trace] | None]:
+        """Yield the traces received, None where nothing has come for a while, until the stream ends."""
+        while (data := self._read()) != b"":
+            if data is None:
+                yield None
+            else:
+                self.size_bytes += len(data)
+                yield self._decoder.traces(data, at_end=False)
+
+    def rest(self) -> Iterable[Trace]:
+        return self._decoder.traces(b"", at_end=True)
+
+    def _read(self) -> bytes | None:
+        """Return the bytes received, None when nothing comes for a while, and no bytes at the end of the stream."""
+        try:
+            ready, _, _ = select.select([self._stream], [], [], POLL_S)
+        except (OSError, ValueError):  # a stream that cannot be waited for
+            ready = [self._stream]
+        return getattr(self._stream, "read1", self._stream.read)(_READ_BYTES) if ready else None
+
+
+def open_stdin(raw: str | None, diagnostics: Diagnostics) -> StdinReceiver:
+    """Return the receiver of standard input; `raw` describes raw samples (see `RawFormat`), None: miniSEED records.
+
+    Raises
+    ------
+    ConfigError
+        As `RawFormat.parse`.
+    DataError
+        Standard input is closed.
+    """
+    if sys.stdin is None:
+        raise DataError("standard input is closed; pipe miniSEED records into it, or name files")
+    decoder: RecordDecoder | RawDecoder
+    decoder = RecordDecoder(diagnostics) if raw is None else RawDecoder(diagnostics, RawFormat.parse(raw))
+    return StdinReceiver(sys.stdin.buffer, decoder)

@@ -1,60 +1,127 @@
-"""Datagrams that come in on UDP sockets.
-
-Which port a live input is: standard input, or addresses to listen to.
-"""
+"""Datagrams received on UDP sockets, and the addresses they are sent to: udp://0.0.0.0:9000, shake://:8888/AM_R0E05."""
 
 from __future__ import annotations
 
+import math
+import re
 import select
 import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Protocol
+from dataclasses import dataclass
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.formats.waveforms import Trace
-from edgequake.edge.inputs.addresses import LOOPBACK, Address, is_address, parse_address
-from edgequake.edge.inputs.live import POLL_S, Receiver
+from edgequake.edge.inputs.datagrams import DatagramDecoder, ShakeDecoder
+from edgequake.edge.inputs.live import POLL_S
+from edgequake.edge.inputs.source import is_address
 
+_LOOPBACK = "127.0.0.1"
+_SHAKE_PORT = 8888  # default of a Raspberry Shake's datacast page
+_SHAKE_RATE_HZ = 100.0
+_EXPECTED = "udp://HOST:PORT or shake://HOST:PORT/NET_STA"
+_STATION = re.compile(r"[A-Z0-9]{1,2}_[A-Z0-9]{1,5}(_[A-Z0-9]{0,2})?\Z")
 _LONGEST_BYTES = 1 << 16
-_BUFFER_BYTES = (
-    1 << 22
-)  # asked of the system for a socket, so that a pause (a slow disk) loses nothing; it may give less
-_SO_RXQ_OVFL = 40  # Linux: each datagram comes with how many were lost for want of room
+_BUFFER_BYTES = 1 << 22  # asked for each socket, so that a pause (a slow disk) loses nothing; the system may give less
+_SO_RXQ_OVFL = 40  # Linux: each datagram comes with the number of those lost for want of buffer space
 
 
-class PacketDecoder(Protocol):
-    """What datagrams mean."""
+@dataclass(frozen=True)
+class Address:
+    """Address of a live source.
 
-    def traces(self, datagram: bytes) -> list[Trace]:
-        """Return what a datagram holds; nothing where it is not of the form."""
+    Attributes
+    ----------
+    text : as given by the user.
+    scheme : "udp" or "shake".
+    host, port : what the socket is bound to, on this machine.
+    station : NET_STA_LOC of a Shake; its datagrams name only the channel.
+    sampling_rate_hz : of a Shake; it is not in its datagrams.
+    """
+
+    text: str
+    scheme: str
+    host: str
+    port: int
+    station: str = ""
+    sampling_rate_hz: float = _SHAKE_RATE_HZ
 
 
-class _Listening:
-    """One bound socket and the form of what comes there."""
+def parse_address(text: str) -> Address:
+    """Read an address; the default host is 127.0.0.1: other machines are heard only if the user asks for it.
 
-    def __init__(self, address: Address, form: PacketDecoder, diagnostics: Diagnostics) -> None:
-        self._form, self._diagnostics = form, diagnostics
+    Raises
+    ------
+    ConfigError
+        The text is not an address of a live input.
+    """
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or _LOOPBACK, parts.port
+    except ValueError as problem:
+        raise ConfigError(f"'{text}': {problem}; expected {_EXPECTED}") from problem
+    if parts.scheme == "seedlink":
+        raise ConfigError(
+            f"'{text}': SeedLink needs obspy, so it is for 'edgequake run', and alone; elsewhere pipe records in: "
+            f"slinktool -o - ... | edgequake-edge run - ..."
+        )
+    if parts.scheme not in ("udp", "shake"):
+        raise ConfigError(f"'{text}': expected a file, a folder, -, or {_EXPECTED}")
+    if port is None and parts.scheme == "shake":
+        port = _SHAKE_PORT
+    if not port:
+        raise ConfigError(f"'{text}' names no port; expected {_EXPECTED}")
+    if parts.scheme == "shake":
+        return Address(text, "shake", host, port, _station(text, parts), _rate(text, parts))
+    if parts.path not in ("", "/") or parts.query:
+        raise ConfigError(f"'{text}': nothing may follow the port; expected udp://HOST:PORT")
+    return Address(text, "udp", host, port)
+
+
+def _station(text: str, parts: SplitResult) -> str:
+    name = parts.path.strip("/").upper()
+    if not _STATION.match(name):
+        raise ConfigError(f"'{text}' names no station; expected NET_STA or NET_STA_LOC, as shake://:8888/AM_R0E05")
+    return name if name.count("_") == 2 else f"{name}_00"  # Shakes call their only location 00
+
+
+def _rate(text: str, parts: SplitResult) -> float:
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    try:
+        rate_hz = float(options.pop("rate", _SHAKE_RATE_HZ))
+    except ValueError:
+        rate_hz = math.nan
+    if options or not 0 < rate_hz < 1e6:
+        raise ConfigError(f"'{text}': expected nothing after the station but ?rate=HZ, as ?rate=50")
+    return rate_hz
+
+
+class _Socket:
+    """A bound socket and the decoder of its datagrams."""
+
+    def __init__(self, address: Address, decoder: DatagramDecoder, diagnostics: Diagnostics) -> None:
+        self._decoder, self._diagnostics = decoder, diagnostics
         self.socket = _bound(address)
-        self._n_lost: int | None = None  # as the system counts; it goes on from 0 after 2**32
+        self._n_lost: int | None = None  # the system's count, modulo 2**32
 
     def fileno(self) -> int:
-        """Return what `select` waits for."""
+        """Return the descriptor for `select`."""
         return self.socket.fileno()
 
     def receive(self, buffer: bytearray) -> tuple[int, list[Trace]]:
-        """Take one datagram; return its length and what it holds."""
+        """Receive one datagram; return its length and its traces."""
         try:
             if sys.platform == "linux":
                 size, extras, _, _ = self.socket.recvmsg_into([buffer], socket.CMSG_SPACE(4))
                 self._count_lost(extras)
             else:
                 size = self.socket.recv_into(buffer)
-        except (BlockingIOError, InterruptedError):  # one whose checksum is wrong wakes us and is not given out
-            return 0, []
-        return size, self._form.traces(bytes(memoryview(buffer)[:size]))
+        except (BlockingIOError, InterruptedError):
+            return 0, []  # `select` has reported a datagram with a wrong checksum, which is not delivered
+        return size, self._decoder.traces(bytes(memoryview(buffer)[:size]))
 
     def _count_lost(self, extras: list[tuple[int, int, bytes]]) -> None:
         for level, kind, value in extras:
@@ -62,30 +129,30 @@ class _Listening:
                 n_lost = int.from_bytes(value[:4], sys.byteorder)
                 if n_lost != (self._n_lost or 0):
                     n_new = (n_lost - (self._n_lost or 0)) % (1 << 32)
-                    self._diagnostics.count("datagram(s) lost here: they came faster than they were taken", n_new)
+                    self._diagnostics.count("datagram(s) lost here: they came faster than they were processed", n_new)
                 self._n_lost = n_lost
 
 
 class UdpReceiver:
-    """One or several UDP sockets."""
+    """Receives from one or several UDP sockets."""
 
     def __init__(self, diagnostics: Diagnostics) -> None:
         self._diagnostics = diagnostics
-        self._sockets: list[_Listening] = []
+        self._sockets: list[_Socket] = []
         self.size_bytes = 0
 
-    def listen(self, address: Address, form: PacketDecoder) -> None:
+    def listen(self, address: Address, decoder: DatagramDecoder) -> None:
         """Listen to one more address.
 
         Raises
         ------
         DataError
-            It cannot be listened to.
+            The socket cannot be opened.
         """
-        self._sockets.append(_Listening(address, form, self._diagnostics))
+        self._sockets.append(_Socket(address, decoder, self._diagnostics))
 
     def arrivals(self) -> Iterator[list[Trace] | None]:
-        """Yield the pieces of each datagram that holds any, None where none has come for a while; without an end."""
+        """Yield the traces of each datagram, None where it has none or nothing has come for a while; without end."""
         buffer = bytearray(_LONGEST_BYTES)
         try:
             while True:
@@ -101,8 +168,7 @@ class UdpReceiver:
                 one.socket.close()
 
     def rest(self) -> tuple[Trace, ...]:
-        """Nothing waits: a datagram is whole."""
-        return ()
+        return ()  # datagrams are complete
 
 
 def _bound(address: Address) -> socket.socket:
@@ -129,54 +195,33 @@ def _bound(address: Address) -> socket.socket:
     return bound
 
 
-def open_receiver(
-    inputs: tuple[str, ...], raw: str | None, diagnostics: Diagnostics, tell: Callable[[str], None]
-) -> Receiver:
-    """Return the port of live inputs.
+def open_sockets(inputs: tuple[str, ...], diagnostics: Diagnostics, log: Callable[[str], None]) -> UdpReceiver:
+    """Return the receiver of live addresses.
 
-    inputs : "-" alone, or addresses.
-    raw : what raw samples on standard input are; None: records.
-    tell : says a line to people: what is listened to, and what is first dropped there.
+    log : takes lines for people: the addresses listened to, and the first datagram dropped at each.
 
     Raises
     ------
     ConfigError
-        Inputs that do not go together, or are no addresses.
+        An input is not an address, or not a valid one.
     DataError
-        There is no standard input, or an address cannot be listened to.
+        An address cannot be listened to.
     """
-    if any(map(is_address, inputs)):
-        return _sockets(inputs, diagnostics, tell)
-    from edgequake.edge.inputs.stdin import RawDecoder, RawFormat, RecordDecoder, StdinReceiver
-
-    stream = sys.stdin.buffer if sys.stdin else None
-    return StdinReceiver(
-        stream, RecordDecoder(diagnostics) if raw is None else RawDecoder(diagnostics, RawFormat.parse(raw))
-    )
-
-
-def _sockets(inputs: tuple[str, ...], diagnostics: Diagnostics, tell: Callable[[str], None]) -> Receiver:
-    from edgequake.edge.inputs.datagrams import DatagramDecoder, ShakeDecoder
-
     others = [text for text in inputs if not is_address(text)]
     if others:
         raise ConfigError(f"addresses and other inputs do not go together: {', '.join(others)} beside an address")
-    addresses = [parse_address(text) for text in inputs]
-    port = UdpReceiver(diagnostics)
-    for address in addresses:
+    receiver = UdpReceiver(diagnostics)
+    for address in [parse_address(text) for text in inputs]:
+        decoder = DatagramDecoder(address.text, diagnostics, log)
         if address.scheme == "shake":
-            form: DatagramDecoder = ShakeDecoder(
-                address.text, diagnostics, tell, address.station, address.sampling_rate_hz
-            )
-        else:
-            form = DatagramDecoder(address.text, diagnostics, tell)
-        port.listen(address, form)
-        tell(f"listening to {_place(address)}")
-    return port
+            decoder = ShakeDecoder(address.text, diagnostics, log, address.station, address.sampling_rate_hz)
+        receiver.listen(address, decoder)
+        log(f"listening to {_described(address)}")
+    return receiver
 
 
-def _place(address: Address) -> str:
+def _described(address: Address) -> str:
     host = f"[{address.host}]" if ":" in address.host else address.host
-    alone = " (this machine only; name a host, as 0.0.0.0, to hear others)" if address.host == LOOPBACK else ""
+    alone = " (this machine only; name a host, as 0.0.0.0, to hear others)" if address.host == _LOOPBACK else ""
     station = f" for {address.station}" if address.station else ""
     return f"{address.scheme}://{host}:{address.port}{station}{alone}"

@@ -7,24 +7,24 @@ from itertools import pairwise
 
 from edgequake.edge.base.errors import DataError
 
-LONGEST_SAMPLES = 1_000_000  # a window or a hop beyond that is a slip, and would take the lander's memory
-LONGEST_S = 1e8  # three years: a longer duration is a slip, and 1e10 s do not fit 64-bit nanoseconds
+LONGEST_SAMPLES = 1_000_000  # a longer window or hop is a mistake, and would take the lander's memory
+LONGEST_S = 1e8  # three years: a longer duration is a mistake, and 1e10 s do not fit 64-bit nanoseconds
 
 
 @dataclass(frozen=True)
 class CatchUpConfig:
-    """When the background is plainly wrong, and how fast it then moves.
+    """How a badly wrong background is recognised, and how fast it then moves.
 
-    A quantile q lies under a share 1 - q of the frames. After a tapered or dead start the background lies decades too
-    low, and nearly every frame lies above it: the share of frames above, remembered over about `memory_frames`, tells.
-    A frame above the background moves it by the larger `step` while the share is over `share_high`, and a frame below
-    it while the share is under `share_low`.
+    A share 1 - q of the frames lies above the quantile q. After a tapered or dead start the background is decades too
+    low and nearly every frame lies above it, so the share above it over about `memory_frames` shows the error. While
+    this share exceeds `share_high`, a frame above the background moves it by the larger `step`; while it is less than
+    `share_low`, a frame below does.
     """
 
-    memory_frames: float  # the share forgets over this many live frames
+    memory_frames: float  # memory of the share, in valid frames
     share_high: float
     share_low: float
-    step: float  # decades a frame
+    step: float  # decades per frame
 
     def __post_init__(self) -> None:
         if self.memory_frames < 1 or not 0 <= self.share_low < self.share_high <= 1 or self.step <= 0:
@@ -33,16 +33,16 @@ class CatchUpConfig:
 
 @dataclass(frozen=True)
 class BackgroundConfig:
-    """Slow running quantile that features are measured against.
+    """The slow running quantile that features are measured against.
 
-    It starts as the running median of the first `start_frames` live frames and then moves by at most `step` a frame
+    It starts as the running median of the first `start_frames` valid frames and then moves by at most `step` per frame
     (a stochastic-approximation quantile: up by ``step * quantile``, down by ``step * (1 - quantile)``), faster at
-    first: the step is ``max(step, step_start * start_frames / n)`` in live frame n.
+    first: the step is ``max(step, step_start * start_frames / n)`` in valid frame n.
     """
 
     quantile: float  # share of frames that should lie under the background, 0..1
     step: float  # decades (log10 units) per frame
-    step_start: float  # decades per frame, right after the start
+    step_start: float  # decades per frame, at the start
     start_frames: int
     catch_up: CatchUpConfig | None = None
 
@@ -71,12 +71,12 @@ class SpectrogramConfig:
 
 @dataclass(frozen=True)
 class ScalogramConfig:
-    """Log power of a bank of complex Morlet wavelets, averaged over a block; `edge/features/spectra.py` has the formula."""
+    """Log power of a bank of complex Morlet wavelets, averaged over a block; formula in `edge/features/spectra.py`."""
 
-    window_samples: int  # hop_samples and the longest wavelet must fit: at least hop_samples + its taps - 1
-    centre_frequencies_hz: tuple[float, ...]  # rising, one wavelet each
+    window_samples: int  # at least hop_samples + taps of the longest wavelet - 1
+    centre_frequencies_hz: tuple[float, ...]  # rising, one per wavelet
     cycles: float  # 2 pi times the periods in one standard deviation of the envelope (omega_0 of the literature)
-    support_scales: float  # a wavelet is cut off this many standard deviations of its envelope from its middle
+    support_scales: float  # half-length of a wavelet in standard deviations of its envelope
     clip_low: float  # decades below the background
     clip_high: float  # decades above the background
     steps_per_decade: int  # features are rounded to 1 / steps_per_decade: the same bits on every machine
@@ -93,7 +93,7 @@ class ScalogramConfig:
 
 @dataclass(frozen=True)
 class WaveformConfig:
-    """Samples, less their running mean, over their running scale."""
+    """Samples minus their running mean, divided by their running scale."""
 
     clip: float  # in units of the running scale
     steps_per_unit: int  # rounded to 1 / steps_per_unit
@@ -101,18 +101,18 @@ class WaveformConfig:
 
 @dataclass(frozen=True)
 class FrontEndConfig:
-    """From raw samples to rows of features, one block of `hop_samples` samples at a time.
+    """How raw samples become rows of features, one block of `hop_samples` samples at a time.
 
-    A block becomes one row (spectrogram, scalogram) or `hop_samples` rows (waveform: one row a sample).
+    A block becomes one row (spectrogram, scalogram) or `hop_samples` rows (waveform: one row per sample).
     """
 
     kind: str  # "spectrogram", "scalogram" or "waveform"
     hop_samples: int  # at the model's sampling rate
-    bridge_s: float  # tears up to this long are bridged and flagged, longer ones restart the warm-up
-    max_gap_fraction: float  # a block whose window holds more bridged samples than this is not live
-    stuck_s: float  # a channel that has not changed for this long is not live
+    bridge_s: float  # gaps up to this long are interpolated and flagged; longer gaps reset the front end
+    max_gap_fraction: float  # a block with more interpolated samples in its window is not valid
+    stuck_s: float  # a channel that has not changed for this long is not valid
     fill_values: tuple[int, ...]  # sample values of integer records that mean "no sample"
-    fill_min_jump: int  # ... when they lie at least this many counts away from the last true sample
+    fill_min_jump: int  # ... when they lie at least this many counts from the last true sample
     despike_threshold: float  # five-sample Hampel filter, in robust standard deviations; 0: no despiking
     decimators: dict[str, tuple[float, ...]]  # factor -> symmetric low-pass taps, for exact multiples of the rate
     background: BackgroundConfig
@@ -132,7 +132,12 @@ class FrontEndConfig:
         if not 0 <= self.bridge_s <= LONGEST_S or not 0 <= self.stuck_s <= LONGEST_S:
             raise ValueError(f"bridge_s and stuck_s must be 0 to {LONGEST_S:g} s")
         if any(len(taps) % 2 == 0 for taps in self.decimators.values()):
-            raise ValueError("decimators need an odd number of taps, so that they delay by whole samples")
+            raise ValueError("decimators need an odd number of taps, so that they delay the signal by whole samples")
+
+    @property
+    def bands(self) -> SpectrogramConfig | ScalogramConfig | None:
+        """The table of the bands or wavelets in use; None for waveforms."""
+        return {"spectrogram": self.spectrogram, "scalogram": self.scalogram}.get(self.kind)
 
     @property
     def rows_per_block(self) -> int:
@@ -141,30 +146,25 @@ class FrontEndConfig:
 
     @property
     def window_samples(self) -> int:
-        """Samples that a block's rows are computed from; the newest `hop_samples` of them are the block's news."""
-        if self.kind == "spectrogram" and self.spectrogram is not None:
-            return self.spectrogram.window_samples
-        if self.kind == "scalogram" and self.scalogram is not None:
-            return self.scalogram.window_samples
-        return self.hop_samples
+        """Samples that a block's rows are computed from; the newest `hop_samples` of them are new in this block."""
+        table = self.bands
+        return self.hop_samples if table is None else table.window_samples
 
     @property
     def n_features(self) -> int:
-        """Features in a row: the bands, the wavelets or the sample, and a gap flag."""
-        if self.kind == "spectrogram" and self.spectrogram is not None:
-            return len(self.spectrogram.band_edges_hz)
-        if self.kind == "scalogram" and self.scalogram is not None:
-            return len(self.scalogram.centre_frequencies_hz) + 1
-        return 2
+        """Features in a row: one per band or wavelet, or the sample; and the gap flag."""
+        if isinstance(self.bands, SpectrogramConfig):
+            return len(self.bands.band_edges_hz)
+        return 2 if self.bands is None else len(self.bands.centre_frequencies_hz) + 1
 
 
 def decimation_factor(config: FrontEndConfig, model_rate_hz: float, sampling_rate_hz: float) -> int:
-    """Return the whole factor from a channel's rate to the model's.
+    """Return the integer factor between a channel's sampling rate and the model's.
 
     Raises
     ------
     DataError
-        The rate is neither the model's nor a multiple the manifest has a decimator for (0.1 % tolerance).
+        The rate is neither the model's nor a multiple for which the manifest has a decimator (0.1 % tolerance).
     """
     for factor in (1, *sorted(int(name) for name in config.decimators)):
         if abs(sampling_rate_hz / (model_rate_hz * factor) - 1.0) < 1e-3:

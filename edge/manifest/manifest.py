@@ -1,7 +1,7 @@
-"""The manifest: every constant the device needs beside the graph, read strictly from NAME.json.
+"""The manifest: every constant that the device needs beside the graph, read from NAME.json.
 
-docs/manifest.md specifies the file field by field. Nothing here is optional by accident: unknown and missing fields
-are errors, and the graph's sha256 must match before it is run.
+docs/manifest.md specifies the file field by field. Unknown and missing fields are errors, and the graph's SHA-256 must
+match before the graph is run.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ SENSITIVITIES = ("low", "normal", "high")
 
 @dataclass(frozen=True)
 class StateTensor:
-    """One explicit state of the one-step graph: what comes out of `output` goes into `input` at the next step."""
+    """One state of the one-step graph: its output tensor is the input of the next step."""
 
     name: str
-    kind: str  # "context", or "recurrent": set back to zero after the warm-up steps (h, c, a running maximum)
+    kind: str  # "context", or "recurrent" (h, c, a running maximum): reset to zero after the warm-up steps
     shape: tuple[int, ...]  # with the leading batch axis of 1
 
 
@@ -36,16 +36,16 @@ class StateTensor:
 class NetworkConfig:
     """How the one-step graph is stepped."""
 
-    mode: str  # "continuous": the state is carried on; "windowed": reset every window
-    rows_per_step: int  # rows of features that one invoke consumes; input shape is (1, rows_per_step, n_features)
+    mode: str  # "continuous": the state is kept; "windowed": it is reset every window
+    rows_per_step: int  # rows of features per invocation; input shape (1, rows_per_step, n_features)
     n_features: int
-    # ("onset", "event"), or ("event",) serving as both; in windowed mode also ("event", "start"): the second says where
-    # in the window the event begins, 0..1. Output shape is (1, n_outputs).
+    # ("onset", "event"), or ("event",) used as both; in windowed mode also ("event", "start"), where "start" is the
+    # position of the event's onset in the window, 0..1. Output shape (1, n_outputs).
     outputs: tuple[str, ...]
     states: tuple[StateTensor, ...]
-    parameters: int  # trained numbers in the network
-    # Windowed mode only: rows in a window, rows from one window's start to the next, and the first steps of a window
-    # that only fill the convolution contexts (their recurrent state is thrown away).
+    parameters: int  # trainable parameters of the network
+    # Windowed mode only: rows per window, rows from one window's start to the next, and the number of first steps of a
+    # window that only fill the convolution contexts (their recurrent state is discarded).
     window_rows: int | None = None
     window_hop_rows: int | None = None
     warmup_steps: int = 0
@@ -62,21 +62,21 @@ class NetworkConfig:
                 f"outputs must be ['onset', 'event'], ['event'] or ['event', 'start'], got {list(self.outputs)}"
             )
         if "start" in self.outputs and self.mode != "windowed":
-            raise ValueError("the output 'start' says where in a window an event begins: it needs mode 'windowed'")
+            raise ValueError("the output 'start' is a position in a window: it needs mode 'windowed'")
 
 
 @dataclass(frozen=True)
 class TriggerConfig:
-    """From probabilities to events and kept intervals; `edge/detection/trigger.py` states the rule."""
+    """How probabilities become events and kept intervals; `edge/detection/trigger.py` states the rule."""
 
     onset_thresholds: dict[str, float]  # sensitivity (low, normal, high) -> probability that declares an event
-    rearm_ratio: float  # the onset probability must fall under ratio * threshold before the next event
-    event_threshold: float  # the event goes on while the event probability stays at or above this
-    min_duration_s: float  # the onset probability must stay up this long
+    rearm_ratio: float  # the onset probability must fall below ratio * threshold before the next event
+    event_threshold: float  # the event continues while the event probability is at or above this
+    min_duration_s: float  # the onset probability must stay above the threshold this long
     hold_s: float  # the event ends when the event probability has been low for this long
     merge_s: float  # a further trigger within this time of the event's onset is the same event
     max_event_s: float
-    onset_lag_s: float  # what the network is late by, subtracted from the onset
+    onset_lag_s: float  # delay of the network, subtracted from the onset
     pre_roll_s: float
     post_roll_s: float
 
@@ -92,7 +92,7 @@ class TriggerConfig:
 
 @dataclass(frozen=True)
 class TensorQuantization:
-    """Integer form of a tensor: real value = scale * (q - zero_point)."""
+    """Quantization of a tensor: real value = scale * (q - zero_point)."""
 
     dtype: str
     scale: float  # 0 for float tensors
@@ -106,33 +106,33 @@ class Variant:
     file: str  # beside the manifest
     sha256: str
     size_bytes: int
-    minimum_runtime: str  # oldest TFLite runtime that has every operator version, for example "2.14.0"
-    frame_tensor: str  # name of the input tensor that takes the new rows
+    minimum_runtime: str  # oldest TFLite runtime that has every operator version needed, for example "2.14.0"
+    frame_tensor: str  # name of the input tensor for the new rows
     probability_tensor: str
     state_inputs: dict[str, str]  # state name -> name of its input tensor
     state_outputs: dict[str, str]  # state name -> name of its output tensor
-    quantization: dict[str, TensorQuantization]  # tensor name -> integer form, for every input and output
+    quantization: dict[str, TensorQuantization]  # by tensor name, for every input and output
     agreement: dict[str, float]  # measured against Keras: n_frames, probability_max_error, probability_rms_error
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything the runner needs to know of a model; see docs/manifest.md."""
+    """Everything that the runner needs to know about a model; see docs/manifest.md."""
 
     format: str
     format_version: int
     name: str
     body: str  # "moon", "mars" or "earth"
     sampling_rate_hz: float
-    channels: tuple[str, ...]  # channel code patterns (fnmatch) that are one seismometer's components
+    channels: tuple[str, ...]  # channel code patterns (fnmatch) of the components of one seismometer
     front_end: FrontEndConfig
     network: NetworkConfig
     trigger: TriggerConfig
     default_variant: str
     variants: dict[str, Variant]
     training: dict[str, Any]  # provenance, for people: recipe, seed, data hash, validation figures
-    onset: OnsetConfig | None = None  # how onsets are refined from the samples; None: the trigger's own stand
-    classes: ClassConfig | None = None  # how the class of an event is told; None: it is left blank
+    onset: OnsetConfig | None = None  # how onsets are refined from the samples; None: the trigger's are kept
+    classes: ClassConfig | None = None  # how events are classified; None: the class is left blank
 
     def __post_init__(self) -> None:
         if not 0 < self.sampling_rate_hz < 1e6:
@@ -150,13 +150,13 @@ class Manifest:
         kept_s = trigger.pre_roll_s + trigger.onset_lag_s  # before the rise; after it, at least the post-roll
         if onset and (onset.reach_before_s > kept_s or onset.reach_after_s > trigger.post_roll_s):
             raise ValueError(
-                f"onset looks at {onset.reach_before_s:g} s before and {onset.reach_after_s:g} s after the rise of the "
+                f"onset uses {onset.reach_before_s:g} s before and {onset.reach_after_s:g} s after the rise of the "
                 f"probability, but {kept_s:g} and {trigger.post_roll_s:g} s are kept"
             )
         if self.network.n_features != self.front_end.n_features:
-            raise ValueError("network.n_features differs from what the front end makes")
+            raise ValueError("network.n_features differs from the number of features of the front end")
         if self.classes is not None and self.front_end.kind == "waveform":
-            raise ValueError("classes are told from bands, which the front end 'waveform' does not make")
+            raise ValueError("classes need bands, which the front end 'waveform' does not compute")
 
     def to_json(self) -> str:
         """Return the text of NAME.json."""
@@ -190,13 +190,13 @@ def parse_manifest(text: str, where: str) -> Manifest:
 
 
 def shipped_models() -> dict[str, Path]:
-    """Return the models that come with the package: name -> path of the manifest."""
+    """Return the manifests that come with the package, by model name."""
     folder = Path(__file__).parents[1] / "models"
     return {path.stem: path for path in sorted(folder.glob("*.json"))}
 
 
 def load_manifest(name_or_path: str | Path) -> tuple[Manifest, Path]:
-    """Return a shipped model's manifest by name, or the one in a file, and the folder its graphs lie in.
+    """Return a shipped model's manifest by name, or the one in a file, and the folder of its graphs.
 
     Raises
     ------
@@ -218,12 +218,12 @@ def load_manifest(name_or_path: str | Path) -> tuple[Manifest, Path]:
 
 
 def read_graph(manifest: Manifest, folder: Path, variant: str | None = None) -> tuple[Variant, bytes]:
-    """Return a variant's description and the bytes of its graph, checked against the manifest's sha256.
+    """Return a variant's description and the bytes of its graph, checked against the manifest's SHA-256.
 
     Raises
     ------
     ManifestError
-        The manifest has no such variant, or the file is missing or is not the file the manifest describes.
+        The manifest has no such variant, or the file is missing or is not the one that the manifest describes.
     """
     chosen = variant or manifest.default_variant
     if chosen not in manifest.variants:

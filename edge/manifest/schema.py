@@ -1,6 +1,6 @@
-"""Frozen dataclasses from JSON-like mappings, strictly: an unknown or a missing field is an error.
+"""Build frozen dataclasses from JSON-like mappings; an unknown or missing field is an error.
 
-Used for the manifest on the device and for the recipes on the desktop, so both speak of a bad field in the same words.
+The manifest on the device and the recipes on the desktop use it, so both report a bad field in the same words.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from typing import Any, TypeVar
 
 from edgequake.edge.base.errors import EdgequakeError
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
-def build(cls: type[T], values: Any, where: str, error: type[EdgequakeError]) -> T:
-    """Build the frozen dataclass `cls` from a mapping, field by field, by the types it declares.
+def build(cls: type[_T], values: Any, where: str, error: type[EdgequakeError]) -> _T:
+    """Build the frozen dataclass `cls` from a mapping, field by field, converting each to its declared type.
 
     Parameters
     ----------
     cls : dataclass type whose fields are int, float, str, bool, tuple[X, ...], dict[str, X], X | None,
         `typing.Any`, or further such dataclasses.
     values : the mapping, as read from JSON or TOML.
-    where : what to call this mapping in messages, for example ``manifest.trigger``.
+    where : name of this mapping in messages, for example ``manifest.trigger``.
     error : the error class to raise.
 
     Raises
     ------
     error
-        For a value that is no mapping, an unknown field, a missing field without a default, or a wrong type.
+        The value is not a mapping, or has an unknown field, a missing field without a default, or a wrong type.
     """
     if not isinstance(values, Mapping):
         raise error(f"{where}: expected a table of fields, got {type(values).__name__}")

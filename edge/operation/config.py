@@ -1,4 +1,4 @@
-"""What to run on what, and the feed that follows from it."""
+"""The configuration of a run, and the source of samples that it selects."""
 
 from __future__ import annotations
 
@@ -8,45 +8,44 @@ from pathlib import Path
 
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.errors import ConfigError
-from edgequake.edge.inputs.addresses import is_address
 from edgequake.edge.inputs.files import plan_inputs
-from edgequake.edge.inputs.source import FileSource, Source
+from edgequake.edge.inputs.source import FileSource, Source, is_address
 from edgequake.edge.manifest.manifest import Manifest
 from edgequake.edge.results.priority import PriorityFunction
 
-LEAST_BUDGET_BYTES = 1024  # of a UTC day: a notice or a record must fit
+LEAST_BUDGET_BYTES = 1024  # of a UTC day: an event report or a record must fit
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What to run on what."""
+    """Inputs, output folder and options of a run: the command line of `run` with units."""
 
     # miniSEED files, packet CSVs, folders; or "-" alone for a live record stream on stdin; or addresses, udp://...
     inputs: tuple[str, ...]
     out: Path
-    model: str = "moon"  # a shipped model's name or the path of a manifest
+    model: str = "moon"  # name of a shipped model or path of a manifest
     variant: str | None = None  # by default the manifest's
     sensitivity: str = "normal"
-    threshold: float | None = None  # overrides the sensitivity's
-    start_ns: int | None = None  # use only samples with start <= time < stop
+    threshold: float | None = None  # onset probability, instead of the sensitivity's
+    start_ns: int | None = None  # process only samples with start <= time < stop
     stop_ns: int | None = None
-    channels: tuple[str, ...] | None = None  # channel code patterns, by default the manifest's
-    force: bool = False  # overwrite the results of an earlier run in `out`
-    resume: bool = False  # go on from the checkpoint in `out`, if there is one
+    channels: tuple[str, ...] | None = None  # patterns of channel codes, by default the manifest's
+    force: bool = False  # replace the results of an earlier run in `out`
+    resume: bool = False  # continue from the checkpoint in `out`, if there is one
     checkpoint_s: float = 60.0  # wall time between checkpoints; 0: after every batch
     follow: bool = False  # the input is one folder that is still being written
     raw: str | None = None  # RATE,DTYPE,SOURCE_ID,START: the input "-" is raw samples
-    poll_s: float = 1.0  # how often a followed folder is looked at
-    idle_stop_s: float | None = None  # a live input that is silent for so long has come to its end
-    stall_after_s: float | None = None  # ... is reported as stalled
+    poll_s: float = 1.0  # time between two looks at a followed folder
+    idle_stop_s: float | None = None  # end when a live input is silent for so long
+    stall_after_s: float | None = None  # report a live input that is silent for so long as stalled
     model_copy: str | None = None  # a second manifest, with its graph beside it, for when the first is damaged
-    archive_bytes: int | None = None  # keep all samples too, the newest so many bytes of them
-    summary_channel: bool = False  # keep an account of how loud the signal is, all the time
-    budget_bytes: int | None = None  # hand over to the radio at most so much a UTC day
-    pass_s: float = 3600.0  # mission time between two hand-overs
-    # MODULE:FUNCTION that ranks events, or the function; by default `edge.store.priority.priority`
+    archive_bytes: int | None = None  # archive all samples, the newest so many bytes of them
+    summary_channel: bool = False  # write SSAM channels
+    budget_bytes: int | None = None  # deliver at most so much to the radio per UTC day
+    pass_s: float = 3600.0  # mission time between two passes
+    # MODULE:FUNCTION that assigns priorities, or the function; by default that of edge/results/priority.py
     priority: str | PriorityFunction | None = None
-    on_event: str | None = None  # a command to run for each event
+    on_event: str | None = None  # command to run for each event
     on_event_timeout_s: float = 10.0
 
     def __post_init__(self) -> None:
@@ -56,27 +55,27 @@ class RunConfig:
             raise ConfigError(f"--pass-every {self.pass_s:g}: expected 1 to 86400 seconds")
 
     @property
-    def stores(self) -> bool:
-        """Whether more is kept or handed over than the flagged segments."""
+    def has_services(self) -> bool:
+        """Whether the run archives, measures or delivers anything beside the event segments."""
         return self.archive_bytes is not None or self.summary_channel or self.budget_bytes is not None
 
     @property
     def is_live(self) -> bool:
-        """Whether the input is still coming in."""
+        """Whether the samples arrive while the run goes on."""
         return self.follow or self.inputs == ("-",) or any(map(is_address, self.inputs))
 
 
 def open_source(
     config: RunConfig, manifest: Manifest, control: Control, progress: Callable[[float], None] | None
 ) -> Source:
-    """Return the feed of a run's inputs.
+    """Return the source of a run's samples.
 
     Raises
     ------
     ConfigError
-        Options that do not go together.
+        Options that contradict each other.
     DataError
-        As `plan_inputs` and `open_receiver`.
+        As `plan_inputs`, `open_stdin` and `open_sockets`.
     """
     if config.raw is not None and config.inputs != ("-",):
         raise ConfigError("--raw describes samples on standard input: give - as the only input")
@@ -92,10 +91,9 @@ def _live_source(config: RunConfig, manifest: Manifest, control: Control) -> Sou
     from edgequake.edge.base.diagnostics import Diagnostics
     from edgequake.edge.inputs.live import LiveSource, StallMonitor
     from edgequake.edge.inputs.ordering import ChannelRouter
-    from edgequake.edge.inputs.udp import open_receiver
 
     diagnostics = Diagnostics()
-    watch = StallMonitor(config.stall_after_s, config.idle_stop_s, control, diagnostics)
+    monitor = StallMonitor(config.stall_after_s, config.idle_stop_s, control, diagnostics)
     router = ChannelRouter(manifest, config.channels or manifest.channels, diagnostics, config.start_ns, config.stop_ns)
     if config.follow:
         from edgequake.edge.inputs.folder import FolderSource
@@ -103,5 +101,11 @@ def _live_source(config: RunConfig, manifest: Manifest, control: Control) -> Sou
         folder = Path(config.inputs[0])
         if len(config.inputs) != 1 or not folder.is_dir():
             raise ConfigError(f"--follow takes one folder, got {', '.join(config.inputs)}")
-        return FolderSource(folder, config.out, router, diagnostics, watch, config.poll_s)
-    return LiveSource(open_receiver(config.inputs, config.raw, diagnostics, control.tell), router, diagnostics, watch)
+        return FolderSource(folder, config.out, router, diagnostics, monitor, config.poll_s)
+    if config.inputs == ("-",):
+        from edgequake.edge.inputs.stdin import open_stdin
+
+        return LiveSource(open_stdin(config.raw, diagnostics), router, diagnostics, monitor)
+    from edgequake.edge.inputs.udp import open_sockets
+
+    return LiveSource(open_sockets(config.inputs, diagnostics, control.log), router, diagnostics, monitor)

@@ -1,4 +1,4 @@
-"""A command that is run for each event; whatever it does, the detector goes on."""
+"""The event hook: a command that is run for each event; nothing it does can hold up or stop the detector."""
 
 from __future__ import annotations
 
@@ -24,84 +24,82 @@ from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.formats.waveforms import format_time
 from edgequake.edge.results.catalog import CatalogRow
 
-DEFAULT_TIMEOUT_S = 10.0
-_MOST_WAITING = 32  # events whose command has not begun; more are left out and counted
-_MOST_NAMES = 1024  # events remembered, so that none is fired twice
-_GRACE_S = 1.0  # for a killed command to be gone
+_MOST_QUEUED = 32  # events whose command has not begun; more are dropped and counted
+_MOST_NAMES = 1024  # events remembered, so that none is reported twice
+_GRACE_S = 1.0  # for a killed command to end
 
 
 class EventHook:
-    """Runs a command once for each event, one after the other, the event as one JSON object on its standard input.
+    """Runs a command once for each event, one at a time, with the event as one JSON object on its standard input.
 
-    The commands run beside the detector in a thread: `fire` returns at once, however long they take. Each has
-    `timeout_s`; what runs for longer is killed together with what it has started. What it prints goes to stderr. The
-    environment says in EDGEQUAKE_OUT which folder the segment's name is relative to.
+    The commands run beside the detector in a thread: `fire` returns at once, however long they take. A command that
+    exceeds `timeout_s` is killed together with what it has started. What it prints goes to stderr. The environment
+    variable EDGEQUAKE_OUT names the folder that the segment's name is relative to.
     """
 
     def __init__(self, command: str, timeout_s: float, diagnostics: Diagnostics, out: Path | None = None) -> None:
-        """Prepare to run `command`, which is split as a shell would split it, but never given to one.
+        """Prepare to run `command`, which is split as a shell would split it but not run by one.
 
         Raises
         ------
         ConfigError
-            There is no such program, or the time limit is none.
+            There is no such program, or the time limit is not positive.
         """
         if not timeout_s > 0:
             raise ConfigError(f"--on-event-timeout {timeout_s:g}: expected seconds above 0")
         self._command = parse_command(command)
         self._timeout_s, self._diagnostics = timeout_s, diagnostics
         self._environment = None if out is None else {**os.environ, "EDGEQUAKE_OUT": str(out.absolute())}
-        self._waiting: queue.Queue[bytes | None] = queue.Queue(_MOST_WAITING)
+        self._queued: queue.Queue[bytes | None] = queue.Queue(_MOST_QUEUED)
         self._fired: deque[str] = deque(maxlen=_MOST_NAMES)
-        self._outcomes: Counter[str] = Counter()  # texts that the notes have not had yet
-        self._lock = threading.Lock()  # for the outcomes and the process
+        self._outcomes: Counter[str] = Counter()  # warnings that are not in the diagnostics yet
+        self._lock = threading.Lock()  # guards the outcomes and the process
         self._process: subprocess.Popen[bytes] | None = None
         self._worker: threading.Thread | None = None
         self._is_over = False
 
     def fire(self, row: CatalogRow) -> None:
-        """Have the command run for an event, if it has not been; do not wait for it."""
+        """Queue the command for an event, unless it has been run for it."""
         if self._is_over or row.evid in self._fired:
             return
         self._fired.append(row.evid)
         try:
-            self._waiting.put_nowait(json.dumps(event_fields(row)).encode() + b"\n")
+            self._queued.put_nowait(json.dumps(event_fields(row)).encode() + b"\n")
         except queue.Full:
-            self._count(f"event(s) without --on-event: more than {_MOST_WAITING} waited for the command")
+            self._count(f"event(s) without --on-event: more than {_MOST_QUEUED} were queued for the command")
         if self._worker is None:
             self._worker = threading.Thread(target=self._work, name="on-event", daemon=True)
             self._worker.start()
-        self.settle()
+        self.report()
 
-    def settle(self) -> None:
-        """Hand what became of the commands to the notes, which belong to the run's own thread."""
+    def report(self) -> None:
+        """Move the warnings to the diagnostics, which belong to the thread of the run."""
         with self._lock:
             outcomes, self._outcomes = self._outcomes, Counter()
         for text, n in outcomes.items():
             self._diagnostics.count(text, n)
 
     def close(self) -> None:
-        """Wait for the commands, all together no longer than the time limit of one; leave out the rest."""
+        """Wait for the queued commands, all together no longer than the time limit of one; drop the rest."""
         if self._worker is not None and not self._is_over:
             until_s = time.monotonic() + self._timeout_s
             with suppress(queue.Full):  # then the time is up
-                self._waiting.put(None, timeout=self._timeout_s)
+                self._queued.put(None, timeout=self._timeout_s)
             self._worker.join(max(0.0, until_s - time.monotonic()))
             self._is_over = True
             self._kill()
             self._worker.join(_GRACE_S)
-            self._leave_out_the_rest()
+            self._drop_queued()
         self._is_over = True
-        self.settle()
+        self.report()
 
     def _work(self) -> None:
-        while not self._is_over and (event := self._waiting.get()) is not None:
-            outcome = self._run(event)
-            if outcome is not None:
+        while not self._is_over and (event := self._queued.get()) is not None:
+            if (outcome := self._run(event)) is not None:
                 self._count(outcome)
 
     def _run(self, event: bytes) -> str | None:
-        """Run the command for one event; return what went wrong, if anything did."""
+        """Run the command for one event; return a warning where it failed."""
         try:
             process = subprocess.Popen(
                 self._command,
@@ -109,7 +107,7 @@ class EventHook:
                 stdout=_error_stream(),
                 stderr=_error_stream(),
                 env=self._environment,
-                start_new_session=True,  # a group of its own, to be killed whole; and Ctrl-C is not meant for it
+                start_new_session=True,  # a process group of its own: killed whole, and out of reach of Ctrl-C
             )
         except OSError as problem:
             return f"time(s) the --on-event command could not be started: {problem.strerror or problem}"
@@ -127,10 +125,13 @@ class EventHook:
                 return f"time(s) the --on-event command took longer than {self._timeout_s:g} s and was killed"
         if self._is_over and process.returncode == -signal.SIGKILL:
             return "time(s) the --on-event command was killed at the end of the run"
-        return f"time(s) the --on-event command failed: {_manner(process.returncode)}" if process.returncode else None
+        if process.returncode == 0:
+            return None
+        how = f"exit code {process.returncode}" if process.returncode > 0 else f"signal {-process.returncode}"
+        return f"time(s) the --on-event command failed: {how}"
 
     def _kill(self) -> None:
-        """Kill the command that runs now, and what it has started."""
+        """Kill the running command and what it has started."""
         with self._lock:
             process = self._process
             if process is None or process.returncode is not None:
@@ -141,14 +142,14 @@ class EventHook:
                 else:
                     process.kill()
 
-    def _leave_out_the_rest(self) -> None:
+    def _drop_queued(self) -> None:
         n_left = 0
         with suppress(queue.Empty):
             while True:
-                n_left += self._waiting.get_nowait() is not None
-        self._waiting.put_nowait(None)  # whatever the worker still does, it ends then
+                n_left += self._queued.get_nowait() is not None
+        self._queued.put_nowait(None)  # ends the worker
         if n_left:
-            self._count("event(s) without --on-event: the run came to its end", n_left)
+            self._count("event(s) without --on-event: the run ended", n_left)
 
     def _count(self, text: str, n: int = 1) -> None:
         with self._lock:
@@ -161,7 +162,7 @@ def parse_command(command: str) -> list[str]:
     Raises
     ------
     ConfigError
-        It is empty, has an open quote, or names a program that does not exist.
+        It is empty, has an unclosed quote, or names a program that does not exist.
     """
     try:
         parts = shlex.split(command)
@@ -171,25 +172,21 @@ def parse_command(command: str) -> list[str]:
         raise ConfigError("--on-event is empty; expected a program and its arguments")
     if shutil.which(parts[0]) is None:
         raise ConfigError(
-            f"--on-event '{command}': there is no program '{parts[0]}' that can be run; name one by its path "
+            f"--on-event '{command}': there is no program '{parts[0]}' that can be run; give its path "
             f"(no shell is used: for pipes and the like give sh -c '...')"
         )
     return parts
 
 
 def event_fields(row: CatalogRow) -> Mapping[str, Any]:
-    """Return a row as values that JSON can hold: the fields of `CatalogRow`, and both times as text too."""
+    """Return a row as JSON values: the fields of `CatalogRow`, and onset and stop as text too."""
     times = {"onset": format_time(row.onset_ns) + "Z", "stop": format_time(row.stop_ns) + "Z"}
     return {"evid": row.evid, **times, **dataclasses.asdict(row)}
 
 
-def _manner(exit_code: int) -> str:
-    return f"exit code {exit_code}" if exit_code > 0 else f"signal {-exit_code}"
-
-
 def _error_stream() -> int:
-    """Where a command may print: stdout may hold the summary as JSON."""
+    """Return where commands print: stdout may contain the summary as JSON."""
     try:
         return sys.stderr.fileno()
-    except (AttributeError, OSError, ValueError):  # there is none
+    except (AttributeError, OSError, ValueError):  # no stderr
         return subprocess.DEVNULL

@@ -1,4 +1,4 @@
-"""A run's model: manifest, checked graph and threshold, and detectors made of them."""
+"""The model of a run: manifest, verified graph and threshold, and the detectors built from them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class LoadedModel:
-    """What detectors are made of."""
+    """A model that detectors are built from."""
 
     manifest: Manifest
     variant: Variant
@@ -29,20 +29,20 @@ class LoadedModel:
     _spare: list[Detector] = field(default_factory=list)
 
     @classmethod
-    def load(cls, config: RunConfig, tell: Callable[[str], None]) -> LoadedModel:
-        """Read the model of a run, or its copy when the model is damaged; a graph that cannot run is refused here.
+    def load(cls, config: RunConfig, log: Callable[[str], None]) -> LoadedModel:
+        """Read the model of a run, or its copy where the model is damaged; a graph that cannot run is refused here.
 
         Raises
         ------
         EdgequakeError
-            A model that cannot be used, and no copy that can.
+            The model cannot be used, and neither can its copy.
         """
         try:
             return cls._load(config.model, config)
         except ManifestError as problem:
             if config.model_copy is None:
                 raise
-            tell(f"{problem}; the copy {config.model_copy} is used instead")
+            log(f"{problem}; the copy {config.model_copy} is used instead")
             return cls._load(config.model_copy, config)
 
     @classmethod
@@ -62,29 +62,29 @@ class LoadedModel:
 
     @property
     def variant_name(self) -> str:
-        """The variant's name in the manifest."""
+        """Name of the variant in the manifest."""
         return next(name for name, variant in self.manifest.variants.items() if variant is self.variant)
 
     def detector(self) -> Detector:
-        """Return a new detector; one was made when the model was loaded."""
+        """Return a new detector; the first one was built when the model was loaded."""
         if self._spare:
             detector = self._spare.pop()
             detector.threshold = self.threshold
             return detector
         return Detector(self.manifest, self.graph, self.variant, self.threshold)
 
-    def reload_threshold(self, config: RunConfig, tell: Callable[[str], None]) -> None:
-        """Read the thresholds of the manifest again; what cannot be read changes nothing."""
+    def reload_threshold(self, config: RunConfig, log: Callable[[str], None]) -> None:
+        """Read the thresholds of the manifest again; keep the present one where they cannot be read."""
         try:
             manifest, _ = load_manifest(config.model)
             self.threshold = threshold_of(config, manifest)
-            tell(f"thresholds read again: {self.threshold:g} declares an event")
+            log(f"thresholds reloaded: onset probability {self.threshold:g} declares an event")
         except EdgequakeError as problem:
-            tell(f"thresholds stay as they are, {self.threshold:g}: {problem}")
+            log(f"threshold unchanged, {self.threshold:g}: {problem}")
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of all in the manifest that a detector's state depends on: not the thresholds, not the provenance."""
+        """Hash of everything in the manifest that a detector's state depends on: not thresholds, not provenance."""
         values = dataclasses.asdict(self.manifest)
         del values["training"], values["variants"], values["trigger"]["onset_thresholds"]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""A run's output folder: what is written when, and how an interrupted run goes on.
+"""The output folder of a run: what is written when, and how an interrupted run continues.
 
-The order of writing makes power loss harmless: a segment is complete before its row is in the catalogue, and the
-checkpoint is older than both. A resumed run comes upon the same events again and leaves what was acknowledged alone.
+The order of writing makes a power loss harmless: a segment is complete before its row is in the catalogue, and the
+checkpoint is older than both. A resumed run detects the latest events again and leaves what is in the catalogue alone.
 """
 
 from __future__ import annotations
@@ -14,9 +14,19 @@ from typing import Any
 
 from edgequake import __version__
 from edgequake.edge.base.atomic_files import remove_leftovers, write_bytes_atomically
-from edgequake.edge.base.checkpoint import Checkpoint, read_checkpoint, set_aside, write_checkpoint
+from edgequake.edge.base.checkpoint import Checkpoint, State, read_checkpoint, set_aside, write_checkpoint
 from edgequake.edge.base.errors import ConfigError, DataError
-from edgequake.edge.base.layout import ARCHIVE, CONTINUOUS, JOURNAL, OUTBOX, STATUS
+from edgequake.edge.base.layout import (
+    ARCHIVE,
+    CATALOG,
+    CHECKPOINT,
+    CONTINUOUS,
+    JOURNAL,
+    OUTBOX,
+    SEGMENTS,
+    STATUS,
+    SUMMARY,
+)
 from edgequake.edge.base.memory import give_memory_back
 from edgequake.edge.inputs.source import FileSource, Source
 from edgequake.edge.operation.config import RunConfig
@@ -27,46 +37,54 @@ from edgequake.edge.results.catalog import Ledger, read_catalog
 from edgequake.edge.results.priority import priority_name
 from edgequake.edge.results.summary import Summary
 
-CATALOG, SUMMARY, SEGMENTS, CHECKPOINT = "catalog.csv", "summary.json", "segments", "checkpoint.edgequake"
-
 _LARGEST_SHARE = 0.04  # of the time may go into checkpoints, however slow the disk
 
 
-class RunFolder:
-    """Writes a run's results, and reads those of the process before it."""
+def finished_summary(config: RunConfig, model: LoadedModel, source: Source) -> Summary | None:
+    """Return the summary of a run over files that is to be resumed and was complete already.
 
-    def __init__(self, config: RunConfig, model: LoadedModel, source: Source, tell: Callable[[str], None]) -> None:
-        self._config, self._model, self._source, self._tell = config, model, source, tell
+    Raises
+    ------
+    ConfigError
+        The folder contains the results of another run.
+    """
+    summary = config.out / SUMMARY
+    is_complete = summary.exists() and not (config.out / CHECKPOINT).exists()
+    if not (config.resume and source.replayed and is_complete):
+        return None
+    found = Summary.read(summary, read_catalog(config.out / CATALOG))
+    if (found.inputs, found.graph_sha256) != (config.inputs, model.variant.sha256):
+        raise ConfigError(f"{config.out} contains the results of another run; choose another --out, or --force")
+    return found
+
+
+class RunFolder:
+    """Writes the results and checkpoints of a run, and continues from those of an earlier process."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        model: LoadedModel,
+        source: Source,
+        ledger: Ledger,
+        stations: StationRuns,
+        services: OnboardServices,
+        log: Callable[[str], None],
+    ) -> None:
+        self._config, self._model, self._source, self._ledger = config, model, source, ledger
+        self._stations, self._services, self._log = stations, services, log
         self._out = config.out
-        self._has_status = config.stores or not source.replayed
-        self.ledger = Ledger()
+        self._has_status = config.has_services or not source.replayed
         self.n_resumed = 0
         self._next_checkpoint_s = 0.0
 
-    def finished(self) -> Summary | None:
-        """Return the summary of a run that was over before it was resumed.
-
-        Raises
-        ------
-        ConfigError
-            The folder holds the results of another run.
-        """
-        summary = self._out / SUMMARY
-        over = summary.exists() and not (self._out / CHECKPOINT).exists()
-        if not (self._config.resume and self._source.replayed and over):
-            return None
-        found = Summary.read(summary, read_catalog(self._out / CATALOG))
-        if (found.inputs, found.graph_sha256) != (self._config.inputs, self._model.variant.sha256):
-            raise ConfigError(f"{self._out} holds the results of another run; choose another --out, or --force")
-        return found
-
     def prepare(self) -> None:
-        """Make the output folder; with `force`, clear an earlier run's results, summary first.
+        """Make the output folder; with `force`, delete an earlier run's results, summary first.
 
         Raises
         ------
         ConfigError
-            It holds the results of an earlier run, and neither `force` nor `resume` is set.
+            It contains the results of an earlier run, and neither `force` nor `resume` is set.
         DataError
             It cannot be used.
         """
@@ -76,9 +94,9 @@ class RunFolder:
             earlier += [out / STATUS, out / JOURNAL, out / OUTBOX, out / ARCHIVE, out / CONTINUOUS]
             present = [path for path in earlier if path.exists()]
             if present and not self._config.force and not self._config.resume:
-                unfinished = " (an unfinished one: --resume goes on with it)" if (out / CHECKPOINT).exists() else ""
+                unfinished = " (an unfinished one: --resume continues it)" if (out / CHECKPOINT).exists() else ""
                 raise ConfigError(
-                    f"{out} holds the results of an earlier run{unfinished}; choose another --out, or --force to "
+                    f"{out} contains the results of an earlier run{unfinished}; choose another --out, or --force to "
                     f"replace them"
                 )
             for path in present if self._config.force and not self._config.resume else ():
@@ -91,123 +109,126 @@ class RunFolder:
                 f"cannot use output folder {out}: {problem.strerror or problem}; choose another --out"
             ) from problem
 
-    def resume(self, listeners: StationRuns, store: OnboardServices) -> None:
-        """Go on from the checkpoint, if there is one that fits; from the catalogue in any case.
+    def resume(self) -> None:
+        """Continue from the checkpoint where there is one that fits, and from the catalogue in any case.
 
         Raises
         ------
         ConfigError
-            The checkpoint is of another run over files.
+            The checkpoint belongs to another run over files.
         DataError
             The catalogue cannot be read, or the checkpoint cannot be written.
         """
-        checkpoint = self._read_checkpoint() if self._config.resume else None
-        state = None if checkpoint is None else checkpoint.state
+        state = self._read_state() if self._config.resume else None
         if self._config.resume:
-            self.ledger.restore(None if state is None else state["ledger"], self._out / CATALOG)
+            self._ledger.restore(None if state is None else state["ledger"], self._out / CATALOG)
         if state is not None:
             self.n_resumed = state["n_resumed"] + 1
-            self._source.restore(state["feed"])
-            listeners.restore(state["listeners"])
-            (self._out / SUMMARY).unlink(missing_ok=True)  # it is not over yet
-        store.open(None if state is None else state["store"])
-        self.write_checkpoint(listeners, store)
+            self._source.restore(state["source"])
+            self._stations.restore(state["stations"])
+            (self._out / SUMMARY).unlink(missing_ok=True)  # the run is not complete yet
+        self._services.open(None if state is None else state["services"])
+        self.write_checkpoint()
 
-    def keep_checkpoint(self, listeners: StationRuns, store: OnboardServices) -> None:
+    def checkpoint_if_due(self) -> None:
         """Write a checkpoint when it is time."""
         if time.monotonic() >= self._next_checkpoint_s:
-            self.write_checkpoint(listeners, store)
-            self._tidy_up()
+            self.write_checkpoint()
+            self._give_memory_back()
 
-    def write_checkpoint(self, listeners: StationRuns, store: OnboardServices) -> None:
-        """Write a checkpoint, and how the run is doing.
+    def write_checkpoint(self) -> None:
+        """Write a checkpoint and the status.
 
         Raises
         ------
         DataError
-            It cannot be written.
+            They cannot be written.
         """
         begun_s = time.monotonic()
-        store.sync()
+        self._services.sync()
         state = {
             "n_resumed": self.n_resumed,
-            "ledger": self.ledger.state(),
-            "feed": self._source.state(),
-            "listeners": listeners.state(),
-            "store": store.state(),
+            "ledger": self._ledger.state(),
+            "source": self._source.state(),
+            "stations": self._stations.state(),
+            "services": self._services.state(),
         }
-        write_checkpoint(self._out / CHECKPOINT, Checkpoint(self._identity(), state), self.ledger.make_room)
-        self._write_status(listeners, store, ended=False)
+        write_checkpoint(self._out / CHECKPOINT, Checkpoint(self._identity(), state), self._ledger.make_room)
+        self._write_status(ended=False)
         now_s = time.monotonic()
         pause_s = self._config.checkpoint_s
         if pause_s > 0:
             pause_s = max(pause_s, (now_s - begun_s) / _LARGEST_SHARE)
         self._next_checkpoint_s = now_s + pause_s
 
-    def write_catalog(self, listeners: StationRuns, store: OnboardServices) -> None:
-        """Acknowledge the events found so far. What comes live cannot be found again: its checkpoint follows at once.
+    def write_catalog(self) -> None:
+        """Write the catalogue of the events so far; live, where they cannot be detected again, a checkpoint follows.
 
         Raises
         ------
         DataError
             It cannot be written.
         """
-        self.ledger.write(self._out / CATALOG)
+        self._ledger.write(self._out / CATALOG)
         if not self._source.replayed:
-            self.write_checkpoint(listeners, store)
-            self._tidy_up()
+            self.write_checkpoint()
+            self._give_memory_back()
 
-    def close(self, summary: Summary, listeners: StationRuns, store: OnboardServices) -> None:
-        """The run is over: write its summary. A live run may go on later, warm; one over files may not."""
+    def close(self, summary: Summary) -> None:
+        """Write the summary at the end. A live run leaves a checkpoint to continue from, one over files does not."""
         if not self._source.replayed:
-            self.write_checkpoint(listeners, store)
-        self._write_status(listeners, store, ended=True)
-        write_bytes_atomically(self._out / SUMMARY, summary.to_json().encode(), self.ledger.make_room)
+            self.write_checkpoint()
+        self._write_status(ended=True)
+        write_bytes_atomically(self._out / SUMMARY, summary.to_json().encode(), self._ledger.make_room)
         if self._source.replayed:
-            (self._out / CHECKPOINT).unlink(missing_ok=True)
+            self.delete_checkpoint()
 
-    def abandon(self) -> None:
-        """There was nothing to do: leave nothing to go on from."""
+    def delete_checkpoint(self) -> None:
+        """Leave nothing to continue from."""
         (self._out / CHECKPOINT).unlink(missing_ok=True)
 
-    def _write_status(self, listeners: StationRuns, store: OnboardServices, ended: bool) -> None:
+    def _write_status(self, ended: bool) -> None:
         if self._has_status:
-            from edgequake.edge.operation.status import status_of
+            from edgequake.edge.operation.status import run_status
 
-            warnings, n_events = self._source.diagnostics.texts(), len(self.ledger.rows())
-            status = status_of(self._config, self._model, store, listeners, n_events, warnings, ended)
-            write_bytes_atomically(self._out / STATUS, json.dumps(status).encode() + b"\n", self.ledger.make_room)
+            warnings, n_events = self._source.diagnostics.texts(), len(self._ledger.rows())
+            status = run_status(self._config, self._model, self._services, self._stations, n_events, warnings, ended)
+            write_bytes_atomically(self._out / STATUS, json.dumps(status).encode() + b"\n", self._ledger.make_room)
 
-    def _tidy_up(self) -> None:
-        if not self._source.replayed:
-            give_memory_back()  # this run may take months
+    def _give_memory_back(self) -> None:
+        if not self._source.replayed:  # a live run may take months
+            give_memory_back()
 
-    def _read_checkpoint(self) -> Checkpoint | None:
+    def _read_state(self) -> State | None:
+        """Return the state of the checkpoint; None where there is none that can be used."""
         path = self._out / CHECKPOINT
         if not path.exists():
             return None
+        identity, replayed = self._identity(), self._source.replayed
         try:
             checkpoint = read_checkpoint(path)
         except DataError as problem:
-            self._tell(f"{problem}; set aside as {set_aside(path).name}, the run starts over")
-            return None
-        identity = self._identity()
-        differing = [name for name in identity if checkpoint.identity.get(name) != identity[name]]
-        if not differing:
-            return checkpoint
-        if self._source.replayed:
-            raise ConfigError(
-                f"{path} is of another run: {', '.join(differing)} differ; resume it as it was begun, choose another "
-                f"--out, or start over with --force"
-            )
-        self._tell(
-            f"{path} is of another run: {', '.join(differing)} differ; set aside as {set_aside(path).name}, the "
-            f"detector starts cold"
+            unusable = str(problem)
+        else:
+            differing = [name for name in identity if checkpoint.identity.get(name) != identity[name]]
+            if not differing:
+                return checkpoint.state
+            unusable = f"{path} belongs to another run: {', '.join(differing)} differ"
+            if replayed:
+                raise ConfigError(
+                    f"{unusable}; resume it with the options it was begun with, choose another --out, or start over "
+                    f"with --force"
+                )
+        consequence = (
+            "the run starts over from its input"
+            if replayed
+            else "the detector starts cold, and the run continues with what is in its folder"
         )
+        self._log(f"{unusable}; set aside as {set_aside(path).name}: {consequence}, no action is needed")
         return None
 
     def _identity(self) -> dict[str, Any]:
-        """What a state depends on."""
+        """Return what a state depends on."""
         config, model = self._config, self._model
         identity: dict[str, Any] = {
             "edgequake": __version__,
@@ -220,6 +241,6 @@ class RunFolder:
             identity["inputs"] = self._source.fingerprint()
             identity["threshold"] = model.threshold
             identity["start and stop"] = [config.start_ns, config.stop_ns]
-            identity["store"] = [config.archive_bytes, config.summary_channel, config.budget_bytes, config.pass_s]
+            identity["services"] = [config.archive_bytes, config.summary_channel, config.budget_bytes, config.pass_s]
             identity["priority"] = priority_name(config.priority)
         return identity

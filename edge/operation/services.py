@@ -1,6 +1,6 @@
-"""Mission time: that of the newest sample heard; and the passes of the downlink that fall due as it goes on.
+"""The on-board services of a run beside detection: archive, SSAM channels, downlink and event hook, as configured.
 
-All that happens beside detection: archive, summary channel, downlink, hook, status; each only if it is asked for.
+They are imported only where a run asks for them: what is not imported takes no memory on a lander.
 """
 
 from __future__ import annotations
@@ -12,40 +12,42 @@ from typing import TYPE_CHECKING
 from edgequake.edge.base.checkpoint import State, set_aside
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.layout import ARCHIVE, CONTINUOUS
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, merge_contiguous
 from edgequake.edge.inputs.source import Batch
 from edgequake.edge.operation.config import RunConfig
 from edgequake.edge.operation.model import LoadedModel
-from edgequake.edge.results.catalog import Found, Ledger
+from edgequake.edge.results.catalog import Ledger
 
 if TYPE_CHECKING:
     from edgequake.edge.archive.archive import Archive
-    from edgequake.edge.archive.ssam import SsamChannel
+    from edgequake.edge.archive.ssam import SsamWriter
     from edgequake.edge.downlink.downlink import Downlink
     from edgequake.edge.operation.event_hook import EventHook
 
+_MOST_CHANNELS = 256
+
 
 class MissionClock:
-    """Follows the samples.
+    """Mission time, which is that of the newest sample, and the downlink passes that fall due as it advances.
 
-    It goes on only, but for a live station whose clock was set back: then it is that of the stations that are heard.
-    One that was ahead by mistake must not keep the radio silent until the mistake has come true. Over files, where one
-    stream comes after the other, time stands still until a stream goes beyond those before it.
+    It only advances, with one exception: where the clock of a live station was set back, mission time is that of the
+    stations that are still received, or a station that was ahead by mistake would silence the radio until that time.
+    In a replay of files, where one stream follows the other, time stands still until a stream gets beyond those
+    before it.
 
-    Passes are due at multiples of `pass_s`. The hours of a tear are gone, nothing could be handed over in them: none is
-    due there.
+    Passes are due at multiples of `pass_s`. None is due in a gap: nothing could have been delivered in those hours.
     """
 
     def __init__(self, pass_s: float, replayed: bool) -> None:
         self._pass_s, self._replayed = pass_s, replayed
-        self._newest_ns: dict[str, int] = {}  # by live listener
+        self._newest_ns: dict[str, int] = {}  # by live stream
         self.now_ns: int | None = None
         self._due_ns: list[int] = []
 
-    def hear(self, batch: Batch) -> None:
-        """Take samples into account."""
+    def update(self, batch: Batch) -> None:
+        """Advance to the end of a batch."""
         for trace in batch.traces:
-            self._hear(batch.key, trace.start_ns, trace.stop_ns)
+            self._advance(batch.key, trace.start_ns, trace.stop_ns)
         if batch.over and self._newest_ns.pop(batch.key, None) is not None and self._newest_ns:
             self.now_ns = max(self._newest_ns.values())
 
@@ -55,14 +57,12 @@ class MissionClock:
         return due
 
     def state(self) -> State:
-        """Return what `restore` goes on from."""
         return {"now_ns": self.now_ns, "newest_ns": dict(self._newest_ns)}
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
         self.now_ns, self._newest_ns = state["now_ns"], dict(state["newest_ns"])
 
-    def _hear(self, key: str, start_ns: int, stop_ns: int) -> None:
+    def _advance(self, key: str, start_ns: int, stop_ns: int) -> None:
         before_ns = self.now_ns
         if self._replayed:
             self.now_ns = stop_ns if before_ns is None else max(before_ns, stop_ns)
@@ -80,36 +80,28 @@ def pass_times(after_ns: int, until_ns: int, pass_s: float) -> list[int]:
     return [i * pass_ns for i in range(after_ns // pass_ns + 1, until_ns // pass_ns + 1)]
 
 
-_MOST_CHANNELS = 256
-
-
 class OnboardServices:
-    """What a run does with its samples and events beside keeping the segments."""
+    """Everything that a run does with its samples and events, except detecting events and writing segments."""
 
     def __init__(
         self, config: RunConfig, model: LoadedModel, ledger: Ledger, diagnostics: Diagnostics, replayed: bool
     ) -> None:
-        """Look at the options; nothing is written yet. `replayed`: a resumed run hears the same samples again.
+        """Check the options; nothing is written yet. `replayed`: a resumed run gets the same samples again.
 
         Raises
         ------
         ConfigError
-            An option that makes no sense.
+            An unusable option.
         """
-        self._config, self._model, self._ledger, self._diagnostics, self._replayed = (
-            config,
-            model,
-            ledger,
-            diagnostics,
-            replayed,
-        )
+        self._config, self._model, self._ledger = config, model, ledger
+        self._diagnostics, self._replayed = diagnostics, replayed
         self.archive: Archive | None = None
-        self.continuous: SsamChannel | None = None
+        self.ssam: SsamWriter | None = None
         self.downlink: Downlink | None = None
         self._hook: EventHook | None = None
         self.clock = MissionClock(config.pass_s, replayed)
-        self._newest: dict[str, Trace | int] = {}  # by channel: its newest trace, or where that stopped
-        self.heard_at_ns: int | None = None  # the machine's time when samples last came
+        self._newest: dict[str, Trace | int] = {}  # by channel: its newest trace, or the time where that stopped
+        self.received_at_ns: int | None = None  # the machine's time when samples last came
         if config.archive_bytes is not None:
             from edgequake.edge.archive.archive import require_cap
 
@@ -120,7 +112,7 @@ class OnboardServices:
             self._hook = EventHook(config.on_event, config.on_event_timeout_s, diagnostics, config.out)
 
     def open(self, state: State | None) -> None:
-        """Open what the options ask for, in the output folder, and go on from a state; None: from the folder alone.
+        """Open the services in the output folder and continue from a state; None: from the folder alone.
 
         Raises
         ------
@@ -133,73 +125,71 @@ class OnboardServices:
         self._open()
         if state is not None:
             self.clock.restore(state["clock"])
-            self._newest = dict(state["heard_ns"])
+            self._newest = dict(state["newest"])
             if self.archive is not None and state["archive"] is not None:
                 self.archive.restore(state["archive"], self._replayed)
-            if self.continuous is not None and state["continuous"] is not None:
-                self.continuous.restore(state["continuous"], self._replayed)
+            if self.ssam is not None and state["ssam"] is not None:
+                self.ssam.restore(state["ssam"], self._replayed)
         if self.downlink is not None:
-            # Replayed, the run meets again what it has found since the checkpoint; a live stream does not come again.
-            for found in self._ledger.found(with_unmet=not self._replayed):
-                self.downlink.found(found.segment, found.rows)
+            # A replayed run detects again what it had detected since the checkpoint; a live stream does not come again.
+            for entry in self._ledger.entries(with_pending=not self._replayed):
+                self.downlink.enqueue(entry.segment, entry.rows)
 
-    def take(self, batch: Batch) -> None:
-        """Take samples that are on their way to a listener.
+    def push(self, batch: Batch) -> None:
+        """Take samples before they are processed by a detector.
 
         Raises
         ------
         DataError
             They cannot be written.
         """
-        self.clock.hear(batch)
-        self.heard_at_ns = time.time_ns()
+        self.clock.update(batch)
+        self.received_at_ns = time.time_ns()
         traces: Sequence[Trace] = batch.traces
-        if len(traces) > 1 and (self.archive is not None or self.continuous is not None):
-            from edgequake.edge.archive.archive import joined
-
-            traces = joined(traces)
+        if len(traces) > 1 and (self.archive is not None or self.ssam is not None):
+            traces = merge_contiguous(traces)
         for trace in traces:
             if trace.source_id in self._newest or len(self._newest) < _MOST_CHANNELS:
                 self._newest[trace.source_id] = trace
             if self.archive is not None:
-                self.archive.take(trace)
-            if self.continuous is not None:
-                self.continuous.take(trace)
+                self.archive.push(trace)
+            if self.ssam is not None:
+                self.ssam.push(trace)
 
-    def tick(self) -> bool:
-        """Deal with new events and hand over what is due; return whether the catalogue on disk has become old.
+    def run_due(self) -> bool:
+        """Handle new events and make the passes that are due; return whether the catalogue on disk is out of date.
 
         Raises
         ------
-        ConfigError, DataError
-            Nothing can be handed over.
+        DataError
+            Nothing can be delivered.
         """
-        self._deal_with(self._ledger.take_fresh())
-        self._hold_passes()
+        self._handle_new_events()
+        self._run_passes()
         if self._hook is not None:
-            self._hook.settle()
+            self._hook.report()
         return self._ledger.is_changed
 
     def finish(self) -> bool:
-        """The run is over: write what waits, hold a last pass; return whether the catalogue on disk has become old.
+        """Write what is buffered and make a last pass; return whether the catalogue on disk is out of date.
 
         Raises
         ------
-        ConfigError, DataError
-            As `tick`.
+        DataError
+            As `run_due`.
         """
-        self._deal_with(self._ledger.take_fresh())
-        for store in (self.archive, self.continuous):
-            if store is not None:
-                store.close()
-        self._hold_passes()
+        self._handle_new_events()
+        for writer in (self.archive, self.ssam):
+            if writer is not None:
+                writer.close()
+        self._run_passes()
         if self.downlink is not None and self.clock.now_ns is not None:
-            self.downlink.hold_pass(self.clock.now_ns, is_last=True)
-        self.stop()
+            self.downlink.run_pass(self.clock.now_ns, is_last=True)
+        self.close()
         return self._ledger.is_changed
 
-    def stop(self) -> None:
-        """The process comes to its end: wait for the hook, for no longer than its time limit."""
+    def close(self) -> None:
+        """Wait for the event hook, no longer than its time limit: the process ends."""
         if self._hook is not None:
             self._hook.close()
 
@@ -211,39 +201,34 @@ class OnboardServices:
         DataError
             The disk fails.
         """
-        for store in (self.archive, self.continuous):
-            if store is not None:
-                store.sync()
+        for writer in (self.archive, self.ssam):
+            if writer is not None:
+                writer.sync()
+
+    def last_sample_ns(self) -> dict[str, int]:
+        """Return the time after the newest sample of each channel."""
+        return {name: newest if isinstance(newest, int) else newest.stop_ns for name, newest in self._newest.items()}
 
     def state(self) -> State:
-        """Return what `restore` goes on from."""
         return {
             "clock": self.clock.state(),
-            "heard_ns": self.heard_ns(),
+            "newest": self.last_sample_ns(),
             "archive": None if self.archive is None else self.archive.state(),
-            "continuous": None if self.continuous is None else self.continuous.state(),
+            "ssam": None if self.ssam is None else self.ssam.state(),
         }
 
-    def waiting(self) -> Sequence[Trace]:
-        """Return samples of the archive that are not on disk yet."""
-        return [] if self.archive is None else self.archive.waiting()
+    def _handle_new_events(self) -> None:
+        for entry in self._ledger.take_new():
+            if self.downlink is not None:
+                self.downlink.enqueue(entry.segment, entry.rows)
+            if self._hook is not None and entry.is_new:
+                for row in entry.rows:
+                    self._hook.fire(row)
 
-    def _hold_passes(self) -> None:
+    def _run_passes(self) -> None:
         for now_ns in self.clock.take_due():
             if self.downlink is not None:
-                self.downlink.hold_pass(now_ns)
-
-    def heard_ns(self) -> dict[str, int]:
-        """Return where the newest samples of each channel stop."""
-        return {name: heard if isinstance(heard, int) else heard.stop_ns for name, heard in self._newest.items()}
-
-    def _deal_with(self, fresh: list[Found]) -> None:
-        for found in fresh:
-            if self.downlink is not None:
-                self.downlink.found(found.segment, found.rows)
-            if self._hook is not None and found.is_new:
-                for row in found.rows:
-                    self._hook.fire(row)
+                self.downlink.run_pass(now_ns)
 
     def _open(self) -> None:
         config, diagnostics = self._config, self._diagnostics
@@ -254,11 +239,10 @@ class OnboardServices:
             self.archive = Archive(config.out / ARCHIVE, config.archive_bytes, diagnostics, block_samples)
             self._ledger.make_room = self.archive.make_room
         if config.summary_channel:
-            from edgequake.edge.archive.ssam import SsamChannel
+            from edgequake.edge.archive.ssam import SsamWriter
 
-            self.continuous = SsamChannel(
-                config.out / CONTINUOUS, diagnostics, self._make_room, is_live=not self._replayed
-            )
+            is_live = not self._replayed
+            self.ssam = SsamWriter(config.out / CONTINUOUS, diagnostics, self._make_room, is_live)
         if config.budget_bytes is not None:
             self.downlink = self._open_downlink(config.budget_bytes)
 
@@ -277,10 +261,14 @@ class OnboardServices:
             self._ledger,
             self._diagnostics,
             Outbox(out, self._make_room),
-            RequestQueue(out, self._diagnostics, self.waiting, self._make_room),
-            SsamQueue(out, self.continuous),
+            RequestQueue(out, self._diagnostics, self._unwritten, self._make_room),
+            SsamQueue(out, self.ssam),
         )
 
+    def _unwritten(self) -> Sequence[Trace]:
+        """Return the samples of the archive that are not on disk yet."""
+        return [] if self.archive is None else self.archive.unwritten()
+
     def _make_room(self, n_bytes: int) -> bool:
-        """Let the archive go of its oldest: whatever else is written is worth more."""
+        """Have the archive evict its oldest files: everything else that is written is worth more."""
         return self.archive is not None and self.archive.make_room(n_bytes)

@@ -1,4 +1,4 @@
-"""One stream of one station as a run hears it: its detector, its kept samples, its share of the figures."""
+"""The detection of a run, station by station: detector, segments and counters of each stream of samples."""
 
 from __future__ import annotations
 
@@ -23,36 +23,33 @@ from edgequake.edge.results.summary import RecordTime
 
 @dataclass
 class RunCounters:
-    """Figures of a run that go into its summary."""
+    """Counters of a run that its summary reports."""
 
     samples_in: int = 0
-    record_ns: int = 0  # of listeners that are done
+    record_ns: int = 0  # of finished streams
     kept_ns: int = 0
-    n_let_go: int = 0  # rises too short for an event, of listeners that are done
+    n_short_rises: int = 0  # of the onset probability, too short for an event, of finished streams
     stations: set[str] = field(default_factory=set)
-    gaps: GapCounts = field(default_factory=GapCounts)  # of listeners that are done
+    gaps: GapCounts = field(default_factory=GapCounts)  # of finished streams
 
     def state(self) -> State:
-        """Return what `restore` goes on from."""
         return {**vars(self), "stations": sorted(self.stations), "gaps": dict(vars(self.gaps))}
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
-        self.samples_in, self.record_ns, self.kept_ns = state["samples_in"], state["record_ns"], state["kept_ns"]
-        self.n_let_go = state["n_let_go"]
+        vars(self).update(state)
         self.stations, self.gaps = set(state["stations"]), GapCounts(**state["gaps"])
 
-    def add(self, listener: StationRun) -> None:
-        """Add the gaps and the record time of a listener."""
-        for channel in listener.detector.front_end.channels.values():
+    def add(self, station: StationRun) -> None:
+        """Add the gaps, the record time and the short rises of a station's stream."""
+        for channel in station.detector.front_end.channels.values():
             for name, value in vars(channel.counts).items():
                 setattr(self.gaps, name, getattr(self.gaps, name) + value)
-        self.record_ns += listener.time.total_ns
-        self.n_let_go += listener.detector.n_let_go
+        self.record_ns += station.time.total_ns
+        self.n_short_rises += station.detector.n_short_rises
 
 
 class StationRun:
-    """The detector of one stream and the samples that it may still want."""
+    """The detector of one stream of a station, and the samples that it may still need."""
 
     def __init__(
         self,
@@ -61,105 +58,101 @@ class StationRun:
         manifest: Manifest,
         out: Path,
         ledger: Ledger,
-        tally: RunCounters,
+        counters: RunCounters,
         priorities: Priorities | None = None,
     ) -> None:
         self.detector, self.station_id = detector, station_id
         self.time = RecordTime(round(manifest.front_end.bridge_s * NS_PER_S))
-        self._keeper = SegmentWriter(out, station_id, manifest.trigger, ledger, refiner(manifest), priorities)
-        self._ledger, self._tally = ledger, tally
+        self._segments = SegmentWriter(out, station_id, manifest.trigger, ledger, refiner(manifest), priorities)
+        self._ledger, self._counters = ledger, counters
 
     def push(self, traces: Sequence[Trace]) -> bool:
-        """Take traces; return whether a segment was written."""
+        """Process traces; return whether a segment was written."""
         for trace in traces:
             self.time.add(trace.start_ns, trace.stop_ns)
-            self._keeper.add_trace(trace)
-            self._tally.samples_in += len(trace.samples)
-        self._tally.stations.add(self.station_id)
-        return self._claim(self.detector.push_all(traces), self.detector.horizon_ns)
+            self._segments.add_trace(trace)
+            self._counters.samples_in += len(trace.samples)
+        self._counters.stations.add(self.station_id)
+        return self._write(self.detector.push(*traces), self.detector.horizon_ns)
 
     def finish(self) -> bool:
-        """Write what is still open; return whether a segment was written. More traces may come all the same."""
-        return self._claim(self.detector.finish(), None)
+        """Write what is still open; return whether a segment was written. More traces may follow all the same."""
+        return self._write(self.detector.finish(), None)
 
     def state(self) -> State:
-        """Return what `restore` goes on from."""
-        return {"detector": self.detector.state(), "keeper": self._keeper.state(), "time": self.time.state()}
+        return {"detector": self.detector.state(), "segments": self._segments.state(), "time": self.time.state()}
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
         self.detector.restore(state["detector"])
-        self._keeper.restore(state["keeper"])
+        self._segments.restore(state["segments"])
         self.time.restore(state["time"])
 
-    def _claim(self, events: list[Event], horizon_ns: int | None) -> bool:
+    def _write(self, events: list[Event], horizon_ns: int | None) -> bool:
         for event in events:
-            self._keeper.add_event(event)
-        written = self._keeper.flush(horizon_ns)
+            self._segments.add_event(event)
+        written = self._segments.flush(horizon_ns)
         for segment, rows in written:
-            self._tally.kept_ns += self.time.within(segment.start_ns, segment.stop_ns)
+            self._counters.kept_ns += self.time.within(segment.start_ns, segment.stop_ns)
             self._ledger.add(segment, rows)
-        if self._keeper.oldest_ns is not None:
-            self.time.forget_before(self._keeper.oldest_ns)
+        if self._segments.oldest_ns is not None:
+            self.time.forget_before(self._segments.oldest_ns)
         return bool(written)
 
 
 class StationRuns:
-    """The listeners of a run and their figures together."""
+    """All streams of a run, each with its detector."""
 
     def __init__(self, model: LoadedModel, out: Path, ledger: Ledger, function: PriorityFunction = priority) -> None:
-        self.tally = RunCounters()
+        self.counters = RunCounters()
         self._priorities = Priorities(model.manifest.trigger.max_event_s, function)
         self._model, self._out, self._ledger = model, out, ledger
-        self._listeners: dict[str, StationRun] = {}
+        self._runs: dict[str, StationRun] = {}
 
-    def take(self, batch: Batch) -> bool:
-        """Hand a batch to its listener; return whether a segment was written."""
+    def push(self, batch: Batch) -> bool:
+        """Process a batch with the detector of its stream; return whether a segment was written."""
         wrote = False
         if batch.traces:
-            wrote = self._listener(batch.key, batch.station_id).push(batch.traces)
-        if batch.over and batch.key in self._listeners:
-            listener = self._listeners.pop(batch.key)
-            wrote |= listener.finish()
-            self.tally.add(listener)
+            wrote = self._run(batch.key, batch.station_id).push(batch.traces)
+        if batch.over and batch.key in self._runs:
+            run = self._runs.pop(batch.key)
+            wrote |= run.finish()
+            self.counters.add(run)
         return wrote
 
     def finish(self) -> RunCounters:
-        """Write what is still open; return the figures of all listeners, which may go on all the same."""
-        for listener in self._listeners.values():
-            listener.finish()
+        """Write what is still open; return the counters of all streams, which may continue all the same."""
+        for run in self._runs.values():
+            run.finish()
         total = RunCounters()
-        total.restore(self.tally.state())
-        for listener in self._listeners.values():
-            total.add(listener)
+        total.restore(self.counters.state())
+        for run in self._runs.values():
+            total.add(run)
         return total
 
     @property
-    def n_let_go(self) -> int:
-        """Rises of the onset probability that were too short for an event, of all listeners."""
-        return self.tally.n_let_go + sum(listener.detector.n_let_go for listener in self._listeners.values())
+    def n_short_rises(self) -> int:
+        """Rises of the onset probability that were too short for an event."""
+        return self.counters.n_short_rises + sum(run.detector.n_short_rises for run in self._runs.values())
 
-    def heed_threshold(self) -> None:
-        """The model's threshold has changed."""
-        for listener in self._listeners.values():
-            listener.detector.threshold = self._model.threshold
+    def apply_threshold(self) -> None:
+        """Use the model's threshold, which has changed, in all detectors."""
+        for run in self._runs.values():
+            run.detector.threshold = self._model.threshold
 
     def state(self) -> State:
-        """Return what `restore` goes on from."""
-        listeners = {key: [one.station_id, one.state()] for key, one in self._listeners.items()}
-        return {"tally": self.tally.state(), "listeners": listeners, "priorities": self._priorities.state()}
+        runs = {key: [run.station_id, run.state()] for key, run in self._runs.items()}
+        return {"counters": self.counters.state(), "runs": runs, "priorities": self._priorities.state()}
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
-        self.tally.restore(state["tally"])
+        self.counters.restore(state["counters"])
         self._priorities.restore(state["priorities"])
-        for key, (station_id, saved) in state["listeners"].items():
-            self._listener(key, station_id).restore(saved)
+        for key, (station_id, saved) in state["runs"].items():
+            self._run(key, station_id).restore(saved)
 
-    def _listener(self, key: str, station_id: str) -> StationRun:
-        if key not in self._listeners:
+    def _run(self, key: str, station_id: str) -> StationRun:
+        if key not in self._runs:
             model = self._model
-            self._listeners[key] = StationRun(
-                model.detector(), station_id, model.manifest, self._out, self._ledger, self.tally, self._priorities
+            self._runs[key] = StationRun(
+                model.detector(), station_id, model.manifest, self._out, self._ledger, self.counters, self._priorities
             )
-        return self._listeners[key]
+        return self._runs[key]

@@ -1,4 +1,4 @@
-"""How a run is doing: DIR/status.json, which the runner writes with each checkpoint, and the command that reads it."""
+"""The status of a run: DIR/status.json, which the runner writes with each checkpoint, and the command that reads it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edgequake.edge.base.control import Control
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import ARCHIVE, STATUS
 from edgequake.edge.base.memory import peak_memory_bytes
-from edgequake.edge.downlink.outbox import waiting_files
+from edgequake.edge.downlink.outbox import outbox_files
 from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.formats.waveforms import NS_PER_S, format_time, parse_time
 from edgequake.edge.operation.model import LoadedModel
@@ -31,21 +31,22 @@ if TYPE_CHECKING:
     from edgequake.edge.operation.station_run import StationRuns
 
 _MOST_WARNINGS = 20
-_MOST_NEXT = 20  # segments that are named, those first that are sent first
+_MOST_NEXT = 20  # segments that are listed, in the order of sending
 _RUNNING, _ENDED = "running", "ended"
-_DEAD_S = 60.0  # beyond five checkpoints' time without a sign of life
+_DEAD_S = 60.0  # a run is dead if it writes nothing for five checkpoint intervals and this
 
 
-def status_of(
+def run_status(
     config: RunConfig,
     model: LoadedModel,
-    store: OnboardServices,
-    listeners: StationRuns,
+    services: OnboardServices,
+    stations: StationRuns,
     n_events: int,
     warnings: Sequence[str],
     ended: bool,
 ) -> dict[str, Any]:
-    """Return what status.json holds; times are UTC, mission time is that of the newest sample."""
+    """Return the contents of status.json; times are UTC, mission time is that of the newest sample."""
+    received_at_ns, now_ns = services.received_at_ns, services.clock.now_ns
     return {
         "state": _ENDED if ended else _RUNNING,
         "written_at": _iso(time.time_ns()),
@@ -53,22 +54,22 @@ def status_of(
         "model": model.manifest.name,
         "graph_sha256": model.variant.sha256,
         "onset_threshold": model.threshold,
-        "mission_time": None if store.clock.now_ns is None else _iso(store.clock.now_ns),
-        "heard_at": None if store.heard_at_ns is None else _iso(store.heard_at_ns),
+        "mission_time": None if now_ns is None else _iso(now_ns),
+        "heard_at": None if received_at_ns is None else _iso(received_at_ns),
         "stall_after_s": config.stall_after_s,
         "checkpoint_every_s": config.checkpoint_s,
-        "last_sample": {name: _iso(stop_ns) for name, stop_ns in sorted(store.heard_ns().items())},
-        "samples_in": listeners.tally.samples_in,
+        "last_sample": {name: _iso(stop_ns) for name, stop_ns in sorted(services.last_sample_ns().items())},
+        "samples_in": stations.counters.samples_in,
         "events": n_events,
-        "rises_let_go": listeners.n_let_go,
+        "rises_let_go": stations.n_short_rises,
         "peak_memory_bytes": peak_memory_bytes(),
-        "downlink": None if store.downlink is None else _of_downlink(store.downlink),
+        "downlink": None if services.downlink is None else _of_downlink(services.downlink),
         "warnings": list(warnings[:_MOST_WARNINGS]),
     }
 
 
 def read_status(out: Path) -> dict[str, Any]:
-    """Return status.json and what only a look at the folder can tell now: `outbox` and `archive`.
+    """Return status.json and the state of the folder now: `health`, `outbox` and `archive`.
 
     Raises
     ------
@@ -86,8 +87,9 @@ def read_status(out: Path) -> dict[str, Any]:
     except (OSError, ValueError) as problem:
         raise DataError(f"{path} cannot be read: {problem}") from problem
     status["age_s"] = round(max(0.0, time.time() - path.stat().st_mtime), 1)
-    heard_at = status["heard_at"]
-    status["silent_s"] = None if heard_at is None else round((time.time_ns() - parse_time(heard_at)) / NS_PER_S, 1)
+    status["silent_s"] = None
+    if status["heard_at"] is not None:
+        status["silent_s"] = round((time.time_ns() - parse_time(status["heard_at"])) / NS_PER_S, 1)
     status["health"] = _health(status)
     status["outbox"] = _of_outbox(out)
     status["archive"] = _of_archive(out)
@@ -95,7 +97,7 @@ def read_status(out: Path) -> dict[str, Any]:
 
 
 def _health(status: dict[str, Any]) -> str:
-    """Return what is the matter: ended, dead, stalled or well."""
+    """Return the health of a run: ended, dead, stalled or well."""
     if status["state"] == _ENDED:
         return "ended"
     if status["age_s"] > _DEAD_S + 5 * status["checkpoint_every_s"]:
@@ -113,7 +115,7 @@ def add_status_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def status_command(arguments: argparse.Namespace, control: Control) -> int:
-    """Print how a run is doing.
+    """Print the status of a run.
 
     Raises
     ------
@@ -126,22 +128,22 @@ def status_command(arguments: argparse.Namespace, control: Control) -> int:
 
 
 def status_text(status: dict[str, Any]) -> str:
-    """Return a status for people."""
+    """Return a status as text."""
     lines = [
-        f"{status['health']}, as of {status['age_s']:.0f} s ago; mission time {status['mission_time'] or 'not begun'}",
+        f"{status['health']}, as of {status['age_s']:.0f} s ago; mission time {status['mission_time'] or 'unknown'}",
         f"model {status['model']} {status['graph_sha256'][:12]}, onset {status['onset_threshold']:g}, "
         f"edgequake {status['edgequake_version']}",
-        f"{status['events']} event(s), {status['rises_let_go']} rise(s) let go as too short; "
+        f"{status['events']} event(s), {status['rises_let_go']} rise(s) too short for an event; "
         f"{status['samples_in']} samples, {status['peak_memory_bytes'] / 1e6:.0f} MB peak",
     ]
     downlink, archive = status["downlink"], status["archive"]
     if downlink is not None:
         lines += [
-            f"queue: {downlink['segments_waiting']} segment(s), {downlink['records_waiting']} records, "
-            f"{downlink['bytes_waiting']} bytes; {downlink['segments_begun']} of them begun",
+            f"queue: {downlink['segments_waiting']} segment(s), {downlink['segments_begun']} of them sent in part; "
+            f"{downlink['records_waiting']} records, {downlink['bytes_waiting']} bytes",
             f"budget: {downlink['spent_bytes']} of {downlink['budget_bytes']} bytes spent on {downlink['day']}; "
             f"{downlink['handed_bytes']} bytes in {downlink['passes']} pass(es) in all",
-            f"outbox: {status['outbox']['files']} file(s), {status['outbox']['size_bytes']} bytes not taken yet",
+            f"outbox: {status['outbox']['files']} file(s), {status['outbox']['size_bytes']} bytes not sent yet",
         ]
     if archive is not None:
         lines.append(
@@ -153,15 +155,15 @@ def status_text(status: dict[str, Any]) -> str:
 
 
 def _of_downlink(downlink: Downlink) -> dict[str, Any]:
-    queue, books = sorted(downlink.queue, key=lambda item: (-_rank(item), item.ready_ns)), downlink.books
-    day = books.last_day
+    queue, account = sorted(downlink.queue, key=lambda item: (-_rank(item), item.ready_ns)), downlink.account
+    day = account.last_day
     return {
         "budget_bytes": downlink.budget_bytes,
-        "day": None if day is None else _day(day),
-        "spent_bytes": 0 if day is None else books.spent_bytes(day),
-        "passes": books.number,
-        "last_pass": None if books.last_ns is None else _iso(books.last_ns),
-        "handed_bytes": books.handed_bytes,
+        "day": None if day is None else format_time(day * DAY_NS)[:10],
+        "spent_bytes": 0 if day is None else account.spent_bytes(day),
+        "passes": account.last_number,
+        "last_pass": None if account.last_ns is None else _iso(account.last_ns),
+        "handed_bytes": account.total_bytes,
         "segments_waiting": len(queue),
         "segments_begun": sum(item.n_sent > 1 for item in queue),
         "records_waiting": sum(item.records_left for item in queue),
@@ -180,7 +182,7 @@ def _of_downlink(downlink: Downlink) -> dict[str, Any]:
 
 
 def _rank(item: SegmentItem) -> float:
-    """Return the rank of what is next; 0 where the segment was taken away, which is found out when it is its turn."""
+    """Return the rank of an item's next unit; 0 where its file is missing, which the downlink notices later."""
     try:
         return item.next_rank
     except DataError:
@@ -189,18 +191,16 @@ def _rank(item: SegmentItem) -> float:
 
 def _of_outbox(out: Path) -> dict[str, int]:
     sizes = []
-    for path in waiting_files(out):
-        try:
+    for path in outbox_files(out):
+        with suppress(FileNotFoundError):  # just deleted by the radio
             sizes.append(path.stat().st_size)
-        except FileNotFoundError:  # the radio has just taken it
-            continue
     return {"files": len(sizes), "size_bytes": sum(sizes)}
 
 
 def _of_archive(out: Path) -> dict[str, Any] | None:
     found: list[tuple[int, Path, int]] = []
     for _, name, path in day_files(out / ARCHIVE):
-        with suppress(FileNotFoundError):  # let go of just now
+        with suppress(FileNotFoundError):  # just evicted
             found.append((name.day, path, path.stat().st_size))
     if not found:
         return None
@@ -216,17 +216,13 @@ def _of_archive(out: Path) -> dict[str, Any] | None:
 
 
 def _ends_of(path: Path, size_bytes: int) -> list[int]:
-    """Return start and stop of a file's first record, or of the one that ends at `size_bytes`; nothing: not known."""
+    """Return start and stop of a file's first record, or of the one that ends at `size_bytes`; empty: unknown."""
     start_byte = max(0, size_bytes - RECORD_BYTES)
     try:
         header = index_file(path, start_byte, start_byte + RECORD_BYTES).headers[0]
     except DataError:
         return []
     return [header.start_ns, header.stop_ns]
-
-
-def _day(day: int) -> str:
-    return format_time(day * DAY_NS)[:10]
 
 
 def _iso(time_ns: int) -> str:

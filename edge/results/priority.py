@@ -1,16 +1,16 @@
-"""Which event goes home first: a number between 0 and 1 from what is known of it on board.
+"""The priority of an event for the downlink: a number between 0 and 1 from what is known on board.
 
     priority = peak * class * (0.4 + 0.3 * clarity + 0.15 * length + 0.15 * novelty)
 
 - peak: the largest onset probability.
-- class: 1 for a shallow quake (28 in eight years of Apollo), 0.9 for an impact, 0.85 where none is told, 0.7 for a deep
-  moonquake, of which there are thousands alike.
-- clarity: log10 of the signal-to-noise ratio, over 2, within 0..1: a hundred times the noise is as clear as any.
+- class: 1 for a shallow quake (28 in eight years of Apollo), 0.9 for an impact, 0.85 where the model gives no class,
+  0.7 for a deep moonquake, of which there are thousands alike.
+- clarity: log10 of the signal-to-noise ratio, over 2, within 0..1: beyond a hundred times the noise nothing is gained.
 - length: the duration over the longest that the trigger allows.
 - novelty: 1 - exp(-days since the last event of the same station and class); 1 for the first one.
 
-The weights are ours, chosen so that no single term decides, and are no one's measurement. Another formula is a function
-of `EventFacts` that returns a number: `--priority MODULE:FUNCTION`, or `RunConfig.priority`.
+The weights are our choice, made so that no single term decides; they are not measured. `--priority MODULE:FUNCTION`, or
+`RunConfig.priority`, replaces the formula by another function of `EventFacts` that returns a number.
 """
 
 from __future__ import annotations
@@ -36,30 +36,30 @@ _OTHER_CLASS = 0.85
 _CLEAREST_DECADES = 2.0
 _DAY_S = 86_400.0
 _NEAREST_SHARE = 0.9
-_FEWEST_SAMPLES = 8  # on either side of an onset, for a ratio that means anything
-_LONGEST_NOTE = 200
-_MOST_KINDS = 1024  # stations times classes that are remembered
+_FEWEST_SAMPLES = 8  # on either side of an onset; fewer give no meaningful ratio
+_LONGEST_WARNING = 200  # characters
+_MOST_KINDS = 1024  # stations times classes whose latest onset is kept
 
 
 @dataclass(frozen=True, slots=True)
 class EventFacts:
-    """What a priority is made of."""
+    """What a priority is computed from."""
 
     station_id: str
     onset_ns: int
     duration_s: float
-    longest_s: float  # that the trigger allows
+    longest_s: float  # duration that the trigger allows
     peak_probability: float
-    signal_to_noise: float | None  # amplitudes; None where there is no noise before the onset to compare with
-    mq_type: str  # blank where no class is told
-    since_last_s: float | None  # onset to onset, of the same station and class; None for the first
+    signal_to_noise: float | None  # of amplitudes; None where no noise precedes the onset
+    mq_type: str  # blank where the model gives no class
+    since_last_s: float | None  # onset to onset, same station and class; None for the first
 
 
 PriorityFunction: TypeAlias = Callable[[EventFacts], float]
 
 
 def priority(facts: EventFacts) -> float:
-    """Return the priority of an event, 0 to 1, by the formula above."""
+    """Return the priority of an event, 0 to 1, by the formula of this module."""
     ratio = facts.signal_to_noise
     clarity = 0.0 if ratio is None or ratio <= 1.0 else min(1.0, math.log10(ratio) / _CLEAREST_DECADES)
     length = min(1.0, max(0.0, facts.duration_s / facts.longest_s))
@@ -70,11 +70,12 @@ def priority(facts: EventFacts) -> float:
 
 
 def signal_to_noise(traces: Iterable[Trace], onset_ns: int, stop_ns: int, window_ns: int) -> float | None:
-    """Return how much larger the signal is after an onset than before it: the median over the channels.
+    """Return the ratio of amplitudes after and before an onset: the median over the channels.
 
     Both amplitudes are root mean squares about the median, over up to `window_ns` on either side of the onset, of the
-    nine tenths of the samples that lie nearest to it, so that neither spikes nor lost samples count; with the variance
-    of rounding added, so that a staircase is never silent. None where no living channel has enough samples.
+    nine tenths of the samples nearest to the median: neither spikes nor lost samples contribute. The variance of
+    rounding is added, so that a digitiser step never counts as silence. None where no channel that is alive has enough
+    samples.
     """
     ratios = []
     by_channel: dict[str, list[Trace]] = {}
@@ -103,13 +104,13 @@ def _power(samples: npt.NDArray[np.float64]) -> float:
 
 
 class Priorities:
-    """Gives events their priorities, in the order in which they are found."""
+    """Assigns priorities to events in the order in which they are detected."""
 
     def __init__(self, longest_s: float, function: PriorityFunction = priority) -> None:
         self._longest_s, self._function = longest_s, function
-        self._last_ns: dict[str, int] = {}  # onset of the newest event, by station and class
+        self._last_ns: dict[str, int] = {}  # latest onset, by station and class
 
-    def of(
+    def assign(
         self,
         station_id: str,
         onset_ns: int,
@@ -118,7 +119,7 @@ class Priorities:
         mq_type: str,
         ratio: float | None,
     ) -> float:
-        """Return an event's priority, to four decimals as the catalogue has it, and remember the event."""
+        """Return an event's priority to four decimals, as in the catalogue, and remember the event."""
         last_ns = self._last_ns.get(_kind(station_id, mq_type))
         facts = EventFacts(
             station_id=station_id,
@@ -130,60 +131,35 @@ class Priorities:
             mq_type=mq_type,
             since_last_s=None if last_ns is None else (_microseconds(onset_ns) - last_ns) / NS_PER_S,
         )
-        self.note(station_id, onset_ns, mq_type)
+        self.remember(station_id, onset_ns, mq_type)
         return round(float(self._function(facts)), 4)
 
-    def note(self, station_id: str, onset_ns: int, mq_type: str) -> None:
-        """Remember an event whose priority was told by an earlier process."""
+    def remember(self, station_id: str, onset_ns: int, mq_type: str) -> None:
+        """Count an event, whose priority may have been assigned by an earlier process, for the novelty of the next."""
         kind, onset_ns = _kind(station_id, mq_type), _microseconds(onset_ns)
         if len(self._last_ns) >= _MOST_KINDS and kind not in self._last_ns:
             self._last_ns.pop(next(iter(self._last_ns)))
         self._last_ns[kind] = max(onset_ns, self._last_ns.get(kind, onset_ns))
 
     def state(self) -> State:
-        """Return what `restore` goes on from."""
         return {"last_ns": self._last_ns}
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
         self._last_ns = dict(state["last_ns"])
 
 
-def load_priority(text: str) -> PriorityFunction:
-    """Return the function that MODULE:FUNCTION names; modules are looked for in the working folder too.
-
-    Raises
-    ------
-    ConfigError
-        There is no such thing, or it cannot be called.
-    """
-    module_name, _, name = text.partition(":")
-    expected = "expected MODULE:FUNCTION, as mission:priority, of a module that Python finds"
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
-    try:
-        function = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError, ValueError) as problem:
-        raise ConfigError(f"--priority {text}: {problem}; {expected}") from problem
-    if not callable(function):
-        raise ConfigError(f"--priority {text}: '{name}' cannot be called; {expected}")
-    found: PriorityFunction = function
-    return found
-
-
 def priority_name(wanted: str | PriorityFunction | None) -> str | None:
-    """Return what a priority is called in a checkpoint: a run must be resumed with the one it was begun with."""
+    """Return the name of a priority function in a checkpoint: a resumed run must use the same one."""
     if wanted is None or isinstance(wanted, str):
         return wanted
     return f"{wanted.__module__}:{getattr(wanted, '__qualname__', type(wanted).__name__)}"
 
 
 def priority_function(wanted: str | PriorityFunction | None, diagnostics: Diagnostics) -> PriorityFunction:
-    """Return our formula, or another function that MODULE:FUNCTION names or that is given.
+    """Return the function that `wanted` names as MODULE:FUNCTION or is; None: the formula of this module.
 
-    What is not ours is guarded: where it raises, or returns something else than a finite number, that is noted and the
-    event gets its priority by our formula. A detector on a lander does not stop for it.
+    A function from outside is guarded: where it raises, or returns anything but a finite number, the event gets its
+    priority by our formula and a warning is counted. It cannot stop a detector on a lander.
 
     Raises
     ------
@@ -192,7 +168,7 @@ def priority_function(wanted: str | PriorityFunction | None, diagnostics: Diagno
     """
     if wanted is None:
         return priority
-    function = load_priority(wanted) if isinstance(wanted, str) else wanted
+    function = _load(wanted) if isinstance(wanted, str) else wanted
     name = priority_name(wanted)
 
     def guarded(facts: EventFacts) -> float:
@@ -203,10 +179,26 @@ def priority_function(wanted: str | PriorityFunction | None, diagnostics: Diagno
             problem = f"it returned {value}"
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
-        diagnostics.count(f"event(s) ranked by our formula, because {name} failed: {problem}"[:_LONGEST_NOTE])
+        diagnostics.count(f"event(s) ranked by our formula, because {name} failed: {problem}"[:_LONGEST_WARNING])
         return priority(facts)
 
     return guarded
+
+
+def _load(text: str) -> PriorityFunction:
+    """Return the function that MODULE:FUNCTION names; modules are looked up in the working folder too."""
+    module_name, _, name = text.partition(":")
+    expected = "expected MODULE:FUNCTION, as mission:priority, of a module that Python finds"
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        function: PriorityFunction = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError) as problem:
+        raise ConfigError(f"--priority {text}: {problem}; {expected}") from problem
+    if not callable(function):
+        raise ConfigError(f"--priority {text}: '{name}' cannot be called; {expected}")
+    return function
 
 
 def _kind(station_id: str, mq_type: str) -> str:
@@ -214,5 +206,5 @@ def _kind(station_id: str, mq_type: str) -> str:
 
 
 def _microseconds(time_ns: int) -> int:
-    """As the catalogue keeps times: a resumed run must come to the same number from there."""
+    """Round to the catalogue's resolution: a resumed run, which reads times from there, must get the same priority."""
     return round(time_ns / 1000) * 1000

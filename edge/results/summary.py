@@ -1,7 +1,4 @@
-"""What a run did: summary.json, and the same in words.
-
-How much time a station's record covers.
-"""
+"""The summary of a run: its figures as summary.json and as text, and the record time that its fractions refer to."""
 
 from __future__ import annotations
 
@@ -19,10 +16,10 @@ from edgequake.edge.results.catalog import CatalogRow, Segment
 
 @dataclass(frozen=True)
 class Summary:
-    """Figures of one run; the fields of summary.json.
+    """Figures of one run: the fields of summary.json.
 
-    Sample counts are over all channels that were read. `kept_fraction` is kept_s / record_s: time covered by the kept
-    segments over time covered by the records (gaps included), both by station.
+    Sample counts include all channels that were read. `kept_fraction` is kept_s / record_s: the time covered by the
+    segments over the time covered by the records (short gaps included), both summed over the stations.
     """
 
     edgequake_version: str
@@ -40,16 +37,16 @@ class Summary:
     record_s: float
     kept_s: float
     kept_fraction: float
-    tears_bridged: int
-    samples_bridged: int
-    restarts: int
+    tears_bridged: int  # gaps that were interpolated
+    samples_bridged: int  # in those gaps
+    restarts: int  # of the front end, after longer gaps
     fill_samples: int
     not_finite_samples: int
     overlap_samples: int
     unreadable_bytes: int
     ignored_channels: tuple[str, ...]
     warnings: tuple[str, ...]
-    resumed: int  # times the run went on from a checkpoint; the three figures below are of its last process
+    resumed: int  # times from a checkpoint; the next three figures are of the last process
     wall_s: float
     cpu_s: float
     peak_memory_bytes: int
@@ -64,12 +61,12 @@ class Summary:
 
     @classmethod
     def read(cls, path: Path, events: list[CatalogRow]) -> Summary:
-        """Read a summary.json; the events come from the catalogue beside it.
+        """Read a summary.json; `events` are those of the catalogue beside it.
 
         Raises
         ------
         DataError
-            It cannot be read, or another edgequake wrote it.
+            The file cannot be read, or its fields are not those of this version.
         """
         try:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -81,13 +78,13 @@ class Summary:
         )
 
     def text(self) -> str:
-        """Return the summary for people."""
+        """Return the summary as text."""
         hours = self.record_s / 3600
         lines = [
             f"{len(self.events)} event(s) in {hours:.1f} h of {', '.join(self.stations) or 'nothing'}",
             f"kept {self.kept_s / 3600:.2f} h = {100 * self.kept_fraction:.1f} % of the record, "
             f"{self.samples_kept} of {self.samples_in} samples, {_size(self.bytes_kept)} of {_size(self.bytes_in)}",
-            f"tears bridged {self.tears_bridged}, restarts {self.restarts}, lost samples marked {self.fill_samples}, "
+            f"gaps interpolated {self.tears_bridged}, restarts {self.restarts}, fill values {self.fill_samples}, "
             f"not finite {self.not_finite_samples}, unreadable {self.unreadable_bytes} bytes",
             f"{self.wall_s:.2f} s wall, {self.cpu_s:.2f} s CPU, {self.peak_memory_bytes / 1e6:.0f} MB peak; "
             f"model {self.model} {self.variant}, {self.runtime}",
@@ -100,48 +97,44 @@ def _size(n_bytes: int) -> str:
 
 
 class RecordTime:
-    """Time covered by traces that come in the order of their start times.
+    """The time that a station's record covers, from traces in the order of their start times.
 
-    A tear that the front end would bridge counts as covered, a longer one does not: files of a folder may lie years
-    apart, and a share of those years would say nothing.
+    A gap that the front end would interpolate counts as covered, a longer one does not: the files of a folder may lie
+    years apart, and a fraction of those years would mean nothing.
     """
 
     def __init__(self, bridge_ns: int) -> None:
         self._bridge_ns = bridge_ns
         self._start_ns: int | None = None
         self._stop_ns = 0
-        self._torn_ns = 0  # in all long tears
-        self._tears: list[tuple[int, int]] = []  # the long ones, [start, stop)
+        self._gaps_ns = 0  # total length of the long gaps
+        self._gaps: list[tuple[int, int]] = []  # the long ones, [start, stop)
 
     def add(self, start_ns: int, stop_ns: int) -> None:
-        """Count a trace [start, stop)."""
+        """Add a trace [start, stop)."""
         if self._start_ns is None:
             self._start_ns, self._stop_ns = start_ns, stop_ns
         if start_ns - self._stop_ns > self._bridge_ns:
-            self._tears.append((self._stop_ns, start_ns))
-            self._torn_ns += start_ns - self._stop_ns
+            self._gaps.append((self._stop_ns, start_ns))
+            self._gaps_ns += start_ns - self._stop_ns
         self._stop_ns = max(self._stop_ns, stop_ns)
 
     @property
     def total_ns(self) -> int:
         """Time covered so far."""
-        return 0 if self._start_ns is None else self._stop_ns - self._start_ns - self._torn_ns
+        return 0 if self._start_ns is None else self._stop_ns - self._start_ns - self._gaps_ns
 
     def within(self, start_ns: int, stop_ns: int) -> int:
-        """Time covered in [start, stop), which lies between the first start and the last stop."""
-        torn_ns = sum(max(0, min(stop_ns, b) - max(start_ns, a)) for a, b in self._tears)
-        return stop_ns - start_ns - torn_ns
+        """Return the time covered in [start, stop), which lies between the first start and the last stop."""
+        return stop_ns - start_ns - sum(max(0, min(stop_ns, b) - max(start_ns, a)) for a, b in self._gaps)
 
     def forget_before(self, time_ns: int) -> None:
-        """`within` will not be asked of anything before this time."""
-        self._tears = [gap for gap in self._tears if gap[1] > time_ns]
+        """Drop the gaps before a time; `within` must not be called for anything earlier."""
+        self._gaps = [gap for gap in self._gaps if gap[1] > time_ns]
 
     def state(self) -> State:
-        """Return what `restore` goes on from."""
         return {name: value for name, value in vars(self).items() if name != "_bridge_ns"}
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` returned."""
-        for name, value in state.items():
-            setattr(self, name, value)
-        self._tears = [(start_ns, stop_ns) for start_ns, stop_ns in self._tears]
+        vars(self).update(state)
+        self._gaps = [(start_ns, stop_ns) for start_ns, stop_ns in state["_gaps"]]

@@ -1,7 +1,8 @@
-"""edgequake: detect quakes on a lander and keep only the flagged segments.
+"""edgequake: detect quakes on board a lander and keep only the segments that contain them.
 
-Importing this package imports nothing else: the parts are `edgequake.edge` (what flies), `edgequake.train`,
-`edgequake.convert` and `edgequake.benchmarks`, each imported where it is used.
+In: seismic records. Out: a catalogue of events and their segments, made on board by `edgequake.edge`; the models for it
+from `edgequake.train` and `edgequake.convert`; measurements of both from `edgequake.benchmarks`.
+This package itself imports none of them. Read `cli` first, or the floors in CONTRIBUTING.md.
 """
 
 from edgequake._version import __version__

@@ -1,7 +1,7 @@
-"""The command `edgequake`: runs the typer application and turns what goes wrong into one line and an exit code.
+"""The command `edgequake`: runs the typer application, and reports an error as one line and an exit code.
 
-Exit codes: 0 done, 1 an error of ours (one line on stderr, no traceback), 2 usage, 3 a gate failed, 130 interrupted.
-Typer itself is imported inside `main`, so that an environment without it gets a sentence and no traceback.
+Exit codes: 0 success, 1 an expected error (one line on stderr, no traceback), 2 usage, 3 a figure worse than allowed,
+130 interrupted. `main` imports typer, so that an environment without it gets an error message and no traceback.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from edgequake.edge.base.errors import EdgequakeError, GateError
 
 GATE_FAILED = 3
 INTERRUPTED = 130
+PROGRAM = (sys.executable, "-m", "edgequake.cli")  # how a command starts another one in a process
 
-# Which extra of the package brings which import.
+# The extra of the package that installs an import; `desktop` for all others.
 EXTRAS = {
     "typer": "cli",
     "rich": "cli",
@@ -31,30 +32,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         from edgequake.commands.app import app
 
-        app(args=None if argv is None else list(argv), prog_name="edgequake")
-    except SystemExit as stop:  # how typer leaves, whether all went well or not
+        app(args=None if argv is None else list(argv), prog_name="edgequake", obj=PROGRAM)
+    except SystemExit as stop:  # typer always ends in this way
         return stop.code if isinstance(stop.code, int) else 0
     except KeyboardInterrupt:
         return INTERRUPTED
     except GateError as problem:
-        _refuse(str(problem))
-        return GATE_FAILED
+        return _fail(str(problem), GATE_FAILED)
     except EdgequakeError as problem:
-        return _refuse(str(problem))
+        return _fail(str(problem))
     except ModuleNotFoundError as problem:
-        return _refuse(_missing_package(problem))
+        return _fail(_missing_package(problem))
     except OSError as problem:
-        return _refuse(f"{problem.filename or 'input or output'}: {problem.strerror or problem}")
+        return _fail(f"{problem.filename or 'input or output'}: {problem.strerror or problem}")
     return 0
 
 
-def _refuse(message: str) -> int:
+def _fail(message: str, code: int = 1) -> int:
     print("edgequake: error: " + " ".join(message.split()), file=sys.stderr)
-    return 1
+    return code
 
 
 def _missing_package(problem: ModuleNotFoundError) -> str:
-    """Say which extra to install; an import of our own that fails is a defect and is raised again."""
+    """Return which extra to install; a missing module of this package is a defect and is raised again."""
     package = (problem.name or "").partition(".")[0]
     if package in ("", "edgequake"):
         raise problem

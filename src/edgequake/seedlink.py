@@ -1,6 +1,6 @@
-"""SeedLink to the runner: obspy's client takes records from a server and pipes them into `edgequake-edge run -`.
+"""SeedLink input: obspy's client receives records from a server and pipes them into `edgequake-edge run -`.
 
-The runner is a process of its own, as it is on a lander: what it hears, writes and costs does not depend on obspy.
+The runner is a separate process, as on a lander: its results and its cost do not depend on obspy.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from edgequake.edge.base.errors import ConfigError, DataError
 
 SCHEME = "seedlink://"
 RECONNECT_S = 10.0
-SILENCE_S = 300.0  # after which a connection is taken for dead; a slow channel fills a record in a minute or two
+SILENCE_S = 300.0  # a connection silent for so long is closed; a slow channel fills a record in a minute or two
 
 _DEFAULT_PORT = 18_000
-_MOST_SAYINGS = 50
+_MAX_MESSAGES = 50
 _FORM = (
     "expected seedlink://HOST[:PORT]/NET_STA[_LOC_CHA],..., as seedlink://rtserve.iris.washington.edu/IU_ANMO_00_BH?"
 )
@@ -35,7 +35,7 @@ _STREAM = re.compile(r"([A-Z0-9?*]{1,2})_([A-Z0-9?*]{1,5})(?:_([A-Z0-9?]{2})?_([
 
 @dataclass(frozen=True)
 class SeedLinkAddress:
-    """A server, and what is wanted of it."""
+    """A server, and the streams to request from it."""
 
     host: str
     port: int
@@ -48,7 +48,7 @@ def parse_seedlink(text: str) -> SeedLinkAddress:
     Raises
     ------
     ConfigError
-        Not an address of a SeedLink server with the stations that are wanted.
+        Not the address of a SeedLink server with a list of stations.
     """
     try:
         parts = urlsplit(text.replace("?", "%3F"))
@@ -62,44 +62,44 @@ def parse_seedlink(text: str) -> SeedLinkAddress:
     for name in names:
         found = _STREAM.match(name.strip())
         if found is None:
-            raise ConfigError(f"'{text}': '{name}' is no station; {_FORM}")
+            raise ConfigError(f"'{text}': '{name}' is not a station; {_FORM}")
         network, station, location, channel = found.groups()
         streams.append((network, station, f"{location or ''}{channel or '???'}.D"))
     return SeedLinkAddress(host, port, tuple(streams))
 
 
-def run_seedlink(arguments: Sequence[str], tell: Callable[[str], None], reconnect_s: float = RECONNECT_S) -> int:
-    """Run the runner on what a SeedLink server sends; return the runner's exit code.
+def run_seedlink(arguments: Sequence[str], log: Callable[[str], None], reconnect_s: float = RECONNECT_S) -> int:
+    """Run the runner on the records of a SeedLink server; return the runner's exit code.
 
-    A connection that is lost is made anew, and goes on after the last record where the server still holds what came
-    meanwhile. Signals are handed on to the runner.
+    After a lost connection the client reconnects and continues after the last record, as far as the server still holds
+    the records since then. Signals are forwarded to the runner.
 
     Parameters
     ----------
-    arguments : of `edgequake run`, a SeedLink address among them.
-    tell : takes one line for people.
-    reconnect_s : between attempts to connect.
+    arguments : those of `edgequake run`, with a SeedLink address among them.
+    log : called with each message for the user.
+    reconnect_s : time between attempts to connect.
 
     Raises
     ------
     ConfigError
-        The address is none, or not the only one.
+        The address is malformed, or there is more than one.
     DataError
-        The client fails in a way that another attempt does not mend.
+        The client fails in a way that reconnecting cannot repair.
     """
     addresses = [text for text in arguments if text.startswith(SCHEME)]
     if len(addresses) != 1:
         raise ConfigError(f"one SeedLink address at a time, with commas between stations; got {' '.join(addresses)}")
     address = parse_seedlink(addresses[0])
-    say = _Sayings(tell)
-    connection = _connection(address, reconnect_s, say)
+    messages = _Messages(log)
+    connection = _connection(address, reconnect_s, messages)
     command = [sys.executable, "-m", "edgequake.edge", "run"]
     command += ["-" if text == addresses[0] else text for text in arguments]
-    # In a session of its own, so that Ctrl-C reaches it once, through us.
+    # In a session of its own, so that Ctrl-C reaches it only once, forwarded by this process.
     with subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0, start_new_session=True) as runner:
         assert runner.stdin is not None
-        client = _Client(connection, address, runner.stdin, say, reconnect_s)
-        with _handing_on_signals(runner):
+        client = _Client(connection, address, runner.stdin, messages, reconnect_s)
+        with _signals_forwarded(runner):
             client.start()
             code = runner.wait()
     if client.failure is not None:
@@ -108,40 +108,35 @@ def run_seedlink(arguments: Sequence[str], tell: Callable[[str], None], reconnec
 
 
 class _Client(threading.Thread):
-    """Takes records and writes them to the runner, for as long as that listens."""
+    """Receives records and writes them to the runner, until the runner ends."""
 
     def __init__(
-        self, connection: Any, address: SeedLinkAddress, sink: IO[bytes], say: _Sayings, reconnect_s: float
+        self, connection: Any, address: SeedLinkAddress, sink: IO[bytes], messages: _Messages, reconnect_s: float
     ) -> None:
         super().__init__(name="seedlink", daemon=True)
-        self._connection, self._sink, self._say, self._reconnect_s = connection, sink, say, reconnect_s
+        self._connection, self._sink, self._messages, self._reconnect_s = connection, sink, messages, reconnect_s
         self._server = f"{address.host}:{address.port}"
         self.failure: Exception | None = None
 
     def run(self) -> None:
-        """Take records and write them, until the runner has ended."""
+        """Receive records and write them, until the runner has ended."""
         try:
             while True:
                 record = self._next_record()
                 if record is None:
                     time.sleep(self._reconnect_s)
-                elif not self._write(record):
+                    continue
+                try:
+                    self._sink.write(record)
+                except (OSError, ValueError):  # the runner has closed its input
                     return
-                else:
-                    self._say.forget()
-        except Exception as failure:  # whatever it is, the runner must not wait for what never comes
+                self._messages.repeat_all()
+        except Exception as failure:  # whatever it is, the runner must not wait for more input
             self.failure = failure
             self._sink.close()
 
-    def _write(self, record: bytes) -> bool:
-        try:
-            self._sink.write(record)
-        except (OSError, ValueError):  # it listens no more
-            return False
-        return True
-
     def _next_record(self) -> bytes | None:
-        """Return the next record; None where the connection is lost and may be tried again after a while."""
+        """Return the next record; None where the connection is lost and another attempt may succeed."""
         from obspy.clients.seedlink.seedlinkexception import SeedLinkException
         from obspy.clients.seedlink.slpacket import SLPacket
 
@@ -149,21 +144,20 @@ class _Client(threading.Thread):
             while isinstance(packet := self._connection.collect(), SLPacket):
                 if packet.get_type() not in (SLPacket.TYPE_SLINF, SLPacket.TYPE_SLINFT):
                     return bytes(packet.msrecord)
-            self._say(f"{self._server}: the connection is over; connecting anew")
+            self._messages.log(f"{self._server}: the connection has ended; reconnecting")
         except (SeedLinkException, OSError) as problem:
-            self._say(
-                f"{self._server}: {getattr(problem, 'value', problem)}; trying again every {self._reconnect_s:g} s"
-            )
+            reason = getattr(problem, "value", problem)
+            self._messages.log(f"{self._server}: {reason}; trying again every {self._reconnect_s:g} s")
             self._connection.disconnect()
         return None
 
 
-def _connection(address: SeedLinkAddress, reconnect_s: float, say: _Sayings) -> Any:
-    """Return obspy's connection to a server; it connects when it is first asked for a record."""
+def _connection(address: SeedLinkAddress, reconnect_s: float, messages: _Messages) -> Any:
+    """Return obspy's connection to a server; it connects when the first record is requested."""
     from obspy.clients.seedlink.client.seedlinkconnection import SeedLinkConnection, logger
 
     class Connection(SeedLinkConnection):  # type: ignore[misc]
-        """One that notices when the server closes: obspy's waits for data until its time limit."""
+        """A connection that notices when the server closes it; obspy's waits until its time limit."""
 
         def receive_data(self, maxbytes: int, code: str) -> bytes:
             """Read bytes from the server."""
@@ -178,46 +172,46 @@ def _connection(address: SeedLinkAddress, reconnect_s: float, say: _Sayings) -> 
     connection.set_sl_address(f"{address.host}:{address.port}")
     for network, station, selector in address.streams:
         connection.add_stream(network, station, selector, -1, None)
-    logger.handlers = [say]
+    logger.handlers = [messages]
     logger.propagate = False
     return connection
 
 
-class _Sayings(logging.Handler):
-    """Says things to people, and what obspy's client logs; each once until records come: a server may be away long."""
+class _Messages(logging.Handler):
+    """Logs messages, obspy's among them, each only once until records arrive: a server may be unreachable for long."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, log: Callable[[str], None]) -> None:
         super().__init__(logging.ERROR)
-        self._tell = tell
-        self._said: set[str] = set()
+        self._log = log
+        self._logged: set[str] = set()
 
-    def __call__(self, text: str) -> None:
-        """Say it."""
-        if text not in self._said and len(self._said) < _MOST_SAYINGS:
-            self._said.add(text)
-            self._tell(text)
+    def log(self, text: str) -> None:
+        """Log a message that has not been logged yet."""
+        if text not in self._logged and len(self._logged) < _MAX_MESSAGES:
+            self._logged.add(text)
+            self._log(text)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say what is logged."""
-        self(f"seedlink: {record.getMessage()}")
+        """Log a message of obspy's."""
+        self.log(f"seedlink: {record.getMessage()}")
 
-    def forget(self) -> None:
-        """All is well: what goes wrong from now on is news."""
-        self._said.clear()
+    def repeat_all(self) -> None:
+        """Log every message again when it recurs."""
+        self._logged.clear()
 
 
 @contextmanager
-def _handing_on_signals(runner: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Hand SIGINT, SIGTERM and SIGHUP on to a process; only the main thread can."""
+def _signals_forwarded(runner: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Forward SIGINT, SIGTERM and SIGHUP to a process; only the main thread can."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def hand_on(number: int, frame: FrameType | None) -> None:
+    def forward(number: int, frame: FrameType | None) -> None:
         runner.send_signal(number)
 
     numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    before = {number: signal.signal(number, hand_on) for number in numbers}
+    before = {number: signal.signal(number, forward) for number in numbers}
     try:
         yield
     finally:

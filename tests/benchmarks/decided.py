@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgequake.benchmarks.detectors.replay import Decisions, DecisionTrace, SampleSpans, StreamDecisionTrace, unrefined
+from edgequake.benchmarks.detectors.replay import Decisions, DecisionTrace, SampleSpans, StreamDecisionTrace
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.formats.waveforms import NS_PER_S
 from edgequake.edge.manifest.manifest import TriggerConfig
@@ -56,5 +56,5 @@ def trace(record: LabelledRecord, *runs: Decisions, start_ns: int | None = None)
     return DecisionTrace(
         record,
         record.start_ns if start_ns is None else start_ns,
-        (StreamDecisionTrace(runs, spans_of(length_s), unrefined),),
+        (StreamDecisionTrace(runs, spans_of(length_s), None),),
     )

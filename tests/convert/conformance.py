@@ -1,6 +1,6 @@
-"""Networks of every supported kind, small, with seeded random weights: what the converter is measured on.
+"""Small networks of every supported kind with seeded random weights, on which the converter is measured.
 
-Each entry of `ARCHITECTURES` is built by `build(name)`; studies/conformance.py converts them all and writes the table,
+`build(name)` builds an entry of `ARCHITECTURES`. studies/conformance.py converts them all and writes the table;
 tests/convert/test_conformance.py converts a few.
 """
 
@@ -21,16 +21,16 @@ Rows = np.ndarray[Any, np.dtype[np.float32]]
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network to be: `make` gets keras and keras.layers, and returns layers in a row or a whole model."""
+    """How a network is built: `make` takes keras and keras.layers, and returns a list of layers or a whole model."""
 
     mode: str
     make: Callable[[Any, Any], Any]
     n_rows: int | None = None
     n_features: int = FEATURES
     n_outputs: int = 2
-    input_shape: tuple[int, ...] | None = None  # of one window or of (rows, ...), where it is not (rows, features)
+    input_shape: tuple[int, ...] | None = None  # where it is not (rows, features)
     batch: int | None = None
-    variants: tuple[str, ...] = ("float32", "int8", "int16x8")  # without what tflite-runtime 2.14 has no kernel for
+    variants: tuple[str, ...] = ("float32", "int8", "int16x8")  # those for which tflite-runtime 2.14 has kernels
 
 
 def _out(L: Any, n_outputs: int = 2) -> Any:
@@ -453,7 +453,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def build(name: str) -> Any:
-    """Return a network with random weights of its own: biases and normalisation too, which Keras begins at 0 and 1."""
+    """Return a network with random weights, including biases and normalizations, which Keras initializes to 0 and 1."""
     import keras
     from keras import layers
 
@@ -470,18 +470,18 @@ def build(name: str) -> Any:
 
 
 def _values(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> Rows:
-    """Return weights of about the size that training leaves."""
+    """Return weights of about the size of trained ones."""
     if kind in ("gamma", "moving_variance"):
         return rng.uniform(0.5, 1.5, shape).astype(np.float32)
     if kind in ("kernel", "recurrent_kernel", "pointwise_kernel", "depthwise_kernel") and len(shape) > 1:
         depth = np.prod(shape[:-2]) if kind == "depthwise_kernel" else np.prod(shape[:-1])
-        gain = 4.0 if shape[-1] <= 2 and len(shape) == 2 else 1.5  # the last layer: probabilities that move
+        gain = 4.0 if shape[-1] <= 2 and len(shape) == 2 else 1.5  # the last layer: probabilities that vary
         return rng.normal(0, gain / np.sqrt(depth), shape).astype(np.float32)
     return rng.uniform(-0.3, 0.3, shape).astype(np.float32)
 
 
 def rows_like_a_spectrogram(n_rows: int, n_features: int, seed: int) -> Rows:
-    """Return rows like those of the device's front end: slow, clipped, rounded, the gap flag last."""
+    """Return rows like those of the device's front end: slowly varying, clipped, rounded, with the gap flag last."""
     rng = np.random.default_rng(seed)
     levels = np.zeros((n_rows, n_features - 1))
     for row in range(1, n_rows):

@@ -1,6 +1,6 @@
-"""One architecture converted and measured: the float step graph against Keras, the graphs in both runtimes.
+"""Convert one architecture and measure it: the float step graph against Keras, the graphs in both runtimes.
 
-TensorFlow is at work in this process; each runtime runs in a process of its own, as on a lander.
+TensorFlow runs in this process; each runtime runs in a process of its own, as on a lander.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ class Measured:
     rows_per_step: int
     n_states: int
     n_compared: int  # rows
-    deviation: float  # standard deviation of Keras' probabilities: what the errors are to be seen against
+    deviation: float  # standard deviation of Keras' probabilities, with which the errors are compared
     errors: dict[str, tuple[float, float]]  # variant -> largest and rms error of the probability, on tflite-runtime
     size_bytes: dict[str, int]
     minimum_runtime: str
-    runtimes: tuple[str, ...]  # that ran all the graphs
-    int8_difference: float | None  # largest, between the runtimes: 0 for the same bits; None where there is one only
+    runtimes: tuple[str, ...]  # in which all graphs were run
+    int8_difference: float | None  # largest, between the runtimes: 0 for the same bits; None where there is only one
     int16x8_difference: float | None
 
 
 def interpreters() -> dict[str, str]:
-    """Return the landers' interpreters that EDGEQUAKE_LANDER_PYTHONS names and that exist."""
+    """Return the existing interpreters that EDGEQUAKE_LANDER_PYTHONS names, by runtime."""
     listed = dict(item.partition("=")[::2] for item in os.environ.get("EDGEQUAKE_LANDER_PYTHONS", "").split(";"))
     return {name: listed[name] for name in LANDERS if Path(listed.get(name, "-")).is_file()}
 
@@ -50,7 +50,7 @@ def measure(name: str, conformance: Any, folder: Path, landers: dict[str, str]) 
     Parameters
     ----------
     conformance : the module conformance.py.
-    folder : for the graphs; made if need be.
+    folder : for the graphs; created if needed.
     landers : runtime -> interpreter that has it; at least one.
     """
     from edgequake.convert.streaming import stepping
@@ -59,11 +59,11 @@ def measure(name: str, conformance: Any, folder: Path, landers: dict[str, str]) 
     architecture = conformance.ARCHITECTURES[name]
     model = conformance.build(name)
     graph = build_step_graph(model, architecture.mode, architecture.n_rows)
-    calibration, rows = _rows(conformance, architecture)
-    manifest = _convert(model, graph, architecture, calibration, folder)
+    calibration, rows = calibration_and_rows(conformance, architecture)
+    manifest = convert(graph, architecture, calibration, folder)
     expected = stepping.sequence_probabilities(model, graph, rows)
     np.save(folder / "rows.npy", rows)
-    made = {lander: _run(python, lander, folder) for lander, python in landers.items()}
+    made = {lander: run(python, lander, folder) for lander, python in landers.items()}
     first = next(iter(made.values()))
     both = list(made.values()) if len(made) == 2 else None
     return Measured(
@@ -83,7 +83,7 @@ def measure(name: str, conformance: Any, folder: Path, landers: dict[str, str]) 
     )
 
 
-def _rows(conformance: Any, architecture: Any) -> tuple[Any, Any]:
+def calibration_and_rows(conformance: Any, architecture: Any) -> tuple[Any, Any]:
     """Return rows to calibrate on and others to compare on, each (n_sequences, n_rows, n_features)."""
     n_features, n_window = architecture.n_features, architecture.n_rows
     if architecture.mode == "continuous":
@@ -99,24 +99,17 @@ def _rows(conformance: Any, architecture: Any) -> tuple[Any, Any]:
     return sequences[0], sequences[1]
 
 
-def _convert(model: Any, graph: Any, architecture: Any, calibration: Any, folder: Path) -> Any:
+def convert(graph: Any, architecture: Any, calibration: Any, folder: Path) -> Any:
     """Write the graphs and manifest.json, and return the manifest."""
     from edgequake.convert import manifest_builder
-    from edgequake.convert.quantization import quantize, tflite_file
+    from edgequake.convert.quantization.quantize import convert_variants
 
     folder.mkdir(parents=True, exist_ok=True)
-    states = [state.name for state in graph.states]
-    samples: list[Any] = []
-    variants = {}
-    for variant in architecture.variants:
-        finished = tflite_file.finish(quantize.convert_variant(graph, variant, samples), states, variant)
-        if variant == "float32":
-            samples = quantize.calibration_samples(graph, finished.graph, calibration)
-        file = f"{variant}.tflite"
-        (folder / file).write_bytes(finished.graph)
-        variants[variant] = manifest_builder.describe_variant(finished, graph, file)
+    files = convert_variants(graph, architecture.variants, calibration)
     partial = manifest_builder.complete(_partial(architecture, folder), graph, "the conformance set")
-    manifest = manifest_builder.build_manifest(partial, graph, variants)
+    manifest = manifest_builder.build_manifest(partial, graph, files)
+    for name, variant in manifest.variants.items():
+        (folder / variant.file).write_bytes(files[name].graph)
     (folder / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
     return manifest
 
@@ -134,13 +127,13 @@ def _partial(architecture: Any, folder: Path) -> dict[str, Any]:
         "front_end.spectrogram.window_samples": 128,
         "front_end.spectrogram.band_edges_hz": edges,
         "network.mode": architecture.mode,
-        "network.window_rows": architecture.n_rows or 1,  # so that no file is asked
+        "network.window_rows": architecture.n_rows or 1,  # so that no model file is read
     }
     return read_description(None, changes, folder)
 
 
-def _run(python: str, lander: str, folder: Path) -> dict[str, Any]:
-    """Return what a lander's interpreter makes of the graphs, by variant."""
+def run(python: str, lander: str, folder: Path) -> dict[str, Any]:
+    """Return the probabilities of the graphs in a lander's interpreter, by variant."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(
         [python, str(STEPPER), str(folder), lander], capture_output=True, text=True, cwd="/", env=environment

@@ -1,4 +1,4 @@
-"""Small networks with seeded random weights, their manifests, and folders as train leaves them."""
+"""Small networks with seeded random weights, their manifests, and folders as `edgequake train` leaves them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ NETWORKS: dict[str, Layers] = {
         L.Dense(7, activation="relu"),
         L.Dense(2, activation="sigmoid"),
     ],
-    "normalised, no LSTM": lambda L: [
+    "normalized, no LSTM": lambda L: [
         L.BatchNormalization(),
         L.Conv1D(8, 1, activation="relu"),
         L.Conv1D(8, 4, padding="causal", use_bias=False),
@@ -84,7 +84,7 @@ WINDOWED: dict[str, tuple[Layers, int]] = {
         ],
         1,
     ),
-    # 3 rows short, so the pooling by 3 lies even; then 1 more of the pooled rows, delayed by one to lie even for the
+    # 3 rows short, so the pooling by 3 is aligned; then 1 more of the pooled rows, delayed by one to be aligned for the
     # pooling by 2: 1 + 1 + 0 rows of 3, which is one step of 6
     "odd kernels and pools": (
         lambda L: [
@@ -97,7 +97,7 @@ WINDOWED: dict[str, tuple[Layers, int]] = {
         ],
         1,
     ),
-    # 1 row short: delayed by one row to lie even
+    # 1 row short: delayed by one row to be aligned
     "even kernel": (
         lambda L: [
             L.Conv1D(4, 2, activation="relu"),
@@ -131,7 +131,7 @@ WINDOWED: dict[str, tuple[Layers, int]] = {
 
 
 def build(layers_of: Layers, n_rows: int | None, seed: int = 1) -> Any:
-    """Return a Keras model with random weights: biases and normalisation too, which Keras would begin at 0 and 1."""
+    """Return a Keras model with random weights, including biases and normalizations, which Keras sets to 0 and 1."""
     import keras
     from keras import layers
 
@@ -144,7 +144,7 @@ def build(layers_of: Layers, n_rows: int | None, seed: int = 1) -> Any:
 
 
 def lunar_rows(n_rows: int, seed: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return rows like those of the spectrogram front end: slow, clipped, rounded, the gap flag last."""
+    """Return rows like those of the spectrogram front end: slowly varying, clipped, rounded, with the gap flag last."""
     rng = np.random.default_rng(seed)
     levels = np.zeros((n_rows, N_FEATURES - 1))
     for row in range(1, n_rows):
@@ -206,7 +206,7 @@ def partial_manifest(mode: str, rows_per_step: int, outputs: list[str]) -> dict[
 
 
 def load_beside(name: str) -> ModuleType:
-    """Return a module of this folder, which is no package."""
+    """Return a module of this folder, which is not a package."""
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -223,7 +223,7 @@ def conformance() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def conformance_run() -> ModuleType:
-    """Return conformance_run.py, which measures them."""
+    """Return conformance_run.py, which converts and measures them."""
     return load_beside("conformance_run")
 
 
@@ -289,21 +289,14 @@ class Converted:
 def convert(make_partial: Callable[..., dict[str, Any]]) -> Callable[..., Converted]:
     """Return a conversion within this process: network, mode, outputs, calibration sequences, variants."""
     from edgequake.convert import manifest_builder
-    from edgequake.convert.quantization import quantize, tflite_file
+    from edgequake.convert.quantization.quantize import convert_variants
     from edgequake.convert.streaming.step_model import build_step_graph
 
     def convert_(model: Any, mode: str, outputs: list[str], calibration: Any, variants: tuple[str, ...]) -> Converted:
         graph = build_step_graph(model, mode)
-        states = [state.name for state in graph.states]
-        made = {"float32": tflite_file.finish(quantize.convert_variant(graph, "float32", []), states, "float32")}
-        samples = quantize.calibration_samples(graph, made["float32"].graph, calibration) if variants else []
-        for variant in variants:
-            made[variant] = tflite_file.finish(quantize.convert_variant(graph, variant, samples), states, variant)
-        described = {
-            name: manifest_builder.describe_variant(file, graph, f"small.{name}.tflite") for name, file in made.items()
-        }
+        files = convert_variants(graph, ("float32", *variants), calibration)
         partial = make_partial(mode, graph.rows_per_step, outputs)
-        manifest = manifest_builder.build_manifest(partial, graph, described)
-        return Converted(manifest, {name: file.graph for name, file in made.items()})
+        manifest = manifest_builder.build_manifest(partial, graph, files)
+        return Converted(manifest, {name: file.graph for name, file in files.items()})
 
     return convert_

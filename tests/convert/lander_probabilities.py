@@ -1,8 +1,8 @@
-"""Run by a lander's interpreter: the probabilities of converted graphs on stored rows, as the device computes them.
+"""Compute the probabilities of converted graphs on stored rows as the device does; run by a lander's interpreter.
 
     python lander_probabilities.py FOLDER NAME
 
-FOLDER holds manifest.json, rows.npy and the graphs; NAME.npz is written there: an array a variant, and `runtime`.
+FOLDER holds manifest.json, rows.npy and the graphs; NAME.npz is written there: one array per variant, and `runtime`.
 """
 
 from __future__ import annotations

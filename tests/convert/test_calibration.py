@@ -1,4 +1,4 @@
-"""Calibration rows: where they come from, how they are cut, and what is said when they do not suit."""
+"""Calibration rows: their sources, how they are cut, and the errors for unsuitable ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgequake.convert import calibration
-from edgequake.convert.calibration import Stepping
+from edgequake.convert.calibration import InputLayout
 from edgequake.data import dataset
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.features.front_end import station_rows
@@ -19,8 +19,8 @@ from edgequake.edge.manifest import schema
 from edgequake.edge.manifest.front_end_config import FrontEndConfig
 from edgequake.synthetic import synthetic_dataset
 
-CONTINUOUS = Stepping("continuous", 5, None)
-WINDOWED = Stepping("windowed", 5, 30)
+CONTINUOUS = InputLayout("continuous", 5, None)
+WINDOWED = InputLayout("windowed", 5, 30)
 CHANNELS = ("MH?",)
 
 
@@ -44,7 +44,7 @@ def front_end(make_partial: Callable[..., dict[str, Any]]) -> FrontEndConfig:
     return schema.build(FrontEndConfig, values, "front_end", ConfigError)
 
 
-def test_continuous_rows_are_joined_and_every_third_part_is_kept_apart(tmp_path: Path) -> None:
+def test_continuous_rows_are_concatenated_and_every_third_part_is_reserved(tmp_path: Path) -> None:
     np.savez(tmp_path / "calibration.npz", rows=numbered(9, 512))
     got = calibration.from_file(tmp_path / "calibration.npz", CONTINUOUS)
     assert got.source == "calibration.npz"
@@ -59,8 +59,8 @@ def test_continuous_rows_are_joined_and_every_third_part_is_kept_apart(tmp_path:
 
 def test_the_rows_of_a_strided_network_are_counted_in_steps(tmp_path: Path) -> None:
     np.savez(tmp_path / "calibration.npz", rows=numbered(9, 2048))
-    got = calibration.from_file(tmp_path / "calibration.npz", Stepping("continuous", 5, None, 4))
-    assert got.part_rows == 2048  # 512 steps, in which a recurrent state goes as far as in one of one row a step
+    got = calibration.from_file(tmp_path / "calibration.npz", InputLayout("continuous", 5, None, 4))
+    assert got.part_rows == 2048  # 512 steps, as many as for a network of one row per step
     assert (got.calibration[0, ::2048, 0] / 2048).tolist() == [0, 1, 3, 4, 6, 7]
     assert got.verification.shape == (1, 4 * 2000, 5)
 
@@ -68,13 +68,18 @@ def test_the_rows_of_a_strided_network_are_counted_in_steps(tmp_path: Path) -> N
 def test_windows_are_cut_within_sequences(tmp_path: Path) -> None:
     np.savez(tmp_path / "calibration.npz", rows=numbered(3, 70))
     got = calibration.from_file(tmp_path / "calibration.npz", WINDOWED)
-    assert got.calibration[:, 0, 0].tolist() == [0, 30, 70 + 30, 140]  # without 70 and 170, which compare
+    assert got.calibration[:, 0, 0].tolist() == [
+        0,
+        30,
+        70 + 30,
+        140,
+    ]  # without 70 and 170, which are reserved for the comparison
     assert got.parts == ((0, 0), (0, 30), (1, 30), (2, 0)) and got.part_rows == 30
     assert got.verification.shape == (67, 30, 5)  # 2000 rows in whole windows
     assert set(got.verification[:, 0, 0].tolist()) == {70, 170}
 
 
-def test_short_material_serves_for_both(tmp_path: Path) -> None:
+def test_short_material_is_used_for_both(tmp_path: Path) -> None:
     np.savez(tmp_path / "calibration.npz", rows=numbered(1, 30))
     got = calibration.from_file(tmp_path / "calibration.npz", WINDOWED)
     assert got.calibration.shape == (1, 30, 5)
@@ -107,22 +112,22 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
         calibration.from_file(tmp_path / "calibration.npz", WINDOWED)
 
 
-def test_a_data_folder_gives_the_device_s_rows_of_its_train_split(records: Path, front_end: FrontEndConfig) -> None:
+def test_a_data_folder_yields_the_front_end_s_rows_of_its_train_split(records: Path, front_end: FrontEndConfig) -> None:
     got = calibration.from_records(records, "moon", CHANNELS, front_end, 6.625, CONTINUOUS)
     first = dataset.load(records, "moon", "train")[0]
     index = index_file(first.file)
     expected = station_rows(front_end, 6.625, read_indexed(index, index.headers)).rows.reshape(-1, 5)
     np.testing.assert_array_equal(got.calibration[0, :1024], expected[:1024])
-    # 12 h and 3 h to 5 h of 9.66 s frames are 5590 to 6335 rows, 10 to 12 parts of 512, of which 3 or 4 are kept apart
+    # 12 h and 3 h to 5 h of 9.66 s frames are 5590 to 6335 rows, 10 to 12 parts of 512, of which 3 or 4 are reserved
     assert got.calibration.shape[1] in (7 * 512, 8 * 512)
 
 
-def test_a_folder_of_bare_miniseed_serves_too(records: Path, front_end: FrontEndConfig, tmp_path: Path) -> None:
+def test_a_folder_of_plain_miniseed_files_is_read_too(records: Path, front_end: FrontEndConfig, tmp_path: Path) -> None:
     source = dataset.load(records, "moon", "train")[0].file
     (tmp_path / "copy.mseed").write_bytes(source.read_bytes())
-    (tmp_path / "notes.txt").write_text("no record")
+    (tmp_path / "notes.txt").write_text("not a record")
     got = calibration.from_records(tmp_path, "moon", CHANNELS, front_end, 6.625, CONTINUOUS)
-    assert got.calibration.shape == (1, 6 * 512, 5)  # 12 h are 4472 rows, 8 parts, of which 2 are kept apart
+    assert got.calibration.shape == (1, 6 * 512, 5)  # 12 h are 4472 rows, 8 parts, of which 2 are reserved
 
 
 def test_folders_without_records_are_refused(front_end: FrontEndConfig, records: Path, tmp_path: Path) -> None:
@@ -136,7 +141,7 @@ def test_folders_without_records_are_refused(front_end: FrontEndConfig, records:
         calibration.from_records(records, "mars", CHANNELS, front_end, 6.625, CONTINUOUS)
 
 
-def test_without_records_seeded_noise_compares(front_end: FrontEndConfig) -> None:
+def test_seeded_noise_replaces_missing_records(front_end: FrontEndConfig) -> None:
     first, second = calibration.synthetic(CONTINUOUS), calibration.synthetic(CONTINUOUS)
     np.testing.assert_array_equal(first.verification, second.verification)
     assert first.verification.shape[1] >= 2000

@@ -1,4 +1,4 @@
-"""A few architectures all the way: Keras, the graphs in the runtimes that there are, and the page that has them all."""
+"""A few architectures from Keras to the installed runtimes, and the page that lists them all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 FLOAT_LIMIT = 1e-5
 FEWEST = 40
 
-# name -> largest rms error of int8: these random weights saturate and answer less smoothly than trained ones
+# name -> largest rms error of int8: these random weights saturate, and their outputs are less smooth than trained ones
 FEW = {
     "residual TCN, BatchNormalization": 0.05,
     "branches with strides 2, LSTM": 0.03,
@@ -27,7 +27,9 @@ FEW = {
 
 
 @pytest.mark.parametrize("name", FEW)
-def test_an_architecture_goes_all_the_way(name: str, conformance: Any, conformance_run: Any, tmp_path: Path) -> None:
+def test_an_architecture_is_converted_and_measured(
+    name: str, conformance: Any, conformance_run: Any, tmp_path: Path
+) -> None:
     landers = conformance_run.interpreters() or {"tflite-runtime": sys.executable}
     measured = conformance_run.measure(name, conformance, tmp_path / "graphs", landers)
     assert measured.n_compared >= conformance_run.N_FRAMES
@@ -48,7 +50,7 @@ def page(root: Path) -> list[list[str]]:
     return [line.split(" | ") for line in lines]
 
 
-def test_the_page_has_every_architecture(page: list[list[str]], conformance: Any) -> None:
+def test_the_page_lists_every_architecture(page: list[list[str]], conformance: Any) -> None:
     head, *rows = page
     assert [row[0] for row in rows] == list(conformance.ARCHITECTURES)
     assert len(rows) >= FEWEST
@@ -57,8 +59,8 @@ def test_the_page_has_every_architecture(page: list[list[str]], conformance: Any
     assert all(np.isfinite(float(row[head.index("int8 rms")])) for row in rows)
 
 
-def test_an_integer_graph_with_floats_in_it_is_refused(conformance: Any) -> None:
-    """TensorFlow's quantizer leaves a convolution in floating point without a word where branches meet an input."""
+def test_an_integer_graph_that_contains_floats_is_refused(conformance: Any) -> None:
+    """TensorFlow's quantizer silently leaves a convolution in floating point where branches share an input."""
     from edgequake.convert.quantization import quantize
     from edgequake.convert.streaming.step_model import build_step_graph
     from edgequake.edge.base.errors import ModelError
@@ -68,4 +70,4 @@ def test_an_integer_graph_with_floats_in_it_is_refused(conformance: Any) -> None
     with pytest.raises(
         ModelError, match=r"leaves \d+ operators of the int8 graph in floating point \(.*FULLY_CONNECTED"
     ):
-        quantize._check_integers(floating, "int8")
+        quantize.check_integers(floating, "int8")

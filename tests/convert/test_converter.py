@@ -1,4 +1,4 @@
-"""The whole conversion: files written, manifest complete, and one clear line for whatever goes wrong."""
+"""The whole conversion: the files, the complete manifest, and one clear line for every error."""
 
 from __future__ import annotations
 
@@ -66,21 +66,22 @@ def test_every_variant_is_written_and_described(converted: tuple[ConversionRepor
     assert "converting to int8" in stages and "comparing int8 with Keras" in stages
 
 
-def _known(written: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
-    """Return of a table what training said; the other fields are defaults."""
+def _declared(written: dict[str, Any], partial: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a table that training declared; the others are defaults."""
     return {
-        name: _known(written[name], value) if isinstance(value, dict) else written[name] for name, value in said.items()
+        name: _declared(written[name], value) if isinstance(value, dict) else written[name]
+        for name, value in partial.items()
     }
 
 
-def test_the_manifest_says_what_training_said_and_what_the_graph_is(
+def test_the_manifest_combines_training_and_the_graph(
     converted: tuple[ConversionReport, list[str]], trained_folder: Path
 ) -> None:
     manifest, _ = load_manifest(converted[0].manifest)
     assert parse_manifest(manifest.to_json(), "again") == manifest
     partial = json.loads((trained_folder / "train.json").read_text())["manifest"]
     written = json.loads(converted[0].manifest.read_text())
-    assert _known(written["front_end"], partial["front_end"]) == partial["front_end"]
+    assert _declared(written["front_end"], partial["front_end"]) == partial["front_end"]
     assert written["trigger"] == partial["trigger"]
     assert {key: written["network"][key] for key in partial["network"]} == partial["network"]
     assert written["training"]["recipe"] == "small"
@@ -94,16 +95,17 @@ def test_the_report_is_a_table(converted: tuple[ConversionReport, list[str]]) ->
     report = converted[0]
     lines = report.table().splitlines()
     assert lines[0].startswith("small: 1442 parameters, 4 states, ")
-    assert [line.split()[0] for line in lines[2:6]] == list(ALL)
-    assert lines[4].split()[1] == str(report.variants[2].file.stat().st_size)
-    assert lines[4].endswith("default")
-    assert "events: matched-missed+extra of the " in lines[6]
+    first = next(number for number, line in enumerate(lines) if line.startswith("float32 "))
+    assert [line.split()[0] for line in lines[first : first + 4]] == list(ALL)
+    assert lines[first + 2].split()[1] == str(report.variants[2].file.stat().st_size)
+    assert lines[first + 2].endswith("default")
+    assert "events: matched-missed+extra of the " in lines[first + 4]
     assert lines[-2] == "invoked in tflite-runtime 2.14.0"
     assert report.variants[0].clipping == () and len(report.variants[2].clipping) > 5
     assert report.variants[0].probability_max_error is not None and report.variants[0].probability_max_error < 1e-5
 
 
-def test_the_report_names_operators_that_runtimes_round_apart(
+def test_the_report_names_operators_that_depend_on_the_runtime(
     converted: tuple[ConversionReport, list[str]], conformance: Any, conformance_run: Any, tmp_path: Path
 ) -> None:
     report = converted[0]
@@ -114,6 +116,24 @@ def test_the_report_names_operators_that_runtimes_round_apart(
     separable = report_of(manifest, tmp_path, 1.0, {"invoked_in": None})
     assert [item.rounded_apart for item in separable.variants] == [(), ("DEPTHWISE_CONV_2D",), ()]
     assert "\nint8: DEPTHWISE_CONV_2D may differ by its last bit between runtimes\n" in separable.table()
+
+
+def test_layers_named_like_operations_are_converted(
+    make_partial: Callable[..., Any], write_training_files: Any, tmp_path: Path
+) -> None:
+    """Keras' default names of an Add and a Concatenate are those of the additions and joins in the step graph, too."""
+    import keras
+    from keras import layers
+
+    rows = keras.Input((None, 5))
+    convolved = layers.Conv1D(5, 3, padding="causal", name="convolution")(rows)
+    x = layers.Add(name="add")([rows, convolved])
+    x = layers.Concatenate(name="concatenate_1")([x, layers.LSTM(4, return_sequences=True, name="memory")(x)])
+    model = keras.Model(rows, layers.Dense(2, activation="sigmoid", name="probability")(x))
+    model.save(tmp_path / "small.keras")
+    write_training_files(tmp_path, make_partial("continuous", 1, ["onset", "event"]))
+    report = convert_model(tmp_path / "small.keras", tmp_path / "out", "float32")
+    assert report.n_states == 3
 
 
 def test_a_refusal_crosses_the_process_as_one_line(
@@ -132,7 +152,7 @@ def test_a_refusal_crosses_the_process_as_one_line(
 
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Return a function that puts Python code, run with the job folder as argv[1], in the worker's place."""
+    """Return a function that replaces the worker by Python code, which gets the job folder as argv[1]."""
     return lambda code: monkeypatch.setattr(launcher, "WORKER_COMMAND", (sys.executable, "-c", code))
 
 
@@ -144,18 +164,18 @@ STAGE = "import os, sys, time; print('converting to int8', file=open(sys.argv[1]
     [
         (
             "print('I0000 00:00 chatter'); print('Fatal: no memory', file=sys.stderr, flush=True); os.abort()",
-            r"by SIGABRT while converting to int8 \(its last words: Fatal: no memory\); limits are 30 s and 8\.0 GiB",
+            r"by SIGABRT while converting to int8 \(its last line: Fatal: no memory\); limits are 30 s and 8\.0 GiB",
         ),
-        ("os.kill(os.getpid(), 11)", "was stopped by SIGSEGV while converting to int8, without a word; limits"),
+        ("os.kill(os.getpid(), 11)", "was stopped by SIGSEGV while converting to int8, without a message; limits"),
         (
             "raise ValueError('strange graph')",
-            r"ended with exit code 1 .*\(its last words: ValueError: strange graph\)",
+            r"ended with exit code 1 .*\(its last line: ValueError: strange graph\)",
         ),
         (
             "bytearray(10**15)",
-            r"ended with exit code 1 while converting to int8 \(its last words: MemoryError\); limits are 30 s",
+            r"ended with exit code 1 while converting to int8 \(its last line: MemoryError\); limits are 30 s",
         ),
-        ("sys.exit(0)", "ended with exit code 0 while converting to int8, without a word"),
+        ("sys.exit(0)", "ended with exit code 0 while converting to int8, without a message"),
     ],
 )
 def test_a_crash_of_the_converter_is_one_line(
@@ -168,13 +188,17 @@ def test_a_crash_of_the_converter_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_converter_that_hangs_is_ended(worker: Callable[[str], None], trained_folder: Path, tmp_path: Path) -> None:
+def test_a_converter_that_hangs_is_killed(worker: Callable[[str], None], trained_folder: Path, tmp_path: Path) -> None:
     worker(STAGE + "open(sys.argv[1] + '/pid', 'w').write(str(os.getpid())); time.sleep(600)")
-    with pytest.raises(ModelError, match="took more than 1 s while converting to int8, without a word; allow it more"):
+    with pytest.raises(
+        ModelError, match="took more than 1 s while converting to int8, without a message; allow it more"
+    ):
         convert_model(trained_folder / "small.keras", tmp_path / "out", time_limit_s=1)
 
 
-def test_a_gate_that_fails_keeps_its_kind(worker: Callable[[str], None], trained_folder: Path, tmp_path: Path) -> None:
+def test_a_failed_gate_keeps_its_error_class(
+    worker: Callable[[str], None], trained_folder: Path, tmp_path: Path
+) -> None:
     worker(
         "import json, sys; file = open(sys.argv[1] + '/done.json', 'w');"
         "json.dump({'error': 'GateError', 'message': 'too far'}, file); sys.exit(1)"
@@ -191,7 +215,7 @@ def test_too_little_memory_is_one_line(trained_folder: Path, tmp_path: Path) -> 
     assert "\n" not in str(caught.value)
 
 
-def test_files_that_are_no_keras_model_are_refused_at_once(trained_folder: Path, tmp_path: Path) -> None:
+def test_files_that_are_not_a_keras_model_are_refused_at_once(trained_folder: Path, tmp_path: Path) -> None:
     for name in ("train.json", "calibration.npz"):
         shutil.copy(trained_folder / name, tmp_path)
     whole = (trained_folder / "small.keras").read_bytes()
@@ -207,18 +231,18 @@ def test_files_that_are_no_keras_model_are_refused_at_once(trained_folder: Path,
     ):
         path.write_bytes(content)
         with pytest.raises(
-            ModelError, match=rf"not a whole .keras file \({len(content)} bytes\): expected the archive"
+            ModelError, match=rf"not a complete .keras file \({len(content)} bytes\): expected the archive"
         ):
             convert_model(path, tmp_path / "out")
 
 
-def test_what_must_lie_beside_the_network_is_named(trained_folder: Path, tmp_path: Path) -> None:
+def test_missing_files_next_to_the_network_are_named(trained_folder: Path, tmp_path: Path) -> None:
     keras_file = tmp_path / "small.keras"
     shutil.copy(trained_folder / "small.keras", keras_file)
     with pytest.raises(ConfigError, match=r"train.json is missing: expected the train.json that train writes"):
         convert_model(keras_file, tmp_path / "out")
     (tmp_path / "train.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"train.json has no manifest in it .*train again"):
+    with pytest.raises(ConfigError, match=r"train.json contains no manifest .*train again"):
         convert_model(keras_file, tmp_path / "out")
     whole = json.loads((trained_folder / "train.json").read_text())
     lacking = {key: value for key, value in whole["manifest"].items() if key != "trigger"}

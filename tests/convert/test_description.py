@@ -1,4 +1,4 @@
-"""Networks from elsewhere: what their rows mean is described by a TOML file or a few options."""
+"""Networks from elsewhere: a TOML file or a few options describe their input."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_description_is_completed_by_defaults(network: Path) -> None:
     assert described["network"] == {"mode": "continuous", "window_rows": None, "window_hop_rows": None}
 
 
-def test_the_rows_of_a_window_are_read_off_the_file(network: Path) -> None:
+def test_the_rows_of_a_window_are_read_from_the_file(network: Path) -> None:
     assert built_rows(network / "elsewhere.keras") == built_rows(network / "elsewhere.h5") == 24
 
 
@@ -86,7 +86,9 @@ def test_the_rows_of_a_window_are_read_off_the_file(network: Path) -> None:
         ({"nme": "x"}, "unknown field 'nme'; known fields are body, channels, front_end"),
     ],
 )
-def test_half_descriptions_are_refused(network: Path, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_incomplete_descriptions_are_refused(
+    network: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
     text = TOML
     if changes == {"name": None}:
         text, changes = text.replace('name = "elsewhere"', ""), {}
@@ -95,7 +97,7 @@ def test_half_descriptions_are_refused(network: Path, tmp_path: Path, changes: d
         read_description(tmp_path / "d.toml", changes, network / "elsewhere.keras")
 
 
-def test_a_file_that_is_no_toml_is_refused(network: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_not_toml_is_refused(network: Path, tmp_path: Path) -> None:
     (tmp_path / "d.toml").write_text("name = ", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"d.toml cannot be read: .*docs/convert.md has an example"):
         read_description(tmp_path / "d.toml", {}, network / "elsewhere.keras")
@@ -116,7 +118,7 @@ def test_a_described_network_converts_and_runs(network: Path, tmp_path: Path, fi
     assert json.loads((folder / "elsewhere.json").read_text())["body"] == "mars"
 
 
-def test_what_the_network_contradicts_is_refused(network: Path, tmp_path: Path) -> None:
+def test_a_description_that_contradicts_the_network_is_refused(network: Path, tmp_path: Path) -> None:
     def convert(**changes: Any) -> None:
         dotted = {name.replace("__", "."): value for name, value in changes.items()}
         convert_model(
@@ -147,7 +149,7 @@ def test_more_than_two_outputs_are_refused(conformance: Any) -> None:
         complete({"network": {}}, build_step_graph(model, "continuous"), "the description")
 
 
-def test_a_file_that_is_no_hdf5_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_hdf5_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_bytes(b"not a network")
     with pytest.raises(ModelError, match=r"a.h5 is not an HDF5 file: expected what model.save\('NAME.h5'\) writes"):
         convert_model(tmp_path / "a.h5", tmp_path / "out")

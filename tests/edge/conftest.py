@@ -1,4 +1,4 @@
-"""Fixtures for the tests of what flies: the shipped model, synthesised records, and a ground station."""
+"""Fixtures for the tests of the runner: the shipped model, synthesised records, and a run folder with a downlink."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pymseed
 import pytest
 
 from edgequake.edge.archive.archive import Archive
-from edgequake.edge.archive.ssam import SsamChannel
+from edgequake.edge.archive.ssam import SsamWriter
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.downlink.downlink import Downlink
 from edgequake.edge.downlink.journal import Pass, read_journal
@@ -22,7 +22,7 @@ from edgequake.edge.downlink.send_queue import SsamQueue
 from edgequake.edge.formats.miniseed import encode
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
 from edgequake.edge.manifest.manifest import Manifest, Variant, load_manifest, read_graph, shipped_models
-from edgequake.edge.results.catalog import CatalogRow, Found, Ledger, Segment, event_id
+from edgequake.edge.results.catalog import CatalogRow, Ledger, LedgerEntry, Segment, event_id
 from edgequake.synthetic import synthetic_dataset
 
 T0_NS = synthetic_dataset.DAY_START_NS
@@ -45,7 +45,7 @@ def moon(moon_path: Path) -> tuple[Manifest, bytes, Variant]:
 
 @pytest.fixture(scope="session")
 def quake() -> synthetic_dataset.SyntheticRecord:
-    """Return three channels, two and a half hours, with tears, lost samples, spikes and one strong moonquake."""
+    """Return three channels, two and a half hours, with gaps, lost samples, spikes and one strong moonquake."""
     return synthetic_dataset.synthetic_record(
         np.random.default_rng(11), 9000.0, (4000.0,), ratios=(25.0,), noise_counts=0.5
     )
@@ -59,13 +59,13 @@ def quake_file(quake: synthetic_dataset.SyntheticRecord, tmp_path_factory: pytes
 
 @pytest.fixture
 def noise() -> np.ndarray:
-    """Return 50 minutes of quiet, int32, at 6.625 Hz."""
+    """Return 50 minutes of noise without an event, int32, at 6.625 Hz."""
     return np.rint(512 + 3 * np.random.default_rng(1).standard_normal(20_000)).astype(np.int32)
 
 
 @pytest.fixture
 def loud(quake: synthetic_dataset.SyntheticRecord) -> np.ndarray:
-    """Return one channel of `quake`: two and a half hours at 6.625 Hz, int32, that hold an event for any model."""
+    """Return one channel of `quake`: 2.5 hours at 6.625 Hz, int32, with an event that every model detects."""
     return quake.samples[0]
 
 
@@ -107,7 +107,7 @@ Traces = Callable[..., list[Trace]]
 
 @pytest.fixture
 def traces() -> Traces:
-    """Return a function that cuts samples into traces that follow one another."""
+    """Return a function that cuts samples into contiguous traces."""
 
     def cut(
         samples: np.ndarray,
@@ -130,29 +130,29 @@ def traces() -> Traces:
 
 @pytest.fixture
 def days_of_noise() -> np.ndarray:
-    """Return two days and a half of quiet at 6.625 Hz, int32."""
+    """Return two and a half days of noise without an event at 6.625 Hz, int32."""
     return np.rint(512 + 3 * np.random.default_rng(1).standard_normal(1_431_000)).astype(np.int32)
 
 
 @dataclasses.dataclass
 class Ground:
-    """A run's folder with a downlink, and what comes out of it."""
+    """A run folder with a downlink, and what the ground gets from it."""
 
     out: Path
     budget_bytes: int = 20_000
     replayed: bool = True
     window_s: float = 180.0
     archive: Archive | None = None
-    continuous: SsamChannel | None = None
+    ssam: SsamWriter | None = None
 
     def __post_init__(self) -> None:
         (self.out / "segments").mkdir(parents=True, exist_ok=True)
         self.ledger, self.diagnostics = Ledger(), Diagnostics()
-        self.segments: dict[str, Found] = {}
+        self.segments: dict[str, LedgerEntry] = {}
         self.open()
 
     def open(self) -> None:
-        """Begin a process; what was found is met anew."""
+        """Begin a new process, which detects the same segments again."""
         requests = RequestQueue(self.out, self.diagnostics, lambda: [], lambda n_bytes: False)
         self.downlink = Downlink(
             self.out,
@@ -163,13 +163,13 @@ class Ground:
             self.diagnostics,
             Outbox(self.out, lambda n_bytes: False),
             requests,
-            SsamQueue(self.out, self.continuous),
+            SsamQueue(self.out, self.ssam),
         )
         for found in self.segments.values():
-            self.downlink.found(found.segment, found.rows)
+            self.downlink.enqueue(found.segment, found.rows)
 
     def find(self, onset_h: float, priority: float = 0.5, length_h: float = 0.5, **changes: Any) -> str:
-        """Write a segment of one event, three channels of noise, and tell the downlink; return its name."""
+        """Write a segment of one event, three channels of noise, and queue it; return its name."""
         start_ns, onset_ns = T0_NS + round(onset_h * HOUR_NS) - 180 * NS_PER_S, T0_NS + round(onset_h * HOUR_NS)
         rng = np.random.default_rng(round(1000 * abs(onset_h)))
         n_samples = round(length_h * 3600 * 6.625)
@@ -188,30 +188,30 @@ class Ground:
         )  # fmt: skip
         row = dataclasses.replace(row, **changes)
         segment = Segment(name, station, start_ns, traces[0].stop_ns, 3 * n_samples, len(data))
-        self.segments[name] = Found(segment, (row,), is_new=True)
+        self.segments[name] = LedgerEntry(segment, (row,), is_new=True)
         self.ledger.add(segment, [row])
-        self.downlink.found(segment, [row])
+        self.downlink.enqueue(segment, [row])
         return name
 
     def pass_at(self, hour: float, is_last: bool = False) -> None:
-        """Hold a pass."""
-        self.downlink.hold_pass(T0_NS + round(hour * HOUR_NS), is_last)
+        """Run a pass."""
+        self.downlink.run_pass(T0_NS + round(hour * HOUR_NS), is_last)
 
     def files(self) -> dict[str, bytes]:
-        """Return what the radio would find."""
+        """Return the files in the outbox."""
         return {path.name: path.read_bytes() for path in sorted((self.out / "outbox").glob("[!.]*"))}
 
     def journal(self) -> list[Pass]:
-        """Return what the journal says."""
+        """Return the passes of the journal."""
         return list(read_journal(self.out / "downlink.log"))
 
     def sent_records(self) -> list[bytes]:
-        """Return the records of all files, in the order in which they went."""
+        """Return the records of all files in the order of sending."""
         data = b"".join(data for name, data in self.files().items() if name.endswith(".mseed"))
         return [data[i : i + 512] for i in range(0, len(data), 512)]
 
     def records_of(self, name: str) -> list[bytes]:
-        """Return the records of a segment as they lie there."""
+        """Return the records of a segment in the order of its file."""
         data = (self.out / name).read_bytes()
         return [data[i : i + 512] for i in range(0, len(data), 512)]
 
@@ -222,11 +222,11 @@ class Ground:
 
 @pytest.fixture
 def grounds() -> Callable[..., Ground]:
-    """Return what makes a run's folder with a downlink."""
+    """Return the class of run folders with a downlink."""
     return Ground
 
 
 @pytest.fixture
 def ground(tmp_path: Path) -> Ground:
-    """Return a run's folder with a downlink of 20 000 bytes a day."""
+    """Return a run folder with a downlink of 20 000 bytes a day."""
     return Ground(tmp_path / "run")

@@ -1,4 +1,4 @@
-"""Damaged input and long running: the short form of `edgequake.benchmarks.robustness.crash_recovery`."""
+"""Damaged input and long runs: a short form of `edgequake.benchmarks.robustness.crash_recovery`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgequake.benchmarks.robustness.crash_recovery import mutated, run_mutations, soak
+from edgequake.benchmarks.robustness.crash_recovery import mutated, run_mutations
+from edgequake.benchmarks.robustness.soak import soak
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import GateError
-from edgequake.edge.formats.miniseed import index_file, read_indexed, read_stream
+from edgequake.edge.formats.miniseed import index_file, read_indexed
+from edgequake.edge.formats.record_scanner import RecordScanner
 
 Write = Callable[..., Path]
 
@@ -22,15 +24,15 @@ def small(write: Write, loud: np.ndarray) -> Path:
     return write("small.mseed", loud[20_000:38_000])
 
 
-def test_a_hundred_damaged_records_end_with_a_summary_or_a_sentence(small: Path) -> None:
+def test_a_hundred_damaged_records_end_with_a_summary_or_an_error_message(small: Path) -> None:
     found = run_mutations(small, 100, seed=1)
     assert found.failures == () and found.n_done + found.n_refused == 100
     assert found.n_done > 90 and found.n_events_kept > 70
     assert found.growth_bytes < 10_000_000
 
 
-def test_damage_costs_little_more_than_what_it_hits(small: Path) -> None:
-    """Of three hundred damaged copies, as a file and as a stream: the samples of records that nothing has touched."""
+def test_damage_costs_little_more_than_the_records_hit(small: Path) -> None:
+    """Three hundred damaged copies, as files and as streams, give the samples of their undamaged records."""
     data = small.read_bytes()
     records = {data[i : i + 512] for i in range(0, len(data), 512)}
     n_intact = n_read = 0
@@ -41,10 +43,11 @@ def test_damage_costs_little_more_than_what_it_hits(small: Path) -> None:
         small_intact = small.with_name("intact.mseed")
         small_intact.write_bytes(b"".join(whole))
         wanted = {(p.start_ns, p.samples.tobytes()) for p in _traces(small_intact)}
-        diagnostics = Diagnostics()
         as_file = {(p.start_ns, p.samples.tobytes()) for p in _traces(small)}
-        with small.open("rb") as file:
-            as_stream = {(p.start_ns, p.samples.tobytes()) for p in read_stream(file, diagnostics)}
+        scanner = RecordScanner("stream", Diagnostics(), decode=True)
+        chunks = [damaged[at : at + 512] for at in range(0, len(damaged), 512)] + [b""]
+        streamed = [record.trace() for chunk in chunks for record in scanner.feed(chunk, at_end=not chunk)]
+        as_stream = {(trace.start_ns, trace.samples.tobytes()) for trace in streamed}
         n_intact += 2 * len(wanted)
         n_read += len(wanted & as_file) + len(wanted & as_stream)
     assert n_intact > 10_000 and n_read > 0.999 * n_intact
@@ -52,7 +55,7 @@ def test_damage_costs_little_more_than_what_it_hits(small: Path) -> None:
 
 def _traces(path: Path) -> list:  # type: ignore[type-arg]
     index = index_file(path)
-    return list(read_indexed(index, index.headers, lambda text, size: None))
+    return list(read_indexed(index, index.headers, Diagnostics()))
 
 
 @pytest.mark.slow
@@ -61,6 +64,6 @@ def test_memory_stays_flat_over_three_days() -> None:
     assert found.n_events >= 3 and found.growth_bytes < 1_500_000
 
 
-def test_a_run_that_fails_under_the_soak_is_told(tmp_path: Path) -> None:
-    with pytest.raises(GateError, match="an archive of 5 bytes holds next to nothing"):
+def test_a_run_that_fails_under_the_soak_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(GateError, match="an archive of 5 bytes is too small"):
         soak(2, seed=1, options=("--archive-bytes", "5"))

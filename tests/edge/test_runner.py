@@ -1,4 +1,4 @@
-"""A whole run: what it writes, what it counts, and what must not change it."""
+"""A whole run: its output, its counts, and the conditions that must not change them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from edgequake.synthetic import synthetic_dataset
 S = 1_000_000_000
 T0_NS = synthetic_dataset.DAY_START_NS
 RATE_HZ = synthetic_dataset.SAMPLING_RATE_HZ
-# The columns of the NASA packet's catalogue, then ours, as docs and other readers know them.
+# The columns of the catalogue of the NASA packet, then ours, as the documentation lists them.
 HEADER = (
     "filename,time_abs(%Y-%m-%dT%H:%M:%S.%f),time_rel(sec),evid,mq_type,station_id,channels,stop_abs,"
     "onset_uncertainty_s,peak_probability,priority,segment,n_samples,size_bytes,sent"
@@ -58,7 +58,7 @@ def events_of(summary: Summary) -> list[tuple[int, int, float, int]]:
 
 
 def time_multiplexed(path: Path) -> bytes:
-    """Return a file's records in the order in which they would arrive."""
+    """Return a file's records in the order of their start times, as a live stream has them."""
     records = {}
     data = path.read_bytes()
     for first in range(0, len(data), 512):
@@ -72,10 +72,10 @@ def on_stdin(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
     return lambda data: monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
 
 
-# --- what is written -----------------------------------------------------------------------------------------------
+# --- output ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_quake_is_found(quake: synthetic_dataset.SyntheticRecord, done: tuple[Path, Summary]) -> None:
+def test_the_quake_is_detected(quake: synthetic_dataset.SyntheticRecord, done: tuple[Path, Summary]) -> None:
     (row,) = done[1].events
     assert abs(row.onset_ns - quake.onsets_ns[0]) < 300 * S
 
@@ -101,7 +101,7 @@ def test_the_catalogue_has_the_packets_columns_and_consistent_times(
     assert int(cells["size_bytes"]) == (done[0] / cells["segment"]).stat().st_size
 
 
-def test_the_catalogue_is_read_as_the_summary_has_it(done: tuple[Path, Summary]) -> None:
+def test_the_catalogue_has_the_events_of_the_summary(done: tuple[Path, Summary]) -> None:
     def rounded(row: CatalogRow) -> CatalogRow:
         return dataclasses.replace(
             row,
@@ -153,7 +153,7 @@ def test_the_summary_counts_what_obspy_counts(quake_file: Path, moon_path: Path,
         "n_events": 1,
     }
     assert {key: written[key] for key in expected} == expected
-    assert written["tears_bridged"] >= len(obspy.read(str(quake_file))) - 3  # tears between records, and runs of -1
+    assert written["tears_bridged"] >= len(obspy.read(str(quake_file))) - 3  # gaps between records, and runs of -1
     assert written["samples_bridged"] > 0 and written["wall_s"] > 0 and written["cpu_s"] > 0
     assert 10e6 < written["peak_memory_bytes"] < 100e9
     assert "tflite-runtime" in written["runtime"] or "ai-edge-litert" in written["runtime"]
@@ -169,12 +169,14 @@ def test_a_quiet_record_leaves_an_empty_catalogue(write: Write, noise: np.ndarra
     assert list((tmp_path / "out" / "segments").iterdir()) == []
 
 
-def test_results_are_replaced_only_when_told(quake_file: Path, write: Write, noise: np.ndarray, tmp_path: Path) -> None:
+def test_results_are_replaced_only_with_force(
+    quake_file: Path, write: Write, noise: np.ndarray, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     run(RunConfig((str(quake_file),), out))
     before = {path: path.read_bytes() for path in out.rglob("*.*")}
     quiet = (str(write("a.mseed", noise)),)
-    with pytest.raises(ConfigError, match="holds the results of an earlier run; choose another --out, or --force"):
+    with pytest.raises(ConfigError, match="contains the results of an earlier run; choose another --out, or --force"):
         run(RunConfig(quiet, out))
     assert {path: path.read_bytes() for path in out.rglob("*.*")} == before
     run(RunConfig(quiet, out, force=True))
@@ -188,10 +190,10 @@ def test_progress_rises_to_one(quake_file: Path, tmp_path: Path) -> None:
     assert shares == sorted(shares) and shares[-1] == 1.0 and len(shares) > 3
 
 
-# --- what must not change it ---------------------------------------------------------------------------------------
+# --- conditions that must not change it ------------------------------------------------------------------------------
 
 
-def test_a_stream_is_the_file(
+def test_a_stream_gives_the_results_of_the_file(
     quake_file: Path, done: tuple[Path, Summary], on_stdin: Callable[[bytes], None], tmp_path: Path
 ) -> None:
     on_stdin(time_multiplexed(quake_file))
@@ -205,7 +207,7 @@ def test_a_stream_is_the_file(
     assert segment == (done[0] / done[1].events[0].segment).read_bytes()
 
 
-def test_a_stream_out_of_order_is_told(quake_file: Path, on_stdin: Callable[[bytes], None], tmp_path: Path) -> None:
+def test_a_stream_out_of_order_is_reported(quake_file: Path, on_stdin: Callable[[bytes], None], tmp_path: Path) -> None:
     on_stdin(quake_file.read_bytes())  # one channel after the other
     summary = run(RunConfig(("-",), tmp_path / "out"))
     assert len(summary.warnings) == 1 and "expected records in time order" in summary.warnings[0]
@@ -227,7 +229,7 @@ def test_the_epoch_does_not_matter(
 
 
 @pytest.mark.parametrize("start_ns", [-100 * 86_400 * S, 0, T0_NS])
-def test_rows_do_not_depend_on_the_epoch_nor_on_the_cuts(start_ns: int, moon: Moon, noise: np.ndarray) -> None:
+def test_rows_depend_neither_on_the_epoch_nor_on_the_cuts(start_ns: int, moon: Moon, noise: np.ndarray) -> None:
     config = moon[0].front_end
 
     def rows(first_ns: int, size: int) -> np.ndarray:
@@ -256,7 +258,7 @@ def test_start_and_stop_use_the_samples_between_them_and_no_others(quake_file: P
         assert (row.peak_probability, row.n_samples) == (other.peak_probability, other.n_samples)
 
 
-def test_a_packet_csv_is_the_miniseed_of_its_samples(
+def test_a_packet_csv_gives_the_results_of_the_same_samples_in_miniseed(
     quake: synthetic_dataset.SyntheticRecord, write: Write, tmp_path: Path
 ) -> None:
     samples = quake.samples[2].astype(np.float64) * 1e-10
@@ -295,16 +297,16 @@ def test_nan_and_infinity_are_gaps_and_are_kept_as_they_are(
 
 
 @pytest.mark.parametrize("scale", [1e-310, 1e-30, 1e30, 1e90])
-def test_any_unit_is_taken(
+def test_any_unit_is_accepted(
     scale: float, quake: synthetic_dataset.SyntheticRecord, write: Write, tmp_path: Path
 ) -> None:
     path = write("a.mseed", quake.samples[0].astype(np.float64) * scale)
     with np.errstate(all="raise", under="ignore"):
         summary = run(RunConfig((str(path),), tmp_path / "out"))
-    assert len(summary.events) == (0 if scale < 1e-300 else 1)  # denormal numbers are silence
+    assert len(summary.events) == (0 if scale < 1e-300 else 1)  # denormal numbers count as silence
 
 
-def test_absurdly_large_numbers_are_no_ground_motion(noise: np.ndarray, write: Write, tmp_path: Path) -> None:
+def test_absurdly_large_values_are_not_ground_motion(noise: np.ndarray, write: Write, tmp_path: Path) -> None:
     samples = noise.astype(np.float64)
     samples[9000:9010] = 1e300
     with np.errstate(all="raise", under="ignore"):
@@ -328,7 +330,7 @@ def test_odd_samples_run_to_the_end(samples: np.ndarray, write: Write, tmp_path:
     assert summary.samples_in == len(samples) and summary.kept_s <= summary.record_s
 
 
-def test_one_sample_a_record_is_the_same_record(loud: np.ndarray, write: Write, tmp_path: Path) -> None:
+def test_records_of_one_sample_give_the_same_results(loud: np.ndarray, write: Write, tmp_path: Path) -> None:
     cuts = [*range(1000), *range(1000, 26_000, 5000), *range(26_000, 27_000), len(loud)]  # the quake rises at 26 500
     for start, stop in itertools.pairwise(cuts):
         path = write("a.mseed", loud[start:stop], start_ns=T0_NS + round(start * 1e6 / RATE_HZ) * 1000)
@@ -339,10 +341,10 @@ def test_one_sample_a_record_is_the_same_record(loud: np.ndarray, write: Write, 
     assert a.record_s == pytest.approx(b.record_s, abs=2e-6)
 
 
-# --- errors on the way ---------------------------------------------------------------------------------------------
+# --- errors during a run ---------------------------------------------------------------------------------------------
 
 
-def test_an_error_on_the_way_leaves_no_summary(write: Write, loud: np.ndarray, tmp_path: Path) -> None:
+def test_an_error_during_a_run_leaves_no_summary(write: Write, loud: np.ndarray, tmp_path: Path) -> None:
     a = write("a.mseed", loud, source_id="FDSN:XX_AAA_00_M_H_Z")
     b = write("b.mseed", loud, source_id="FDSN:XX_BBB_00_M_H_Z")
 
@@ -352,22 +354,22 @@ def test_an_error_on_the_way_leaves_no_summary(write: Write, loud: np.ndarray, t
     with pytest.raises(DataError, match=r"b\.mseed cannot be read: No such file"):
         run(RunConfig((str(a), str(b)), tmp_path / "out"), remove)
     assert not (tmp_path / "out" / "summary.json").exists()
-    assert len(read_catalog(tmp_path / "out" / "catalog.csv")) > 0  # what was found by then
+    assert len(read_catalog(tmp_path / "out" / "catalog.csv")) > 0  # the events found by then
 
 
-def _hear_interrupts() -> None:
-    """Undo what a shell does to programs it starts in the background: they and their children ignore interrupts."""
+def _enable_interrupts() -> None:
+    """Undo the setting of a shell that makes its background programs and their children ignore interrupts."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize(("signal_number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
-def test_a_stream_that_is_told_to_stop_ends_cleanly(
+def test_a_stream_that_is_stopped_ends_cleanly(
     signal_number: signal.Signals, exit_code: int, quake_file: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "edgequake.edge", "run", "-", "--out", str(out)]
     pipes = dict.fromkeys(("stdin", "stderr", "stdout"), subprocess.PIPE)
-    with subprocess.Popen(command, preexec_fn=_hear_interrupts, **pipes) as process:  # type: ignore[call-overload]
+    with subprocess.Popen(command, preexec_fn=_enable_interrupts, **pipes) as process:  # type: ignore[call-overload]
         assert process.stdin is not None and process.stderr is not None
         process.stdin.write(time_multiplexed(quake_file))
         process.stdin.flush()
@@ -388,7 +390,7 @@ def test_a_stream_that_is_told_to_stop_ends_cleanly(
     ]  # fmt: skip
 
 
-# --- the command ---------------------------------------------------------------------------------------------------
+# --- the command -----------------------------------------------------------------------------------------------------
 
 
 def test_the_command_prints_the_summary(quake_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -412,10 +414,10 @@ def test_peak_memory_is_this_processs_own() -> None:
     assert peak_memory_bytes() > ballast.nbytes > 2 * int(answer.stdout)
 
 
-def test_record_time_counts_short_tears_and_no_long_ones() -> None:
+def test_record_time_includes_short_gaps_and_no_long_ones() -> None:
     covered = RecordTime(bridge_ns=10)
     assert covered.total_ns == 0
-    for start, stop in [(-100, -50), (-45, 0), (-60, -20), (10, 20), (31, 40)]:  # tears of 5, 10 and 11
+    for start, stop in [(-100, -50), (-45, 0), (-60, -20), (10, 20), (31, 40)]:  # gaps of 5, 10 and 11
         covered.add(start, stop)
     assert covered.total_ns == 140 - 11
     assert covered.within(15, 35) == 20 - 11 and covered.within(21, 30) == 0

@@ -1,4 +1,4 @@
-"""What docs/runner.md says of the library and the options is so."""
+"""docs/runner.md is right about the library and the options."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_every_option_is_explained(root: Path, capsys: pytest.CaptureFixture[str
     }
 
 
-def test_the_service_uses_options_that_there_are(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_service_uses_options_that_exist(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     unit = (root / "docs" / "edgequake-edge.service").read_text()
     with pytest.raises(SystemExit):
         main(["run", "--help"])

@@ -1,4 +1,4 @@
-"""Whatever streams can be put aside at any instant and go on elsewhere, with the same bits."""
+"""Every streaming object can be saved at any instant and restored elsewhere, with the same bits."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ RATE_HZ = synthetic_dataset.SAMPLING_RATE_HZ
 
 
 def through_a_file(state: dict[str, object], folder: Path) -> dict[str, object]:
-    """Return a state as a checkpoint on disk gives it back."""
+    """Return a state as read back from a checkpoint on disk."""
     write_checkpoint(folder / "c", Checkpoint({}, state))
     return read_checkpoint(folder / "c").state
 
 
 def traces_of(record: synthetic_dataset.SyntheticRecord, size: int) -> list[Trace]:
-    """Return a record's channels in pieces of `size` samples, torn where the record is, in time order."""
+    """Return a record's channels as traces of `size` samples with the record's gaps, in time order."""
     n_samples = record.samples.shape[1]
     edges = sorted({*range(0, n_samples, size), n_samples, *(i for gap in record.gaps for i in gap)})
-    torn = set(record.gaps)
+    missing = set(record.gaps)
     out = []
     for start, stop in itertools.pairwise(edges):
-        if any(a <= start and stop <= b for a, b in torn):
+        if any(a <= start and stop <= b for a, b in missing):
             continue
         for source_id, samples in zip(record.source_ids, record.samples, strict=True):
             out.append(Trace(source_id, record.sample_time_ns(start), RATE_HZ, samples[start:stop]))
@@ -50,7 +50,7 @@ def traces_of(record: synthetic_dataset.SyntheticRecord, size: int) -> list[Trac
 
 
 @pytest.mark.parametrize("size", [97, 1500])
-def test_a_detector_goes_on_from_a_checkpoint_with_the_same_events(
+def test_a_detector_restored_from_a_checkpoint_gives_the_same_events(
     size: int, quake: synthetic_dataset.SyntheticRecord, moon: Moon, tmp_path: Path
 ) -> None:
     manifest, graph, variant = moon
@@ -74,7 +74,7 @@ def test_a_detector_goes_on_from_a_checkpoint_with_the_same_events(
 
 
 def front_end(kind: str, despike: float) -> FrontEndConfig:
-    """Return a small front end of a kind; the taps are a plain mean."""
+    """Return a small front end of a kind; the taps are a weighted mean."""
     return FrontEndConfig(
         kind=kind, hop_samples=16, bridge_s=20.0, max_gap_fraction=0.25, stuck_s=60.0, fill_values=(-1, 0),
         fill_min_jump=32, despike_threshold=despike, decimators={"2": (0.25, 0.5, 0.25)},
@@ -89,10 +89,10 @@ def front_end(kind: str, despike: float) -> FrontEndConfig:
 @pytest.mark.parametrize("despike", [0.0, 5.0])
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
 @pytest.mark.parametrize("factor", [1, 2])
-def test_rows_are_the_same_however_the_traces_come_and_wherever_they_break(
+def test_rows_do_not_depend_on_batches_or_checkpoints(
     kind: str, despike: float, dtype: type, factor: int, tmp_path: Path
 ) -> None:
-    """Random tears, lost samples, a channel that joins late; batches and breaks anywhere."""
+    """Random gaps, lost samples, a channel that begins late; batches and checkpoints anywhere."""
     rng = np.random.default_rng([factor, int(despike)])
     config, rate_hz = front_end(kind, despike), 10.0 * factor
     traces = []
@@ -113,7 +113,7 @@ def test_rows_are_the_same_however_the_traces_come_and_wherever_they_break(
                 state = through_a_file(station.state(), tmp_path)
                 station = StationFrontEnd(config, 10.0)
                 station.restore(state)
-            out.append(station.push_all(batch))
+            out.append(station.push(*batch))
         return [*out, station.finish()]
 
     one_by_one = rows([[trace] for trace in traces], with_breaks=False)
@@ -121,13 +121,13 @@ def test_rows_are_the_same_however_the_traces_come_and_wherever_they_break(
     in_batches = rows([traces[a:b] for a, b in itertools.pairwise(cuts)], with_breaks=False)
     broken = rows([[trace] for trace in traces], with_breaks=True)
     for other in (in_batches, broken):
-        for name in ("block", "rows", "live", "restart"):
+        for name in ("block", "rows", "valid", "restart"):
             a = np.concatenate([getattr(part, name) for part in one_by_one])
             np.testing.assert_array_equal(np.concatenate([getattr(part, name) for part in other]), a, strict=True)
     assert sum(int(part.restart.sum()) for part in one_by_one) >= 1
 
 
-def test_a_trigger_goes_on_in_mid_event() -> None:
+def test_a_trigger_is_restored_in_mid_event() -> None:
     config = TriggerConfig(
         onset_thresholds={"low": 0.9, "normal": 0.5, "high": 0.3}, rearm_ratio=0.5, event_threshold=0.4,
         min_duration_s=2.0, hold_s=3.0, merge_s=5.0, max_event_s=100.0, onset_lag_s=0.0, pre_roll_s=1.0,
@@ -148,7 +148,7 @@ def test_a_trigger_goes_on_in_mid_event() -> None:
 # --- the file ------------------------------------------------------------------------------------------------------
 
 
-def test_a_checkpoint_gives_back_every_bit(tmp_path: Path) -> None:
+def test_a_checkpoint_restores_every_bit(tmp_path: Path) -> None:
     arrays = [
         np.array(values, dtype) for dtype in ("i1", "<i8", "f4", "f8", "?") for values in ([], [1, 0], [[3], [4]])
     ]
@@ -174,7 +174,7 @@ def test_a_damaged_checkpoint_is_refused_wherever_the_damage_is(tmp_path: Path) 
             read_checkpoint(path)
 
 
-def test_what_is_set_aside_overwrites_nothing(tmp_path: Path) -> None:
+def test_setting_aside_overwrites_nothing(tmp_path: Path) -> None:
     for i in range(3):
         (tmp_path / "c").write_text(str(i))
         set_aside(tmp_path / "c")

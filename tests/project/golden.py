@@ -24,12 +24,17 @@ import numpy as np
 
 if __package__:
     from .golden_commands import Workplace
-    from .golden_groups import GROUPS, SLOW
+    from .golden_desktop import DESKTOP
+    from .golden_groups import DEVICE
 else:  # run as a script
     from golden_commands import Workplace
-    from golden_groups import GROUPS, SLOW
+    from golden_desktop import DESKTOP
+    from golden_groups import DEVICE
 
 __all__ = ["GOLDEN", "GROUPS", "SLOW", "collect", "compare", "machine", "read_golden", "skipped"]
+
+GROUPS = DEVICE | DESKTOP
+SLOW = {"accuracy", "convert", "train"}  # longer than ten seconds on a machine that is busy
 
 GOLDEN = Path(__file__).with_name("golden.json")
 

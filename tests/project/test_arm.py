@@ -29,7 +29,8 @@ PROBABILITIES = """
 import sys
 from pathlib import Path
 import numpy as np
-from edgequake.edge import network
+from edgequake.edge.base.diagnostics import Diagnostics
+from edgequake.edge.detection import network
 from edgequake.edge.manifest.manifest import load_manifest, read_graph
 from edgequake.edge.formats.miniseed import index_file, read_indexed
 from edgequake.edge.detection.network import import_runtime
@@ -38,8 +39,8 @@ from edgequake.edge.features.front_end import station_rows
 manifest, folder = load_manifest("moon")
 variant, graph = read_graph(manifest, folder, "int8")
 index = index_file(Path(sys.argv[1]))
-pieces = read_indexed(index, index.headers, lambda text, size: None)
-rows = station_rows(manifest.front_end, manifest.sampling_rate_hz, pieces).rows
+traces = read_indexed(index, index.headers, Diagnostics())
+rows = station_rows(manifest.front_end, manifest.sampling_rate_hz, traces).rows
 steps = rows.reshape(-1, manifest.network.rows_per_step, manifest.network.n_features)
 default = network.StepNetwork(manifest, graph, variant).run(steps)
 
@@ -115,7 +116,8 @@ def _same_bytes(path: Path, other: Path) -> bool:
 
 def test_the_guest_is_what_a_board_has(guest: str) -> None:
     script = (
-        "import json, platform; from importlib.metadata import version; import edgequake.edge.formats.miniseed, edgequake.edge;"
+        "import json, platform; from importlib.metadata import version;"
+        "import edgequake.edge.formats.miniseed, edgequake.edge;"
         "from edgequake.edge.detection.network import import_runtime;"
         "print(json.dumps([platform.machine(), import_runtime()[1], version('numpy'), edgequake.edge.__file__]))"
     )

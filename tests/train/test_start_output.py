@@ -1,4 +1,4 @@
-"""The output "start" of the window classifier: its targets, its loss, and what the lander makes of it."""
+"""The output "start" of the window classifier: its targets, its loss, and its use in a converted model."""
 
 from __future__ import annotations
 
@@ -12,22 +12,13 @@ import pytest
 
 from edgequake import cli
 from edgequake.edge.base.errors import ConfigError
-from edgequake.synthetic.synthetic_dataset import write_dataset
 from edgequake.train import fitting, networks
 from edgequake.train.configuration.recipe import Recipe, load_recipe
 from edgequake.train.examples.examples import Examples
 from edgequake.train.networks import EventAndStart, rises, start_targets
 from edgequake.train.trainer import train
 
-SMALL = {
-    "examples.n_examples": 8, "examples.n_blocks": 130, "examples.max_front_blocks": 10,
-    "fit.batch": 4, "fit.time_budget_s": 1e9,
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_dataset(tmp_path_factory.mktemp("start") / "data", 5, n_train=2, n_val=1, n_test=1)
+SMALL = {"examples.n_examples": 8, "examples.n_blocks": 130, "examples.max_front_blocks": 10}
 
 
 def onset_at(n_blocks: int, *starts: int) -> np.ndarray:
@@ -37,7 +28,7 @@ def onset_at(n_blocks: int, *starts: int) -> np.ndarray:
     return onset
 
 
-def test_an_onset_begins_where_it_rises_and_never_in_the_first_block() -> None:
+def test_an_onset_begins_where_its_target_rises_and_never_in_the_first_block() -> None:
     assert np.flatnonzero(rises(onset_at(50, 0, 20, 40))).tolist() == [20, 40]
 
 
@@ -47,16 +38,16 @@ def test_an_onset_begins_where_it_rises_and_never_in_the_first_block() -> None:
 )
 def test_the_target_is_the_share_of_the_window_before_the_onset(stop: int, share: float, known: int) -> None:
     """Windows of ten blocks; onsets begin with blocks 20 and 40."""
-    told, there = start_targets(onset_at(60, 20, 40), np.array([[stop]]), rows_per_block=64, window_rows=640)
-    assert told[0, 0] == pytest.approx(share) and there[0, 0] == known
+    start, is_known = start_targets(onset_at(60, 20, 40), np.array([[stop]]), rows_per_block=64, window_rows=640)
+    assert start[0, 0] == pytest.approx(share) and is_known[0, 0] == known
 
 
-def test_the_last_of_two_onsets_is_the_windows() -> None:
-    told, there = start_targets(onset_at(60, 20, 28), np.array([[30]]), rows_per_block=1, window_rows=10)
-    assert (told[0, 0], there[0, 0]) == (pytest.approx(0.8), 1.0)
+def test_the_last_of_two_onsets_counts() -> None:
+    start, is_known = start_targets(onset_at(60, 20, 28), np.array([[30]]), rows_per_block=1, window_rows=10)
+    assert (start[0, 0], is_known[0, 0]) == (pytest.approx(0.8), 1.0)
 
 
-def test_the_loss_is_keras_crossentropy_plus_the_weighted_squared_error() -> None:
+def test_the_loss_is_the_crossentropy_plus_the_weighted_squared_error() -> None:
     rng = np.random.default_rng(0)
     event, start = rng.random((6, 2)).T.astype(np.float32)
     true = np.stack([[1, 0, 1, 0, 1, 0], rng.random(6), [1, 1, 0, 0, 1, 0]], axis=1).astype(np.float32)
@@ -68,8 +59,8 @@ def test_the_loss_is_keras_crossentropy_plus_the_weighted_squared_error() -> Non
     assert float(again(true, np.stack([event, start], axis=1))) == float(loss)
 
 
-def test_only_windows_with_an_onset_teach_the_start() -> None:
-    """The gradient on the weights of the output "start" is 0 without an onset and not with one."""
+def test_only_windows_with_an_onset_train_the_start() -> None:
+    """The gradient of the weights of the output "start" is zero without an onset and nonzero with one."""
     import tensorflow as tf
 
     network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, activation="sigmoid")])
@@ -83,37 +74,37 @@ def test_only_windows_with_an_onset_teach_the_start() -> None:
         assert np.all(kernel.numpy()[:, 0]) and bias.numpy()[0] != 0
 
 
-def test_batches_hold_more_onsets_than_chance_would() -> None:
+def test_batches_contain_more_onsets_than_random_windows_would() -> None:
     recipe = load_recipe("seed-spectrogram", {"fit.batch": 200})
     targets = np.zeros((4, 1000, 2), np.float32)
     targets[2, 500:525, 0] = targets[2, 500:700, 1] = 1.0
-    place = np.zeros((4, 1000, 1, 9), np.float32)
-    place[..., 0, 0] = np.arange(1000)
-    x, y, w = fitting._batch(np.random.default_rng(0), Examples(place, targets, np.ones((4, 1000), np.float32)), recipe)
+    block = np.zeros((4, 1000, 1, 9), np.float32)
+    block[..., 0, 0] = np.arange(1000)
+    x, y, w = fitting._batch(np.random.default_rng(0), Examples(block, targets, np.ones((4, 1000), np.float32)), recipe)
     known = y[:, 2] > 0
     assert 0.15 < known.mean() < 0.45  # by chance one window in sixty
     np.testing.assert_allclose(x[known, 0, 0] + y[known, 1] * 64, 500)  # the onset lies where the target says
     assert np.all(w == 1)
 
 
-class Onlooker:
-    """Stands for a network: says the same of every window."""
+class ConstantNetwork:
+    """A network with the same output for every window."""
 
     def __init__(self, event: float, start: float) -> None:
-        self.says = np.array([[event, start]], np.float32)
+        self.output = np.array([[event, start]], np.float32)
 
     def test_on_batch(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray) -> float:
-        return float(np.mean(EventAndStart(20.0)(y, np.repeat(self.says, len(x), axis=0))))
+        return float(np.mean(EventAndStart(20.0)(y, np.repeat(self.output, len(x), axis=0))))
 
     def predict_on_batch(self, x: np.ndarray) -> np.ndarray:
-        return np.repeat(self.says, len(x), axis=0)
+        return np.repeat(self.output, len(x), axis=0)
 
     def reset_metrics(self) -> None:
         pass
 
 
 @pytest.mark.parametrize(("name", "window_s"), [("seed-spectrogram", 64 * 64 / 6.625), ("seed", 1984 / 6.625)])
-def test_the_error_of_the_start_is_told_in_seconds(name: str, window_s: float) -> None:
+def test_the_error_of_the_start_is_in_seconds(name: str, window_s: float) -> None:
     recipe = load_recipe(name)
     per_block = recipe.front_end.rows_per_block
     window_blocks = int(recipe.network.window_rows or 0) // per_block
@@ -121,58 +112,71 @@ def test_the_error_of_the_start_is_told_in_seconds(name: str, window_s: float) -
     targets[0, window_blocks + 10 : window_blocks + 20] = 1.0  # in the second of three windows
     rows = np.zeros((1, 3 * window_blocks, per_block, recipe.front_end.n_features), np.float32)
     val = Examples(rows, targets, np.ones((1, 3 * window_blocks), np.float32))
-    _, error_s = fitting.evaluate(Onlooker(0.5, 0.25), recipe, val)
+    _, error_s = fitting.evaluate(ConstantNetwork(0.5, 0.25), recipe, val)
     assert error_s == pytest.approx(abs(0.25 - 10 / window_blocks) * window_s)
     nothing = Examples(rows, np.zeros_like(targets), val.weights)
-    assert fitting.evaluate(Onlooker(0.5, 0.25), recipe, nothing)[1] is None
+    assert fitting.evaluate(ConstantNetwork(0.5, 0.25), recipe, nothing)[1] is None
 
 
-@pytest.mark.slow
-def test_a_stopped_training_with_dropout_goes_on_to_the_same_weights(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_training_with_dropout_continues_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A small network with the window, the outputs and the dropout of `seed-spectrogram`."""
     monkeypatch.setattr(fitting, "STEPS_PER_EPOCH", 2)
-    plan = {**SMALL, "fit.steps": 4}
-    whole = train("seed-spectrogram", data, tmp_path / "whole", plan)
+    recipe = load_recipe("seed-spectrogram", {"fit.batch": 4, "fit.steps": 4, "fit.time_budget_s": 1e9})
+    rng = np.random.default_rng(0)
+    targets = np.repeat(onset_at(130, 70), 4, axis=0)[..., None].repeat(2, axis=2)
+    rows = rng.standard_normal((4, 130, 1, 9)).astype(np.float32)
+    examples = Examples(rows, targets, np.ones((4, 130), np.float32))
 
-    class Stop(Exception):
+    def network() -> Any:
+        keras.utils.set_random_seed(1)
+        layers = keras.layers
+        return keras.Sequential(
+            [keras.Input((64, 9)), layers.Dropout(0.3), layers.LSTM(3), layers.Dropout(0.3), layers.Dense(2, "sigmoid")]
+        )
+
+    class Interrupted(Exception):
         pass
 
-    def stop_half_way(what: str, share: float) -> None:
-        if what.startswith("step 2/"):
-            assert "start error" in what or "val" in what
-            raise Stop
+    def interrupt(epoch: fitting.Epoch) -> None:
+        raise Interrupted
 
-    with pytest.raises(Stop):
-        train("seed-spectrogram", data, tmp_path / "stopped", plan, stop_half_way)
-    resumed = train("seed-spectrogram", data, tmp_path / "stopped", plan)
-    assert [epoch.step for epoch in resumed.history] == [2, 4]
-    first, second = (keras.saving.load_model(result.keras_file).get_weights() for result in (whole, resumed))
-    for a, b in zip(first, second, strict=True):
+    whole, resumed = network(), network()
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "stopped").mkdir()
+    fitting.fit(whole, recipe, examples, examples, tmp_path / "whole", lambda epoch: None)
+    with pytest.raises(Interrupted):
+        fitting.fit(network(), recipe, examples, examples, tmp_path / "stopped", interrupt)
+    history = fitting.fit(resumed, recipe, examples, examples, tmp_path / "stopped", lambda epoch: None)
+    assert [epoch.step for epoch in history] == [2, 4]
+    assert all(epoch.val_start_error_s is not None for epoch in history)
+    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
-    history = json.loads((tmp_path / "stopped" / "train.json").read_text())["history"]
-    assert all("val_start_error_s" in epoch for epoch in history)
+    assert any(np.any(a != b) for a, b in zip(whole.get_weights(), network().get_weights(), strict=True))
 
 
 @pytest.mark.slow
-def test_the_seed_network_goes_the_whole_way_with_both_outputs(data: Path, tmp_path: Path) -> None:
-    out = tmp_path / "training"
-    train("seed-spectrogram", data, out, {**SMALL, "fit.steps": 2})
+@pytest.mark.usefixtures("no_fit")
+def test_the_seed_network_is_converted_and_run_with_both_outputs(data: Path, tmp_path: Path) -> None:
+    out, model = tmp_path / "training", tmp_path / "model"
+    train("seed-spectrogram", data, out, SMALL)
+    assert "val_start_error_s" in json.loads((out / "train.json").read_text())["history"][0]
     name = str(out / "seed-spectrogram.keras")
-    assert cli.main(["convert", name, "--out", str(tmp_path / "model"), "--quantize", "int8"]) == 0
-    manifest = json.loads((tmp_path / "model" / "seed-spectrogram.json").read_text())
+    assert cli.main(["convert", name, "--out", str(model), "--quantize", "int8"]) == 0
+    manifest = json.loads((model / "seed-spectrogram.json").read_text())
     assert manifest["network"]["outputs"] == ["event", "start"]
     record = str(data / "moon" / "synthetic_val_00.mseed")
-    arguments = ["run", "--model", str(tmp_path / "model" / "seed-spectrogram.json"), "--threshold", "0.01", record]
+    arguments = ["run", "--model", str(model / "seed-spectrogram.json"), "--threshold", "0.01", record]
     assert cli.main([*arguments, "--out", str(tmp_path / "run")]) == 0
     assert len((tmp_path / "run" / "catalog.csv").read_text().splitlines()) > 1
 
 
-def test_the_saved_network_needs_none_of_this_to_be_loaded(tmp_path: Path) -> None:
+def test_the_saved_network_does_not_refer_to_the_loss(tmp_path: Path) -> None:
     recipe: Recipe = load_recipe("seed-spectrogram")
     network: Any = networks.build(recipe.network, 9, seed=0)
     network.compile(loss=EventAndStart(20.0), optimizer="adam")
-    plain = networks.plain(recipe.network, 9, network)
+    plain = networks.without_loss(recipe.network, network)
     plain.save(tmp_path / "x.keras")
     assert "EventAndStart" not in (tmp_path / "x.keras").read_bytes().decode("latin-1")
     x = np.random.default_rng(0).standard_normal((2, 64, 9)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Networks with strides: one output a block of samples, aligned with the block, in training and in flight."""
+"""Networks with strides: one output for each block of samples, aligned with it in training and on the device."""
 
 from __future__ import annotations
 
@@ -16,34 +16,17 @@ from edgequake.edge.detection.network import StepNetwork
 from edgequake.edge.features.front_end import station_rows
 from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.manifest.manifest import load_manifest, read_graph
-from edgequake.synthetic.synthetic_dataset import write_dataset
 from edgequake.train import fitting, networks
 from edgequake.train.configuration.recipe import load_recipe
 from edgequake.train.data.noise_bank import NoiseBank
-from edgequake.train.examples.examples import Examples, made_examples
+from edgequake.train.examples.examples import Examples, synthetic_examples
 from edgequake.train.trainer import train
 
 HOP = 64
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the Keras file of a few steps of training on synthetic records."""
-    folder = tmp_path_factory.mktemp("strided")
-    write_dataset(folder / "data", 1, n_train=3, n_val=1, n_test=1)
-    fast = {
-        "examples.n_examples": 8,
-        "examples.n_blocks": 120,
-        "examples.max_front_blocks": 10,
-        "fit.steps": 4,
-        "fit.batch": 4,
-        "fit.crop_blocks": 48,
-    }
-    return train("moon-waveform", folder / "data", folder / "out", fast).keras_file
-
-
 def waveform_network() -> Any:
-    recipe = replace(load_recipe("moon-waveform").network, rounded=False)
+    recipe = load_recipe("moon-waveform").network
     network = networks.build(recipe, 2, seed=3)
     rng = np.random.default_rng(4)
     for weight in network.weights:
@@ -51,7 +34,7 @@ def waveform_network() -> Any:
     return network
 
 
-def test_an_output_sees_all_samples_of_its_block_and_none_after_it() -> None:
+def test_an_output_depends_on_all_samples_of_its_block_and_none_after_it() -> None:
     network = waveform_network()
     rows = np.random.default_rng(5).standard_normal((1, 12 * HOP, 2)).astype(np.float32)
     before = network.predict(rows, verbose=0)
@@ -63,7 +46,7 @@ def test_an_output_sees_all_samples_of_its_block_and_none_after_it() -> None:
         assert int(np.argmax(differs)) == first_changed, sample
 
 
-def test_strides_are_those_of_a_convolution_by_hand() -> None:
+def test_strides_agree_with_a_convolution_by_hand() -> None:
     network = waveform_network()
     rows = np.random.default_rng(6).standard_normal((1, 4 * HOP, 2)).astype(np.float32)
     convolution = network.get_layer("conv_0")
@@ -75,7 +58,7 @@ def test_strides_are_those_of_a_convolution_by_hand() -> None:
     np.testing.assert_allclose(got, np.maximum(expected, 0.0), atol=1e-5)
 
 
-def test_every_output_gets_the_target_of_its_block() -> None:
+def test_every_output_has_the_target_of_its_block() -> None:
     recipe = load_recipe("moon-waveform")
     targets = np.zeros((2, 7, 2), np.float32)
     targets[0, 3:5, 0] = targets[0, 3:, 1] = 1.0
@@ -91,16 +74,16 @@ def test_every_output_gets_the_target_of_its_block() -> None:
     assert w.shape == (2, 14)
 
 
-def test_targets_of_all_front_ends_tell_of_the_same_time() -> None:
-    """The same record has its onset in blocks whose newest samples are the same, whatever a block looks back on."""
+def test_targets_of_all_front_ends_refer_to_the_same_time() -> None:
+    """The onset of a record lies in blocks with the same newest samples, for any length of the window."""
     hops = {}
     for name in ("moon", "moon-scalogram", "moon-waveform"):
         recipe = load_recipe(name, {"examples.n_blocks": 300, "examples.max_front_blocks": 0})
         plan = replace(recipe.examples, excess_decades=(2.0, 3.0), quakes_per_example=2.0, integer_share=0.0)
         recipe = replace(recipe, examples=plan)
-        examples = made_examples(recipe, NoiseBank((), ()), 6, seed=2)
+        examples = synthetic_examples(recipe, NoiseBank((), ()), 6, seed=2)
         lead = recipe.front_end.window_samples // HOP - 1
-        # Row 0 is block 1, for block 0 is lost to the despiking; its newest samples are hop 1 + lead.
+        # Row 0 is block 1, because despiking removes block 0; its newest samples are hop 1 + lead.
         hops[name] = [np.flatnonzero(np.diff(y[:, 0]) > 0) + 1 + 1 + lead for y in examples.targets]
     assert sum(map(len, hops["moon"])) >= 4
     for name in ("moon-scalogram", "moon-waveform"):
@@ -108,19 +91,29 @@ def test_targets_of_all_front_ends_tell_of_the_same_time() -> None:
             np.testing.assert_array_equal(got, expected)
 
 
-@pytest.mark.parametrize("variant", ["float32", "int8"])
-def test_the_converted_network_is_keras_and_answers_once_a_block(trained: Path, tmp_path: Path, variant: str) -> None:
-    convert_model(trained, tmp_path, quantize=variant)
-    manifest, folder = load_manifest(tmp_path / "moon-waveform.json")
+@pytest.mark.slow
+def test_the_converted_network_agrees_with_keras_and_has_one_output_a_block(data: Path, tmp_path: Path) -> None:
+    fast = {
+        "examples.n_examples": 8,
+        "examples.n_blocks": 120,
+        "examples.max_front_blocks": 10,
+        "fit.steps": 4,
+        "fit.batch": 4,
+        "fit.crop_blocks": 48,
+    }
+    trained = train("moon-waveform", data, tmp_path / "training", fast).keras_file
+    convert_model(trained, tmp_path / "model")
+    manifest, folder = load_manifest(tmp_path / "model" / "moon-waveform.json")
     assert manifest.network.rows_per_step == manifest.front_end.rows_per_block == HOP
-    described, graph = read_graph(manifest, folder, variant)
     rng = np.random.default_rng(7)
     samples = np.rint(512 + 5 * rng.standard_normal(200 * HOP)).astype(np.int32)
     rows = station_rows(manifest.front_end, 6.625, [Trace("FDSN:XX_LUN_00_M_H_Z", 0, 6.625, samples)]).rows
-    got = StepNetwork(manifest, graph, described).run(rows)
     expected = keras.saving.load_model(trained).predict(rows.reshape(1, -1, 2), verbose=0)[0]
-    assert len(got) == len(expected) == len(rows)
-    np.testing.assert_allclose(got, expected, atol=1e-5 if variant == "float32" else 0.05)
+    for variant, tolerance in (("float32", 1e-5), ("int8", 0.05)):
+        described, graph = read_graph(manifest, folder, variant)
+        got = StepNetwork(manifest, graph, described).run(rows)
+        assert len(got) == len(expected) == len(rows)
+        np.testing.assert_allclose(got, expected, atol=tolerance)
 
 
 @pytest.mark.parametrize(

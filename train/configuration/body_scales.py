@@ -1,7 +1,7 @@
-"""How long things last on a body, and in which bands its quakes are: what differs between worlds in making examples.
+"""Durations, thresholds and frequency bands of one body's quakes: the table `[examples.scales]` of a recipe.
 
-A moonquake rises for minutes and scatters for an hour, a marsquake lasts a quarter of one, and a local earthquake is
-over in a minute (`[examples.scales]` of each recipe says so in numbers). Times are in seconds.
+A moonquake rises for minutes and its coda lasts an hour, a marsquake lasts a quarter of an hour, and a local earthquake
+is over within a minute. Times are in seconds; decades are of power.
 """
 
 from __future__ import annotations
@@ -12,43 +12,46 @@ from itertools import pairwise
 
 @dataclass(frozen=True)
 class Scales:
-    """Durations, thresholds and bands of one body."""
+    """Durations, thresholds and bands of one body.
 
-    # Targets (train/examples/labels.py). The visible part of an event: its power, in decades over the background and smoothed,
-    # first rises above `visible_decades` and goes on until it has fallen under `faded_decades`.
-    onset_s: float  # blocks up to this long after the visible onset say "onset"
+    Raises ValueError for a negative duration or threshold and for an unusable range or band.
+    """
+
+    # Targets (train/examples/labels.py). The visible part of an event begins when its smoothed power first rises above
+    # `visible_decades` over the background, and ends when it falls below `faded_decades`.
+    onset_s: float  # blocks up to this long after the visible onset have the target "onset"
     max_event_s: float
-    search_s: float  # the visible onset may lie this long after a catalogued arrival (emergent events)
-    coarse_label_s: float  # labels whose precision is this or worse ...
+    search_s: float  # the visible onset may follow a catalogued arrival by this much (emergent events)
+    coarse_label_s: float  # labels of this precision or worse ...
     search_before_s: float  # ... may be late by this much
     visible_decades: float
     faded_decades: float
-    rejoin_s: float  # power that rises again within this time is still the same event: S long after a weak P
-    label_bands_hz: tuple[float, ...]  # rising edges of bands: where quakes are
-    label_best_bands: int  # the excess for the labels is the mean over the loudest run of this many of them
-    # Real records (train/data/noise_bank.py, train/examples/examples.py).
-    before_event_s: float  # quiet time keeps this far from a catalogued arrival: labels may be late ...
-    after_event_s: float  # ... and this far behind it: the longest codas
+    rejoin_s: float  # power that rises again within this time belongs to the same event: S long after a weak P
+    label_bands_hz: tuple[float, ...]  # rising edges of the bands in which quakes are visible
+    label_best_bands: int  # targets use the mean excess of the loudest run of this many neighbouring bands
+    # Recorded noise and quakes (train/data/noise_bank.py, train/examples/examples.py).
+    before_event_s: float  # quiet time ends this long before a catalogued arrival, because labels may be late ...
+    after_event_s: float  # ... and begins again this long after it: the longest codas
     min_quiet_s: float
     lead_s: float  # a random start lies at least this long before the arrival ...
     approach_s: float  # ... and at most this much longer
-    min_rest_s: float  # a random start anywhere leaves at least this much of the record
-    # Real quakes cut out for implanting: from `quake_lead_s` before the arrival on, faded in, and out over the last
-    # `quake_fade_s`. A shorter part than `min_quake_s` is of no use.
+    min_rest_s: float  # a random start anywhere in a record leaves at least this much of it
+    # Recorded quakes for injection are cut from `quake_lead_s` before the arrival, fade in over that time and fade out
+    # over the last `quake_fade_s`. Cuts shorter than `min_quake_s` are not used.
     quake_lead_s: float
     quake_s: float
     min_quake_s: float
     quake_fade_s: float
-    level_s: float  # a quake is as loud as its loudest stretch of this length
-    clear_decades: float  # a real quake is used where its power stands this far above its own record's noise ...
-    headroom_decades: float  # ... and is made at most this much clearer than it is there: that noise comes along
-    # Made records (train/examples/augmentation.py).
+    level_s: float  # the amplitude of a quake is the rms of its loudest interval of this length
+    clear_decades: float  # a recorded quake is used if its power exceeds the noise of its record by this much ...
+    headroom_decades: float  # ... and is amplified by at most this much, because that noise is amplified with it
+    # Synthetic records (train/examples/augmentation.py).
     min_spacing_s: float  # between two quakes of a record
     before_start_s: float  # a record may begin this long after a quake did
-    lasting_s: float  # noise that goes on for half of this is what a quake must stand out of
-    rise_s: tuple[float, ...]  # [shortest, longest] of synthetic quakes
+    lasting_s: float  # a quake must exceed noise that lasts for half of this
+    rise_s: tuple[float, ...]  # [shortest, longest] rise of synthetic quakes
     decay_s: tuple[float, ...]  # [shortest, longest] e-folding time of a synthetic quake's amplitude
-    # How loud noise and quakes are is measured in this band [low, high); empty: over all frequencies.
+    # Amplitudes of noise and quakes are measured in this band [low, high); empty: over all frequencies.
     loudness_band_hz: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:

@@ -1,8 +1,7 @@
-"""The part of a recipe that says which network to train.
+"""Recipes: everything that a training needs, as frozen dataclasses read from a TOML file.
 
-The table `[classes]` of a recipe: which catalogue labels make which event class, and how classes are learned.
-
-Recipes: a TOML file says everything a training needs; the resolved one is written beside the result.
+A recipe may build on another one (`base = "moon"`) and state only the differences; the command line overrides single
+fields. `edgequake train` writes the resolved recipe beside its result.
 """
 
 from __future__ import annotations
@@ -25,24 +24,30 @@ from edgequake.edge.manifest.front_end_config import FrontEndConfig
 from edgequake.edge.manifest.manifest import TriggerConfig
 from edgequake.train.configuration.body_scales import Scales
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+MAX_BASES = 4  # longest chain of recipes that build on one another
+
 
 @dataclass(frozen=True)
 class NetworkRecipe:
     """The network to train.
 
-    "cnn-lstm": causal convolutions, LSTMs, a dense head, a probability in every row.
+    "cnn-lstm": causal convolutions, LSTMs and a dense layer, which gives probabilities for every row.
     "seed": the window classifier of the original brief, which reads `window_rows` rows at a time.
     """
 
     kind: str
     # "cnn-lstm": ["onset", "event"], or ["event"] alone, which then serves as both.
-    # "seed": ["event", "start"], the second a regression of where in the window the event begins, or ["event"] alone.
+    # "seed": ["event", "start"], where "start" is the position of the event's onset in the window, or ["event"] alone.
     outputs: tuple[str, ...]
     conv_filters: tuple[int, ...] = ()
     conv_kernels: tuple[int, ...] = ()
     conv_strides: tuple[int, ...] = ()  # rows from one output to the next; empty: 1 in every convolution
     lstm_units: tuple[int, ...] = ()
-    rounded: bool = False  # cnn-lstm: train the LSTMs as 8-bit integers will compute them (train/rounded.py)
     window_rows: int | None = None
     window_hop_rows: int | None = None
 
@@ -72,12 +77,12 @@ class NetworkRecipe:
 
     @property
     def rows_per_output(self) -> int:
-        """Rows from one output of a cnn-lstm to the next: what one step of its graph takes."""
+        """Rows from one output of a cnn-lstm to the next, which is the input of one step of its graph."""
         return math.prod(self.strides)
 
     @property
     def has_start(self) -> bool:
-        """Whether the network says where in a window an event begins."""
+        """Whether the network estimates where in a window an event begins."""
         return "start" in self.outputs
 
     @property
@@ -88,20 +93,20 @@ class NetworkRecipe:
 
 @dataclass(frozen=True)
 class ClassesRecipe:
-    """Event classes to learn; a body whose catalogue tells none has no such table."""
+    """The event classes to learn (docs/event-classes.md); a body whose catalogue names none has no such table."""
 
-    labels: dict[str, tuple[str, ...]]  # class as the catalogue's mq_type shall say it -> patterns of event types
-    repeating: tuple[str, ...]  # patterns of event types whose events are one source's: they count as one family
+    labels: dict[str, tuple[str, ...]]  # class, as in the catalogue's mq_type -> patterns of event types
+    repeating: tuple[str, ...]  # patterns of event types with a repeating source: its events count as one family
     inputs: tuple[str, ...]  # these four: see edgequake.edge.manifest.event_config
     spectrum_s: float
     smooth_s: float
     min_live_s: float
     n_starts: int  # random starts of each record
-    onset_error_s: tuple[float, ...]  # [earliest, latest]: a trigger's onset, measured from the visible one
-    stop_error_s: tuple[float, ...]  # [earliest, latest]: its stop
+    onset_error_s: tuple[float, ...]  # [earliest, latest] onset of a simulated trigger, relative to the visible onset
+    stop_error_s: tuple[float, ...]  # [earliest, latest] stop, relative to the visible one
     ridge: float  # weight of the squared weights beside the mean cross-entropy
-    least_probability: float  # a class that is less probable is never told ...
-    min_right: float  # ... and of the classes told of events not learned from, at least this share shall be right
+    least_probability: float  # a less probable class is never reported ...
+    min_right: float  # ... and of the classes reported for held-out events at least this share must be right
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or any(not patterns for patterns in self.labels.values()):
@@ -118,48 +123,30 @@ class ClassesRecipe:
             raise ValueError("expected n_starts >= 1, ridge > 0 and 0 < min_right <= 1")
 
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-
-MAX_BASES = 4  # a recipe may build on another, that on a third, ...
-
-
 @dataclass(frozen=True)
 class ExamplesRecipe:
-    """The made and real sequences that the network learns from; durations in blocks of `hop_samples`."""
+    """The synthetic and recorded sequences that the network learns from; lengths in blocks of `hop_samples`."""
 
     n_examples: int
-    n_blocks: int  # length of one example, after the quiet time joined in front
-    max_front_blocks: int  # up to this much quiet time is joined in front of it, and not learned from
-    real_share: float  # examples that are real labelled records, begun at a random instant; 1: no implants at all
-    synthetic_noise_share: float  # made examples whose noise is synthetic; the others use real quiet time
-    synthetic_quake_share: float  # quakes that are synthetic; the others are real ones
-    quakes_per_example: float  # mean number, Poisson
-    excess_decades: tuple[float, ...]  # [low, high]: largest power of a quake over the noise
-    integer_share: float  # made examples rounded to counts; the others stay floats in an arbitrary unit
-    signals: str  # whose synthetic noise, quakes and disturbances: "moon", "mars" or "earth" (train/signals/bodies.py)
+    n_blocks: int  # length of one example, not counting the quiet time in front of it
+    max_front_blocks: int  # up to this much quiet time precedes an example and is not learned from
+    real_share: float  # share of recorded examples, each with a random start; 1: no waveform injection
+    synthetic_noise_share: float  # share of injected examples with synthetic noise; the others use recorded noise
+    synthetic_quake_share: float  # share of injected quakes that are synthetic; the others are recorded
+    quakes_per_example: float  # mean of a Poisson distribution
+    excess_decades: tuple[float, ...]  # [low, high] of a quake's largest power over the noise
+    integer_share: float  # share of injected examples in integer counts; the others are floats in an arbitrary unit
+    signals: str  # body of the synthetic noise, quakes and disturbances: "moon", "mars" or "earth"
     scales: Scales
-    # False: every sequence that is learned from begins where its record does, with no quiet time in front. Labels lie
-    # at nearly fixed times in short records, so this teaches the clock: an ablation, not a way to train.
+    # False: every training sequence begins where its record does, with no quiet time in front. Labels lie at nearly
+    # fixed times in short records, so the network can learn the time instead of the signal: for ablation studies only.
     random_starts: bool = True
-    # Quakes that are earthquakes played slowly, each by a random factor of `earth_stretch` (log-uniform); the two
-    # shares above divide what is left. For pretraining: needs Earth records beside the body's own.
-    earth_quake_share: float = 0.0
-    earth_stretch: tuple[float, ...] = (4.0, 30.0)
-    # Of the examples with synthetic noise, those whose level follows a quiet stretch of a real lunar day
-    # (train/bandpower.py): needs moon_bandpower.npz and .csv, and Nakamura's catalogue, levent.csv, in the data folder.
-    bandpower_share: float = 0.0
-    # Earth: PhaseNet's files with manual picks belong to the records learned from and those watched (train/data/records.py).
+    # Earth: PhaseNet's files with manual picks join the training and validation records (train/data/records.py).
     picked_records: bool = False
 
     def __post_init__(self) -> None:
         if len(self.excess_decades) != 2 or not 0 < self.excess_decades[0] < self.excess_decades[1]:
             raise ValueError(f"excess_decades must be [low, high] with 0 < low < high, got {list(self.excess_decades)}")
-        if len(self.earth_stretch) != 2 or not 0 < self.earth_stretch[0] <= self.earth_stretch[1]:
-            raise ValueError(f"earth_stretch must be [low, high] with 0 < low <= high, got {list(self.earth_stretch)}")
         if self.signals not in ("moon", "mars", "earth"):
             raise ValueError(f"signals must be 'moon', 'mars' or 'earth', got {self.signals!r}")
         for name, share in vars(self).items():
@@ -174,12 +161,12 @@ class FitRecipe:
     seed: int
     steps: int
     batch: int
-    crop_blocks: int  # each step reads a random crop of this length
-    learning_rate: float  # falls to 1 % of it along a cosine
-    onset_weight: float  # weight of the rows that say "onset"
-    time_budget_s: float  # training stops here even when steps are left
+    crop_blocks: int  # each step reads random crops of this length
+    learning_rate: float  # falls along a cosine to 1 % of this value
+    onset_weight: float  # weight of rows with the target "onset"
+    time_budget_s: float  # training stops after this time even if steps are left
     start_weight: float = 20.0  # of the squared error of the output "start", beside the event's cross-entropy
-    start_from: str | None = None  # a .keras file of the same network whose weights to begin with (fine-tuning)
+    start_from: str | None = None  # a .keras file of the same network with the initial weights (fine-tuning)
 
 
 @dataclass(frozen=True)
@@ -195,9 +182,8 @@ class Recipe:
     trigger: TriggerConfig
     examples: ExamplesRecipe
     fit: FitRecipe
-    # How onsets are refined from the samples (docs/onsets.md); not those that the output "start" tells.
-    onset: OnsetConfig | None = None
-    classes: ClassesRecipe | None = None  # event classes to learn (docs/event-classes.md)
+    onset: OnsetConfig | None = None  # how onsets are refined from the samples (docs/onsets.md)
+    classes: ClassesRecipe | None = None
 
     def __post_init__(self) -> None:
         per_block, per_output = self.front_end.rows_per_block, self.network.rows_per_output
@@ -207,9 +193,9 @@ class Recipe:
                 f"'{self.front_end.kind}' front end has {per_block}: expected a divisor of it"
             )
         if self.network.has_start and self.onset is not None:
-            raise ValueError("the output 'start' says when an event began: put onset = false in the recipe")
+            raise ValueError("the output 'start' already gives the onset: set onset = false in the recipe")
         if self.front_end.kind == "waveform" and self.classes is not None:
-            raise ValueError("classes are told from bands, which a waveform has not: put classes = false in the recipe")
+            raise ValueError("event classes need spectral bands, which a waveform lacks: set classes = false")
 
     @property
     def row_s(self) -> float:
@@ -224,12 +210,12 @@ def bundled_recipes() -> dict[str, Path]:
 
 
 def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """Read a bundled recipe by name, or one in a TOML file; `overrides` maps dotted fields to values.
+    """Read a bundled recipe by its name or from a TOML file; `overrides` maps dotted field names to values.
 
     Raises
     ------
     ConfigError
-        No such recipe, not TOML, an unknown or missing field, or contradicting values.
+        No such recipe, not TOML, an unknown or missing field, or inconsistent values.
     """
     values = _read(name_or_path)
     for name, value in (overrides or {}).items():
@@ -238,7 +224,7 @@ def load_recipe(name_or_path: str, overrides: Mapping[str, Any] | None = None) -
 
 
 def _read(name_or_path: str, depth: int = 0) -> dict[str, Any]:
-    """Return a recipe's table; where it names a `base`, that recipe's, with its own fields in place of the base's."""
+    """Return a recipe's table, merged into that of its `base` if it names one."""
     bundled = bundled_recipes()
     path = bundled.get(name_or_path, Path(name_or_path))
     if not path.is_file():
@@ -251,14 +237,14 @@ def _read(name_or_path: str, depth: int = 0) -> dict[str, Any]:
     if base is None:
         return values
     if depth > MAX_BASES:
-        raise ConfigError(f"recipe {path}: more than {MAX_BASES} bases, one upon the other; does one name itself?")
+        raise ConfigError(f"recipe {path}: a chain of more than {MAX_BASES} bases; does one name itself?")
     return _merged(_read(str(base), depth + 1), values)
 
 
 def _merged(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Put fields in place of the base's, table by table; false in place of a table leaves it out.
+    """Replace fields of the base, table by table; `false` in place of a table removes it.
 
-    A dictionary of thresholds is a value, not a table.
+    The dictionary of onset thresholds is a value, not a table.
     """
     merged = dict(base)
     for name, value in own.items():
@@ -271,7 +257,7 @@ def _merged(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def resolve(values: Mapping[str, Any], where: str) -> Recipe:
-    """Build a recipe from its table; `front_end.decimate_factors` becomes the taps of the decimators.
+    """Build a recipe from its table; the factors in `front_end.decimate_factors` become the taps of decimators.
 
     Raises
     ------
@@ -287,10 +273,10 @@ def resolve(values: Mapping[str, Any], where: str) -> Recipe:
 
 
 def low_pass_taps(factor: int) -> list[float]:
-    """Return the symmetric low-pass for decimation by `factor`: Hamming-windowed, -6 dB at 0.8 of the new Nyquist.
+    """Return a symmetric low-pass filter for decimation by `factor`: Hamming window, -6 dB at 0.8 of the new Nyquist.
 
-    31 taps a factor put the stop band (-50 dB) before anything that would fold below 0.7 of the new Nyquist
-    (Oppenheim & Schafer, Discrete-Time Signal Processing, section 7.5: width 3.3 fs / n for the Hamming window).
+    With 31 taps times the factor, all that would alias to below 0.7 of the new Nyquist frequency lies in the stop band
+    (-50 dB; Oppenheim & Schafer, Discrete-Time Signal Processing, section 7.5: width 3.3 fs / n for a Hamming window).
     """
     return [float(tap) for tap in firwin(31 * factor + 1 - (31 * factor) % 2, 0.8 / factor)]
 

@@ -1,4 +1,4 @@
-"""Real quiet time and real quakes from training records, as even float samples at the model's rate."""
+"""Recorded noise and quakes, cut out of the training records, as evenly sampled floats at the model's rate."""
 
 from __future__ import annotations
 
@@ -8,29 +8,24 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from edgequake.data.tables import LabelledRecord
-from edgequake.edge.features.conditioning import ContiguousRun, Decimate, GapBridge
+from edgequake.edge.features.conditioning import ContiguousRun, Decimate, bridged_runs, join_runs
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.manifest.front_end_config import FrontEndConfig, decimation_factor
-from edgequake.train.bandpower import QuietCurve
 from edgequake.train.configuration.body_scales import Scales
 from edgequake.train.data.records import record_traces
-from edgequake.train.earth import EarthQuake
-from edgequake.train.signals.noise import in_band
-
-Float = npt.NDArray[np.float64]
+from edgequake.train.signals.noise import Float, in_band
 
 
 @dataclass(frozen=True)
-class RealQuake:
-    """An event cut out of a record, from just before its arrival to the fading of its coda, faded in and out.
+class RecordedQuake:
+    """An event cut out of a record, from shortly before its arrival to the end of its coda, faded in and out.
 
     Attributes
     ----------
     channels : shape (n_channels, n_samples).
-    clear_decades : how far its loudest stretch stands above its own record's noise.
+    clear_decades : power of its loudest interval over the noise of its own record.
     """
 
     channels: Float
@@ -39,59 +34,62 @@ class RealQuake:
 
 @dataclass(frozen=True)
 class NoiseBank:
-    """Parts cut from training records; every part is one station's channels, shape (n_channels, n_samples)."""
+    """Cuts from training records; each holds the channels of one station, shape (n_channels, n_samples)."""
 
     noise: tuple[Float, ...]
-    quakes: tuple[RealQuake, ...]
-    earth: tuple[EarthQuake, ...] = ()  # earthquakes to be played slowly
-    curves: tuple[QuietCurve, ...] = ()  # how the level of real quiet time moves
+    quakes: tuple[RecordedQuake, ...]
 
 
 def build_bank(
-    records: list[LabelledRecord], config: FrontEndConfig, model_rate_hz: float, scales: Scales, levent: Path | None
+    records: list[LabelledRecord],
+    config: FrontEndConfig,
+    model_rate_hz: float,
+    scales: Scales,
+    nakamura_catalog: Path | None,
 ) -> NoiseBank:
-    """Cut quiet parts and clear quakes out of records; `levent` names Nakamura's catalogue, where there is one.
+    """Cut quiet time and clear quakes out of records.
 
-    A record without arrivals whose note begins with "noise" (a spacecraft landing) is quiet time as a whole: the
-    catalogue lists its own noise.
+    Time around the events of Nakamura's catalogue, if there is one, is not quiet. A record without arrivals whose note
+    begins with "noise" (a spacecraft landing) is used whole, because the catalogue lists its noise as events.
     """
-    catalogued = read_levent(levent) if levent else []
+    catalogued_ns = read_nakamura_catalog(nakamura_catalog) if nakamura_catalog else []
     noise: list[Float] = []
-    quakes: list[RealQuake] = []
+    quakes: list[RecordedQuake] = []
     for record in records:
         channels, start_ns = even_channels(record_traces(record), config, model_rate_hz)
         if channels.shape[1] == 0:
             continue
-        times_s = sorted({(a.time_ns - start_ns) / NS_PER_S for a in record.arrivals})
+        arrivals_s = sorted({(a.time_ns - start_ns) / NS_PER_S for a in record.arrivals})
         is_noise = not record.arrivals and record.note.startswith("noise")
-        known_s = [] if is_noise else times_s + [(t - start_ns) / NS_PER_S for t in catalogued]
-        quiet = _quiet_parts(channels, known_s, model_rate_hz, scales)
+        events_s = [] if is_noise else arrivals_s + [(t - start_ns) / NS_PER_S for t in catalogued_ns]
+        quiet = _quiet_parts(channels, events_s, model_rate_hz, scales)
         noise += quiet
-        quakes += [q for t in times_s for q in _clear_quake(channels, t, quiet, model_rate_hz, scales)]
+        quakes += [q for t in arrivals_s for q in _clear_quake(channels, t, quiet, model_rate_hz, scales)]
     return NoiseBank(tuple(noise), tuple(quakes))
 
 
 def even_channels(traces: list[Trace], config: FrontEndConfig, model_rate_hz: float) -> tuple[Float, int]:
-    """Return the common part of a station's channels, holes bridged, at the model's rate, and its start time.
+    """Return the time span common to a station's channels, gaps interpolated, at the model's rate, and its start time.
 
-    The longest stretch between tears too long to bridge is taken of each channel; dead (constant) channels are left
-    out. Shape (n_channels, n_samples), possibly with no sample.
+    Each channel contributes its longest run between gaps that are too long to interpolate; dead (constant) channels are
+    omitted. Shape (n_channels, n_samples), possibly without samples.
     """
     t0_ns = min(trace.start_ns for trace in traces)
-    longest = [_longest_stretch(traces, name, t0_ns, config, model_rate_hz) for name in _names(traces)]
-    alive = [s for s in longest if s is not None and np.ptp(s.values) > 0]
+    names = sorted({trace.source_id for trace in traces})
+    longest = [_longest_run(traces, name, t0_ns, config, model_rate_hz) for name in names]
+    alive = [run for run in longest if run is not None and np.ptp(run.values) > 0]
     if not alive:
         return np.zeros((0, 0)), t0_ns
-    first = max(s.first for s in alive)
-    stop = min(s.first + len(s.values) for s in alive)
+    first = max(run.first for run in alive)
+    stop = min(run.first + len(run.values) for run in alive)
     if stop <= first:
         return np.zeros((0, 0)), t0_ns
-    stacked = np.stack([s.values[first - s.first : stop - s.first] for s in alive])
+    stacked = np.stack([run.values[first - run.first : stop - run.first] for run in alive])
     return stacked - np.median(stacked, axis=1, keepdims=True), t0_ns + round(first * NS_PER_S / model_rate_hz)
 
 
-def read_levent(path: Path) -> list[int]:
-    """Return the start times (ns since 1970) of every event of Nakamura's catalogue."""
+def read_nakamura_catalog(path: Path) -> list[int]:
+    """Return the start times (ns since 1970) of all events of Nakamura's catalogue."""
     times = []
     with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -103,39 +101,23 @@ def read_levent(path: Path) -> list[int]:
     return times
 
 
-def _names(traces: list[Trace]) -> list[str]:
-    return sorted({trace.source_id for trace in traces})
-
-
-def _longest_stretch(
+def _longest_run(
     traces: list[Trace], source_id: str, t0_ns: int, config: FrontEndConfig, model_rate_hz: float
 ) -> ContiguousRun | None:
     mine = [trace for trace in traces if trace.source_id == source_id]
     rate_hz = mine[0].sampling_rate_hz
     factor = decimation_factor(config, model_rate_hz, rate_hz)
-    bridge = GapBridge(round(config.bridge_s * rate_hz), config.fill_values, config.fill_min_jump)
     decimate = Decimate(factor, config.decimators[str(factor)]) if factor > 1 else None
-    runs: list[list[ContiguousRun]] = []
-    for trace in mine:
-        for stretch in bridge.push(round((trace.start_ns - t0_ns) / NS_PER_S * rate_hz), trace.samples):
-            even = decimate.push(stretch) if decimate else stretch
-            if even is None:
-                continue
-            if even.fresh or not runs:
-                runs.append([])
-            runs[-1].append(even)
-    joined = [
-        ContiguousRun(r[0].first, np.concatenate([s.values for s in r]), np.concatenate([s.valid for s in r]), True)
-        for r in runs
-    ]
-    return max(joined, key=lambda s: len(s.values), default=None)
+    bridged = bridged_runs(config, mine, t0_ns, rate_hz)
+    even = (run if decimate is None else decimate.push(run) for run in bridged)
+    return max(join_runs(run for run in even if run is not None), key=lambda run: len(run.values), default=None)
 
 
-def _quiet_parts(channels: Float, known_s: list[float], rate_hz: float, scales: Scales) -> list[Float]:
-    """Return what lies outside [t - before_event_s, t + after_event_s) of every known event."""
+def _quiet_parts(channels: Float, events_s: list[float], rate_hz: float, scales: Scales) -> list[Float]:
+    """Return the parts outside [t - before_event_s, t + after_event_s) of every known event."""
     n = channels.shape[1]
     busy = np.zeros(n, np.bool_)
-    for t in known_s:
+    for t in events_s:
         low, high = int((t - scales.before_event_s) * rate_hz), int((t + scales.after_event_s) * rate_hz)
         busy[max(low, 0) : max(high, 0)] = True
     edges = np.flatnonzero(np.diff(np.concatenate([[True], busy, [True]]).astype(np.int8)))
@@ -145,17 +127,17 @@ def _quiet_parts(channels: Float, known_s: list[float], rate_hz: float, scales: 
 
 def _clear_quake(
     channels: Float, arrival_s: float, quiet: list[Float], rate_hz: float, scales: Scales
-) -> list[RealQuake]:
-    """Return the event of one arrival when it stands clear of its record's own noise, faded in and out."""
+) -> list[RecordedQuake]:
+    """Return the event of one arrival, faded in and out, if it is clear of the noise of its own record."""
     first = int((arrival_s - scales.quake_lead_s) * rate_hz)
     part = channels[:, max(first, 0) : first + int(scales.quake_s * rate_hz)]
     if not quiet or first < 0 or part.shape[1] < scales.min_quake_s * rate_hz:
         return []
-    heard = in_band(part, scales.loudness_band_hz, rate_hz)
-    noise_rms = _robust_rms(in_band(np.concatenate(quiet, axis=1), scales.loudness_band_hz, rate_hz))
+    filtered = in_band(part, scales.loudness_band_hz, rate_hz)
+    noise_rms = _noise_rms(in_band(np.concatenate(quiet, axis=1), scales.loudness_band_hz, rate_hz))
     n = int(scales.level_s * rate_hz)
-    stretches = heard[:, : heard.shape[1] // n * n].reshape(len(part), -1, n)
-    level = np.sqrt(np.mean(np.square(stretches), axis=2))  # (n_channels, n_stretches)
+    intervals = filtered[:, : filtered.shape[1] // n * n].reshape(len(part), -1, n)
+    level = np.sqrt(np.mean(np.square(intervals), axis=2))  # (n_channels, n_intervals)
     clear_decades = 2 * float(np.log10(np.max(np.median(level, axis=0)) / np.median(noise_rms)))
     if clear_decades < scales.clear_decades:
         return []
@@ -163,10 +145,10 @@ def _clear_quake(
     rise, fall = int(scales.quake_lead_s * rate_hz), int(scales.quake_fade_s * rate_hz)
     fade[:rise] = np.linspace(0.0, 1.0, rise)
     fade[-fall:] = np.linspace(1.0, 0.0, fall)
-    return [RealQuake(part * fade, clear_decades)]
+    return [RecordedQuake(part * fade, clear_decades)]
 
 
-def _robust_rms(channels: Float) -> Float:
+def _noise_rms(channels: Float) -> Float:
+    """Return a robust rms of each channel; the median deviation of a staircase of counts is 0."""
     deviation = np.median(np.abs(channels - np.median(channels, axis=1, keepdims=True)), axis=1)
-    spread = np.maximum(1.4826 * deviation, 0.1 * np.std(channels, axis=1))  # a staircase's median deviation is 0
-    return np.asarray(spread, np.float64)
+    return np.asarray(np.maximum(1.4826 * deviation, 0.1 * np.std(channels, axis=1)), np.float64)

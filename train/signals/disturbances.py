@@ -1,17 +1,17 @@
-"""What goes wrong on a real instrument, and is no quake: the hard negatives of made records.
+"""Disturbances of the lunar instruments, as hard negatives in synthetic records.
 
-| what | where |
+| disturbance | function |
 |---|---|
-| one-sample spikes, steps of the mean | every channel, `add_glitches` |
-| bursts and swings of 2 to 50 s, changes of level | `bursts` |
-| a glitching channel: swings and steps every few seconds to minutes, for minutes to hours | `bursts` |
-| a channel that is dead, all the time or for a while | `counts_of`, `floats_of` |
-| 10-bit counts: a staircase when it is quiet, clipping when it is loud | `counts_of` |
-| single lost samples marked -1 | `counts_of` |
-| tapers at both ends, a zeroed start, a low-pass, another unit | `floats_of` |
-| tears: samples missing between records | `torn` |
+| spikes of one sample, steps of the mean | `synthetic.lunar_signals.add_glitches`, every channel |
+| bursts and swings of 2 to 50 s, changes of level | `lunar_disturbances` |
+| a glitching channel: swings and steps every few seconds to minutes, for minutes to hours | `glitching` |
+| a channel that is dead all the time or for a while | `ten_bit_counts`, `processed_floats` |
+| 10-bit counts: a staircase in quiet time, clipping at large amplitudes | `ten_bit_counts` |
+| single lost samples marked -1 | `ten_bit_counts` |
+| tapers at both ends, a zeroed start, a low-pass filter, another unit | `processed_floats` |
+| gaps: samples missing between records | `with_gaps`, for all bodies |
 
-Landing spacecraft are heard in real records (`edgequake.train.data.noise_bank`). All randomness comes from `rng`.
+Spacecraft landings are in the recorded noise (`edgequake.train.data.noise_bank`). All randomness comes from `rng`.
 """
 
 from __future__ import annotations
@@ -24,33 +24,32 @@ import numpy.typing as npt
 from scipy.signal import butter, sosfilt
 
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
-from edgequake.synthetic.lunar_signals import add_glitches
+from edgequake.synthetic.lunar_signals import add_glitches, log_uniform
+from edgequake.train.signals.noise import Float, n_events
 
-Float = npt.NDArray[np.float64]
-
-START_NS = 1_000_000_000 * NS_PER_S  # made records need a time; no real one lies at 2001-09-09 in this data
-GLITCHING_SHARE = 0.15  # of made records have a glitching channel
+START_NS = 1_000_000_000 * NS_PER_S  # of synthetic records: 2001-09-09, a date of no recorded lunar or Martian event
+GLITCHING_SHARE = 0.15  # share of synthetic records with a glitching channel
 GLITCH_SPACING_S = (15.0, 300.0)
-DEAD_SHARE = 0.1  # of channels but the first are dead throughout, as many again for a while
+DEAD_SHARE = 0.1  # of the channels after the first are dead throughout, and as many for a while
+SPIKES_PER_HOUR = (0.5, 80.0)
 
 
-def bursts(rng: np.random.Generator, noise: Float, rate_hz: float) -> Float:
-    """Add short bursts, decaying swings, changes of level and a glitching channel: what is loud and no quake.
+def lunar_disturbances(rng: np.random.Generator, noise: Float, rate_hz: float) -> Float:
+    """Return noise with short bursts, decaying swings, changes of level and perhaps a glitching channel.
 
-    noise : shape (n_channels, n_samples), of unit scale; so is what is returned.
+    noise : shape (n_channels, n_samples), of unit scale; the result has the same shape.
     """
     out = noise.copy()
     n = out.shape[1]
     if rng.random() < 0.3:  # thermal and instrumental changes of level, in steps
         for index in rng.integers(0, n, rng.poisson(1.5)):
             out[:, index:] *= 10.0 ** rng.uniform(-0.3, 0.3)
-    for _ in range(rng.poisson(0.5 * n / rate_hz / 3600.0)):
+    for _ in range(n_events(rng, 0.5, n, rate_hz)):
         length = int(rng.uniform(2.0, 50.0) * rate_hz)
         start = int(rng.integers(0, n))
         stop = min(start + length, n)
-        shape = (
-            np.hanning(length)[: stop - start] if rng.random() < 0.5 else np.exp(-4 * np.arange(stop - start) / length)
-        )
+        is_burst = rng.random() < 0.5
+        shape = np.hanning(length)[: stop - start] if is_burst else np.exp(-4 * np.arange(stop - start) / length)
         for channel in out if rng.random() < 0.5 else out[:1]:
             channel[start:stop] += 10.0 ** rng.uniform(0.3, 2.0) * shape * rng.standard_normal(stop - start)
     if rng.random() < GLITCHING_SHARE:
@@ -60,15 +59,15 @@ def bursts(rng: np.random.Generator, noise: Float, rate_hz: float) -> Float:
 
 
 def glitching(rng: np.random.Generator, n_samples: int, rate_hz: float) -> Float:
-    """Return what a bad channel adds for 10 minutes to 3 hours: decaying swings and steps that creep back."""
+    """Return the signal of a faulty channel for 10 minutes to 3 hours: decaying swings, and steps that creep back."""
     out = np.zeros(n_samples)
-    stretch = int(_log_uniform(rng, 600.0, 10_800.0) * rate_hz)
-    first = int(rng.integers(-stretch // 2, n_samples - stretch // 2))
-    spacing_s, loudest = _log_uniform(rng, *GLITCH_SPACING_S), 10.0 ** rng.uniform(0.7, 2.0)
-    for start in first + rng.integers(0, stretch, rng.poisson(stretch / rate_hz / spacing_s) + 1):
+    length = int(log_uniform(rng, 600.0, 10_800.0) * rate_hz)
+    first = int(rng.integers(-length // 2, n_samples - length // 2))
+    spacing_s, loudest = log_uniform(rng, *GLITCH_SPACING_S), 10.0 ** rng.uniform(0.7, 2.0)
+    for start in first + rng.integers(0, length, rng.poisson(length / rate_hz / spacing_s) + 1):
         if not 0 <= start < n_samples:
             continue
-        decay_s = _log_uniform(rng, 0.5, 20.0)
+        decay_s = log_uniform(rng, 0.5, 20.0)
         time_s = np.arange(min(int(6.0 * decay_s * rate_hz) + 1, n_samples - start)) / rate_hz
         swing_hz = 0.0 if rng.random() < 0.5 else rng.uniform(0.2, 1.5)
         shape = np.exp(-time_s / decay_s) * np.cos(2.0 * np.pi * swing_hz * time_s)
@@ -76,9 +75,9 @@ def glitching(rng: np.random.Generator, n_samples: int, rate_hz: float) -> Float
     return out
 
 
-def counts_of(rng: np.random.Generator, motion: Float, rate_hz: float) -> list[npt.NDArray[np.int32]]:
-    """Round to 10-bit counts around 512, with spikes, steps, single lost samples and dead channels."""
-    spikes_per_hour = float(np.exp(rng.uniform(np.log(0.5), np.log(80.0))))
+def ten_bit_counts(rng: np.random.Generator, motion: Float, rate_hz: float) -> list[npt.NDArray[np.int32]]:
+    """Return motion in 10-bit counts around 512, with spikes, steps, single lost samples and dead channels."""
+    spikes_per_hour = log_uniform(rng, *SPIKES_PER_HOUR)
     channels = []
     for i, row in enumerate(motion):
         row = add_glitches(rng, row, rate_hz, spikes_per_hour)
@@ -91,9 +90,9 @@ def counts_of(rng: np.random.Generator, motion: Float, rate_hz: float) -> list[n
     return channels
 
 
-def floats_of(rng: np.random.Generator, motion: Float, rate_hz: float) -> list[Float]:
-    """Processed records: an arbitrary unit, sometimes band-limited, tapered, or zeroed at the start."""
-    if rng.random() < 0.3:  # made from counts that hardly toggle: filtered, their quiet is decades deep
+def processed_floats(rng: np.random.Generator, motion: Float, rate_hz: float) -> list[Float]:
+    """Return motion as processed records hold it: in an arbitrary unit, some low-passed, tapered or zeroed at first."""
+    if rng.random() < 0.3:  # filtered from counts that hardly change: their quiet time is decades below the signal
         motion = np.rint(motion * 10.0 ** rng.uniform(-0.6, 0.6))
     if rng.random() < 0.6:
         corner_hz = rng.uniform(1.2, 2.5)
@@ -115,7 +114,7 @@ def floats_of(rng: np.random.Generator, motion: Float, rate_hz: float) -> list[F
 
 
 def _dead(rng: np.random.Generator, n_samples: int) -> slice:
-    """Draw when a channel is dead: mostly never, sometimes always, sometimes for a while."""
+    """Draw the samples in which a channel is dead: mostly none, sometimes all, sometimes an interval."""
     draw = rng.random()
     if draw < DEAD_SHARE:
         return slice(0, n_samples)
@@ -125,21 +124,17 @@ def _dead(rng: np.random.Generator, n_samples: int) -> slice:
     return slice(0, 0)
 
 
-def torn(rng: np.random.Generator, channels: Sequence[npt.NDArray[Any]], rate_hz: float) -> list[Trace]:
-    """Cut the channels at tears, the same for all of them."""
+def with_gaps(rng: np.random.Generator, channels: Sequence[npt.NDArray[Any]], rate_hz: float) -> list[Trace]:
+    """Return the channels as traces; in a third of the records with gaps, which are the same in all channels."""
     n = len(channels[0])
-    cuts = [(0, n)]
+    spans = [(0, n)]
     if rng.random() < 0.35:
-        starts = np.sort(rng.integers(1, n, rng.poisson(8.0 * n / rate_hz / 3600.0)))
+        starts = np.sort(rng.integers(1, n, n_events(rng, 8.0, n, rate_hz)))
         lost = np.maximum(1, (rng.exponential(1.0, len(starts)) ** 2 * 4.0 * rate_hz).astype(int))
         firsts = [0, *np.minimum(starts + lost, n).tolist()]
-        cuts = [(a, b) for a, b in zip(firsts, [*starts.tolist(), n], strict=True) if b > a]
+        spans = [(a, b) for a, b in zip(firsts, [*starts.tolist(), n], strict=True) if b > a]
     return [
-        Trace(f"FDSN:XX_MADE_00_M_H_{i + 1}", START_NS + duration_ns(a, rate_hz), rate_hz, channel[a:b])
-        for a, b in cuts
+        Trace(f"FDSN:XX_SYNTH_00_M_H_{i + 1}", START_NS + duration_ns(a, rate_hz), rate_hz, channel[a:b])
+        for a, b in spans
         for i, channel in enumerate(channels)
     ]
-
-
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))

@@ -1,6 +1,6 @@
-"""What the InSight broadband seismometer records, imitated: noise and wind, marsquakes, glitches.
+"""Synthetic signals of the InSight broadband seismometer: noise and wind, marsquakes, glitches.
 
-Amplitudes are in units of the quiet noise of a channel. The model is deliberately small.
+Amplitudes are in units of the quiet noise of a channel. The model is deliberately simple.
 
 References
 ----------
@@ -10,7 +10,7 @@ Clinton, J. F. et al. (2021), The Marsquake catalogue from InSight, sols 0-478, 
     Interiors 310, 106595, doi:10.1016/j.pepi.2020.106595 (families; high-frequency events of 5 to 15 minutes).
 Scholz, J.-R. et al. (2020), Detection, analysis, and removal of glitches from InSight's seismic data from Mars, Earth
     and Space Science 7, e2020EA001317, doi:10.1029/2020EA001317 (one-sided pulses of about 25 s, the response to a
-    step in acceleration, some with a sharp precursor; several an hour, on one axis or on all).
+    step in acceleration, some with a sharp precursor; several per hour, on one axis or on all).
 Ceylan, S. et al. (2021), Companion guide to the Marsquake catalog from InSight, doi:10.1016/j.pepi.2020.106597
     (lander resonances at 1.6, 3.3, 4.1, 6.8 and 8.6 Hz that follow the wind).
 """
@@ -20,29 +20,18 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
+from edgequake.synthetic.lunar_signals import Spectrum, coloured, log_uniform
 from edgequake.train.configuration.body_scales import Scales
-from edgequake.train.signals.noise import (
-    Spectrum,
-    add_at,
-    bump,
-    coloured,
-    log_uniform,
-    n_events,
-    rise_and_decay,
-    wandering,
-)
+from edgequake.train.signals.noise import Float, add_at, bump, n_events, rise_and_decay, wandering
 
-Float = npt.NDArray[np.float64]
-
-LANDER_HZ = (1.6, 3.3, 4.1, 6.8, 8.6)  # resonances; 2.4 Hz is the ground's
-GROUND_HZ = 2.4
+LANDER_HZ = (1.6, 3.3, 4.1, 6.8, 8.6)  # resonances of the lander
+GROUND_HZ = 2.4  # resonance of the ground
 S_AFTER_P_S = (40.0, 300.0)
 FAMILY_SHARES = {"low": 0.45, "broad": 0.35, "2.4 Hz": 0.1, "high": 0.1}
 LOWEST_HZ = 0.1
-CODA_DECAYS = 4.0  # a phase stops after this many e-folding times
-GLITCH_DECAY_S = (1.2, 4.0)  # of the pulse t exp(-t / decay): 10-25 s until it has sunk into the noise
+CODA_DECAYS = 4.0  # a phase is cut off after this many e-folding times
+GLITCH_DECAY_S = (1.2, 4.0)  # of the pulse t exp(-t / decay), which falls below the noise within 10-25 s
 GLITCHES_PER_HOUR = (0.5, 20.0)
 GUST_S = (40.0, 600.0)
 GUSTS_PER_HOUR, BURSTS_PER_HOUR, STEPS_PER_HOUR = 1.5, 0.5, 0.3
@@ -53,7 +42,7 @@ def mars_noise(rng: np.random.Generator, n_channels: int, n_samples: int, rate_h
     slope, floor = rng.uniform(0.8, 2.0), 10.0 ** rng.uniform(-1.5, 0.0)
     lines = [(hz, 10.0 ** rng.uniform(-1.5, 0.7)) for hz in (*LANDER_HZ, GROUND_HZ)]
     wind_level = 10.0 ** rng.uniform(-1.5, 0.5)
-    # The wind is one for all channels; quiet hours of it are like those of noise.
+    # All channels record the same wind.
     gusts = np.exp(rng.uniform(0.1, 0.9) * wandering(rng, n_samples, rate_hz, log_uniform(rng, *GUST_S)))
     swing = np.exp(0.15 * wandering(rng, n_samples, rate_hz, 900.0))
 
@@ -73,11 +62,11 @@ def mars_noise(rng: np.random.Generator, n_channels: int, n_samples: int, rate_h
 
 
 def marsquake(rng: np.random.Generator, scales: Scales, n_channels: int, rate_hz: float) -> list[Float]:
-    """Return a marsquake from its P arrival on, a wave a channel: P and S, each scattered into a coda."""
+    """Return a marsquake from its P arrival on, one wave for each channel: P and S, each with a coda."""
     family = str(rng.choice(list(FAMILY_SHARES), p=list(FAMILY_SHARES.values())))
     spectrum = _spectrum(rng, family)
     s_after_p_s = log_uniform(rng, *S_AFTER_P_S)
-    slowness = 3.0 if family == "high" else 1.0  # high-frequency events swell for a minute
+    slowness = 3.0 if family == "high" else 1.0  # high-frequency events rise for about a minute
     rises = [min(slowness * log_uniform(rng, *scales.rise_s), 90.0) for _ in range(2)]
     decays = [log_uniform(rng, *scales.decay_s) for _ in range(2)]
     s_gain = 10.0 ** rng.uniform(-0.2, 0.6)
@@ -85,7 +74,7 @@ def marsquake(rng: np.random.Generator, scales: Scales, n_channels: int, rate_hz
     waves = []
     for _ in range(n_channels):
         wave = np.zeros(n_samples)
-        balance = np.exp(rng.normal(0.0, 0.3, 2))  # components see the phases differently
+        balance = np.exp(rng.normal(0.0, 0.3, 2))  # of P and S, which differs between components
         for start_s, gain, rise_s, decay_s in zip((0.0, s_after_p_s), (1.0, s_gain), rises, decays, strict=True):
             n = min(int(CODA_DECAYS * decay_s * rate_hz), n_samples - int(start_s * rate_hz))
             phase = coloured(rng, n, rate_hz, spectrum) * rise_and_decay(n, rate_hz, rise_s, decay_s)
@@ -95,7 +84,7 @@ def marsquake(rng: np.random.Generator, scales: Scales, n_channels: int, rate_hz
 
 
 def mars_disturbances(rng: np.random.Generator, noise: Float, rate_hz: float) -> Float:
-    """Add glitches, gusts, short bursts, and steps of the mean: what is loud and no quake."""
+    """Return noise with glitches, gusts, short bursts and steps of the mean, as hard negatives."""
     out = noise.copy()
     n = out.shape[1]
     for _ in range(n_events(rng, log_uniform(rng, *GLITCHES_PER_HOUR), n, rate_hz)):
@@ -110,9 +99,9 @@ def mars_disturbances(rng: np.random.Generator, noise: Float, rate_hz: float) ->
 
 
 def glitch(rng: np.random.Generator, rate_hz: float) -> Float:
-    """Return a one-sided pulse of 10 to 25 s with a maximum of 1, some with a sharp precursor at its start.
+    """Return a one-sided pulse of 10 to 25 s with a maximum of 1; some have a sharp precursor at the start.
 
-    t exp(-t / decay) is what a critically damped seismometer makes of a step in acceleration.
+    t exp(-t / decay) is the response of a critically damped seismometer to a step in acceleration.
     """
     decay_s = log_uniform(rng, *GLITCH_DECAY_S)
     time_s = np.arange(int(10.0 * decay_s * rate_hz)) / rate_hz
@@ -124,26 +113,26 @@ def glitch(rng: np.random.Generator, rate_hz: float) -> Float:
 
 
 def _add_gust(rng: np.random.Generator, channels: Float, rate_hz: float) -> None:
-    """Blow for minutes, smoothly and raggedly, on every channel."""
+    """Add wind of a few minutes, smooth or irregular, to every channel in place."""
     n = int(log_uniform(rng, *GUST_S) * rate_hz)
     shape = np.sin(np.pi * np.linspace(0.0, 1.0, n)) ** rng.uniform(0.3, 2.0)
     shape *= np.exp(0.5 * wandering(rng, n, rate_hz, 15.0))
     shape /= shape.max()
     start, gain = int(rng.integers(-n // 2, channels.shape[1])), 10.0 ** rng.uniform(-0.3, 1.0)
-    spectrum = partial(_above, corner_hz=log_uniform(rng, 0.3, 3.0))  # a weak wind is heard above some frequency only
+    spectrum = partial(_above, corner_hz=log_uniform(rng, 0.3, 3.0))  # weak wind exceeds the noise only above a corner
     for channel in channels:
-        blown = shape * coloured(rng, n, rate_hz, spectrum)
-        add_at(channel, start, blown, gain * float(np.exp(rng.normal(0.0, 0.3))))
+        wind = shape * coloured(rng, n, rate_hz, spectrum)
+        add_at(channel, start, wind, gain * float(np.exp(rng.normal(0.0, 0.3))))
 
 
 def _burst(rng: np.random.Generator, rate_hz: float) -> Float:
-    """Return 2 to 40 s of noise around one frequency: arm and camera at work, dust devils."""
+    """Return 2 to 40 s of noise around one frequency: operations of arm and camera, dust devils."""
     n = int(rng.uniform(2.0, 40.0) * rate_hz)
     return np.hanning(n) * coloured(rng, n, rate_hz, partial(bump, peak_hz=log_uniform(rng, 0.5, 8.0), width=0.6))
 
 
 def _spectrum(rng: np.random.Generator, family: str) -> Spectrum:
-    """Return the amplitude spectrum of a quake of a family."""
+    """Draw the amplitude spectrum of a quake of the given family."""
     if family == "2.4 Hz":
         return partial(bump, peak_hz=GROUND_HZ, width=0.12)
     if family == "high":
@@ -155,7 +144,7 @@ def _spectrum(rng: np.random.Generator, family: str) -> Spectrum:
 
 
 def _quake_spectrum(frequency_hz: Float, peak_hz: float, width: float, resonance: float) -> Float:
-    """Return a bell, the ground's resonance on it, and nothing below 0.1 Hz."""
+    """Return a Gaussian over log frequency plus the resonance of the ground, and zero below 0.1 Hz."""
     both = bump(frequency_hz, peak_hz, width) + resonance * bump(frequency_hz, GROUND_HZ, 0.1)
     return np.asarray(both * np.clip((frequency_hz - LOWEST_HZ) / LOWEST_HZ, 0.0, 1.0), np.float64)
 
@@ -165,7 +154,7 @@ def _above(frequency_hz: Float, corner_hz: float) -> Float:
 
 
 def _add_to_some(rng: np.random.Generator, channels: Float, start: int, wave: Float, gain: float) -> None:
-    """Add a wave to one channel, or to all in different strengths and signs."""
-    picked = range(len(channels)) if rng.random() < 0.5 else [int(rng.integers(len(channels)))]
-    for i in picked:
+    """Add a wave to one channel, or to all with different gains and signs, in place."""
+    chosen = range(len(channels)) if rng.random() < 0.5 else [int(rng.integers(len(channels)))]
+    for i in chosen:
         add_at(channels[i], start, wave, gain * float(rng.choice((-1.0, 1.0)) * rng.uniform(0.3, 1.0)))

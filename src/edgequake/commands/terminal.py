@@ -1,4 +1,4 @@
-"""What commands say: results as text or JSON on stdout, progress on stderr where that is a terminal."""
+"""Output of commands: results as text or JSON on stdout, progress on stderr where that is a terminal."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import typer
 
-Show = Callable[[str, "float | None"], None]  # what is being done, and the share done, 0..1, where it is known
+from edgequake.results.progress import Progress, silent
 
 
-def tell(result: Any, text: str, as_json: bool) -> None:
-    """Print a result for people, or the same as JSON."""
+def print_result(result: Any, text: str, as_json: bool) -> None:
+    """Print the text of a result, or the result as JSON."""
     typer.echo(to_json(result) if as_json else text)
 
 
 def to_json(result: Any) -> str:
-    """Return a result (a dataclass, or what JSON can hold) as JSON; paths become text."""
+    """Return a result (a dataclass, or values that JSON can hold) as JSON; paths become text."""
     is_dataclass = dataclasses.is_dataclass(result) and not isinstance(result, type)
     return json.dumps(dataclasses.asdict(result) if is_dataclass else result, default=str, indent=1)
 
 
 @contextmanager
-def progress_bar() -> Iterator[Show]:
-    """Show a bar on a terminal and nothing elsewhere."""
+def progress_bar() -> Iterator[Progress]:
+    """Show a progress bar where stderr is a terminal, and nothing elsewhere."""
     if not sys.stderr.isatty():
-        yield lambda doing, share: None
+        yield silent
         return
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress as Bar
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Bar(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)
 
-        def show(doing: str, share: float | None) -> None:
+        def show(share: float | None, doing: str) -> None:
             bar.update(task, description=doing, completed=share or 0.0, total=None if share is None else 1.0)
 
         yield show
@@ -47,13 +47,13 @@ def progress_bar() -> Iterator[Show]:
 
 @contextmanager
 def native_stderr_silenced() -> Iterator[None]:
-    """Drop what libraries write to the process's stderr past Python; Python's own errors are raised as ever."""
+    """Discard what C libraries write to the process's stderr; Python exceptions are raised as usual."""
     sys.stderr.flush()
-    kept = os.dup(2)
+    saved = os.dup(2)
     try:
         with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), 2)
             yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(saved, 2)
+        os.close(saved)

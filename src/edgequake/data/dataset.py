@@ -1,14 +1,12 @@
-"""Labelled records: which file holds what, and when the catalogued arrivals are.
+"""Read the labelled records of a folder, in either of its two layouts.
 
-Two layouts become the same dataclasses. Ours is a folder with `records.csv` (one row per file and channel) and
-`catalog.csv` (one row per arrival); that of the NASA Space Apps packet is read by `edgequake.data.space_apps`. Samples are not
-read here.
+The project's own layout is a folder with `records.csv` and `catalog.csv`; `edgequake.data.space_apps` reads that of the
+NASA Space Apps packet.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -17,22 +15,23 @@ from edgequake.data.tables import BODIES, Arrival, LabelledRecord, parse_number,
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.waveforms import NS_PER_S
 
+# The columns that are read; a table may have more.
 RECORD_COLUMNS = "split,body,group,file,station,channel,sampling_rate_hz,start,duration_s,note".split(",")
 ARRIVAL_COLUMNS = "group,file,event,event_type,time_abs,precision_s,primary".split(",")
 
 
 def load(folder: Path, body: str | None = None, split: str | None = None) -> list[LabelledRecord]:
-    """Read a folder of records in whichever of the two layouts it is.
+    """Read the records of a folder, whichever of the two layouts it has.
 
     Parameters
     ----------
-    folder : the folder with `records.csv`, or the packet's (a catalogue CSV somewhere below it).
-    body, split : keep only these records.
+    folder : holds `records.csv`, or the packet (a catalogue CSV at any depth).
+    body, split : return only these records.
 
     Raises
     ------
     DataError
-        Neither layout, unreadable or malformed tables, files that are named but absent, or nothing left to use.
+        Neither layout; unreadable or malformed tables; a file that a table names is missing; no matching record.
     """
     if (folder / "records.csv").is_file():
         return read_dataset(folder, body, split)
@@ -41,42 +40,34 @@ def load(folder: Path, body: str | None = None, split: str | None = None) -> lis
 
 
 def is_labelled(folder: Path) -> bool:
-    """Tell whether a folder has `records.csv` or a catalogue of the packet's; else it is a heap of records."""
+    """Whether a folder has labels: `records.csv`, or a catalogue of the packet."""
     return (folder / "records.csv").is_file() or any(find_catalogs(folder))
 
 
 def read_dataset(folder: Path, body: str | None = None, split: str | None = None) -> list[LabelledRecord]:
-    """Read `records.csv` and `catalog.csv`: one `Record` per file, in the order of the table.
+    """Read `records.csv` and `catalog.csv`: one `LabelledRecord` per file, in the order of the table.
 
     Raises
     ------
     DataError
-        A missing table, column or file, a value that is no number or time, or no record of this body and split.
+        A missing table, column or file; a value that is not a number or a time; no record of this body and split.
     """
-    rows = [
-        row
-        for row in read_table(folder / "records.csv", RECORD_COLUMNS)
-        if body in (None, row["body"]) and split in (None, row["split"])
-    ]
+    rows: dict[str, list[dict[str, str]]] = {}
+    for row in read_table(folder / "records.csv", RECORD_COLUMNS):
+        if body in (None, row["body"]) and split in (None, row["split"]):
+            rows.setdefault(row["file"], []).append(row)
     arrivals = _arrivals_by_file(folder / "catalog.csv")
-    by_file = itertools.groupby(sorted(rows, key=lambda row: row["file"]), key=lambda row: row["file"])
-    records = {name: _record(folder, list(group), arrivals.get(name, ())) for name, group in by_file}
-    return _require_some([records[name] for name in dict.fromkeys(row["file"] for row in rows)], folder, body, split)
+    records = [_record(folder, of_file, arrivals.get(name, ())) for name, of_file in rows.items()]
+    return _require_some(records, folder, body, split)
 
 
 def data_hash(records: Iterable[LabelledRecord]) -> str:
-    """Return a sha256 over the records' file names and contents, whatever order they come in.
-
-    Raises
-    ------
-    DataError
-        A file cannot be read.
-    """
+    """Return the sha256 of the records' files, see `hash_files`."""
     return hash_files(record.file for record in records)
 
 
 def hash_files(paths: Iterable[Path]) -> str:
-    """Return a sha256 over the names and contents of files, each counted once, whatever order they come in.
+    """Return a sha256 over the names and contents of files; neither their order nor repetitions matter.
 
     Raises
     ------
@@ -94,7 +85,7 @@ def hash_files(paths: Iterable[Path]) -> str:
 
 
 def _record(folder: Path, rows: list[dict[str, str]], arrivals: Iterable[Arrival]) -> LabelledRecord:
-    """Join the rows of one file."""
+    """Return the record that the rows of one file describe."""
     first = rows[0]
     where = f"records.csv, {first['file']}"
     path = folder / first["file"]
@@ -121,7 +112,7 @@ def _record(folder: Path, rows: list[dict[str, str]], arrivals: Iterable[Arrival
 
 
 def _span(row: Mapping[str, str], rate_hz: float, where: str) -> tuple[int, int]:
-    """Return [start, stop) of one channel; `duration_s` reaches only to the last sample's time."""
+    """Return [start, stop) of one channel; `duration_s` is the time from the first sample to the last."""
     start_ns = parse_time_ns(row["start"], where)
     return start_ns, start_ns + round((parse_number(row["duration_s"], where) + 1 / rate_hz) * NS_PER_S)
 

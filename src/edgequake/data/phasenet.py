@@ -1,9 +1,8 @@
-"""Records with manual picks in PhaseNet's own layout (.npz), turned into miniSEED that everything else reads.
+"""Convert PhaseNet's records with manual picks (.npz) to miniSEED, which every other part of the project reads.
 
 A file holds 90 s of up to three components at 100 Hz around one earthquake: `data` (n_samples, 3) with the columns
 east, north, vertical, `itp` and `its` (samples of an analyst's P and S picks) and `channels` (codes joined by "_").
-Where only the vertical was recorded the other columns are zero. What runs, trains and scores knows miniSEED alone, so
-the files are converted once, sample for sample.
+Where only the vertical was recorded, the other columns are zero. The conversion keeps every sample as it is.
 
 References
 ----------
@@ -29,8 +28,8 @@ from edgequake.edge.formats.miniseed import encode
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, parse_time, source_id_of
 
 SAMPLING_RATE_HZ = 100.0
-PICK_PRECISION_S = 0.1  # residuals under this count as right in the paper, section 5
-# NET_STA_ and a time to a hundredth of a second; a further part tells files of the same instant apart.
+PICK_PRECISION_S = 0.1  # a residual below this counts as correct in the paper, section 5
+# NET_STA_ and a time to a hundredth of a second; a further part distinguishes files of the same time.
 _NAME = re.compile(
     r"([A-Z0-9]{1,2})_([A-Z0-9]{1,5})_(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(?:_[A-Z0-9]+)?", re.ASCII
 )
@@ -39,12 +38,12 @@ _N_COMPONENTS = 3
 
 @dataclass(frozen=True)
 class PhaseNetFile:
-    """What one file holds.
+    """The contents of one file.
 
     Attributes
     ----------
+    start_ns : the time in the file's name, taken as that of the first sample; nothing depends on its accuracy.
     samples : float64, shape (n_channels, n_samples), the columns of the recorded channels.
-    start_ns : the time in the file's name, taken as that of the first sample; nothing rests on its being exact.
     """
 
     network: str
@@ -57,19 +56,17 @@ class PhaseNetFile:
 
 
 def phasenet_split(name: str) -> str:
-    """Return the split of a file by the CRC-32 of its name: a fifth each is "val" and "test", the rest "train"."""
+    """Return the split of a file by the CRC-32 of its name: one fifth is "val", one fifth "test", the rest "train"."""
     return {0: "val", 1: "test"}.get(zlib.crc32(name.encode()) % 5, "train")
 
 
 def convert_phasenet(folder: Path, out: Path, split: str | None = None) -> list[LabelledRecord]:
-    """Write the .npz files of a folder as miniSEED into `out`, and return them as labelled records in order of name.
-
-    The P pick is the record's arrival; the S pick, which follows within seconds, is told in its note.
+    """Write the .npz files of a folder as miniSEED into `out`; return them as labelled records in order of name.
 
     Raises
     ------
     DataError
-        The folder holds no such file (of this split), one of them has another layout, or `out` cannot be written.
+        The folder holds no such file (of this split), a file has another layout, or `out` cannot be written.
     """
     paths = [path for path in sorted(folder.glob("*.npz")) if split in (None, phasenet_split(path.name))]
     if not paths:
@@ -78,7 +75,13 @@ def convert_phasenet(folder: Path, out: Path, split: str | None = None) -> list[
         out.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise DataError(f"cannot use folder {out}: {problem.strerror or problem}; choose another") from problem
-    return [_convert(path, out) for path in paths]
+    records = []
+    for path in paths:
+        contents = read_phasenet(path)
+        file = out / f"{path.stem}.mseed"
+        write_bytes_atomically(file, encode(phasenet_traces(contents)))
+        records.append(replace(phasenet_record(path, contents), file=file))
+    return records
 
 
 def read_phasenet(path: Path) -> PhaseNetFile:
@@ -87,7 +90,7 @@ def read_phasenet(path: Path) -> PhaseNetFile:
     Raises
     ------
     DataError
-        The file cannot be read, lacks an array, or its arrays, picks, channels or name are not of that layout.
+        The file cannot be read, lacks an array, or its arrays, picks, channels or name have another layout.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -104,12 +107,12 @@ def read_phasenet(path: Path) -> PhaseNetFile:
     if not 0 <= p_sample < s_sample < len(data):
         raise DataError(f"{path}: expected picks with 0 <= itp < its < {len(data)}, got {p_sample} and {s_sample}")
     network, station, start_ns = _identity(path)
-    columns = data[:, _N_COMPONENTS - len(channels) :]  # a channel alone is the vertical, the last column
+    columns = data[:, _N_COMPONENTS - len(channels) :]  # a single channel is the vertical, the last column
     return PhaseNetFile(network, station, start_ns, channels, columns.T.copy(), p_sample, s_sample)
 
 
 def _identity(path: Path) -> tuple[str, str, int]:
-    """Return network, station and time of a file's name."""
+    """Return the network, station and time in a file's name."""
     match = _NAME.fullmatch(path.stem)
     if match is None:
         raise DataError(f"{path}: expected a name such as BG_ACR_2012120413330715.npz (network, station, time)")
@@ -117,35 +120,28 @@ def _identity(path: Path) -> tuple[str, str, int]:
     return network, station, parse_time(f"{year}-{month}-{day}T{hour}:{minute}:{second}.{hundredth}")
 
 
-def record_of(path: Path, read: PhaseNetFile) -> LabelledRecord:
-    """Return a file as a labelled record; its only arrival is the P pick, the S pick stands in the note."""
-    p_ns = read.start_ns + duration_ns(read.p_sample, SAMPLING_RATE_HZ)
-    s_after_p_ns = duration_ns(read.s_sample - read.p_sample, SAMPLING_RATE_HZ)
+def phasenet_record(path: Path, contents: PhaseNetFile) -> LabelledRecord:
+    """Return a file as a labelled record; the P pick is its only arrival, and its note gives the S pick."""
+    p_ns = contents.start_ns + duration_ns(contents.p_sample, SAMPLING_RATE_HZ)
+    s_after_p_ns = duration_ns(contents.s_sample - contents.p_sample, SAMPLING_RATE_HZ)
     return LabelledRecord(
         file=path,
         body="earth",
         split=phasenet_split(path.name),
         group=path.stem,
-        station_id=f"{read.network}_{read.station}",
-        channels=read.channels,
-        start_ns=read.start_ns,
-        stop_ns=read.start_ns + duration_ns(read.samples.shape[1], SAMPLING_RATE_HZ),
+        station_id=f"{contents.network}_{contents.station}",
+        channels=contents.channels,
+        start_ns=contents.start_ns,
+        stop_ns=contents.start_ns + duration_ns(contents.samples.shape[1], SAMPLING_RATE_HZ),
         sampling_rate_hz=SAMPLING_RATE_HZ,
         arrivals=(Arrival(p_ns, PICK_PRECISION_S, True, path.stem, "earthquake P (manual pick)", path.stem),),
         note=f"S picked {s_after_p_ns / NS_PER_S:.2f} s after P",
     )
 
 
-def traces_of(read: PhaseNetFile) -> list[Trace]:
-    """Return a file's channels."""
+def phasenet_traces(contents: PhaseNetFile) -> list[Trace]:
+    """Return a file's channels, one trace each."""
     return [
-        Trace(source_id_of(read.network, read.station, "", code), read.start_ns, SAMPLING_RATE_HZ, samples)
-        for code, samples in zip(read.channels, read.samples, strict=True)
+        Trace(source_id_of(contents.network, contents.station, "", code), contents.start_ns, SAMPLING_RATE_HZ, samples)
+        for code, samples in zip(contents.channels, contents.samples, strict=True)
     ]
-
-
-def _convert(path: Path, out: Path) -> LabelledRecord:
-    read = read_phasenet(path)
-    file = out / f"{path.stem}.mseed"
-    write_bytes_atomically(file, encode(traces_of(read)))
-    return replace(record_of(path, read), file=file)

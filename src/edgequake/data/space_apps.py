@@ -1,7 +1,7 @@
 """The folder layout of NASA Space Apps 2024, "Seismic Detection Across the Solar System".
 
 A training folder holds `.mseed` and `.csv` copies of the same part-days, and a catalogue CSV with one row per arrival.
-The lunar catalogue names files without extension, the Martian one with `.csv`.
+The lunar catalogue names files without extension, the Martian catalogue with `.csv`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgequake.data.tables import Arrival, LabelledRecord, parse_time_ns, read_table
@@ -18,49 +17,39 @@ from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.formats.space_apps_csv import packet_span
 from edgequake.edge.formats.waveforms import channel_of, station_of
 
-TIME_COLUMN = "time_abs(%Y-%m-%dT%H:%M:%S.%f)"
-CATALOG_COLUMNS = ("filename", TIME_COLUMN, "time_rel(sec)", "evid", "mq_type")
-# The catalogue gives no precision. Lunar times are whole minutes of Nakamura's catalogue; Martian ones are MQS picks.
-PRECISION_S = {"moon": 60.0, "mars": 5.0, "earth": 2.0}
+_TIME_COLUMN = "time_abs(%Y-%m-%dT%H:%M:%S.%f)"
+_CATALOG_COLUMNS = ("filename", _TIME_COLUMN, "time_rel(sec)", "evid", "mq_type")
+# The catalogue gives no precision. Lunar times are whole minutes of Nakamura's catalogue, Martian times MQS picks.
+_PRECISION_S = {"moon": 60.0, "mars": 5.0, "earth": 2.0}
 
 
-@dataclass(frozen=True)
-class _Header:
-    station_id: str
-    channel: str
-    start_ns: int
-    stop_ns: int
-    sampling_rate_hz: float
+def read_packet(folder: Path, body: str | None = None) -> list[LabelledRecord]:
+    """Read the records that the packet's catalogues name, in their order; all have the split `train`.
 
-
-def read_packet(folder: Path, body: str | None = None, sampling_rate_hz: float | None = None) -> list[LabelledRecord]:
-    """Read the records that the packet's catalogue names, in the catalogue's order; all are of split `train`.
-
-    Files without a catalogue row (the packet's test folders) are left out: nobody knows what they hold.
+    Files without a catalogue row (the packet's test folders) are left out: their events are unknown.
 
     Parameters
     ----------
     folder : the packet, or any folder of it that holds one catalogue and its data files at any depth.
-    body : "moon" or "mars"; by default what the network code of each file says (XA is the Moon, XB is Mars).
-    sampling_rate_hz : refuse records of another rate (compared to 0.1 %).
+    body : "moon" or "mars"; by default that of each file's network code (XA: the Moon, XB: Mars).
 
     Raises
     ------
     DataError
-        No catalogue, a malformed one, a row whose file is nowhere, or a file whose header cannot be read.
+        No catalogue; a malformed one; a row whose file is missing; a file whose header cannot be read.
     """
     catalogs = list(find_catalogs(folder))
     if not catalogs:
         raise DataError(
             f"{folder} holds no records: expected records.csv, or a catalogue CSV with the columns "
-            f"{', '.join(CATALOG_COLUMNS)} somewhere below it"
+            f"{', '.join(_CATALOG_COLUMNS)} somewhere below it"
         )
     data_files = _data_files(folder, set(catalogs))
     rows_by_file: dict[Path, list[dict[str, str]]] = {}
     for catalog in catalogs:
-        for row in read_table(catalog, CATALOG_COLUMNS):
+        for row in read_table(catalog, _CATALOG_COLUMNS):
             rows_by_file.setdefault(_find(row, data_files, catalog), []).append(row)
-    records = [_record(path, rows, body, sampling_rate_hz) for path, rows in rows_by_file.items()]
+    records = [_record(path, rows, body) for path, rows in rows_by_file.items()]
     return [record for record in records if body in (None, record.body)]
 
 
@@ -74,7 +63,7 @@ def find_catalogs(folder: Path) -> Iterator[Path]:
 
 
 def _data_files(folder: Path, catalogs: set[Path]) -> dict[str, Path]:
-    """Map each record's name without extension to its file; miniSEED goes before its CSV copy."""
+    """Map each record's name without extension to its file; miniSEED is preferred to its CSV copy."""
     found = {path.stem: path for path in sorted(folder.rglob("*.csv")) if path not in catalogs}
     return found | {path.stem: path for path in sorted(folder.rglob("*.mseed"))}
 
@@ -83,8 +72,8 @@ def _find(row: dict[str, str], data_files: dict[str, Path], catalog: Path) -> Pa
     name = re.sub(r"\.(csv|mseed)$", "", row["filename"])
     if name in data_files:
         return data_files[name]
-    # The lunar catalogue says ...1971-04-13HR00_evid00029 while the file is ...1971-04-13HR02_evid00029: where the name
-    # itself has no file, the event number decides.
+    # The lunar catalogue names ...1971-04-13HR00_evid00029, but the file is ...1971-04-13HR02_evid00029: where no file
+    # has the name, the event number decides.
     same_event = [path for stem, path in data_files.items() if stem.endswith(f"_{row['evid']}")]
     if len(same_event) == 1:
         return same_event[0]
@@ -94,45 +83,38 @@ def _find(row: dict[str, str], data_files: dict[str, Path], catalog: Path) -> Pa
     )
 
 
-def _record(path: Path, rows: list[dict[str, str]], body: str | None, expected_rate_hz: float | None) -> LabelledRecord:
-    header = _header(path)
-    network = header.station_id.partition("_")[0]
-    of_body = {"XA": "moon", "XB": "mars"}.get(network, body or "earth")
-    if expected_rate_hz and abs(header.sampling_rate_hz / expected_rate_hz - 1) > 1e-3:
-        raise DataError(f"{path}: expected {expected_rate_hz:g} Hz, got {header.sampling_rate_hz:g} Hz; resample it")
-    arrivals = [_arrival(row, of_body, f"catalogue row of {path.name}") for row in rows]
-    return LabelledRecord(
-        file=path,
-        body=of_body,
-        split="train",
-        group=arrivals[0].group,
-        station_id=header.station_id,
-        channels=(header.channel,),
-        start_ns=header.start_ns,
-        stop_ns=header.stop_ns,
-        sampling_rate_hz=header.sampling_rate_hz,
-        arrivals=tuple(sorted(arrivals, key=lambda arrival: arrival.time_ns)),
-        note="",
-    )
-
-
-def _arrival(row: dict[str, str], body: str, where: str) -> Arrival:
-    """Take the absolute time: relative ones count from midnight, and some files start hours later."""
-    return Arrival(
-        time_ns=parse_time_ns(row[TIME_COLUMN], where),
-        precision_s=PRECISION_S[body],
-        primary=True,
-        event=row["evid"],
-        event_type=row["mq_type"],
-        group=row["evid"],
-    )
-
-
-def _header(path: Path) -> _Header:
+def _record(path: Path, rows: list[dict[str, str]], body: str | None) -> LabelledRecord:
     if path.suffix == ".csv":
         source_id, start_ns, stop_ns, rate_hz = packet_span(path)
     else:
         headers = index_file(path).headers
         source_id, rate_hz = headers[0].source_id, headers[0].sampling_rate_hz
         start_ns, stop_ns = headers[0].start_ns, max(header.stop_ns for header in headers)
-    return _Header(station_of(source_id), channel_of(source_id), start_ns, stop_ns, rate_hz)
+    station_id = station_of(source_id)
+    of_body = {"XA": "moon", "XB": "mars"}.get(station_id.partition("_")[0], body or "earth")
+    arrivals = [_arrival(row, of_body, f"catalogue row of {path.name}") for row in rows]
+    return LabelledRecord(
+        file=path,
+        body=of_body,
+        split="train",
+        group=arrivals[0].group,
+        station_id=station_id,
+        channels=(channel_of(source_id),),
+        start_ns=start_ns,
+        stop_ns=stop_ns,
+        sampling_rate_hz=rate_hz,
+        arrivals=tuple(sorted(arrivals, key=lambda arrival: arrival.time_ns)),
+        note="",
+    )
+
+
+def _arrival(row: dict[str, str], body: str, where: str) -> Arrival:
+    """Return a row's arrival, at its absolute time: relative times count from midnight, not from the file's start."""
+    return Arrival(
+        time_ns=parse_time_ns(row[_TIME_COLUMN], where),
+        precision_s=_PRECISION_S[body],
+        primary=True,
+        event=row["evid"],
+        event_type=row["mq_type"],
+        group=row["evid"],
+    )

@@ -1,16 +1,28 @@
-"""Labelled records and their arrivals, and the CSV tables that describe them."""
+"""What a labelled record is, and the two CSV tables of a data folder that describe such records.
+
+`records.csv` has one row per file and channel, `catalog.csv` one row per arrival and file.
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.waveforms import parse_time
 
 BODIES = ("moon", "mars", "earth")
+# All columns, as they are written. Readers need only those that `edgequake.data.dataset` names.
+RECORD_COLUMNS = tuple(
+    "split,body,group,file,station,channel,sampling_rate_hz,start,duration_s,n_samples,units,source,note".split(",")
+)
+CATALOG_COLUMNS = tuple(
+    "split,body,group,file,event,event_type,time_abs,time_rel_s,precision_s,primary,label_source".split(",")
+)
 
 
 @dataclass(frozen=True)
@@ -18,37 +30,37 @@ class Arrival:
     """One catalogued arrival at one station."""
 
     time_ns: int
-    precision_s: float  # how far the label may be trusted
-    primary: bool  # secondary arrivals are known but not asked for: they only excuse a detection
+    precision_s: float  # half-width of the label's uncertainty
+    primary: bool  # only primary arrivals must be detected; a detection of another one is not a false alarm
     event: str
     event_type: str
-    group: str  # the same physical event, wherever it was recorded
+    group: str  # the same physical event, at whichever stations it was recorded
 
 
 @dataclass(frozen=True)
 class LabelledRecord:
-    """One file of one station, its channels joined."""
+    """One file of one station, its channels taken together."""
 
     file: Path
     body: str  # "moon", "mars" or "earth"
     split: str  # "train", "val" or "test"
     group: str
-    station_id: str  # as the table names it, or NET_STA
-    channels: tuple[str, ...]  # the seismometer's channels; a file may hold others, which are not to be used
+    station_id: str  # as in the table, or NET_STA
+    channels: tuple[str, ...]  # the seismometer's channels; other channels of the file are not to be used
     start_ns: int  # first sample of any channel
-    stop_ns: int  # one sample after the last of any channel, gaps not subtracted
+    stop_ns: int  # one sampling interval after the last sample of any channel; gaps are not subtracted
     sampling_rate_hz: float
     arrivals: tuple[Arrival, ...]  # in time order
     note: str
 
 
 def parse_time_ns(text: str, where: str) -> int:
-    """Return the nanoseconds since 1970 of a table's UTC time.
+    """Return a UTC time in a table as nanoseconds since 1970.
 
     Raises
     ------
     DataError
-        The text is no such time; `where` says which cell it came from.
+        Not an ISO 8601 time; `where` names the cell in the message.
     """
     try:
         return parse_time(text)
@@ -57,12 +69,12 @@ def parse_time_ns(text: str, where: str) -> int:
 
 
 def parse_number(text: str, where: str) -> float:
-    """Return the number that a table's cell holds.
+    """Return the number in a table's cell.
 
     Raises
     ------
     DataError
-        The text is no number.
+        Not a number; `where` names the cell in the message.
     """
     try:
         return float(text)
@@ -71,12 +83,12 @@ def parse_number(text: str, where: str) -> float:
 
 
 def read_table(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
-    """Read a CSV table and check that it has these columns in its header and in every row.
+    """Read a CSV table; its header and every row must have these columns.
 
     Raises
     ------
     DataError
-        The file is missing or not readable as text, or a column is missing.
+        The file is missing or not readable as text, or lacks a column.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
@@ -92,3 +104,12 @@ def read_table(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
         if any(row[column] is None for column in columns):
             raise DataError(f"table {path}, row {line}: expected {len(header)} fields, got fewer; is it cut off?")
     return rows
+
+
+def table_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """Return a CSV table with a header and lines that end in a newline, as it is written to a file."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue().encode()

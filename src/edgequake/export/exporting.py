@@ -1,31 +1,30 @@
-"""Export a run's results for the tools of the field: QuakeML, CSV, Snuffler markers, SAC."""
+"""Export the events or the segments of a run for other seismological software: QuakeML, CSV, Snuffler markers, SAC."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgequake.data.tables import table_bytes
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.formats.waveforms import NS_PER_S, format_time
 from edgequake.results.finished_run import FinishedRun, RunEvent, read_run
+from edgequake.results.progress import Progress, silent
 
-# What each form is written to, under the run's folder, where nothing else is asked for.
+# The default file or folder of each format, in the run's folder.
 DEFAULT_NAMES = {"quakeml": "events.xml", "csv": "events.csv", "snuffler": "events.markers", "sac": "sac"}
 CSV_COLUMNS = (
     "time", "network", "station", "location", "channels", "stop", "uncertainty_s", "probability", "class", "segment",
     "evid",
 )  # fmt: skip
-_WORDS = {"quakeml": "QuakeML", "csv": "CSV", "snuffler": "Snuffler markers"}
-Progress = Callable[[float], None]
+_TITLES = {"quakeml": "QuakeML", "csv": "CSV", "snuffler": "Snuffler markers"}
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and what to know about it."""
+    """The files that were written, and notes on them."""
 
     form: str
     files: tuple[Path, ...]
@@ -33,38 +32,36 @@ class Exported:
     notes: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """Return the same in words."""
-        what = (
-            f"{len(self.files)} SAC file(s)"
-            if self.form == "sac"
-            else f"{self.n_events} event(s) as {_WORDS[self.form]}"
-        )
-        where = self.files[0].parent if self.form == "sac" else self.files[0]
-        return "\n".join([f"exported {what}: {where}", *(f"note: {note}" for note in self.notes)])
+        """Return the result as lines of text."""
+        if self.form == "sac":
+            result = f"{len(self.files)} SAC file(s): {self.files[0].parent}"
+        else:
+            result = f"{self.n_events} event(s) as {_TITLES[self.form]}: {self.files[0]}"
+        return "\n".join([f"exported {result}", *(f"note: {note}" for note in self.notes)])
 
 
 def export_run(
-    run_dir: Path, form: str, out: Path | None = None, force: bool = False, progress: Progress | None = None
+    run_dir: Path, form: str, out: Path | None = None, force: bool = False, progress: Progress = silent
 ) -> Exported:
-    """Write a run's events, or for `sac` its kept samples, in a form that other programs read.
+    """Write a run's events, or for `sac` its segments, in a format that other programs read.
 
     Parameters
     ----------
-    run_dir : what `edgequake run` wrote.
+    run_dir : output folder of `edgequake run`.
     form : "quakeml", "csv", "snuffler" or "sac".
-    out : the file, for `sac` the folder; by default under `run_dir`, as in `DEFAULT_NAMES`.
-    force : replace files that are there already.
-    progress : called with the share done, 0..1.
+    out : the file, for `sac` the folder; by default in `run_dir`, see `DEFAULT_NAMES`.
+    force : replace existing files.
+    progress : called with the share done, 0..1, and a description.
 
     Raises
     ------
     ConfigError
-        An unknown form, or the output is there already.
+        An unknown format, or the output exists.
     DataError
-        No finished run, a segment that has gone, samples that the form cannot hold, or the disk refuses.
+        No finished run; a missing segment; samples that the format cannot hold; a file that cannot be written.
     """
     if form not in DEFAULT_NAMES:
-        raise ConfigError(f"unknown form '{form}': expected one of {', '.join(DEFAULT_NAMES)}")
+        raise ConfigError(f"unknown format '{form}': expected one of {', '.join(DEFAULT_NAMES)}")
     run = read_run(run_dir)
     target = out or run_dir / DEFAULT_NAMES[form]
     if form == "sac":
@@ -75,7 +72,7 @@ def export_run(
     if target.is_dir():
         raise ConfigError(f"{target} is a folder; name a file with --out")
     if target.exists() and not force:
-        raise ConfigError(f"{target} is there already; name another with --out, or replace it with --force")
+        raise ConfigError(f"{target} exists; name another file with --out, or replace it with --force")
     if not target.parent.is_dir():
         raise DataError(f"folder {target.parent} does not exist; make it, or name another with --out")
     write_bytes_atomically(target, _encode(run, form))
@@ -87,37 +84,31 @@ def _encode(run: FinishedRun, form: str) -> bytes:
         from edgequake.export.quakeml import quakeml
 
         return quakeml(run)
-    return (to_csv(run.events) if form == "csv" else to_snuffler(run.events)).encode()
+    return table_bytes(CSV_COLUMNS, map(_csv_row, run.events)) if form == "csv" else to_snuffler(run.events).encode()
 
 
-def to_csv(events: Iterable[RunEvent]) -> str:
-    """Return a table of events: times in ISO 8601 with Z, blank cells where nothing is told."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for event in events:
-        writer.writerow(
-            (
-                format_time(event.onset_ns) + "Z",
-                event.network,
-                event.station,
-                event.location or "",
-                " ".join(event.channels),
-                format_time(event.stop_ns) + "Z",
-                "" if event.onset_uncertainty_s is None else f"{event.onset_uncertainty_s:g}",
-                f"{event.peak_probability:.4f}",
-                event.mq_type,
-                event.segment,
-                event.name,
-            )
-        )
-    return buffer.getvalue()
+def _csv_row(event: RunEvent) -> dict[str, str]:
+    """Return a row of the CSV table: times in ISO 8601 with Z, empty cells where the catalogue has no value."""
+    values = (
+        format_time(event.onset_ns) + "Z",
+        event.network,
+        event.station,
+        event.location or "",
+        " ".join(event.channels),
+        format_time(event.stop_ns) + "Z",
+        "" if event.onset_uncertainty_s is None else f"{event.onset_uncertainty_s:g}",
+        f"{event.peak_probability:.4f}",
+        event.mq_type,
+        event.segment,
+        event.name,
+    )
+    return dict(zip(CSV_COLUMNS, values, strict=True))
 
 
 def to_snuffler(events: Iterable[RunEvent]) -> str:
-    """Return a marker file of Pyrocko's Snuffler: for each event a pick at its onset and a span over it.
+    """Return a marker file of Pyrocko's Snuffler: a pick at the onset of each event, and a span from onset to stop.
 
-    A pick with an uncertainty is drawn as wide as that, onset - u to onset + u, as Snuffler does it.
+    A pick with an uncertainty u spans onset - u to onset + u, as in Snuffler's own files.
 
     References
     ----------
@@ -128,7 +119,7 @@ def to_snuffler(events: Iterable[RunEvent]) -> str:
         half_ns = round((event.onset_uncertainty_s or 0.0) * NS_PER_S)
         onset = _snuffler_span(event.onset_ns - half_ns, event.onset_ns + half_ns)
         span = _snuffler_span(event.onset_ns, event.stop_ns)
-        # Event hash, day, time, phase and polarity are not known; the last word says that no person picked it.
+        # Event hash, day, time, phase and polarity are unknown; the last field marks the pick as automatic.
         lines.append(f"phase: {onset} 0 {_nslc(event, event.pick_channel)} None None None onset None True")
         lines.append(f"{span} 1 {','.join(_nslc(event, channel) for channel in event.channels) or 'None'}")
     return "\n".join(lines) + "\n"

@@ -10,8 +10,8 @@ from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.waveforms import format_time
 from edgequake.results.finished_run import FinishedRun, RunEvent
 
-# QuakeML's words for what our classes mean. It knows earthquakes but neither moonquakes nor marsquakes, so quakes stay
-# without a type; a comment names the class as the catalogue has it.
+# QuakeML's event types for the event classes. It has no type for moonquakes and marsquakes, which therefore get none; a
+# comment holds the class as it is in the catalogue.
 _EVENT_TYPES = {
     "impact": ("meteorite", "suspected"),
     "impact_mq": ("meteorite", "suspected"),
@@ -22,31 +22,32 @@ _EVENT_TYPES = {
 
 
 def quakeml(run: FinishedRun) -> bytes:
-    """Return a run's events as a QuakeML document; the same run gives the same bytes.
+    """Return a run's events as a QuakeML document; the same run always gives the same bytes.
 
     Raises
     ------
     DataError
-        The document does not pass QuakeML's own schema.
+        The document does not conform to the QuakeML schema.
     """
     from obspy.core.event import Catalog, ResourceIdentifier
 
-    name = f"run/{_word(run.model)}/{_word(run.variant)}"
+    name = f"run/{_identifier(run.summary.model)}/{_identifier(run.summary.variant)}"
     catalog = Catalog(
         events=[_event(run, event) for event in run.events], resource_id=ResourceIdentifier(_public_id(name))
     )
     buffer = io.BytesIO()
     try:
         catalog.write(buffer, format="QUAKEML", validate=True)
-    except AssertionError as problem:  # how obspy says that the schema is not met
-        raise DataError(f"{run.folder}: its events do not fit QuakeML ({problem}); export --csv instead") from problem
+    except AssertionError as problem:  # obspy's way to report a violation of the schema
+        raise DataError(f"{run.folder}: the events do not fit QuakeML ({problem}); export --csv instead") from problem
     return buffer.getvalue()
 
 
 def _event(run: FinishedRun, row: RunEvent) -> Any:
-    from obspy.core.event import Event, ResourceIdentifier
+    from obspy.core.event import Comment, CreationInfo, Event, ResourceIdentifier
 
     event_type, certainty = _EVENT_TYPES.get(row.mq_type, (None, None))
+    name = _identifier(row.name)
     remarks = {
         "peak_probability": f"{row.peak_probability:.4f}",
         "stop": format_time(row.stop_ns) + "Z",
@@ -54,54 +55,41 @@ def _event(run: FinishedRun, row: RunEvent) -> Any:
         "segment": row.segment,
     }
     return Event(
-        resource_id=ResourceIdentifier(_public_id(f"event/{_word(row.name)}")),
+        resource_id=ResourceIdentifier(_public_id(f"event/{name}")),
         event_type=event_type,
         event_type_certainty=certainty,
-        creation_info=_creation_info(run),
-        comments=[_comment(row, key, value) for key, value in remarks.items() if value],
+        creation_info=CreationInfo(author="edgequake", version=run.summary.edgequake_version),
+        comments=[
+            Comment(text=f"{key}={value}", resource_id=ResourceIdentifier(_public_id(f"comment/{name}/{key}")))
+            for key, value in remarks.items()
+            if value
+        ],
         picks=[_pick(run, row)],
     )
 
 
 def _pick(run: FinishedRun, row: RunEvent) -> Any:
-    """The onset; without a phase hint, since the networks tell that an event begins and not which wave arrives."""
+    """Return the onset as a pick, without a phase hint: the networks detect onsets but do not identify the phase."""
     from obspy import UTCDateTime
-    from obspy.core.event import Pick, QuantityError, ResourceIdentifier, WaveformStreamID
+    from obspy.core.event import CreationInfo, Pick, QuantityError, ResourceIdentifier, WaveformStreamID
 
-    method = f"method/{_word(run.model)}/{_word(run.variant)}/{_word(run.graph_sha256)}"
+    summary = run.summary
+    method = "/".join(("method", *map(_identifier, (summary.model, summary.variant, summary.graph_sha256))))
     return Pick(
-        resource_id=ResourceIdentifier(_public_id(f"pick/{_word(row.name)}")),
+        resource_id=ResourceIdentifier(_public_id(f"pick/{_identifier(row.name)}")),
         time=UTCDateTime(ns=row.onset_ns),
         time_errors=QuantityError(uncertainty=row.onset_uncertainty_s),
-        waveform_id=WaveformStreamID(
-            network_code=row.network,
-            station_code=row.station,
-            location_code=row.location,
-            channel_code=row.pick_channel or None,
-        ),
+        waveform_id=WaveformStreamID(row.network, row.station, row.location, row.pick_channel or None),
         method_id=ResourceIdentifier(_public_id(method)),
         evaluation_mode="automatic",
-        creation_info=_creation_info(run),
+        creation_info=CreationInfo(author="edgequake", version=summary.edgequake_version),
     )
-
-
-def _comment(row: RunEvent, key: str, value: str) -> Any:
-    from obspy.core.event import Comment, ResourceIdentifier
-
-    identifier = ResourceIdentifier(_public_id(f"comment/{_word(row.name)}/{key}"))
-    return Comment(text=f"{key}={value}", resource_id=identifier)
-
-
-def _creation_info(run: FinishedRun) -> Any:
-    from obspy.core.event import CreationInfo
-
-    return CreationInfo(author="edgequake", version=run.edgequake_version)
 
 
 def _public_id(name: str) -> str:
     return f"smi:local/edgequake/{name}"
 
 
-def _word(text: str) -> str:
-    """Text with only the characters that QuakeML allows within a resource identifier."""
+def _identifier(text: str) -> str:
+    """Replace the characters that QuakeML does not allow in a resource identifier."""
     return re.sub(r"[^A-Za-z0-9\-.*()_~']", "-", text) or "-"

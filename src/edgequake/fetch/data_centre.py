@@ -1,4 +1,4 @@
-"""An FDSN data centre, asked through obspy's client: does a station exist, and what did it record on a day?"""
+"""Requests to an FDSN data centre through obspy's client, repeated when they fail: stations, and miniSEED records."""
 
 from __future__ import annotations
 
@@ -14,37 +14,36 @@ from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.formats.waveforms import format_time
 
 RETRY_WAITS_S = (2.0, 10.0)  # before the second and the third attempt at one request
-TIMEOUT_S = 120.0  # to the first byte of an answer
-# What obspy raises on an answer in another form than asked for, such as the login page of a network (lxml's errors are
-# SyntaxErrors).
-_NOT_UNDERSTOOD = (ValueError, TypeError, LookupError, NotImplementedError, SyntaxError)
+TIMEOUT_S = 120.0  # until the first byte of an answer
+# What obspy raises when the answer has another form than expected, such as the login page of a network (lxml's errors
+# are SyntaxErrors).
+_MALFORMED = (ValueError, TypeError, LookupError, NotImplementedError, SyntaxError)
 _Answer = TypeVar("_Answer")
 
 
 class TransferError(DataError):
-    """An answer that did not come, or not whole; asking again may help."""
+    """An answer is missing or incomplete; another attempt may succeed."""
 
 
 class DataCentre:
-    """The `station` and `dataselect` services below one base URL."""
+    """The `station` and `dataselect` services under one base URL.
+
+    Raises
+    ------
+    ConfigError
+        The URL has no valid form.
+    DataError
+        No answer, or one of the two services is not offered.
+    """
 
     def __init__(self, base_url: str) -> None:
-        """Find out what the data centre offers.
-
-        Raises
-        ------
-        ConfigError
-            No URL of that form.
-        DataError
-            Nobody answers there, or not with both services.
-        """
         from obspy.clients.fdsn import Client
         from obspy.clients.fdsn.header import FDSNException
 
         self.base_url = base_url
         try:
             self._client = Client(base_url, timeout=TIMEOUT_S, service_mappings={"event": None})
-        except (FDSNException, HTTPException, OSError, *_NOT_UNDERSTOOD) as problem:
+        except (FDSNException, HTTPException, OSError, *_MALFORMED) as problem:
             if re.search("not a valid URL|is unknown", str(problem)):
                 raise ConfigError(
                     f"--base-url {base_url}: expected a URL such as https://service.earthscope.org"
@@ -61,12 +60,12 @@ class DataCentre:
             )
 
     def stations(self, network: str, station: str, start_ns: int, stop_ns: int) -> list[str]:
-        """Return the codes of the stations of these names that recorded in [start, stop).
+        """Return the codes of the stations that match a pattern and were in operation in [start, stop).
 
         Raises
         ------
         DataError
-            The service fails three times.
+            The service refuses the request, or fails three times.
         """
         inventory = self._ask(
             self._client.get_stations, network=network, station=station, level="station", format="text",
@@ -75,39 +74,38 @@ class DataCentre:
         return [] if inventory is None else sorted({entry.code for part in inventory for entry in part})
 
     def records(
-        self, codes: tuple[str, str, str, str], start_ns: int, stop_ns: int, check: Callable[[bytes], _Answer]
+        self, codes: tuple[str, str, str, str], start_ns: int, stop_ns: int, parse: Callable[[bytes], _Answer]
     ) -> _Answer | None:
-        """Return what `check` makes of the miniSEED records that meet [start, stop), None where there are none.
+        """Return what `parse` returns for the miniSEED records in [start, stop); None where there are none.
 
         Parameters
         ----------
         codes : network, station, location and channel; the last three may be patterns.
-        check : reads the records; where it raises `TransferError` they are asked for again.
+        parse : reads the records; when it raises `TransferError`, the request is repeated.
 
         Raises
         ------
         DataError
-            The service fails, or the transfer does, three times.
+            The service refuses the request, or the service or the transfer fails three times.
         """
 
         def request() -> _Answer | None:
             buffer = io.BytesIO()
-            # The last microsecond: a service counts a sample at its endtime in.
-            stop_us_ns = stop_ns - 1000
-            self._client.get_waveforms(*codes, _time(start_ns), _time(stop_us_ns), filename=buffer)
-            return check(buffer.getvalue()) if buffer.tell() else None
+            last_ns = stop_ns - 1000  # a service includes a sample at the end time; times are in microseconds
+            self._client.get_waveforms(*codes, _time(start_ns), _time(last_ns), filename=buffer)
+            return parse(buffer.getvalue()) if buffer.tell() else None
 
         return self._ask(request)
 
     def _ask(self, request: Callable[..., _Answer | None], **parameters: Any) -> _Answer | None:
-        """Ask up to three times; None where the service says that it has nothing."""
+        """Send a request up to three times; return None where the service has no data."""
         from obspy.clients.fdsn import header
 
         refusals = (
             header.FDSNBadRequestException, header.FDSNUnauthorizedException, header.FDSNForbiddenException,
             header.FDSNRequestTooLargeException, header.FDSNNotImplementedException,
         )  # fmt: skip
-        failures = (header.FDSNException, HTTPException, OSError, EOFError, zlib.error, TransferError, *_NOT_UNDERSTOOD)
+        failures = (header.FDSNException, HTTPException, OSError, EOFError, zlib.error, TransferError, *_MALFORMED)
         for wait_s in (*RETRY_WAITS_S, None):
             try:
                 return request(**parameters)

@@ -1,26 +1,26 @@
-"""A day's miniSEED records from an archive, sorted into files that `edgequake.data.dataset` can describe.
+"""Sort a day's miniSEED records from a data centre into files that `edgequake.data.dataset` can describe.
 
-A file holds one station's channels of one location, band, instrument and sampling rate: a record table has one rate per
-file, and a station's locations are instruments of their own.
+A file holds one station's channels of one location, band, instrument and sampling rate: records.csv has one rate per
+file, and each location code of a station is a separate instrument.
 """
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.formats.miniseed import FileIndex, RecordHeader, encode, index_file, read_indexed
-from edgequake.edge.formats.waveforms import NS_PER_S, channel_of, duration_ns, format_time
+from edgequake.edge.formats.miniseed import FileIndex, encode, index_file, read_indexed
+from edgequake.edge.formats.record_scanner import RecordHeader
+from edgequake.edge.formats.waveforms import channel_of, duration_ns, format_time, station_of
 from edgequake.fetch.data_centre import TransferError
 
 
 @dataclass(frozen=True)
 class ChannelSpan:
-    """What one channel of a file covers."""
+    """The samples of one channel of a file."""
 
     channel: str
     start_ns: int  # first sample
@@ -30,7 +30,7 @@ class ChannelSpan:
 
 @dataclass(frozen=True)
 class DayFile:
-    """One file, not yet written."""
+    """One file, before it is written."""
 
     name: str
     station: str
@@ -42,13 +42,13 @@ class DayFile:
 def sort_records(data: bytes, start_ns: int, stop_ns: int) -> list[DayFile]:
     """Sort the records of [start, stop) into files.
 
-    Records within the interval are kept byte for byte; those that reach out of it are cut at the sample, so that the
-    next day's file does not repeat them.
+    Records within the interval are kept byte for byte. Records that extend beyond it are cut at the sample, so that no
+    two days' files hold the same samples.
 
     Raises
     ------
     TransferError
-        The data are no miniSEED records, or a record is damaged or cut off.
+        The data are not miniSEED, or a record is damaged or incomplete.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "answer"
@@ -56,7 +56,7 @@ def sort_records(data: bytes, start_ns: int, stop_ns: int) -> list[DayFile]:
         try:
             index = index_file(path)
             if index.problem:
-                raise DataError(f"{index.unreadable_bytes} bytes belong to no whole record ({index.problem})")
+                raise DataError(f"{index.unreadable_bytes} bytes belong to no complete record ({index.problem})")
             groups: dict[str, list[tuple[RecordHeader, bytes]]] = {}
             for header in index.headers:
                 found = _cut(index, header, data, start_ns, stop_ns)
@@ -64,14 +64,14 @@ def sort_records(data: bytes, start_ns: int, stop_ns: int) -> list[DayFile]:
                     groups.setdefault(_file_name(header, start_ns), []).append(found)
         except DataError as problem:
             reason = str(problem).replace(str(path), "the answer")
-            raise TransferError(f"what came is not whole: {reason}") from problem
+            raise TransferError(f"the transfer is incomplete: {reason}") from problem
     return [_day_file(name, records) for name, records in sorted(groups.items())]
 
 
 def _cut(
     index: FileIndex, header: RecordHeader, data: bytes, start_ns: int, stop_ns: int
 ) -> tuple[RecordHeader, bytes] | None:
-    """Return a record, shortened to [start, stop), and its bytes; None where nothing of it lies within."""
+    """Return a record, cut to [start, stop), and its bytes; None where it has no sample in the interval."""
     if start_ns <= header.start_ns and header.stop_ns <= stop_ns:
         return header, data[header.offset : header.offset + header.size_bytes]
     (trace,) = read_indexed(index, [header])
@@ -80,14 +80,12 @@ def _cut(
         return None
     if len(part.samples) == len(trace.samples):
         return header, data[header.offset : header.offset + header.size_bytes]
-    shortened = RecordHeader(
-        0, 0, header.source_id, part.start_ns, header.sampling_rate_hz, len(part.samples)
-    )  # fmt: skip
-    return shortened, encode([part])
+    cut = replace(header, offset=0, size_bytes=0, start_ns=part.start_ns, n_samples=len(part.samples))
+    return cut, encode([part])
 
 
 def _file_name(header: RecordHeader, start_ns: int) -> str:
-    """Name of the file for a record's day; codes come from elsewhere, so nothing but letters and digits of them."""
+    """Return the file name of a record's day; characters of the codes that are unsafe in a file name are replaced."""
     network, station, location, *_ = (*header.source_id.removeprefix("FDSN:").split("_"), "", "", "")
     codes = (network, station, location or "--", channel_of(header.source_id)[:2])
     plain = ".".join(re.sub(r"[^A-Za-z0-9-]", "-", code) for code in codes).lower()
@@ -95,27 +93,23 @@ def _file_name(header: RecordHeader, start_ns: int) -> str:
 
 
 def _day_file(name: str, records: list[tuple[RecordHeader, bytes]]) -> DayFile:
-    headers = [header for header, _ in records]
     by_channel: dict[str, list[RecordHeader]] = {}
-    for header in headers:
+    for header, _ in records:
         by_channel.setdefault(channel_of(header.source_id), []).append(header)
+    first, _ = records[0]
     return DayFile(
         name=name,
-        station=headers[0].source_id.removeprefix("FDSN:").split("_")[1],
-        sampling_rate_hz=headers[0].sampling_rate_hz,
-        channels=tuple(_span(channel, own) for channel, own in sorted(by_channel.items())),
+        station=station_of(first.source_id).partition("_")[2],
+        sampling_rate_hz=first.sampling_rate_hz,
+        channels=tuple(_span(channel, headers) for channel, headers in sorted(by_channel.items())),
         content=b"".join(content for _, content in records),
     )
 
 
-def _span(channel: str, headers: Iterable[RecordHeader]) -> ChannelSpan:
-    held = list(headers)
-    last_ns = max(header.start_ns + duration_ns(header.n_samples - 1, header.sampling_rate_hz) for header in held)
+def _span(channel: str, headers: list[RecordHeader]) -> ChannelSpan:
     return ChannelSpan(
-        channel, min(header.start_ns for header in held), last_ns, sum(header.n_samples for header in held)
+        channel=channel,
+        start_ns=min(header.start_ns for header in headers),
+        last_ns=max(header.start_ns + duration_ns(header.n_samples - 1, header.sampling_rate_hz) for header in headers),
+        n_samples=sum(header.n_samples for header in headers),
     )
-
-
-def duration_s(span: ChannelSpan) -> float:
-    """Seconds from a channel's first sample to its last."""
-    return (span.last_ns - span.start_ns) / NS_PER_S

@@ -1,132 +1,117 @@
-"""What a finished run found and kept, as the exporters and other readers of its folder want it.
-
-The tables are read by the names of their columns: a run of an older or newer version may lack some or have more.
-"""
+"""A finished run, read from the folder that `edgequake run` wrote: its summary and its catalogue."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from edgequake.data.tables import parse_number, parse_time_ns, read_table
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import index_file
-from edgequake.edge.results.catalog import TIME_COLUMN
+from edgequake.edge.manifest import schema
+from edgequake.edge.results.catalog import CatalogRow, read_catalog
+from edgequake.edge.results.summary import Summary
 
-UNCERTAINTY_COLUMN = "onset_uncertainty_s"  # not in every run's catalogue
-_COLUMNS = (TIME_COLUMN, "evid", "mq_type", "station_id", "channels", "stop_abs", "peak_probability", "segment")
 
-
-@dataclass(frozen=True)
-class RunEvent:
+@dataclass(frozen=True, slots=True)
+class RunEvent(CatalogRow):
     """One row of a run's catalogue.
 
     Attributes
     ----------
     name : the row's `evid`, with _2, _3 ... where two streams of the same hours found the same event.
     location : SEED location code of the kept samples; None where the segment is not in the run's folder.
-    channels : codes of the kept channels.
-    onset_uncertainty_s : as the catalogue states it, None where it does not.
-    mq_type : event class, blank where none is told.
     """
 
-    name: str
-    network: str
-    station: str
-    location: str | None
-    channels: tuple[str, ...]
-    onset_ns: int
-    stop_ns: int
-    onset_uncertainty_s: float | None
-    peak_probability: float
-    mq_type: str
-    segment: str
+    name: str = ""
+    location: str | None = None
+
+    @property
+    def network(self) -> str:
+        """SEED network code."""
+        return self.station_id.partition("_")[0]
+
+    @property
+    def station(self) -> str:
+        """SEED station code."""
+        return self.station_id.partition("_")[2]
 
     @property
     def pick_channel(self) -> str:
-        """The channel to hang the onset on: the vertical one where it was kept, else the first."""
+        """The channel that the onset is assigned to: the vertical one where it was kept, else the first."""
         verticals = [channel for channel in self.channels if channel.endswith("Z")]
         return (verticals or list(self.channels) or [""])[0]
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run's folder: who made it, what was found, and the files that hold the kept samples."""
+    """The folder of a run, its figures and its events."""
 
     folder: Path
-    edgequake_version: str
-    model: str
-    variant: str
-    graph_sha256: str
+    summary: Summary
     events: tuple[RunEvent, ...]  # in the catalogue's order
-    segments: tuple[str, ...]  # files under `folder`
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """Files with the kept samples, under `folder`."""
+        return tuple(segment.file for segment in self.summary.segments)
 
 
 def read_run(folder: Path) -> FinishedRun:
-    """Read catalog.csv and summary.json of a run.
+    """Read summary.json and catalog.csv of a run; fields of a newer version are ignored.
 
     Raises
     ------
     DataError
-        No finished run there, or tables that are cut off or hold something else.
+        No finished run there, files that are cut off or hold something else, or a segment that is not miniSEED.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder; give the --out of a finished `edgequake run`")
     summary = _read_summary(folder / "summary.json")
-    rows = read_table(folder / "catalog.csv", _COLUMNS)
-    times_seen: Counter[str] = Counter()
+    n_named: Counter[str] = Counter()
     locations: dict[str, str | None] = {}
     events = []
-    for line, row in enumerate(rows, start=2):
-        if row["segment"] not in locations:
-            locations[row["segment"]] = _location(folder / row["segment"])
-        times_seen[row["evid"]] += 1
-        events.append(
-            _event(row, times_seen[row["evid"]], locations[row["segment"]], f"{folder / 'catalog.csv'}, row {line}")
-        )
-    return FinishedRun(folder=folder, events=tuple(events), **summary)
+    for line, row in enumerate(_read_catalog(folder / "catalog.csv"), start=2):
+        if "_" not in row.station_id:
+            raise DataError(
+                f"{folder / 'catalog.csv'}, row {line}: expected a station_id such as XA_S12, got '{row.station_id}'"
+            )
+        if row.segment not in locations:
+            locations[row.segment] = _location(folder / row.segment)
+        n_named[row.evid] += 1
+        name = row.evid if n_named[row.evid] == 1 else f"{row.evid}_{n_named[row.evid]}"
+        values = {field.name: getattr(row, field.name) for field in fields(row)}
+        events.append(RunEvent(**values, name=name, location=locations[row.segment]))
+    return FinishedRun(folder, replace(summary, events=tuple(events)), tuple(events))
 
 
-def _read_summary(path: Path) -> dict[str, Any]:
+def _read_summary(path: Path) -> Summary:
+    """Read a summary.json, without events."""
     if not path.is_file():
         raise DataError(
             f"{path} is not there, so no run has finished in that folder: give the --out of a finished `edgequake run`"
         )
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            **{name: str(fields[name]) for name in ("edgequake_version", "model", "variant", "graph_sha256")},
-            "segments": tuple(str(segment["file"]) for segment in fields["segments"]),
-        }
-    except (OSError, ValueError, KeyError, TypeError) as problem:
-        raise DataError(f"{path} is no edgequake summary ({problem}): give the --out of a finished run") from problem
+        values: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise DataError(f"{path} cannot be read as a run's summary ({problem}); run again") from problem
+    if not isinstance(values, dict):
+        raise DataError(f"{path} is no run's summary: expected a table of fields, got {type(values).__name__}")
+    known = {field.name: values[field.name] for field in fields(Summary) if field.name in values}
+    return schema.build(Summary, {**known, "events": []}, str(path), DataError)
 
 
-def _event(row: dict[str, str], times_seen: int, location: str | None, where: str) -> RunEvent:
-    network, underscore, station = row["station_id"].partition("_")
-    if not underscore:
-        raise DataError(f"{where}: expected a station_id such as XA_S12, got '{row['station_id']}'")
-    uncertainty = row.get(UNCERTAINTY_COLUMN) or ""
-    return RunEvent(
-        name=row["evid"] if times_seen == 1 else f"{row['evid']}_{times_seen}",
-        network=network,
-        station=station,
-        location=location,
-        channels=tuple(row["channels"].split()),
-        onset_ns=parse_time_ns(row[TIME_COLUMN], where),
-        stop_ns=parse_time_ns(row["stop_abs"], where),
-        onset_uncertainty_s=parse_number(uncertainty, where) if uncertainty.strip() else None,
-        peak_probability=parse_number(row["peak_probability"], where),
-        mq_type=row["mq_type"].strip(),
-        segment=row["segment"],
-    )
+def _read_catalog(path: Path) -> list[CatalogRow]:
+    try:
+        return read_catalog(path)
+    except DataError as problem:  # of a cell, which does not know its file
+        raise problem if str(path) in str(problem) else DataError(f"{path}: {problem}; is it cut off?") from problem
 
 
 def _location(path: Path) -> str | None:
-    """Location code of a segment; None where it is not there: it may have been sent and cleared."""
+    """Return the location code of a segment; None where it is not there: it may have been sent and deleted."""
     if not path.is_file():
         return None
     codes = index_file(path).headers[0].source_id.removeprefix("FDSN:").split("_")

@@ -1,20 +1,22 @@
-"""Where a figure was measured: machine, versions, model and data."""
+"""The source of a figure: the machine, the package versions and the model it was measured with."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import os
 import platform
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any, ClassVar
 
 PACKAGES = ("edgequake", "numpy", "scipy", "obspy", "pymseed", "tflite-runtime", "ai-edge-litert")
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Everything beside the model and the data that a figure may depend on."""
+    """Everything a figure may depend on besides the model and the data."""
 
     measured_at: str  # UTC, ISO 8601
     machine: str  # architecture
@@ -24,10 +26,15 @@ class Provenance:
     python: str
     versions: dict[str, str]
 
+    @property
+    def computer(self) -> str:
+        """Processor and architecture."""
+        return f"{self.processor} ({self.machine})"
+
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """Which graph was measured."""
+    """The graph that was measured."""
 
     name: str
     variant: str
@@ -35,9 +42,30 @@ class ModelIdentity:
     size_bytes: int
     parameters: int
 
+    @property
+    def title(self) -> str:
+        """Name and variant."""
+        return f"{self.name} {self.variant}"
+
+
+class Report:
+    """Base class of the dataclasses that a benchmark returns and writes as JSON."""
+
+    kind: ClassVar[str]  # names the report in its JSON, in the field `kind_field`
+    kind_field: ClassVar[str] = "benchmark"
+    provenance: Provenance
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as values that JSON can hold."""
+        return {self.kind_field: self.kind, **dataclasses.asdict(self), **self.derived()}  # type: ignore[call-overload]
+
+    def derived(self) -> dict[str, Any]:
+        """Return the JSON's fields that are not fields of the dataclass, or are written in another way."""
+        return {}
+
 
 def provenance() -> Provenance:
-    """Describe this machine and the packages that are installed."""
+    """Describe this machine and the installed packages."""
     return Provenance(
         measured_at=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         machine=platform.machine(),
@@ -50,12 +78,12 @@ def provenance() -> Provenance:
 
 
 def identify(model: str, variant: str | None) -> tuple[ModelIdentity, str]:
-    """Return which graph a model's name or manifest means, and the body it is for.
+    """Return the graph that a shipped model's name or a manifest refers to, and the body it is for.
 
     Raises
     ------
     ManifestError
-        No such model or variant, or a graph that is not the manifest's.
+        The model or the variant does not exist, or the graph is not the one the manifest describes.
     """
     from edgequake.edge.manifest.manifest import load_manifest, read_graph
 
@@ -74,7 +102,7 @@ def _version(package: str) -> str | None:
 
 
 def _processor() -> str:
-    """Return the processor's name where Linux tells it, else what Python knows."""
+    """Return the processor's name from /proc/cpuinfo, or what Python knows where there is no such file."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))]

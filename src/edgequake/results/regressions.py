@@ -1,9 +1,9 @@
-"""New results against reference results: what has become worse, in words.
+"""New results compared with reference results: which figures are worse, in words.
 
-Times are compared as ratios only: to the fixed work of `edgequake.benchmarks.cost.kernel`, timed on the same machine at the
-same time, or of the graph to the front end. So a reference measured on one machine does for another of its kind; from
-one kind of processor to another even the ratios move, which `TIME` has to allow for. Accuracy is compared with the
-reference's own intervals, and sizes as they are.
+Times are compared only as ratios: to the fixed work of `edgequake.benchmarks.cost.kernel`, timed on the same machine at
+the same time, or of the graph to the front end. So a reference measured on one machine is valid for others of its kind.
+Between kinds of processors even the ratios differ, which `TIME` has to allow for. Accuracy is compared with the
+intervals of the reference, and sizes are compared directly.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from typing import Any
 
 from edgequake.edge.base.errors import ConfigError, DataError
 
-TIME = 1.5  # a ratio of times may grow to this many times the reference's; both spreads must lie apart as well
-START = 2.0  # likewise the cold start, most of it spent in the file system
+TIME = 1.5  # allowed growth of a ratio of times; beyond it the two spreads must not overlap either
+START = 2.0  # likewise of the cold start, which depends mostly on the file system
 SIZE = 1.05  # sizes of graphs, states and arenas, and estimated work
-MEMORY = 1.15  # resident memory and installed packages, which follow versions of others
+MEMORY = 1.15  # resident memory and installed packages, which depend on versions of other software
 DEVIATIONS = 3.0  # of the random starts
-SLACK = 0.02  # of a share, where all starts agree
+SLACK = 0.02  # of a share, where all random starts agree
 
 Json = Mapping[str, Any]
 
 
 def regressions(new: Json, reference: Json) -> list[str]:
-    """Return a line for each figure of a result that is worse than the reference's by more than is allowed.
+    """Return a line for each figure that is worse than that of the reference by more than is allowed.
 
     Raises
     ------
     ConfigError
-        The two are of different kinds or about different things, or there is no rule for this kind.
+        The two are of different kinds or have nothing in common, or there is no rule for this kind.
     DataError
-        One of them is no whole result.
+        One of them is not a complete result.
     """
     kind = new.get("benchmark")
     if kind != reference.get("benchmark"):
@@ -45,13 +45,13 @@ def regressions(new: Json, reference: Json) -> list[str]:
 
 
 def same_machine(new: Json, reference: Json) -> bool:
-    """Whether two results come from one kind of machine, with the same versions: only then may times be compared."""
+    """Whether two results come from one kind of machine with the same versions, so that times can be compared."""
     names = ("machine", "processor", "n_processors", "python", "versions")
     return all(new["provenance"].get(name) == reference["provenance"].get(name) for name in names)
 
 
 def agreement(new: Json, reference: Json) -> tuple[int, int]:
-    """Return how many measured figures have spreads that meet, and how many there are in both results."""
+    """Return how many measured figures have spreads that overlap, and how many there are in both results."""
     mine, theirs = dict(_measured(new)), dict(_measured(reference))
     shared = mine.keys() & theirs.keys()
     met = sum(mine[key]["low"] <= theirs[key]["high"] and theirs[key]["low"] <= mine[key]["high"] for key in shared)
@@ -106,7 +106,7 @@ def _accuracy(new: Json, reference: Json) -> Iterator[str]:
     models = {"model", *new.get("also", {})}
     for name, mine, theirs in _pairs(mine_by, theirs_by):
         if name not in models:
-            continue  # a baseline is no product of ours
+            continue  # baselines are not under test
         title = f"{new['body']} {new['split']}, {name}{others}"
         spreads, before = mine["spreads"], theirs["spreads"]
         low, _ = theirs["group_recall_interval"]
@@ -128,7 +128,7 @@ def _accuracy(new: Json, reference: Json) -> Iterator[str]:
 
 
 def _slower(title: str, mine: Json, theirs: Json, allowed: float) -> Iterator[str]:
-    """Compare ratios of times: worse only where the medians and the spreads are apart."""
+    """Compare ratios of times: worse only where both the medians and the spreads differ."""
     if mine["value"] > allowed * theirs["value"] and mine["low"] > theirs["high"]:
         yield (
             f"{title} takes {mine['value'] / theirs['value']:.2f} times as long as in the reference, relative to this "
@@ -157,7 +157,7 @@ def _package(runtime: str) -> str:
 
 
 def _pairs(mine: dict[Any, Any], theirs: dict[Any, Any]) -> Iterator[tuple[Any, Any, Any]]:
-    """Yield what both results have.
+    """Yield the entries that both results have.
 
     Raises
     ------
@@ -173,7 +173,7 @@ def _pairs(mine: dict[Any, Any], theirs: dict[Any, Any]) -> Iterator[tuple[Any, 
 
 
 def _measured(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Json]]:
-    """Yield every figure with a spread, under a path that does not depend on what else was measured."""
+    """Yield every figure with a spread, under a path that does not depend on the other measurements."""
     if isinstance(value, Mapping):
         if {"value", "low", "high", "n"} == set(value):
             yield path, value

@@ -1,4 +1,4 @@
-"""Onsets within so long, figures by class and station, and confusions, on hand-drawn records."""
+"""Onset errors, figures by class and station, and confusions, on hand-drawn records."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ import dataclasses
 
 import pytest
 
-from edgequake.benchmarks.accuracy.breakdown import BLANK, NO_EVENT, NOT_FOUND, Judged, break_down, label_class
+from edgequake.benchmarks.accuracy.breakdown import ScoredRecord, break_down, label_class
 from edgequake.benchmarks.scoring.scoring import Detections, score_record
 from edgequake.benchmarks.scoring.windows import call_windows
 from edgequake.data.tables import Arrival, LabelledRecord
+from edgequake.results.accuracy import BLANK, NO_EVENT, NOT_FOUND
 
 from ..drawing import T0_NS, arrival, detections, record
 
 HOUR = 3600.0
 
 
-def judged(drawn: LabelledRecord, said: Detections) -> Judged:
-    return Judged(drawn, said, score_record(drawn, T0_NS, said), call_windows(drawn, T0_NS, said, 900.0))
+def scored(drawn: LabelledRecord, said: Detections) -> ScoredRecord:
+    return ScoredRecord(drawn, said, score_record(drawn, T0_NS, said), call_windows(drawn, T0_NS, said, 900.0))
 
 
 def typed(event_type: str, seconds: float, group: str = "g", primary: bool = True) -> Arrival:
     return dataclasses.replace(arrival(seconds, group=group, primary=primary), event_type=event_type)
 
 
-def told(*named: tuple[float, str]) -> Detections:
+def classified(*named: tuple[float, str]) -> Detections:
     found = detections(*(time_s for time_s, _ in named))
     return dataclasses.replace(found, mq_types=tuple(name for _, name in named))
 
@@ -51,7 +52,7 @@ def test_shares_within_by_hand() -> None:
     # Errors of 4, 16, -70 and 310 s, and one arrival without any onset; a secondary arrival is not counted.
     drawn = record(40 * HOUR, *(arrival(time_s) for time_s in (10_000, 30_000, 50_000, 70_000, 90_000)))
     drawn = dataclasses.replace(drawn, arrivals=(*drawn.arrivals, arrival(110_000, primary=False)))
-    details = break_down([[judged(drawn, detections(10_004, 30_016, 49_930, 70_310, 110_001))]], 900.0)
+    details = break_down([[scored(drawn, detections(10_004, 30_016, 49_930, 70_310, 110_001))]], 900.0)
     shares = {name: spread.mean for name, spread in details.onset_within.items()}
     assert shares == pytest.approx({"5": 0.2, "15": 0.2, "30": 0.4, "60": 0.4, "120": 0.6, "320": 0.8})
 
@@ -61,9 +62,9 @@ def test_within_counts_beyond_the_tolerance_and_each_onset_once() -> None:
     details = break_down(
         [
             [
-                judged(quake, detections(310, 390)),
+                scored(quake, detections(310, 390)),
             ],
-            [judged(quake, detections(350))],
+            [scored(quake, detections(350))],
         ],
         30.0,
     )
@@ -76,8 +77,8 @@ def test_classes_and_stations_by_hand() -> None:
     first = record(20 * HOUR, typed("impact_natural", 10_000, "a"), typed("deep_A1", 40_000, "b"))
     second = dataclasses.replace(record(4 * HOUR, typed("deep_A20", 5000, "b")), station_id="S15")
     passes = [
-        [judged(first, detections(10_010, 25_000)), judged(second, detections(5030))],
-        [judged(first, detections(10_030, 40_060)), judged(second, detections())],
+        [scored(first, detections(10_010, 25_000)), scored(second, detections(5030))],
+        [scored(first, detections(10_030, 40_060)), scored(second, detections())],
     ]
     details = break_down(passes, 900.0)
     assert list(details.by_class) == ["deep_mq", "impact_mq"]
@@ -106,10 +107,10 @@ def test_confusion_by_hand() -> None:
         typed("unclassified", 130_000, primary=False),
     )
     # Out of time order on purpose; 1000 s is false, 41 000 s in a coda, 130 000 s of the secondary arrival.
-    once = told((100_000, ""), (10_000, "impact_mq"), (1000, "deep_mq"), (41_000, "deep_mq"), (40_010, "deep_mq"),
+    once = classified((100_000, ""), (10_000, "impact_mq"), (1000, "deep_mq"), (41_000, "deep_mq"), (40_010, "deep_mq"),
                 (130_000, "impact_mq"))  # fmt: skip
-    twice = told((10_000, "impact_mq"), (200_000, ""))
-    details = break_down([[judged(drawn, once)], [judged(drawn, twice)]], 900.0)
+    twice = classified((10_000, "impact_mq"), (200_000, ""))
+    details = break_down([[scored(drawn, once)], [scored(drawn, twice)]], 900.0)
     assert details.confusion == {
         "deep_mq": {BLANK: 0.5, NOT_FOUND: 1.5},
         "impact_mq": {"deep_mq": 0.5, "impact_mq": 1.0, NOT_FOUND: 0.5},
@@ -117,14 +118,14 @@ def test_confusion_by_hand() -> None:
     }
 
 
-def test_a_detector_that_tells_no_class_has_no_confusion() -> None:
+def test_a_detector_without_classes_has_no_confusion() -> None:
     drawn = record(4 * HOUR, arrival(5000))
-    assert break_down([[judged(drawn, detections(5000))]], 900.0).confusion is None
-    assert break_down([[judged(drawn, told((5000, "")))]], 900.0).confusion is None
+    assert break_down([[scored(drawn, detections(5000))]], 900.0).confusion is None
+    assert break_down([[scored(drawn, classified((5000, "")))]], 900.0).confusion is None
 
 
-def test_records_without_arrivals_break_down_to_nothing() -> None:
-    details = break_down([[judged(record(HOUR), detections(100))]], 900.0)
+def test_records_without_arrivals_have_false_alarms_only() -> None:
+    details = break_down([[scored(record(HOUR), detections(100))]], 900.0)
     assert details.by_class == {}
     assert details.onset_within["60"].mean == 0.0
     assert details.by_station["S12"].spreads["n_false"].mean == 1.0

@@ -1,4 +1,4 @@
-"""Footprint: sizes against the files themselves, the arena against a plan, memory against other measurements."""
+"""Footprint: sizes compared with the files, the arena with a plan, memory with other measurements."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from edgequake.benchmarks.cost.footprint import bench_footprint
 from edgequake.benchmarks.cost.footprint_process import installed_bytes, largest_extent
 from edgequake.convert.inspection.inspection import inspect_model
 from edgequake.edge.manifest.manifest import load_manifest, read_graph
+from edgequake.results.tables.report_text import report_text
 
 DTYPE_BYTES = {"int8": 1, "int16": 2, "float32": 4}
 
@@ -35,10 +36,10 @@ def test_the_shipped_model_s_footprint() -> None:
     assert stages == sorted(stages) and stages[0] < 30e6 and found.peak_rss_bytes.value > 0.9 * stages[-1]
     (environment,) = report.environments
     assert {"numpy", "pymseed", "edgequake"} < set(environment.imported_bytes)
-    assert "pytest" in environment.beside_bytes  # it is installed here, and nothing that flies imports it
+    assert "pytest" in environment.beside_bytes  # installed here, and not imported on board
     assert report.baselines is not None and "scipy" in report.baselines.imported_bytes
-    text = report.table()
-    assert "extent of the addresses" in text and f"{found.state_bytes} B" in text and "obspy" in text
+    text = report_text(report)
+    assert "extent of the addresses" in text and f"{found.state_bytes} bytes" in text and "obspy" in text
 
 
 def test_size_of_a_distribution_is_that_of_its_folders() -> None:
@@ -50,7 +51,7 @@ def test_size_of_a_distribution_is_that_of_its_folders() -> None:
     assert set(found) == {"numpy", "edgequake"}  # edgequake is what asks
 
 
-def test_modules_without_a_distribution_count_for_nothing() -> None:
+def test_modules_without_a_distribution_are_not_counted() -> None:
     assert set(installed_bytes([sys, pytest])["imported"]) == {"pytest", "edgequake"}
 
 
@@ -60,9 +61,9 @@ def test_modules_without_a_distribution_count_for_nothing() -> None:
         ([], 0),
         ([(1000, 1016)], 16),
         ([(1016, 1032), (1000, 1016)], 32),
-        ([(1000, 1016), (1010, 1012), (1020, 1060)], 60),  # one inside another, a hole of 4
-        ([(1000, 1016), (5000, 5100), (5100, 5101)], 101),  # two stretches: the longer one
+        ([(1000, 1016), (1010, 1012), (1020, 1060)], 60),  # one inside another, a gap of 4
+        ([(1000, 1016), (5000, 5100), (5100, 5101)], 101),  # two extents: the longer one
     ],
 )
-def test_longest_stretch_of_addresses_by_hand(places: list[tuple[int, int]], length: int) -> None:
+def test_largest_extent_of_addresses_by_hand(places: list[tuple[int, int]], length: int) -> None:
     assert largest_extent(places, apart=100) == length

@@ -1,4 +1,4 @@
-"""Days of made-up signal: what obspy reads in them, and that they are labelled records like others."""
+"""Days of synthetic signal: obspy reads them, and they are labelled records like others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgequake.benchmarks.cost.workload import (
     SPLIT,
     SignalDays,
     channels_for,
-    find_subjects,
+    find_graphs,
     steps_per_s,
     write_signal_day,
 )
@@ -23,7 +23,7 @@ from edgequake.edge.manifest.manifest import load_manifest
 
 
 @pytest.mark.parametrize("model", ["mars", "earth"])
-def test_a_day_is_three_channels_of_24_hours_with_four_bursts(model: str, tmp_path: Path) -> None:
+def test_a_day_has_three_channels_of_24_hours_with_four_bursts(model: str, tmp_path: Path) -> None:
     manifest, _ = load_manifest(model)
     day = write_signal_day(tmp_path / "day", manifest)
     stream = obspy.read(str(day.record))
@@ -50,10 +50,10 @@ def test_a_day_is_a_data_folder_with_its_events_labelled(tmp_path: Path) -> None
 
 
 def test_one_day_serves_all_models_of_a_body_and_rate(tmp_path: Path) -> None:
-    subjects = find_subjects(["moon", "mars"], None, also=["moon"])
-    assert [(subject.title, subject.shipped) for subject in subjects][-1] == ("moon int8", False)
+    graphs = find_graphs(["moon", "mars"], None, also=["moon"])
+    assert [(graph.title, graph.shipped) for graph in graphs][-1] == ("moon int8", False)
     days = SignalDays(tmp_path)
-    assert days.of(subjects[0].manifest) is days.of(subjects[-1].manifest)
+    assert days.of(graphs[0].manifest) is days.of(graphs[-1].manifest)
     assert set(days.by_body()) == {"moon"}
 
 
@@ -63,7 +63,7 @@ def test_steps_for_a_second_of_signal() -> None:
     assert steps_per_s(manifest) == pytest.approx(manifest.sampling_rate_hz / hop / rows)
 
 
-def test_channels_that_no_day_has_are_refused() -> None:
+def test_a_model_with_unknown_channels_is_refused() -> None:
     manifest, _ = load_manifest("moon")
     object.__setattr__(manifest, "channels", ("XXX",))
     with pytest.raises(ConfigError, match="model 'moon' takes channels XXX: expected a pattern"):

@@ -1,4 +1,4 @@
-"""Baselines on small synthetic files, against numpy and hand-made expectations."""
+"""Baselines on small synthetic files, compared with numpy and with figures worked out by hand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Samples = npt.NDArray[np.int32]
 
 
 def write(path: Path, traces: list[tuple[str, float, Samples]], **changes: object) -> LabelledRecord:
-    """Write (channel, start in seconds, samples) pieces and return their record."""
+    """Write runs of samples (channel, start in seconds, samples) and return their record."""
     obspy_traces = pymseed.MS3TraceList()
     for channel, start_s, samples in traces:
         source_id = f"FDSN:XA_S12__{'_'.join(channel)}"
@@ -78,7 +78,7 @@ def test_a_burst_is_detected_within_the_short_window_and_kept_with_its_rolls(tmp
 
 
 def slow_recursive(samples: npt.NDArray[np.float64], n_sta: int, n_lta: int) -> npt.NDArray[np.float64]:
-    """Averages that forget: each new power counts 1 / n; 0 until the long window's length has gone by."""
+    """Exponential averages, in which each new power has the weight 1 / n; 0 for the length of the long window."""
     sta, lta, ratio = 0.0, 1e-99, np.zeros(len(samples))
     for i, power in enumerate(samples**2):
         if i > 0:  # obspy leaves out the first sample
@@ -88,7 +88,7 @@ def slow_recursive(samples: npt.NDArray[np.float64], n_sta: int, n_lta: int) -> 
     return ratio
 
 
-def test_the_recursive_ratio_is_that_of_forgetting_averages(tmp_path: Path) -> None:
+def test_the_recursive_ratio_is_that_of_exponential_averages(tmp_path: Path) -> None:
     samples = burst(1, length_s=500, onset_s=300)
     drawn = write(tmp_path / "a.mseed", [("MHZ", 0, samples)])
     ratio = RecursiveStaLta(20, 100, 1, 1).curve(prepare(drawn, T0_NS, None, despiked=False)).values
@@ -108,17 +108,17 @@ def test_z_is_the_powers_distance_from_its_mean_in_deviations(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("detector", [RecursiveStaLta(30, 600, on=3.0, off=1.5), ZDetect(30, on=2.0, off=0.5)])
-def test_the_other_detectors_find_a_burst_and_their_curve_says_where(
+def test_the_other_detectors_find_a_burst_and_their_curve_peaks_there(
     tmp_path: Path, detector: RecursiveStaLta | ZDetect
 ) -> None:
     drawn = write(tmp_path / "a.mseed", [("MHZ", 0, burst(2))])
     found = detector(drawn, T0_NS)
     (onset,) = found.onsets_ns
     assert at(2500) < onset < at(2530)
-    assert found.levels is not None and found.levels.threshold == detector.on
+    assert found.characteristic is not None and found.characteristic.threshold == detector.on
     edges_ns = np.array([at(0), at(1000), at(2000), at(3000), at(4000)])
-    assert found.levels.largest(edges_ns).argmax() == 2
-    assert (found.levels.largest(edges_ns) >= detector.on).tolist() == [False, False, True, False]
+    assert found.characteristic.window_maxima(edges_ns).argmax() == 2
+    assert (found.characteristic.window_maxima(edges_ns) >= detector.on).tolist() == [False, False, True, False]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_sweep_finds_what_the_detector_finds_at_each_threshold(tmp_path: Path,
             assert at_on(drawn, start_ns) == alone(drawn, start_ns)
 
 
-def test_nothing_before_the_start_is_looked_at(tmp_path: Path) -> None:
+def test_samples_before_the_start_are_not_used(tmp_path: Path) -> None:
     samples = burst(3)
     changed = samples.copy()
     changed[: int(1000 * RATE_HZ)] *= 7
@@ -143,17 +143,17 @@ def test_nothing_before_the_start_is_looked_at(tmp_path: Path) -> None:
     assert len(plain.onsets_ns) == 1
 
 
-def test_a_tear_restarts_no_window(tmp_path: Path) -> None:
+def test_a_gap_restarts_no_window(tmp_path: Path) -> None:
     samples = burst(4, length_s=500, onset_s=300)
     traces = [("MHZ", 0.0, samples[:800]), ("MHZ", 160.0, samples[800:])]  # 60 s are missing between them
-    torn = write(tmp_path / "torn.mseed", traces)
-    ratio = ratio_of(torn)
+    with_gap = write(tmp_path / "gap.mseed", traces)
+    ratio = ratio_of(with_gap)
     assert np.isnan(ratio[800:1280]).all()
     whole = write(tmp_path / "whole.mseed", [("MHZ", 0, samples)])
     expected = ratio_of(whole)
     assert ratio[~np.isnan(ratio)] == pytest.approx(expected, abs=1e-9)
     # times go by the clock, not by the count of samples: the burst comes 60 s later
-    found, moved = (StaLta(20, 100, on=2.0, off=1.2)(drawn, T0_NS).onsets_ns for drawn in (whole, torn))
+    found, moved = (StaLta(20, 100, on=2.0, off=1.2)(drawn, T0_NS).onsets_ns for drawn in (whole, with_gap))
     assert moved == tuple(onset + 60 * NS_PER_S for onset in found)
 
 
@@ -193,12 +193,12 @@ def test_a_packet_csv_is_read_as_its_miniseed_is(tmp_path: Path) -> None:
     assert station_samples(of_csv, at(5)).channels.tolist() == expected.tolist() == [samples[40:160].tolist()]
 
 
-def test_a_bridge_is_a_straight_line() -> None:
-    torn = np.array([np.nan, 1.0, np.nan, np.nan, 4.0, np.nan])
-    assert bridge(torn).tolist() == [1.0, 1.0, 2.0, 3.0, 4.0, 4.0]
+def test_gaps_are_interpolated_linearly() -> None:
+    with_gaps = np.array([np.nan, 1.0, np.nan, np.nan, 4.0, np.nan])
+    assert bridge(with_gaps).tolist() == [1.0, 1.0, 2.0, 3.0, 4.0, 4.0]
 
 
-def test_despiking_takes_spikes_and_leaves_quakes_and_steps() -> None:
+def test_despiking_removes_spikes_and_leaves_quakes_and_steps() -> None:
     quiet = np.random.default_rng(9).normal(0, 1, 1000)
     spiked = quiet.copy()
     spiked[[100, 500, 501]] += [60, -80, -70]
@@ -219,7 +219,7 @@ def test_despiking_takes_spikes_and_leaves_quakes_and_steps() -> None:
         ZDetect(101, 1.0, 0.5),
     ],
 )
-def test_a_record_with_nothing_in_it_has_no_detections(tmp_path: Path, detector: StaLta | ZDetect) -> None:
+def test_a_flat_record_and_a_short_one_have_no_detections(tmp_path: Path, detector: StaLta | ZDetect) -> None:
     flat = write(tmp_path / "flat.mseed", [("MHZ", 0, np.full(8000, 508))])
     short = write(tmp_path / "short.mseed", [("MHZ", 0, noise(1, 800))])
     assert detector(flat, T0_NS).onsets_ns == detector(short, T0_NS).onsets_ns == ()
@@ -259,7 +259,7 @@ def test_tuning_finds_the_combination_that_scores_best(tmp_path: Path) -> None:
     ]
     grid = Grid(bands_hz=((0.3, 1.5),), windows_s=((30.0, 600.0),), ons=(1.05, 2.5, 50.0), offs=(1.0,))
     shares: list[float] = []
-    tuned, summary = tune(records, (0, 1), grid, shares.append)
+    tuned, summary = tune(records, (0, 1), grid, lambda share, _: shares.append(share or 0.0))
     assert (tuned.on, tuned.band_hz, tuned.despiked) == (2.5, (0.3, 1.5), True)
     assert summary.spreads["f1"].mean == 1.0
     assert shares == [1.0]

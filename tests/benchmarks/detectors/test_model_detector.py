@@ -1,4 +1,4 @@
-"""The model's detector: what it asks of the runner, and what it takes from a run."""
+"""The model's detector: the options that it passes to the runner, and the results that it reads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from edgequake.benchmarks.detectors import model_detector
-from edgequake.benchmarks.detectors.model_detector import ModelDetector, event_levels
+from edgequake.benchmarks.detectors.model_detector import ModelDetector, event_characteristic
 from edgequake.edge.runner import RunConfig
 
 from ..decided import decisions, trace
@@ -34,27 +34,29 @@ def test_the_runner_is_asked_for_this_record_from_this_start(monkeypatch: pytest
     assert found.onsets_ns == (at(600), at(900))
     assert found.mq_types == ("", "deep_mq")  # in the order of the onsets
     assert found.kept == ((at(540), at(1200)),)
-    assert found.levels is None
+    assert found.characteristic is None
     (config,) = asked
     assert (config.inputs, config.channels) == ((str(Path("somewhere/one.mseed")),), ("MHZ",))
     assert (config.model, config.variant, config.threshold, config.start_ns) == ("moon", "int8", 0.3, at(100))
-    assert not config.out.parent.exists()  # the run's folder is gone again
+    assert not config.out.parent.exists()  # the run's folder has been deleted
 
 
-def test_levels_are_the_event_probabilities_of_all_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_characteristic_function_is_the_event_probability_of_all_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = record(7200)
     of_two = trace(drawn, decisions([0.9, 0.1], event=[0.2, 0.6]), decisions([0.3], event=[0.8], first=50))
-    levels = event_levels(of_two, threshold=0.7)
-    assert levels.time_ns.tolist() == [at(0), at(10), at(500)]
-    assert (levels.values.tolist(), levels.threshold) == ([0.2, 0.6, 0.8], 0.7)
-    assert event_levels(trace(drawn), 0.7).values.tolist() == []  # too short a record for any decision
+    characteristic = event_characteristic(of_two, threshold=0.7)
+    assert characteristic.time_ns.tolist() == [at(0), at(10), at(500)]
+    assert (characteristic.values.tolist(), characteristic.threshold) == ([0.2, 0.6, 0.8], 0.7)
+    assert event_characteristic(trace(drawn), 0.7).values.tolist() == []  # too short a record for any decision
     summary = SimpleNamespace(events=(), segments=())
     monkeypatch.setattr(model_detector, "run", lambda config: summary)
-    assert ModelDetector("moon", levels=lambda *_: levels)(drawn, at(0)).levels is levels
+    assert (
+        ModelDetector("moon", characteristic=lambda *_: characteristic)(drawn, at(0)).characteristic is characteristic
+    )
 
 
 @pytest.mark.records
-def test_the_shipped_model_is_scored_on_real_records_by_its_own_runs(records_dir: Path) -> None:
+def test_the_shipped_model_is_scored_on_recorded_data_by_its_own_runs(records_dir: Path) -> None:
     from edgequake.benchmarks.accuracy.accuracy import bench_accuracy
     from edgequake.edge.manifest.manifest import shipped_models
 

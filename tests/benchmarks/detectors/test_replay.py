@@ -1,4 +1,4 @@
-"""Replayed triggers: the same events and kept intervals as the runner's own."""
+"""Replayed triggers give the same events and kept intervals as the runner."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from edgequake.benchmarks.detectors.replay import (
     events_of,
     kept_intervals,
     replay,
-    trace_records,
 )
 from edgequake.benchmarks.scoring.random_starts import random_start_ns
 from edgequake.benchmarks.scoring.scoring import Detections
@@ -46,7 +45,7 @@ def tracer() -> DecisionTracer:
 
 
 def assert_same(replayed: Detections, run: Detections, interval_ns: int) -> None:
-    """Onsets are equal; kept intervals are, but for less than a sample where a record's edge clips them."""
+    """Onsets are equal; kept intervals differ by less than a sample where a record's edge clips them."""
     assert replayed.onsets_ns == run.onsets_ns
     assert len(replayed.kept) == len(run.kept)
     for mine, theirs in zip(replayed.kept, sorted(run.kept), strict=True):
@@ -55,12 +54,12 @@ def assert_same(replayed: Detections, run: Detections, interval_ns: int) -> None
 
 def every_decision_pushed(run: Decisions, config: object, threshold: float) -> list[Event]:
     trigger = Trigger(config, threshold)  # type: ignore[arg-type]
-    pushed = [trigger.push(Decision(*fields)) for fields in run.listed()]
+    pushed = [trigger.push(Decision(*fields)) for fields in run.rows()]
     return [event for event in (*pushed, trigger.close()) if event is not None]
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_passing_over_idle_stretches_changes_no_event(seed: int) -> None:
+def test_skipping_idle_times_changes_no_event(seed: int) -> None:
     rng = np.random.default_rng(seed)
     onset = np.clip(np.convolve(rng.uniform(-1.0, 1.2, 3000), np.ones(4) / 2, "same"), 0, 1)
     event = np.clip(onset + rng.normal(0, 0.2, 3000), 0, 1)
@@ -84,10 +83,10 @@ def test_onsets_and_kept_intervals_by_hand() -> None:
     assert replay(trace(drawn, peaks(3600, {600: 0.9, 2000: 0.6})), TRIGGER, 0.7).onsets_ns == (at(600),)
 
 
-def test_an_onset_that_the_network_names_is_taken() -> None:
-    told = peaks(3600, {600: 0.9, 2000: 0.6})
-    told = dataclasses.replace(told, onset_ns=told.start_ns - 40 * NS_PER_S)
-    assert replay(trace(record(3600), told), TRIGGER, 0.5).onsets_ns == (at(560), at(1960))
+def test_an_onset_given_by_the_network_is_used() -> None:
+    named = peaks(3600, {600: 0.9, 2000: 0.6})
+    named = dataclasses.replace(named, onset_ns=named.start_ns - 40 * NS_PER_S)
+    assert replay(trace(record(3600), named), TRIGGER, 0.5).onsets_ns == (at(560), at(1960))
 
 
 def test_runs_between_restarts_do_not_share_an_event() -> None:
@@ -97,7 +96,7 @@ def test_runs_between_restarts_do_not_share_an_event() -> None:
     assert replay(trace(record(600), decisions([0.9] * 60)), TRIGGER, 0.5).onsets_ns == (at(0),)
 
 
-def test_overlapping_segments_are_merged_and_long_ones_are_cut_in_two() -> None:
+def test_overlapping_segments_are_merged_and_long_ones_are_split() -> None:
     def event(start_s: float, stop_s: float) -> Event:
         return Event(at(start_s), at(stop_s), 1.0)
 
@@ -112,20 +111,21 @@ def test_segments_are_clipped_where_samples_begin_and_stop() -> None:
     # two channels: seconds 0-1000 and 5-1000 of one, and 1200-2000 of both, ten samples a second
     starts = np.array([T0_NS, at(5), at(1200), at(1200)])
     spans = SampleSpans(starts, np.array([10_000, 9_950, 8_000, 8_000]), np.full(4, 10.0))
-    assert spans.within((at(-50), at(500))) == (at(0), at(500))
-    assert spans.within((at(1100), at(1500))) == (at(1200), at(1500))
-    assert spans.within((at(900), at(1100))) == (at(900), at(1000))
-    assert spans.within((at(900), at(1500))) == (at(900), at(1500))  # a gap within is not cut out
-    assert spans.within((at(1900), at(2000.05))) == (at(1900), at(2000.05))  # less than a sample is not clipped
+    assert spans.clip((at(-50), at(500))) == (at(0), at(500))
+    assert spans.clip((at(1100), at(1500))) == (at(1200), at(1500))
+    assert spans.clip((at(900), at(1100))) == (at(900), at(1000))
+    assert spans.clip((at(900), at(1500))) == (at(900), at(1500))  # a gap within is not cut out
+    assert spans.clip((at(1900), at(2000.05))) == (at(1900), at(2000.05))  # less than a sample is not clipped
 
 
 @pytest.mark.slow
 def test_replay_gives_what_the_runner_gives_on_synthetic_records(data: Path, tracer: DecisionTracer) -> None:
     n_events = 0
-    records = load(data, "moon")
+    records = load(data, "moon", "val")
     for drawn in records:
         start_ns = random_start_ns(drawn, seed=1)
         traced = tracer(drawn, start_ns)
+        assert (traced.record, traced.start_ns) == (drawn, start_ns)
         for threshold in THRESHOLDS:
             found = replay(traced, tracer.manifest.trigger, threshold)
             assert_same(found, ModelDetector("moon", threshold=threshold)(drawn, start_ns), NS_PER_S // 7)
@@ -133,13 +133,13 @@ def test_replay_gives_what_the_runner_gives_on_synthetic_records(data: Path, tra
     assert n_events >= len(records)
 
 
-def test_a_long_tear_is_a_restart_as_in_the_runner(tracer: DecisionTracer, tmp_path: Path) -> None:
+def test_a_long_gap_is_a_restart_as_in_the_runner(tracer: DecisionTracer, tmp_path: Path) -> None:
     whole = synthetic_dataset.synthetic_record(
         np.random.default_rng(5), 6 * 3600.0, (4000.0, 18_000.0), noise_counts=0.5
     )
-    torn = dataclasses.replace(whole, gaps=((50_000, 75_000),))  # an hour without samples
-    path = synthetic_dataset.write_miniseed(torn, tmp_path / "torn.mseed")
-    stop_ns = torn.start_ns + round(torn.duration_s * NS_PER_S)
+    with_gap = dataclasses.replace(whole, gaps=((50_000, 75_000),))  # an hour without samples
+    path = synthetic_dataset.write_miniseed(with_gap, tmp_path / "gap.mseed")
+    stop_ns = with_gap.start_ns + round(with_gap.duration_s * NS_PER_S)
     drawn = LabelledRecord(
         path,
         "moon",
@@ -147,9 +147,9 @@ def test_a_long_tear_is_a_restart_as_in_the_runner(tracer: DecisionTracer, tmp_p
         "g",
         "LUN",
         synthetic_dataset.CHANNELS,
-        torn.start_ns,
+        with_gap.start_ns,
         stop_ns,
-        torn.sampling_rate_hz,
+        with_gap.sampling_rate_hz,
         (),
         "",
     )
@@ -160,19 +160,7 @@ def test_a_long_tear_is_a_restart_as_in_the_runner(tracer: DecisionTracer, tmp_p
         assert_same(replay(traced, tracer.manifest.trigger, threshold), run, NS_PER_S // 7)
 
 
-def test_traces_come_once_a_seed_from_the_same_starts_as_scoring(data: Path, tracer: DecisionTracer) -> None:
-    records = load(data, "moon", "val")
-    shares: list[float] = []
-    passes = trace_records(tracer, records, range(2), shares.append)
-    assert [[one.start_ns for one in traces] for traces in passes] == [
-        [random_start_ns(drawn, seed) for drawn in records] for seed in range(2)
-    ]
-    assert shares[-1] == 1.0 and shares == sorted(shares)
-    (own,) = trace_records(tracer, records[:1], ())
-    assert own[0].start_ns == records[0].start_ns
-
-
-def test_nothing_after_the_start_is_refused(data: Path, tracer: DecisionTracer) -> None:
+def test_a_start_after_the_last_sample_is_refused(data: Path, tracer: DecisionTracer) -> None:
     drawn = load(data, "moon", "val")[0]
     with pytest.raises(DataError, match="has no sample from"):
         tracer(drawn, drawn.stop_ns + NS_PER_S)
@@ -180,7 +168,7 @@ def test_nothing_after_the_start_is_refused(data: Path, tracer: DecisionTracer) 
 
 @pytest.mark.records
 @pytest.mark.parametrize("body", ["moon"])
-def test_replay_gives_what_the_runner_gives_on_real_records(
+def test_replay_gives_what_the_runner_gives_on_recorded_data(
     records_dir: Path, body: str, tracer: DecisionTracer
 ) -> None:
     for drawn in load(records_dir, body, "val")[::3]:

@@ -15,7 +15,7 @@ import pytest
 from obspy import Stream, Trace
 
 from edgequake.benchmarks.detectors import seisbench_pickers
-from edgequake.benchmarks.detectors.seisbench_pickers import PeerDetector, enter_peers
+from edgequake.benchmarks.detectors.seisbench_pickers import SeisBenchPicker, seisbench_detectors
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.formats.waveforms import NS_PER_S
@@ -26,7 +26,7 @@ RATE_HZ = 20.0
 
 
 class StandIn:
-    """As much of a seisbench.models.WaveformModel as is used: P is sure two samples after the loudest one."""
+    """The used part of seisbench.models.WaveformModel: P peaks two samples after the largest one."""
 
     sampling_rate = 100.0
     in_samples = 3001
@@ -95,23 +95,23 @@ def earth_record(folder: Path, length_s: float, loud_s: float, channels: tuple[s
     return dataclasses.replace(drawn, file=folder / "a.mseed", sampling_rate_hz=RATE_HZ, channels=channels)
 
 
-def test_an_onset_is_the_peak_of_p_and_what_is_up_is_kept(tmp_path: Path) -> None:
+def test_an_onset_is_the_peak_of_p_and_times_above_the_threshold_are_kept(tmp_path: Path) -> None:
     model = StandIn()
-    found = PeerDetector("PhaseNet", "original", model)(earth_record(tmp_path, 300, 200), at(10))
+    found = SeisBenchPicker("PhaseNet", "original", model)(earth_record(tmp_path, 300, 200), at(10))
     assert found.onsets_ns == (at(200.1),)  # two samples after the loudest
     assert found.kept == ((at(200.05) - 5 * NS_PER_S, at(200.15) + 10 * NS_PER_S),)
     (given,) = model.streams
     assert [trace.stats.channel for trace in given] == ["BHZ"]  # not what the file holds beside it
     assert given[0].stats.starttime.ns == at(10)
     assert abs(float(np.mean(given[0].data))) < 5  # its offset of 500 counts is gone
-    assert found.levels is not None
+    assert found.characteristic is not None
     edges_ns = np.array([at(10), at(100), at(195), at(290)])
-    assert found.levels.largest(edges_ns).tolist() == [0.0, 0.0, 0.9]
+    assert found.characteristic.window_maxima(edges_ns).tolist() == [0.0, 0.0, 0.9]
 
 
-def test_a_record_shorter_than_two_windows_is_filled_up_on_both_sides(tmp_path: Path) -> None:
+def test_a_record_shorter_than_two_windows_is_padded_on_both_sides(tmp_path: Path) -> None:
     model = StandIn()
-    found = PeerDetector("PhaseNet", "original", model)(earth_record(tmp_path, 70, 40), at(30))
+    found = SeisBenchPicker("PhaseNet", "original", model)(earth_record(tmp_path, 70, 40), at(30))
     given = model.streams[0][0]
     assert len(given) / RATE_HZ == pytest.approx(2 * 30.01, abs=0.2)
     assert (given.stats.starttime.ns - at(30)) / NS_PER_S == pytest.approx(-(60.02 - 40) / 2, abs=0.1)
@@ -119,12 +119,12 @@ def test_a_record_shorter_than_two_windows_is_filled_up_on_both_sides(tmp_path: 
 
 
 def test_a_threshold_out_of_reach_picks_nothing(tmp_path: Path) -> None:
-    found = PeerDetector("PhaseNet", "original", StandIn(), threshold=0.95)(earth_record(tmp_path, 300, 200), T0_NS)
+    found = SeisBenchPicker("PhaseNet", "original", StandIn(), threshold=0.95)(earth_record(tmp_path, 300, 200), T0_NS)
     assert (found.onsets_ns, found.kept) == ((), ())
 
 
-def test_without_weights_at_hand_a_peer_is_measured_by_cost_and_nothing_is_fetched(seisbench: type[StandIn]) -> None:
-    costs, entered = enter_peers(("phasenet", "eqtransformer:stead"), "earth")
+def test_a_picker_without_cached_weights_is_measured_by_cost_and_nothing_is_fetched(seisbench: type[StandIn]) -> None:
+    costs, entered = seisbench_detectors(("phasenet", "eqtransformer:stead"), "earth")
     assert entered == []
     assert [(cost.name, cost.weights, cost.parameters, cost.n_threads) for cost in costs] == [
         ("PhaseNet", None, 42, 1),
@@ -137,25 +137,25 @@ def test_without_weights_at_hand_a_peer_is_measured_by_cost_and_nothing_is_fetch
     assert importlib.import_module("torch").get_num_threads() == 4  # as it was before
 
 
-def test_with_weights_at_hand_it_is_scored_on_earth_and_only_there(
+def test_a_picker_with_cached_weights_is_scored_on_earth_only(
     seisbench: type[StandIn], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(StandIn, "versions", {"stead": ["1"]})
-    (cost,), (entrant,) = enter_peers(("phasenet:stead",), "earth")
-    assert (entrant.name, cost.weights, cost.note, seisbench.loaded) == ("PhaseNet, stead", "stead", "", ["stead"])
-    assert repr(entrant.detector) == "PeerDetector(name='PhaseNet', weights='stead', threshold=0.3)"
-    (cost,), entered = enter_peers(("phasenet:stead",), "moon")
+    (cost,), (named,) = seisbench_detectors(("phasenet:stead",), "earth")
+    assert (named.name, cost.weights, cost.note, seisbench.loaded) == ("PhaseNet, stead", "stead", "", ["stead"])
+    assert repr(named.detector) == "SeisBenchPicker(name='PhaseNet', weights='stead', threshold=0.3)"
+    (cost,), entered = seisbench_detectors(("phasenet:stead",), "moon")
     assert entered == [] and "on Earth records only" in cost.note
 
 
-def test_a_peer_asked_for_and_not_there_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_or_unknown_picker_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "seisbench.models", None)  # as if it were not installed
     with pytest.raises(ConfigError, match=r"peer 'phasenet' needs SeisBench, .*pip install 'edgequake\[peers\]'"):
-        enter_peers(("phasenet",), "earth")
+        seisbench_detectors(("phasenet",), "earth")
     with pytest.raises(ConfigError, match="no peer 'gpd': expected phasenet or eqtransformer"):
-        enter_peers(("gpd",), "earth")
+        seisbench_detectors(("gpd",), "earth")
 
 
-def test_nobody_asked_nothing_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pickers_nothing_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "seisbench.models", None)
-    assert enter_peers((), "earth") == ((), [])
+    assert seisbench_detectors((), "earth") == ((), [])

@@ -1,4 +1,4 @@
-"""Intervals against scipy.stats and against their definitions."""
+"""Intervals compared with scipy.stats and with their definitions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_wilson_of_8_of_9_by_hand() -> None:
     assert wilson(8, 9) == pytest.approx((0.62320, 0.97481), abs=2e-5)
 
 
-def test_wilson_of_nothing_says_nothing() -> None:
+def test_wilson_of_nothing_is_everything() -> None:
     assert wilson(0, 0) == (0.0, 1.0)
 
 

@@ -13,7 +13,7 @@ HOUR = 3600.0
 
 
 def three_records() -> list[RecordScore]:
-    """Two stations see event A, one catches it; event B in a long record is caught, with two false alarms."""
+    """Return three scores: event A is found at one of two stations, event B in a long record with two false alarms."""
     caught = record(2 * HOUR, arrival(1000, group="A"), name="a1")
     missed = record(2 * HOUR, arrival(1000, group="A"), name="a2")
     long = record(20 * HOUR, arrival(36000, group="B"), arrival(10000, primary=False, group="C"), name="b")

@@ -1,4 +1,4 @@
-"""Random starts."""
+"""Random starts, and passes over records from them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgequake.benchmarks.scoring.random_starts import random_start_ns
+from edgequake.benchmarks.scoring.random_starts import random_start_ns, run_passes
 from edgequake.edge.formats.waveforms import NS_PER_S
 
 from ..drawing import T0_NS, arrival, at, record
@@ -45,3 +45,12 @@ def test_seed_and_file_name_decide_and_nothing_else() -> None:
     assert random_start_ns(drawn, 3) == random_start_ns(drawn, 3) == random_start_ns(elsewhere, 3)
     assert random_start_ns(drawn, 3) != random_start_ns(drawn, 4)
     assert random_start_ns(drawn, 3) != random_start_ns(other, 3)
+
+
+def test_each_pass_runs_every_record_from_its_seeds_start() -> None:
+    records = [record(7200, arrival(1840), name="one.mseed"), record(7200, arrival(3000), name="two.mseed")]
+    shares: list[float | None] = []
+    passes = run_passes(lambda *given: given, records, range(3), lambda share, _: shares.append(share))
+    assert passes == [[(drawn, random_start_ns(drawn, seed)) for drawn in records] for seed in range(3)]
+    assert shares == [(i + 1) / 6 for i in range(6)]
+    assert run_passes(lambda _, start_ns: start_ns, records, ()) == [[T0_NS, T0_NS]]

@@ -66,7 +66,7 @@ def test_a_coda_retrigger_is_extra_and_one_detection_recalls_one_arrival_only() 
     assert (len(retriggered.extra_ns), len(retriggered.false_ns)) == (2, 0)
 
 
-def test_two_arrivals_share_out_two_detections_in_time_order() -> None:
+def test_two_arrivals_are_matched_with_two_detections_in_time_order() -> None:
     score = score_record(record(4 * HOUR, arrival(5000), arrival(5200)), T0_NS, detections(5190, 5210))
     assert onset_errors(score) == [190.0, 10.0]
 
@@ -106,7 +106,7 @@ def test_quiet_time_and_waste_by_hand() -> None:
     assert score.scored_ns == 14_400 * NS_PER_S
 
 
-def test_overlapping_spans_are_not_taken_off_twice() -> None:
+def test_overlapping_spans_are_not_subtracted_twice() -> None:
     drawn = record(4 * HOUR, arrival(3000), arrival(5000, primary=False))
     score = score_record(drawn, T0_NS, detections())
     assert score.quiet_ns == pytest.approx((2640 + 14_400 - 8600) * NS_PER_S, abs=2)
@@ -135,7 +135,7 @@ def test_an_arrival_can_be_recalled_and_not_captured_and_the_other_way_round() -
     assert [(row.onset_error_s, row.captured) for row in sent.arrivals] == [(None, True)]
 
 
-def test_scoring_from_a_later_start_leaves_out_what_was_before() -> None:
+def test_scoring_from_a_later_start_ignores_earlier_times() -> None:
     score = score_record(record(4 * HOUR, arrival(5000)), at(3000), detections(5000, kept=((2000.0, 3100.0),)))
     assert score.start_moved
     assert score.scored_ns == 11_400 * NS_PER_S
@@ -144,7 +144,7 @@ def test_scoring_from_a_later_start_leaves_out_what_was_before() -> None:
     assert score.length_ns == 14_400 * NS_PER_S
 
 
-def test_a_record_that_starts_after_the_arrival_still_owes_it() -> None:
+def test_an_arrival_before_the_start_of_the_record_still_counts() -> None:
     # t = -100 s, precision 60 s: a detection until second 260 recalls it, the coda reaches second 3500.
     score = score_record(record(2 * HOUR, arrival(-100)), T0_NS, detections(200, 3400, 3600))
     assert onset_errors(score) == [300.0]

@@ -1,8 +1,8 @@
-"""The scorer against another one, on random records.
+"""The scorer compared with an independent one, on random records.
 
-The other is written from the words of the rule alone and works on boolean seconds and lists of tuples; it shares no
-code with `edgequake.benchmarks.scoring.scoring`. All times are whole seconds, at which closed and half-open intervals differ by
-nothing that is measured.
+The other one is written from docs/scoring.md alone and works on boolean seconds and lists of tuples; it shares no code
+with `edgequake.benchmarks.scoring.scoring`. All times are whole seconds, for which closed and half-open intervals do
+not differ by anything measurable.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TOLERANCE_S, CODA_S = {"moon": 300, "mars": 60, "earth": 5}, {"moon": 3600, "mar
 
 @dataclass
 class Case:
-    """What both scorers are given, in seconds after the record's start."""
+    """The input of both scorers, in seconds after the record's start."""
 
     body: str
     length: int
@@ -46,7 +46,7 @@ class Case:
 
 @dataclass
 class Expected:
-    """The other scorer's answer."""
+    """The other scorer's result."""
 
     errors: dict[int, int | None]  # place in Case.arrivals -> onset minus arrival
     captured: dict[int, bool]
@@ -77,7 +77,7 @@ def draw(rng: np.random.Generator) -> Case:
 
 
 def expected(case: Case) -> Expected:
-    """Score a case by the words of the rule."""
+    """Score a case by the rule as it is documented."""
     near, coda = TOLERANCE_S[case.body], CODA_S[case.body]
     waiting = sorted(case.onsets)
     errors: dict[int, int | None] = {}
@@ -177,7 +177,7 @@ def test_rates_over_several_random_records(seed: int) -> None:
 
 
 def test_the_random_records_hold_every_kind_of_detection() -> None:
-    """A check that passes on empty records would show nothing."""
+    """A comparison on empty records would prove nothing."""
     cases = [draw(np.random.default_rng(seed)) for seed in range(400)]
     answers = [expected(case) for case in cases]
     assert sum(len(answer.false) for answer in answers) > 200

@@ -1,4 +1,4 @@
-"""Figures by windows: hand-drawn records, a second-by-second count, and the AUC of another library."""
+"""Figures by windows: hand-drawn records, a count second by second, and the AUC of another function."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ..drawing import T0_NS, arrival, at, detections, record
 HOUR = 3600.0
 
 
-def levels(points: dict[float, float], threshold: float = 0.5) -> CharacteristicFunction:
+def characteristic(points: dict[float, float], threshold: float = 0.5) -> CharacteristicFunction:
     return CharacteristicFunction(
         np.array([at(time_s) for time_s in points]), np.array(list(points.values())), threshold
     )
@@ -40,7 +40,7 @@ def calls(is_event: str, scores: list[float], called: str, n_left_out: int = 0) 
     )
 
 
-def test_windows_follow_one_another_and_what_is_left_over_is_not_used() -> None:
+def test_windows_follow_one_another_and_the_rest_is_not_used() -> None:
     assert window_edges(at(100), at(3700), 900).tolist() == [at(100), at(1000), at(1900), at(2800), at(3700)]
     assert window_edges(at(100), at(3699.9), 900).tolist() == [at(100), at(1000), at(1900), at(2800)]
     assert window_edges(at(100), at(900), 900).tolist() == [at(100)]
@@ -75,10 +75,12 @@ def test_secondary_arrivals_make_no_events_and_no_quiet() -> None:
     assert not is_quiet[5:10].any()
 
 
-def test_a_windows_score_is_the_largest_level_in_it_and_silence_is_the_smallest() -> None:
+def test_a_windows_score_is_the_maximum_in_it_and_no_value_is_the_smallest() -> None:
     drawn = record(4 * HOUR, arrival(5000))
-    said = levels({10: 0.2, 899.9: 0.4, 900: 0.1, 1800: np.nan, 5000: 0.3, 5300: 0.9, 9000: 0.6, 14399: 0.5, 99999: 1})
-    found = call_windows(drawn, T0_NS, dataclasses.replace(detections(5000), levels=said), 900)
+    said = characteristic(
+        {10: 0.2, 899.9: 0.4, 900: 0.1, 1800: np.nan, 5000: 0.3, 5300: 0.9, 9000: 0.6, 14399: 0.5, 99999: 1}
+    )
+    found = call_windows(drawn, T0_NS, dataclasses.replace(detections(5000), characteristic=said), 900)
     assert found.scores.tolist() == [0.4, 0.1, -np.inf, -np.inf, -np.inf, 0.9, 0.6, *[-np.inf] * 4, 0.5]
     assert np.flatnonzero(found.is_event).tolist() == [5]
     assert np.flatnonzero(found.called).tolist() == [5, 6, 11]  # 0.5 reaches the threshold

@@ -1,11 +1,10 @@
-"""Thresholds for an asked rate: counts made by hand, the rule, and what too little quiet time can show."""
+"""Thresholds for a requested rate: counts made by hand, the rule, and the resolution of too little quiet time."""
 
 from __future__ import annotations
 
 import pytest
 
 from edgequake.benchmarks.tuning.false_alarm_tuning import (
-    RatePoint,
     choose_rates,
     count_labelled,
     count_unlabelled,
@@ -13,6 +12,7 @@ from edgequake.benchmarks.tuning.false_alarm_tuning import (
     sweep,
 )
 from edgequake.edge.base.errors import ConfigError
+from edgequake.results.tuning import RatePoint
 
 from ..decided import TRIGGER, peaks, trace
 from ..drawing import arrival, record
@@ -42,18 +42,22 @@ def test_without_labels_everything_counts() -> None:
     assert [(point.n_false, point.false_per_day) for point in seen] == [(4, 8), (3, 6), (2, 4), (0, 0)]
 
 
-def test_the_sweep_stops_past_the_highest_rate_asked() -> None:
+def test_the_sweep_stops_above_the_highest_requested_rate() -> None:
     # Half a day; 1 per day of `normal` is 2 of `high`: one event. At 0.6 the second one comes in.
     streams = trace(record(40_000), peaks(40_000, {1000: 0.9, 10_100: 0.605})).streams
     shares: list[float] = []
-    seen = sweep(lambda threshold: count_unlabelled(streams, 0.5, TRIGGER, threshold), 1.0, shares.append)
+    seen = sweep(
+        lambda threshold: count_unlabelled(streams, 0.5, TRIGGER, threshold),
+        1.0,
+        lambda share, _: shares.append(share or 0.0),
+    )
     assert seen[0].threshold == 0.995 and seen[-1].threshold == 0.6
     assert [point.n_false for point in seen[-2:]] == [1, 2]
     assert shares == sorted(shares) and shares[-1] <= 1
 
 
 def test_the_lowest_threshold_at_and_above_which_the_rate_holds() -> None:
-    # Over two days: asked 2 a day is 4 events, 1 a day is 2 and 4 a day is 8. The 3 at 0.2 does not count: 0.3 has 5.
+    # Over two days, 2 a day are 4 events, 1 a day is 2 and 4 a day is 8. The 3 at 0.2 do not count: 0.3 has 5.
     seen = points(2.0, (0.1, 20), (0.2, 3), (0.3, 5), (0.4, 4), (0.5, 4), (0.6, 2), (0.7, 0))
     chosen = choose_rates(seen, asked_per_day=2.0)
     assert {name: rate.threshold for name, rate in chosen.items()} == {"low": 0.6, "normal": 0.4, "high": 0.2}
@@ -64,12 +68,12 @@ def test_the_lowest_threshold_at_and_above_which_the_rate_holds() -> None:
     assert chosen["low"].asked_per_day == 1.0 and chosen["high"].asked_per_day == 4.0
 
 
-def test_a_rate_that_cannot_be_reached_is_refused_with_what_can() -> None:
+def test_a_rate_that_cannot_be_reached_is_refused_with_the_lowest_that_can() -> None:
     with pytest.raises(ConfigError, match=r"even at onset threshold 0.9 the model raises 3 false alarms per day"):
         choose_rates(points(2.0, (0.5, 9), (0.9, 6)), asked_per_day=1.0)
 
 
-def test_too_little_quiet_time_says_what_it_does_show() -> None:
+def test_too_little_quiet_time_is_reported_with_its_resolution() -> None:
     chosen = choose_rates(points(0.25, (0.5, 3), (0.9, 0)), asked_per_day=2.0)
     said = resolution(chosen["normal"], 0.25)
     assert said is not None and "\n" not in said

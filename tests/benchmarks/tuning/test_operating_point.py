@@ -7,18 +7,11 @@ import statistics
 
 import pytest
 
-from edgequake.benchmarks.scoring.pooling import Counts, RateFigures, add, figures, poisson, pool
+from edgequake.benchmarks.scoring.pooling import Counts, mean_rates, poisson, pool
 from edgequake.benchmarks.scoring.scoring import score_record
-from edgequake.benchmarks.tuning.operating_point import (
-    QUIET,
-    RECALL,
-    Choice,
-    Setting,
-    choose,
-    grid,
-    score_grid,
-    with_lag,
-)
+from edgequake.benchmarks.tuning.operating_point import QUIET, RECALL, Choice, choose, count_grid, grid, with_lag
+from edgequake.results.accuracy import RateFigures
+from edgequake.results.tuning import Setting
 
 from ..decided import DECISION_S, TRIGGER, peaks, trace
 from ..drawing import T0_NS, arrival, detections, record
@@ -34,7 +27,7 @@ def line(values: dict[float, RateFigures], min_duration_s: float = 10.0) -> dict
     return {Setting(threshold, min_duration_s, 0.5): figures for threshold, figures in values.items()}
 
 
-def test_a_razor_edge_is_not_chosen() -> None:
+def test_a_narrow_peak_is_not_chosen() -> None:
     edge = line(
         {t: drawn_figures(f1) for t, f1 in {0.1: 0.2, 0.2: 0.95, 0.3: 0.2, 0.4: 0.7, 0.5: 0.7, 0.6: 0.7}.items()}
     )
@@ -94,12 +87,12 @@ def test_the_grid_holds_the_manifests_own_settings_and_counts_decisions() -> Non
     assert len(settings) == len(set(settings)) == 4 * 4 * 20
 
 
-def test_the_grid_counts_what_a_hand_counts() -> None:
+def test_counts_over_a_grid_by_hand() -> None:
     # arrival at 2000 s; peaks: one on it, one false far ahead of it, one false only at low thresholds
     drawn = record(20_000, arrival(10_000))
     traced = trace(drawn, peaks(20_000, {1000: 0.6, 3000: 0.25, 10_100: 0.8}))
     settings = [Setting(t, 10.0, 0.5) for t in (0.2, 0.5, 0.7, 0.9)]
-    seen = {s.threshold: tallies[0] for s, tallies in score_grid([[traced]], TRIGGER, settings).items()}
+    seen = {s.threshold: counts[0] for s, counts in count_grid([[traced]], TRIGGER, settings).items()}
     assert [(seen[t].n_recalled, seen[t].n_false) for t in (0.2, 0.5, 0.7, 0.9)] == [(1, 2), (1, 1), (1, 0), (0, 0)]
     # quiet: all but [10000 - 360, 10000 + 3600]; each false alarm keeps 60 + 10 + 120 s of it
     assert seen[0.5].quiet_ns == pytest.approx((20_000 - 3960) * 1e9, abs=2)
@@ -107,14 +100,14 @@ def test_the_grid_counts_what_a_hand_counts() -> None:
     assert seen[0.7].kept_ns == 190 * 10**9
 
 
-def test_tallies_agree_with_pooled_scores() -> None:
+def test_counts_agree_with_pooled_scores() -> None:
     long = record(40_000, arrival(20_000), name="long.mseed")
     short = record(7200, arrival(3000), arrival(3100, primary=False), name="short.mseed")
     scores = [
         score_record(long, T0_NS, detections(500, 20_100, kept=((400, 900), (20_000, 21_000)))),
         score_record(short, T0_NS, detections(6900, kept=((6800, 7100),))),
     ]
-    pooled, seen = pool(scores), figures([add(map(Counts.of, scores))])
+    pooled, seen = pool(scores), mean_rates([Counts.of(scores)])
     for name in ("recall", "precision", "f1", "kept", "kept_long", "wasted", "false_per_quiet_day"):
         assert getattr(seen, name) == pytest.approx(getattr(pooled, name)), name
     assert seen.captured == pooled.n_captured / pooled.n_arrivals
@@ -126,7 +119,7 @@ def test_means_over_passes_are_means_of_rates() -> None:
         Counts(n_arrivals=4, n_recalled=4, quiet_ns=86_400 * 10**9),
         Counts(n_arrivals=4, n_recalled=1, n_false=2, quiet_ns=43_200 * 10**9),
     ]
-    seen = figures(passes)
+    seen = mean_rates(passes)
     assert seen.recall == statistics.fmean([1.0, 0.25])
     assert seen.f1 == pytest.approx(statistics.fmean([1.0, 2 * 1 / (4 + 1 + 2)]))
     assert (seen.n_false, seen.quiet_days, seen.false_per_quiet_day) == (1.0, 0.75, 2.0)
@@ -143,13 +136,13 @@ def test_the_lag_makes_the_median_lateness_zero() -> None:
     assert DECISION_S == 10.0
 
 
-def test_whoever_prefers_recall_gets_it_among_equals_only() -> None:
+def test_a_preference_for_recall_decides_between_equal_points_only() -> None:
     def of_line(f1: float, recall: float, false: float, min_duration_s: float) -> dict[Setting, RateFigures]:
         return line(dict.fromkeys((0.3, 0.4, 0.5), drawn_figures(f1, recall=recall, false=false)), min_duration_s)
 
-    quiet, open_eared = of_line(0.93, 0.88, 0.0, 10.0), of_line(0.925, 0.94, 1.0, 20.0)
+    quiet, sensitive = of_line(0.93, 0.88, 0.0, 10.0), of_line(0.925, 0.94, 1.0, 20.0)
     careless = of_line(0.91, 1.0, 9.0, 30.0)  # more than SAME_F1 worse
-    points = {**quiet, **open_eared, **careless}
+    points = {**quiet, **sensitive, **careless}
     assert choose(points).normal == choose(points, QUIET).normal == Setting(0.4, 10.0, 0.5)
     assert choose(points, RECALL).normal == Setting(0.4, 20.0, 0.5)
     assert choose({**quiet, **careless}, RECALL).normal == Setting(0.4, 10.0, 0.5)

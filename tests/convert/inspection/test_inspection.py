@@ -1,4 +1,4 @@
-"""`edgequake inspect` against what the interpreter reports, against hand counts, and on files that are broken."""
+"""`edgequake inspect` against the interpreter, against counts by hand, and on damaged files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shipped() -> tuple[Any, bytes, Path]:
     return manifest, graph, folder / described.file
 
 
-def test_tensors_are_those_that_the_interpreter_reports(shipped: tuple[Any, bytes, Path]) -> None:
+def test_tensors_match_those_of_the_interpreter(shipped: tuple[Any, bytes, Path]) -> None:
     _, graph, path = shipped
     interpreter, _ = load_interpreter(graph)
     reported = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
@@ -73,7 +73,7 @@ def test_work_and_state_by_hand(
         assert inspected.state_bytes == state_bytes
         assert inspected.oldest_runtime == made.manifest.variants[variant].minimum_runtime
         assert inspected.unsupported == ()
-        # every state goes in and comes out, and inputs and outputs live throughout
+        # every state is an input and an output, and both live throughout
         assert inspected.arena_bytes > 2 * state_bytes
         counted = {(o.operator, o.count) for o in inspected.operators}
         assert {("FULLY_CONNECTED", 3), ("LOGISTIC", 4), ("TANH", 2), ("SPLIT", 1)} <= counted
@@ -91,7 +91,7 @@ def test_windows_that_overlap_are_stepped_twice(make_partial: Callable[..., Any]
 
 
 def test_the_arena_by_hand() -> None:
-    """a and b live together; c comes after a and takes its place; d lives with b and c, and 48..64 is too small."""
+    """a and b overlap; c follows a and takes its place; d overlaps with b and c, and 48..64 is too small for it."""
     a, b, c, d = Lifetime(64, 0, 1), Lifetime(32, 1, 3), Lifetime(48, 2, 3), Lifetime(20, 3, 3)
     assert packed_bytes([a, b]) == 96
     assert packed_bytes([a, b, c]) == 96
@@ -100,7 +100,7 @@ def test_the_arena_by_hand() -> None:
 
 
 def test_flex_operators_are_named() -> None:
-    """What plain conversion makes of a Keras LSTM, by TensorFlow's own advice: lists that the small runtime lacks."""
+    """Plain conversion of a Keras LSTM, as TensorFlow advises, needs list operators that the small runtime lacks."""
     import keras
     import tensorflow as tf
 
@@ -118,11 +118,11 @@ def test_flex_operators_are_named() -> None:
     ("content", "message"),
     [
         (b"", r"graph\.tflite is empty: expected a \.tflite graph; copy it again"),
-        (b"PK\x03\x04" * 100, r"is no \.tflite graph: expected the identifier 'TFL3' in bytes 4 to 7, got b'PK"),
-        (b"\x1c\x00\x00\x00TFL3" + bytes(200), r"is damaged or cut off \(208 bytes; "),
+        (b"PK\x03\x04" * 100, r"is not a \.tflite graph: expected the identifier 'TFL3' in bytes 4 to 7, got b'PK"),
+        (b"\x1c\x00\x00\x00TFL3" + bytes(200), r"is damaged or truncated \(208 bytes; "),
     ],
 )
-def test_bad_files_are_one_line(tmp_path: Path, capsys: Any, content: bytes, message: str) -> None:
+def test_the_error_for_a_bad_file_is_one_line(tmp_path: Path, capsys: Any, content: bytes, message: str) -> None:
     path = tmp_path / "graph.tflite"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=message):
@@ -133,19 +133,19 @@ def test_bad_files_are_one_line(tmp_path: Path, capsys: Any, content: bytes, mes
     assert captured.err.startswith("edgequake: error: ") and captured.err.count("\n") == 1
 
 
-def test_every_cut_is_refused(shipped: tuple[Any, bytes, Path]) -> None:
+def test_every_truncation_is_refused(shipped: tuple[Any, bytes, Path]) -> None:
     graph = shipped[1]
     for length in range(1, len(graph) - 64, 997):
-        with pytest.raises(ModelError, match=r"damaged|no \.tflite graph"):
+        with pytest.raises(ModelError, match=r"damaged|not a \.tflite graph"):
             inspect_graph(graph[:length], "cut")
 
 
-def test_flipped_bytes_raise_nothing_else(shipped: tuple[Any, bytes, Path]) -> None:
+def test_changed_bytes_raise_no_other_error(shipped: tuple[Any, bytes, Path]) -> None:
     rng, n_refused = np.random.default_rng(1), 0
     for _ in range(300):
         damaged = bytearray(shipped[1])
-        for place in rng.integers(0, 4_000, 8):  # where the tables are
-            damaged[place] = rng.integers(256)
+        for position in rng.integers(0, 4_000, 8):  # where the tables are
+            damaged[position] = rng.integers(256)
         try:
             inspect_graph(bytes(damaged), "damaged").table()
         except ModelError:
@@ -153,7 +153,7 @@ def test_flipped_bytes_raise_nothing_else(shipped: tuple[Any, bytes, Path]) -> N
     assert n_refused > 50
 
 
-def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+def test_missing_files_and_variants_are_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"cannot be read: No such file .* shipped models \(earth, mars, moon"):
         inspect_model(str(tmp_path / "none.tflite"))
     path = tmp_path / "a.tflite"

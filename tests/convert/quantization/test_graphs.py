@@ -1,4 +1,4 @@
-"""The TFLite graphs, run through the device's own wrapper, against Keras."""
+"""The TFLite graphs, run by the device's own stepper, against Keras."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgequake.convert.inspection.operators import RUNTIMES, OperatorUse, minimum_runtime, oldest_runtime, unsupported
-from edgequake.convert.verification.agreement import agreement, check_agreement
+from edgequake.convert.inspection.operators import (
+    RUNTIMES,
+    OperatorUse,
+    minimum_runtime,
+    oldest_runtime,
+    operator_uses,
+    unsupported,
+)
+from edgequake.convert.inspection.tflite_reader import read_graph_file
+from edgequake.convert.verification.agreement import check_agreement, probability_agreement
 from edgequake.edge.base.errors import GateError, ModelError
 
 N_ROWS = 2_000
@@ -59,18 +67,18 @@ def trained_like(
     return model, convert(model, "continuous", ["onset", "event"], rows, ("dynamic", "int8", "int16x8"))
 
 
-# The unit is a probability of which int8 knows 256 values, so 0.0039 a step. A gate's sum covers about 20 in 255 steps;
-# half a step of it moves a sigmoid by up to 0.01, and some of that is carried on in the cell state. These random
-# weights of up to 0.9 are harsher than trained ones. int16x8 has 256 times the steps, dynamic only rounds weights to
-# 1/127 of their largest.
+# The unit is a probability, which int8 divides into 256 values, 0.0039 per step. A gate's sum covers about 20 in 255
+# steps; half a step of it changes a sigmoid by up to 0.01, and some of that is carried on in the cell state. These
+# random weights of up to 0.9 are harder than trained ones. int16x8 has 256 times as many steps; dynamic only rounds
+# weights to 1/127 of their largest.
 @pytest.mark.parametrize(("variant", "rms_limit"), [("dynamic", 0.01), ("int8", 0.03), ("int16x8", 0.01)])
-def test_quantized_graphs_stay_near_keras(
+def test_quantized_graphs_stay_close_to_keras(
     trained_like: tuple[Any, Any], make_rows: Callable[..., Any], variant: str, rms_limit: float
 ) -> None:
     model, made = trained_like
     rows = make_rows(N_ROWS, 3)[np.newaxis]
     expected = model.predict(rows, verbose=0)
-    measured = agreement(made.probabilities(variant, rows), expected, N_ROWS)
+    measured = probability_agreement(made.probabilities(variant, rows), expected, N_ROWS)
     assert float(np.std(expected)) > 4 * rms_limit
     assert measured["n_frames"] == N_ROWS
     assert measured["probability_rms_error"] < rms_limit
@@ -78,33 +86,31 @@ def test_quantized_graphs_stay_near_keras(
 
 
 @pytest.mark.parametrize("variant", ["int8", "int16x8"])
-def test_integer_states_leave_and_enter_with_the_same_scale(trained_like: tuple[Any, Any], variant: str) -> None:
+def test_integer_states_have_the_same_scale_at_both_ends(trained_like: tuple[Any, Any], variant: str) -> None:
     made = trained_like[1].manifest.variants[variant]
     assert len(made.state_inputs) == 6
     for state, name in made.state_inputs.items():
         entering, leaving = made.quantization[name], made.quantization[made.state_outputs[state]]
         assert entering == leaving
-        is_wide = variant == "int16x8" or state.endswith("_c")  # what a cell adds up has 16 bits in int8 graphs too
+        is_wide = variant == "int16x8" or state.endswith("_c")  # a cell's sum has 16 bits in int8 graphs too
         assert entering.dtype == ("int16" if is_wide else "int8")
         assert entering.scale > 1e-6
 
 
-def test_graphs_ask_for_no_newer_runtime_and_no_signature(trained_like: tuple[Any, Any]) -> None:
+def test_graphs_need_no_newer_runtime_and_no_signature(trained_like: tuple[Any, Any]) -> None:
     from tensorflow.lite.tools import flatbuffer_utils
 
-    from edgequake.convert.quantization.tflite_file import operator_uses, operators
-
     for name, graph in trained_like[1].graphs.items():
-        model = flatbuffer_utils.read_model_from_bytearray(bytearray(graph))
-        assert trained_like[1].manifest.variants[name].minimum_runtime == oldest_runtime(operator_uses(model))
-        assert all(version <= len(RUNTIMES[operator]) for operator, version in operators(model))
-        assert not model.signatureDefs
+        uses = operator_uses(read_graph_file(graph, name))
+        assert trained_like[1].manifest.variants[name].minimum_runtime == oldest_runtime(uses)
+        assert all(use.version <= len(RUNTIMES[use.name]) for use in uses)
+        assert not flatbuffer_utils.read_model_from_bytearray(bytearray(graph)).signatureDefs
 
 
 def test_equal_biases_do_not_share_a_scale(
     build_network: Callable[..., Any], convert: Callable[..., Any], make_rows: Callable[..., Any]
 ) -> None:
-    """Two LSTMs as Keras makes them: their biases (0, 1, 0, 0) are stored once, with the scale of the first one."""
+    """Two LSTMs with Keras' initial biases (0, 1, 0, 0): these are stored once, with the scale of the first one."""
 
     def layers_of(layers: Any) -> list[Any]:
         recurrent = [layers.LSTM(8, return_sequences=True) for _ in range(2)]
@@ -120,10 +126,10 @@ def test_equal_biases_do_not_share_a_scale(
     assert float(np.abs(error).max()) < 0.01
 
 
-def test_a_network_that_calibration_never_moved_is_refused(
+def test_a_network_whose_calibration_is_all_zero_is_refused(
     build_network: Callable[..., Any], convert: Callable[..., Any]
 ) -> None:
-    """Without biases, rows of zeros leave h and c at zero: the quantizer then makes up a range of 2e-6."""
+    """Without biases, rows of zeros leave h and c at zero: the quantizer then assumes a range of 2e-6."""
 
     def layers_of(layers: Any) -> list[Any]:
         return [layers.LSTM(4, return_sequences=True, use_bias=False), layers.Dense(1, activation="sigmoid")]
@@ -134,17 +140,20 @@ def test_a_network_that_calibration_never_moved_is_refused(
         convert(model, "continuous", ["event"], still, ("int8",))
 
 
-def test_minimum_runtime_is_that_of_the_youngest_operator() -> None:
-    assert minimum_runtime([("ADD", 1), ("FULLY_CONNECTED", 4), ("CONV_2D", 6), ("TANH", 2)], "x") == "2.9.0"
-    assert minimum_runtime([("RESHAPE", 1), ("CONCATENATION", 1)], "x") == "1.5.0"
-    with pytest.raises(ModelError, match=r"needs operator FULLY_CONNECTED version 12: .* \(versions 1 to 10\)"):
-        minimum_runtime([("FULLY_CONNECTED", 12)], "the dynamic graph")
-    with pytest.raises(ModelError, match=r"operator WHILE version 1: .* \(this operator is not in the table\)"):
-        minimum_runtime([("WHILE", 1)], "the int8 graph")
+def test_minimum_runtime_is_that_of_the_newest_operator() -> None:
+    def minimum(*uses: tuple[str, int], where: str = "x") -> str:
+        return minimum_runtime([OperatorUse(name, version) for name, version in uses], where)
+
+    assert minimum(("ADD", 1), ("FULLY_CONNECTED", 4), ("CONV_2D", 6), ("TANH", 2)) == "2.9.0"
+    assert minimum(("RESHAPE", 1), ("CONCATENATION", 1)) == "1.5.0"
+    with pytest.raises(ModelError, match=r"^the dynamic graph needs FULLY_CONNECTED version 12, which is not among"):
+        minimum(("FULLY_CONNECTED", 12), where="the dynamic graph")
+    with pytest.raises(ModelError, match=r"^the int8 graph needs WHILE version 1, which is not among"):
+        minimum(("WHILE", 1), where="the int8 graph")
 
 
-def test_the_oldest_runtime_goes_by_the_types_and_not_by_the_version_alone() -> None:
-    """The converter writes version 2 on a 16-bit LOGISTIC, but the kernel for it came with version 3, in 2.3.0."""
+def test_the_oldest_runtime_depends_on_the_types_and_not_only_on_the_version() -> None:
+    """The converter writes version 2 on a 16-bit LOGISTIC, whose kernel was introduced as version 3, in 2.3.0."""
     eight, sixteen = (OperatorUse("LOGISTIC", 2, frozenset({dtype})) for dtype in ("int8", "int16"))
     assert (oldest_runtime([eight]), oldest_runtime([eight, sixteen])) == ("1.14.0", "2.3.0")
     dense = OperatorUse("FULLY_CONNECTED", 4, frozenset({"int8", "int32"}), per_channel=True)
@@ -152,7 +161,7 @@ def test_the_oldest_runtime_goes_by_the_types_and_not_by_the_version_alone() -> 
     assert oldest_runtime([OperatorUse("FULLY_CONNECTED", 4, frozenset({"int8"}))]) == "1.14.0"
 
 
-def test_what_the_runtime_lacks_is_named() -> None:
+def test_operators_that_the_runtime_lacks_are_named() -> None:
     uses = [
         OperatorUse("FlexTensorListStack", 1, is_custom=True),
         OperatorUse("Mine", 1, is_custom=True),
@@ -168,7 +177,7 @@ def test_what_the_runtime_lacks_is_named() -> None:
 
 def test_agreement_is_computed_as_documented_and_gated() -> None:
     expected = np.zeros((1, 4, 1), np.float32)
-    measured = agreement(np.array([[[0.0], [0.3], [-0.4], [0.0]]], np.float32), expected, n_rows=8)
+    measured = probability_agreement(np.array([[[0.0], [0.3], [-0.4], [0.0]]], np.float32), expected, n_rows=8)
     assert measured["n_frames"] == 8
     assert measured["probability_max_error"] == pytest.approx(0.4)
     assert measured["probability_rms_error"] == pytest.approx(0.25)  # sqrt((0.09 + 0.16) / 4)

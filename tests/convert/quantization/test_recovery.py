@@ -1,4 +1,4 @@
-"""Wide cells and even scales: an int8 graph that keeps what a recurrent cell adds up."""
+"""16-bit cells and a scale for every unit: an int8 graph that preserves the sum in a recurrent cell."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def integrator(layers: Any) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def remembering(build_network: Callable[..., Any]) -> Any:
-    """Return a network that forgets slowly, as trained ones do: its cell state is a sum of hundreds of rows."""
+    """Return a network that forgets as slowly as trained ones: its cell state is a sum over hundreds of rows."""
     model = build_network(integrator, None)
     kernel, recurrent, bias = model.get_layer("lstm").get_weights()
     bias[UNITS : 2 * UNITS] += 4  # of the forget gate
@@ -37,14 +37,14 @@ def int8_error(convert: Callable[..., Any], model: Any, make_rows: Callable[...,
     return float(np.sqrt(np.mean(error**2))), made
 
 
-def test_a_cell_that_adds_up_needs_sixteen_bits(
+def test_a_cell_that_accumulates_needs_sixteen_bits(
     remembering: Any, convert: Callable[..., Any], make_rows: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Measured 0.148 rms as the converter makes it, 0.007 recovered, where the probability itself varies by 0.14."""
+    """Measured: 0.148 rms as TensorFlow converts it, 0.007 with 16-bit cells; the probability itself varies by 0.14."""
     from edgequake.convert.quantization import quantize
 
     recovered, made = int8_error(convert, remembering, make_rows)
-    monkeypatch.setattr(quantize, "recover_cells", lambda converted, graph, samples: converted)
+    monkeypatch.setattr(quantize, "with_int16_cells", lambda converted, graph, samples: converted)
     plain, _ = int8_error(convert, remembering, make_rows)
     assert plain > 0.05
     assert recovered < 0.015
@@ -59,10 +59,10 @@ def test_a_cell_that_adds_up_needs_sixteen_bits(
     }
 
 
-def test_gates_with_unlike_units_get_even_scales(
+def test_units_of_different_range_get_scales_of_their_own(
     build_network: Callable[..., Any], convert: Callable[..., Any], make_rows: Callable[..., Any], monkeypatch: Any
 ) -> None:
-    """One unit's gate sums reach 60: without scales of their own, the other 63 sums would have steps of 0.5."""
+    """The gate sums of one unit reach 60: with one common scale, the other 63 sums would have steps of 0.5."""
     from edgequake.convert.quantization import scales
 
     model = build_network(integrator, None)
@@ -76,7 +76,7 @@ def test_gates_with_unlike_units_get_even_scales(
     assert even < uneven / 2
 
 
-def test_a_gru_adds_up_in_its_h(
+def test_the_h_of_a_gru_has_sixteen_bits(
     build_network: Callable[..., Any], convert: Callable[..., Any], make_rows: Callable[..., Any]
 ) -> None:
     def layers_of(layers: Any) -> list[Any]:
@@ -87,7 +87,7 @@ def test_a_gru_adds_up_in_its_h(
     assert error < 0.01  # 0.0036 measured; 0.0082 in 8 bits
 
 
-def test_a_network_without_cells_is_left_as_it_is(
+def test_a_network_without_cells_is_left_unchanged(
     build_network: Callable[..., Any], convert: Callable[..., Any], make_rows: Callable[..., Any]
 ) -> None:
     def layers_of(layers: Any) -> list[Any]:
@@ -97,10 +97,10 @@ def test_a_network_without_cells_is_left_as_it_is(
     assert {held.dtype for held in made.manifest.variants["int8"].quantization.values()} == {"int8"}
 
 
-def test_the_rounding_of_all_layers_is_that_of_the_integer_graph(
+def test_rounding_all_layers_reproduces_the_integer_graph(
     remembering: Any, convert: Callable[..., Any], make_rows: Callable[..., Any]
 ) -> None:
-    """`rounded_only` is what blames a layer: with every tensor rounded it must be the integer graph itself."""
+    """Error attribution rests on `round_only`: with every tensor rounded, it must give the integer graph itself."""
     from tensorflow.lite.tools import flatbuffer_utils
 
     from edgequake.convert.quantization import layer_rounding
@@ -109,16 +109,16 @@ def test_the_rounding_of_all_layers_is_that_of_the_integer_graph(
     _, made = int8_error(convert, remembering, make_rows)
     graph, variant = made.graphs["int8"], made.manifest.variants["int8"]
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(graph))
-    rounded = layer_rounding.rounded_only(graph, layer_rounding.quantized_tensors(model))
+    rounded = layer_rounding.round_only(graph, layer_rounding.quantized_tensors(model))
     rows = make_rows(N_ROWS, 3)[np.newaxis]
     again = graph_probabilities(made.manifest, rounded, variant, rows)
-    # The same roundings but for ties and the tables of LOGISTIC and TANH: one step of the probability is 1/256.
+    # The same roundings except for ties and the tables of LOGISTIC and TANH: one step of the probability is 1/256.
     difference = np.abs(again - made.probabilities("int8", rows))
     assert float(np.sqrt(np.mean(difference**2))) < 1 / 256
     assert float(np.mean(difference == 0)) > 0.5
 
 
-def test_numbered_layers_are_told_apart(
+def test_numbered_layers_are_distinguished(
     build_network: Callable[..., Any], convert: Callable[..., Any], make_rows: Callable[..., Any]
 ) -> None:
     from tensorflow.lite.tools import flatbuffer_utils
@@ -134,17 +134,17 @@ def test_numbered_layers_are_told_apart(
 
     _, made = int8_error(convert, build_network(layers_of, None), make_rows)
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(made.graphs["int8"]))
-    found = layer_rounding.layers_of(model, ["dense", "dense_1", "dense_2"])
+    found = layer_rounding.layers_by_tensor(model, ["dense", "dense_1", "dense_2"])
     tensors = model.subgraphs[0].tensors
     widths = {layer: {int(tensors[t].shape[-1]) for t in found if found[t] == layer} for layer in set(found.values())}
     assert widths == {"the input": {5}, "dense": {7}, "dense_1": {6}, "dense_2": {2}}
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
-def test_wide_sums_leave_nothing_to_round(
+def test_16_bit_sums_leave_nothing_to_round(
     kind: str, build_network: Callable[..., Any], convert: Callable[..., Any], make_rows: Callable[..., Any]
 ) -> None:
-    """The runtimes round the last bit of a 16-bit sum differently, where there is one."""
+    """Where a 16-bit sum has to be rounded, the runtimes round its last bit differently."""
     from tensorflow.lite.tools import flatbuffer_utils
 
     from edgequake.convert.quantization.flatbuffer import dtype_of, operator_name, quantization

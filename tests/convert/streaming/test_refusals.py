@@ -1,4 +1,4 @@
-"""What cannot become a one-step graph is refused: the layer's name, the reason and the way out."""
+"""A network that cannot become a one-step graph is refused with the layer's name, the reason and a way out."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from edgequake.edge.base.errors import ModelError
 
 WINDOW_ROWS = 48
-ONE_ROW = "whole window at once; use LSTM, GRU or causal convolutions"
-SUMS_UP = "a continuous stream has none; convert in windowed mode, or use LSTM(return_sequences=True)"
+WHOLE_WINDOW = "whole window at once; use LSTM, GRU or causal convolutions"
+AGGREGATES = "a continuous stream has none; convert in windowed mode, or use LSTM(return_sequences=True)"
 
 
 def refused(layer: str, kind: str, words: str) -> str:
@@ -20,18 +20,18 @@ def refused(layer: str, kind: str, words: str) -> str:
 
 
 def recurrent(L: Any) -> Any:
-    """Return a layer that keeps a window from being one step."""
+    """Return a layer that prevents a window from being one step."""
     return L.LSTM(4)
 
 
 CONTINUOUS: list[tuple[Any, str, str]] = [
-    (lambda L: L.Conv1D(4, 3, padding="same", name="a"), "Conv1D", "still to come; use padding='causal'"),
-    (lambda L: L.Conv1D(4, 3, name="a"), "Conv1D", "no first row; use padding='causal', or ZeroPadding in front of it"),
+    (lambda L: L.Conv1D(4, 3, padding="same", name="a"), "Conv1D", "reads future rows; use padding='causal'"),
+    (lambda L: L.Conv1D(4, 3, name="a"), "Conv1D", "no first row; use padding='causal', or ZeroPadding before it"),
     (lambda L: L.Conv1D(4, 3, strides=2, name="a"), "Conv1D", "no first row; use padding='causal'"),
     (
         lambda L: L.DepthwiseConv1D(3, padding="same", name="a"),
         "DepthwiseConv1D",
-        "still to come; use padding='causal'",
+        "reads future rows; use padding='causal'",
     ),
     (
         lambda L: L.MaxPooling1D(3, strides=1, name="a"),
@@ -42,16 +42,20 @@ CONTINUOUS: list[tuple[Any, str, str]] = [
     (
         lambda L: L.AveragePooling1D(3, strides=1, padding="same", name="a"),
         "AveragePooling1D",
-        "still to come; use padding='valid' with strides equal to pool_size",
+        "reads future rows; use padding='valid' with strides equal to pool_size",
     ),
     (lambda L: L.ZeroPadding1D((2, 1), name="a"), "ZeroPadding1D", "adds 1 rows after the newest one; pad before the"),
     (lambda L: L.Cropping1D(1, name="a"), "Cropping1D", "no first and no last row; convert in windowed mode"),
     (
         lambda L: L.LSTM(4, name="a"),
         "LSTM",
-        "sums up a window, a continuous stream has none; use return_sequences=True",
+        "aggregates a window, and a continuous stream has none; use return_sequences=True",
     ),
-    (lambda L: L.GRU(4, name="a"), "GRU", "sums up a window, a continuous stream has none; use return_sequences=True"),
+    (
+        lambda L: L.GRU(4, name="a"),
+        "GRU",
+        "aggregates a window, and a continuous stream has none; use return_sequences=True",
+    ),
     (
         lambda L: L.LSTM(4, return_sequences=True, go_backwards=True, name="a"),
         "LSTM",
@@ -60,17 +64,17 @@ CONTINUOUS: list[tuple[Any, str, str]] = [
     (
         lambda L: L.Bidirectional(L.LSTM(4, return_sequences=True), name="a"),
         "Bidirectional",
-        "rows that are still to come; use a plain LSTM(return_sequences=True)",
+        "reads future rows; use a plain LSTM(return_sequences=True)",
     ),
-    (lambda L: L.Flatten(name="a"), "Flatten", SUMS_UP),
-    (lambda L: L.GlobalAveragePooling1D(name="a"), "GlobalAveragePooling1D", SUMS_UP),
-    (lambda L: L.GlobalMaxPooling1D(name="a"), "GlobalMaxPooling1D", SUMS_UP),
-    (lambda L: L.Masking(name="a"), "Masking", "depends on the data; leave it away and feed whole rows"),
-    (lambda L: L.UpSampling1D(2, name="a"), "UpSampling1D", "more rows than come in; take the layers before it"),
-    (lambda L: L.Conv1DTranspose(2, 3, name="a"), "Conv1DTranspose", "more rows than come in; take the layers before"),
-    (lambda L: L.RNN(L.LSTMCell(3), return_sequences=True, name="a"), "RNN", "a cell of its own making; use LSTM, GRU"),
+    (lambda L: L.Flatten(name="a"), "Flatten", AGGREGATES),
+    (lambda L: L.GlobalAveragePooling1D(name="a"), "GlobalAveragePooling1D", AGGREGATES),
+    (lambda L: L.GlobalMaxPooling1D(name="a"), "GlobalMaxPooling1D", AGGREGATES),
+    (lambda L: L.Masking(name="a"), "Masking", "depends on the data; remove it and feed whole rows"),
+    (lambda L: L.UpSampling1D(2, name="a"), "UpSampling1D", "more rows than it reads; take the layers before it"),
+    (lambda L: L.Conv1DTranspose(2, 3, name="a"), "Conv1DTranspose", "more rows than it reads; take the layers before"),
+    (lambda L: L.RNN(L.LSTMCell(3), return_sequences=True, name="a"), "RNN", "a custom cell; use LSTM, GRU"),
     (lambda L: L.UnitNormalization(name="a"), "UnitNormalization", "not supported; use one of Activation, Add, "),
-    (lambda L: L.BatchNormalization(axis=1, name="a"), "BatchNormalization", "normalises axis 1; use axis=-1"),
+    (lambda L: L.BatchNormalization(axis=1, name="a"), "BatchNormalization", "normalizes axis 1; use axis=-1"),
     (
         lambda L: L.LayerNormalization(axis=1, name="a"),
         "LayerNormalization",
@@ -96,27 +100,27 @@ WINDOWED: list[tuple[Any, str, str]] = [
     (
         lambda L: [L.Conv1D(4, 3, padding="same", name="a"), recurrent(L)],
         "Conv1D",
-        "padding='same' reads rows that are still to come; use padding='causal'",
+        "padding='same' reads future rows; use padding='causal'",
     ),
     (
         lambda L: [L.Conv1D(4, 2), L.LSTM(4, return_sequences=True, name="a"), L.MaxPooling1D(2), recurrent(L)],
         "LSTM",
-        "take 1 rows off a window, which is no multiple of the 2 rows",
+        "remove 1 rows of a window, not a multiple of the 2 rows per step",
     ),
     (
         lambda L: [L.LSTM(4, return_sequences=True, name="first"), L.Conv1D(4, 3), L.LSTM(4, name="a")],
         "LSTM",
-        "it starts at step 2, but 'first' at step 0, and states are set back together; use padding='causal' between",
+        "it starts at step 2, but 'first' at step 0, and states are reset together; use padding='causal' between",
     ),
     (
         lambda L: [L.Bidirectional(L.LSTM(4), name="a")],
         "Bidirectional",
-        "rows that are still to come; use a plain LSTM",
+        "reads future rows; use a plain LSTM",
     ),
     (
         lambda L: [L.ZeroPadding1D((2, 0)), L.MaxPooling1D(2, name="a"), recurrent(L)],
         "MaxPooling1D",
-        "rows of zeros come before it, and only a convolution can take them; pad right before that",
+        "rows of zeros come before it, which only a convolution can take; pad right before the convolution",
     ),
     (
         lambda L: [L.ZeroPadding1D((3, 0)), L.Conv1D(4, 3, name="a"), recurrent(L)],
@@ -126,18 +130,18 @@ WINDOWED: list[tuple[Any, str, str]] = [
     (
         lambda L: [L.ZeroPadding1D((2, 0)), L.Conv1D(4, 3, padding="causal", name="a"), recurrent(L)],
         "Conv1D",
-        "zeros come before it and padding='causal' adds more; take one of the two away",
+        "zeros come before it and padding='causal' adds more; remove one of the two",
     ),
     (
         lambda L: [L.Conv1D(4, 4), L.Reshape((-1, 20), name="a"), recurrent(L)],
         "Reshape",
-        "takes rows together that do not come in one step; reshape before the valid convolutions",
+        "combines rows of different steps; reshape before the valid convolutions",
     ),
 ]
 
 
 @pytest.mark.parametrize(("layer", "kind", "words"), CONTINUOUS)
-def test_what_cannot_be_stepped_is_refused_by_name(
+def test_a_layer_that_cannot_be_stepped_is_refused_by_name(
     build_network: Callable[..., Any], layer: Any, kind: str, words: str
 ) -> None:
     from edgequake.convert.streaming.step_model import build_step_graph
@@ -148,7 +152,7 @@ def test_what_cannot_be_stepped_is_refused_by_name(
 
 
 @pytest.mark.parametrize(("layers_of", "kind", "words"), WINDOWED)
-def test_what_is_not_exact_in_windows_is_refused_by_name(
+def test_a_layer_that_is_not_exact_in_windows_is_refused_by_name(
     build_network: Callable[..., Any], layers_of: Any, kind: str, words: str
 ) -> None:
     from edgequake.convert.streaming.step_model import build_step_graph
@@ -168,22 +172,22 @@ def test_a_stateful_layer_is_for_continuous_mode() -> None:
         build_step_graph(model, "windowed")
 
 
-def test_a_window_of_unknown_length_cannot_be_summed_up(build_network: Callable[..., Any]) -> None:
+def test_a_window_of_unknown_length_cannot_be_aggregated(build_network: Callable[..., Any]) -> None:
     from edgequake.convert.streaming.step_model import build_step_graph
 
     model = build_network(lambda L: [L.GlobalAveragePooling1D(name="a")], None)
-    with pytest.raises(ModelError, match=refused("a", "GlobalAveragePooling1D", "not known; build the network with")):
+    with pytest.raises(
+        ModelError, match=refused("a", "GlobalAveragePooling1D", "is not known; build the network with")
+    ):
         build_step_graph(model, "windowed")
     assert build_step_graph(model, "windowed", 12).states[0].shape == (1, 11, 5)
 
 
-def test_a_flattened_window_is_as_long_as_it_was_built_for(build_network: Callable[..., Any]) -> None:
+def test_a_flattened_window_has_the_length_that_it_was_built_for(build_network: Callable[..., Any]) -> None:
     from edgequake.convert.streaming.step_model import build_step_graph
 
     model = build_network(lambda L: [L.LSTM(2, return_sequences=True), L.Flatten(name="a"), L.Dense(1)], WINDOW_ROWS)
-    with pytest.raises(
-        ModelError, match=refused("a", "Flatten", "built for 48 rows and gets 12; take windows as long")
-    ):
+    with pytest.raises(ModelError, match=refused("a", "Flatten", "built for 48 rows and gets 12; use windows as long")):
         build_step_graph(model, "windowed", 12)
 
 
@@ -195,11 +199,11 @@ def test_attention_is_refused() -> None:
 
     rows = keras.Input((None, 3))
     attended = layers.MultiHeadAttention(1, 2, name="a")(rows, rows)
-    with pytest.raises(ModelError, match=refused("a", "MultiHeadAttention", ONE_ROW)):
+    with pytest.raises(ModelError, match=refused("a", "MultiHeadAttention", WHOLE_WINDOW)):
         build_step_graph(keras.Model(rows, attended), "continuous")
     rows = keras.Input((WINDOW_ROWS, 3))
     attended = layers.MultiHeadAttention(1, 2, name="a")(rows, rows)
-    with pytest.raises(ModelError, match=refused("a", "MultiHeadAttention", ONE_ROW)):
+    with pytest.raises(ModelError, match=refused("a", "MultiHeadAttention", WHOLE_WINDOW)):
         build_step_graph(keras.Model(rows, attended), "windowed")
 
 
@@ -217,17 +221,17 @@ def test_branches_must_be_in_step() -> None:
     ):
         build_step_graph(keras.Model(rows, summed), "windowed")
     joined = layers.Concatenate(axis=1, name="a")([rows, layers.Dense(3)(rows)])
-    with pytest.raises(ModelError, match=refused("a", "Concatenate", "after those of another; use axis=-1")):
+    with pytest.raises(ModelError, match=refused("a", "Concatenate", "to those of another; use axis=-1")):
         build_step_graph(keras.Model(rows, joined), "continuous")
     scaled = keras.Model(rows, layers.Dense(1)(rows * 2.0))
-    with pytest.raises(ModelError, match=r"\(Multiply\) .* can stand between layers; use the layer that does the same"):
+    with pytest.raises(ModelError, match=r"\(Multiply\) .* may combine layers; use the layer that does the same"):
         build_step_graph(scaled, "continuous")
     states = layers.LSTM(3, return_sequences=True, return_state=True, name="a")(rows)
     with pytest.raises(ModelError, match=refused("a", "LSTM", "read by another layer; use its first output only")):
         build_step_graph(keras.Model(rows, layers.Dense(1)(states[1])), "continuous")
 
 
-def test_inputs_and_outputs_are_one_each_and_rows_of_features() -> None:
+def test_a_network_has_one_input_of_feature_rows_and_one_output() -> None:
     import keras
     from keras import layers
 

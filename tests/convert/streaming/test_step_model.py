@@ -1,4 +1,4 @@
-"""The one-step graph, stepped, is the Keras network on the whole sequence."""
+"""The one-step graph, stepped, equals the Keras network on the whole sequence."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_continuous_steps_equal_the_whole_sequence(continuous_network: Any, make
     got = step_probabilities(graph, rows)
     assert graph.warmup_steps == 0
     assert got.shape == expected.shape == (N_ROWS // graph.rows_per_step, 2)
-    assert float(np.std(expected)) > 0.01  # an answer that never moves would compare equal to anything
+    assert float(np.std(expected)) > 0.01  # a constant output would equal anything
     np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
@@ -73,7 +73,7 @@ def test_states_are_named_after_their_layers(build_network: Callable[..., Any]) 
     assert graph.parameters == 208 + 1008 + 26
 
 
-def test_building_leaves_the_network_as_it_was(
+def test_building_leaves_the_network_unchanged(
     build_network: Callable[..., Any], make_rows: Callable[..., Any]
 ) -> None:
     from edgequake.convert.streaming.step_model import build_step_graph
@@ -109,7 +109,7 @@ def test_building_leaves_the_network_as_it_was(
     ],
 )
 def test_steps_equal_keras(name: str, conformance: Any) -> None:
-    """More kinds of layers; docs/conformance.md has them all, this long and as TFLite."""
+    """More kinds of layers; docs/conformance.md has them all, over more rows and as TFLite."""
     from edgequake.convert.streaming.step_model import build_step_graph
     from edgequake.convert.streaming.stepping import check_step_graph, sequence_probabilities
 
@@ -131,15 +131,15 @@ def test_steps_equal_keras(name: str, conformance: Any) -> None:
         (lambda L: [L.BatchNormalization(), L.GRU(4, return_sequences=True), L.Dense(1)], 0),
         (lambda L: [L.BatchNormalization(), L.Conv1D(4, 1), L.Dense(1)], 0),
         (lambda L: [L.BatchNormalization(), L.Conv1D(4, 3, strides=3), L.Dense(1)], 0),
-        # zeros before the normalisation are normalised too
+        # zeros before the normalization are normalized too
         (lambda L: [L.ZeroPadding1D((2, 0)), L.BatchNormalization(), L.Conv1D(4, 3), L.Dense(1)], 0),
         (lambda L: [L.Dense(4), L.BatchNormalization(), L.Conv1D(4, 3, padding="causal"), L.Dense(1)], 0),
-        # the zeros of the padding are not normalised, and tanh stands between: these stay
+        # here the zeros of the padding are not normalized, and tanh lies between: these are not folded
         (lambda L: [L.BatchNormalization(), L.Conv1D(4, 3, padding="causal"), L.Dense(1)], 1),
         (lambda L: [L.Conv1D(4, 1, activation="tanh"), L.BatchNormalization(), L.ReLU(), L.Dense(1)], 1),
     ],
 )
-def test_normalisation_goes_into_a_neighbour_s_weights(
+def test_normalization_is_folded_into_a_neighbour_s_weights(
     build_network: Callable[..., Any], make_rows: Callable[..., Any], layers_of: Any, n_affine: int
 ) -> None:
     from keras import layers
@@ -156,7 +156,7 @@ def test_normalisation_goes_into_a_neighbour_s_weights(
     np.testing.assert_allclose(step_probabilities(graph, rows), model(rows[np.newaxis])[0], atol=1e-5)
 
 
-def test_what_cannot_be_stepped_through_may_be_one_step(conformance: Any) -> None:
+def test_a_network_that_cannot_be_stepped_may_be_one_step(conformance: Any) -> None:
     from edgequake.convert.streaming.step_model import build_step_graph
 
     model = conformance.build("Conv1D same, BatchNormalization, Flatten (one step)")
@@ -164,21 +164,21 @@ def test_what_cannot_be_stepped_through_may_be_one_step(conformance: Any) -> Non
     assert (graph.rows_per_step, graph.states, graph.warmup_steps) == (WINDOW_ROWS, (), 0)
 
 
-def test_states_of_windows_are_named_after_what_they_hold(conformance: Any) -> None:
+def test_states_of_windows_are_named_after_their_content(conformance: Any) -> None:
     from edgequake.convert.streaming.step_model import build_step_graph
 
     def states(name: str) -> list[tuple[str, tuple[int, ...]]]:
         found = build_step_graph(conformance.build(name), "windowed").states
         return [(state.name.rsplit("_", 1)[-1], state.kind, state.shape) for state in found]
 
-    # 48 rows, a valid kernel of 5: 44 rows are averaged, of which the newest is not yet a state
+    # 48 rows, a valid kernel of 5: 44 rows are averaged, the newest of which is not yet a state
     assert states("Conv1D, GlobalAveragePooling1D") == [
         ("context", "context", (1, 4, 6)),
         ("window", "context", (1, 43, 12)),
     ]
-    # after ReLU a running maximum is exact from zero on
+    # after ReLU a running maximum that starts at zero is exact
     assert states("Conv1D relu, GlobalMaxPooling1D")[1] == ("max", "recurrent", (1, 12))
-    # 2 rows fall to a valid kernel of 3; the causal one after it begins with zeros at row 2
+    # a valid kernel of 3 removes 2 rows; the causal one after it starts from zeros at row 2
     assert states("Conv1D causal after valid, LSTM")[:2] == [
         ("context", "context", (1, 2, 6)),
         ("context", "recurrent", (1, 2, 8)),

@@ -1,4 +1,4 @@
-"""Figures of a conversion beside the error: events, clipping, and the layer to blame."""
+"""Measures of a conversion besides its error: events, clipping, and the layers that cause the error."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def manifest_of(make_partial: Callable[..., Any], mode: str = "continuous") -> A
     return schema.build(Manifest, values, "test", ManifestError)
 
 
-def trace(n_frames: int, *rises: int) -> Any:
+def rising(n_frames: int, *rises: int) -> Any:
     """Return probabilities that are 0.9 for five frames after each rise, and 0.1 elsewhere."""
     probabilities = np.full((1, n_frames, 2), 0.1, np.float32)
     for rise in rises:
@@ -49,10 +49,10 @@ def trace(n_frames: int, *rises: int) -> Any:
 
 
 def test_events_are_matched_within_a_frame(make_partial: Callable[..., Any]) -> None:
-    """Rises at 100, 300 and 700 (the trigger merges what is closer than 900 s, 93 frames); one is a frame late, one is
-    two late, and one is new."""
+    """Rises at 100, 300 and 700 (the trigger merges rises within 900 s, 93 frames); one is a frame late, one two frames
+    late, and one is new."""
     manifest = manifest_of(make_partial)
-    measured = event_agreement(manifest, trace(1000, 101, 302, 700, 850), trace(1000, 100, 300, 700))
+    measured = event_agreement(manifest, rising(1000, 101, 302, 700, 850), rising(1000, 100, 300, 700))
     assert measured == {
         # two frames a shift by one, four a shift by two, five a new rise
         "decision_flips": 2 + 4 + 5,
@@ -61,14 +61,14 @@ def test_events_are_matched_within_a_frame(make_partial: Callable[..., Any]) -> 
         "events_missed": 1,
         "events_extra": 2,
     }
-    same = event_agreement(manifest, trace(1000, 100), trace(1000, 100))
+    same = event_agreement(manifest, rising(1000, 100), rising(1000, 100))
     assert (same["decision_flips"], same["events_matched"], same["events_missed"], same["events_extra"]) == (0, 1, 0, 0)
 
 
-def test_windows_are_decisions_of_one_record(make_partial: Callable[..., Any]) -> None:
-    """24 rows from window to window: five windows in a row are one event, wherever the array has its axes."""
+def test_windows_are_the_decisions_of_one_record(make_partial: Callable[..., Any]) -> None:
+    """The hop is 24 rows: five consecutive windows are one event, whatever the shape of the array."""
     manifest = manifest_of(make_partial, "windowed")
-    windows = trace(60, 20).reshape(60, 1, 2)
+    windows = rising(60, 20).reshape(60, 1, 2)
     assert event_agreement(manifest, windows, windows)["events"] == 1
 
 
@@ -83,9 +83,9 @@ def test_an_event_is_matched_once() -> None:
 
 @pytest.fixture(scope="module")
 def narrow_layer(build_network: Callable[..., Any]) -> Any:
-    """Return a network whose layer 'hard' gives one output a thousand times the others' size, which the next unlearns.
+    """Return a network whose layer 'hard' has one output a thousand times as large as the others; the next undoes it.
 
-    In floating point nothing is lost; in 8 bits a step of the large output is all that the others are.
+    In floating point nothing is lost; in 8 bits one step of the large output is as large as the others.
     """
 
     def layers_of(layers: Any) -> list[Any]:
@@ -115,7 +115,7 @@ def test_the_gate_names_the_layer_that_is_hard_to_quantize(
     with pytest.raises(
         GateError,
         match=r"^the int8 graph's probabilities differ from Keras by 0\.\d+ rms .* expected at most 0\.05 rms; most of "
-        r"it comes from rounding layer 'hard': alone it makes 0\.\d+ rms \(.*\); calibrate on more records",
+        r"the error comes from rounding layer 'hard', which alone causes 0\.\d+ rms \(.*\); calibrate on more records",
     ) as caught:
         convert_model(tmp_path / "small.keras", tmp_path / "out", "int8")
     assert "\n" not in str(caught.value)
@@ -125,7 +125,7 @@ def test_the_gate_names_the_layer_that_is_hard_to_quantize(
 def test_clipping_is_measured_tensor_by_tensor(
     build_network: Callable[..., Any], convert: Callable[..., Any], make_rows: Callable[..., Any]
 ) -> None:
-    """Calibrated on rows a quarter as large as those that come, the input is clipped as often as numpy counts."""
+    """With calibration on rows a quarter as large, the input is clipped as often as numpy counts."""
     from edgequake.convert.verification.clipping import tensor_uses
 
     def layers_of(layers: Any) -> list[Any]:

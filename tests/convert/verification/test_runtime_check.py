@@ -1,4 +1,4 @@
-"""Every graph is invoked in tflite-runtime 2.14, in a process of its own, where one can be had."""
+"""Every graph is invoked in tflite-runtime 2.14, in a process of its own, where it is installed."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def test_a_graph_that_the_runtime_refuses_is_named(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_lander_interpreter_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lander_interpreter_is_used_instead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_check, "find_spec", lambda name: None)
     monkeypatch.setenv(runtime_check.LANDERS, f"tflite-runtime={sys.executable};ai-edge-litert=/nowhere/python")
-    assert runtime_check.lander_python() == sys.executable
+    assert runtime_check.runtime_python() == sys.executable
     monkeypatch.setenv(runtime_check.LANDERS, "tflite-runtime=no Python 3.11 here;ai-edge-litert=/nowhere/python")
-    assert runtime_check.lander_python() is None
+    assert runtime_check.runtime_python() is None
     monkeypatch.delenv(runtime_check.LANDERS)
     assert runtime_check.invoke([shipped_graph()]) is None
 

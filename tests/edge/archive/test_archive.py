@@ -1,4 +1,4 @@
-"""The archive of the raw stream: obspy reads it as SDS, no sample is lost or held twice, and the cap is kept."""
+"""The archive of the raw stream: obspy reads it as SDS, no sample is lost or stored twice, its size is limited."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Traces = Callable[..., list[Trace]]
 def archive_of(folder: Path, traces: list[Trace], cap_bytes: int | None = None, block_samples: int = 4096) -> Archive:
     archive = Archive(folder, cap_bytes, Diagnostics(), block_samples)
     for trace in traces:
-        archive.take(trace)
+        archive.push(trace)
     archive.close()
     return archive
 
 
 def read(folder: Path, channel: str = "MHZ", *, station: str = "LUN", network: str = "XX") -> list[obspy.Trace]:
-    """Read all of a channel with obspy's SDS client, a trace for each stretch."""
+    """Read all of a channel with obspy's SDS client, a trace for each contiguous run."""
     day_s = 86_400
     start = obspy.UTCDateTime(T0_NS / 1e9)
     stream = Client(str(folder)).get_waveforms(network, station, "*", channel, start - 9 * day_s, start + 20 * day_s)
@@ -117,8 +117,8 @@ def test_one_trace_of_three_days_is_three_files(days_of_noise: np.ndarray, trace
         np.testing.assert_array_equal(np.concatenate([trace.data for trace in read(tmp_path / folder)]), days_of_noise)
 
 
-def test_tears_stay_tears(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
-    parts = [(0, 5000), (5001, 9000), (9100, 9101), (12_000, 20_000)]  # a sample lost; one alone between two tears
+def test_gaps_stay_gaps(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
+    parts = [(0, 5000), (5001, 9000), (9100, 9101), (12_000, 20_000)]  # a sample lost; one alone between two gaps
     cut = [
         trace
         for a, b in parts
@@ -135,7 +135,7 @@ def test_tears_stay_tears(days_of_noise: np.ndarray, traces: Traces, tmp_path: P
 
 
 def test_a_drifting_clock_is_followed(days_of_noise: np.ndarray, tmp_path: Path) -> None:
-    # Every trace a thousandth of a sample later than the rate says: after ten of them a record starts anew.
+    # Every trace a thousandth of a sample later than the rate implies: after ten of them a new record begins.
     step_ns = duration_ns(400, RATE_HZ) + duration_ns(1, RATE_HZ) // 1000
     cut = [Trace(MOON, T0_NS + i * step_ns, RATE_HZ, days_of_noise[400 * i : 400 * i + 400]) for i in range(50)]
     archive_of(tmp_path, cut)
@@ -149,13 +149,13 @@ def test_a_drifting_clock_is_followed(days_of_noise: np.ndarray, tmp_path: Path)
     assert n_before == 50 * 400
 
 
-def test_a_change_of_rate_or_kind_ends_a_record(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
+def test_a_change_of_rate_or_dtype_ends_a_record(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
     first = traces(days_of_noise[:1000])
     second = traces(days_of_noise[:1000].astype(np.float32), start_ns=first[-1].stop_ns)
     third = traces(days_of_noise[:1000].astype(np.float32), start_ns=second[-1].stop_ns, rate_hz=13.25)
     archive_of(tmp_path, first + second + third)
 
-    obspy_traces = obspy.read(str(tmp_path / names(tmp_path)[0]))  # the client wants one kind
+    obspy_traces = obspy.read(str(tmp_path / names(tmp_path)[0]))  # the client expects one dtype
 
     assert [(obspy_trace.data.dtype.kind, obspy_trace.stats.sampling_rate) for obspy_trace in obspy_traces] == [
         ("i", RATE_HZ), ("f", RATE_HZ), ("f", 13.25)
@@ -182,7 +182,7 @@ def test_codes_cannot_leave_the_archive(days_of_noise: np.ndarray, tmp_path: Pat
     assert names(tmp_path) == [f"in/{name}" for name in names(tmp_path / "in")]
     assert len(names(tmp_path)) == 4
     assert archive.total_bytes == disk_bytes(tmp_path)
-    again = Archive(tmp_path / "in", None, Diagnostics())  # and their files are known again
+    again = Archive(tmp_path / "in", None, Diagnostics())  # it finds their files again
     assert again.total_bytes == archive.total_bytes
     for path in (path for path in tmp_path.rglob("*") if path.is_file()):
         index = index_file(path)
@@ -192,10 +192,10 @@ def test_codes_cannot_leave_the_archive(days_of_noise: np.ndarray, tmp_path: Pat
         )
 
 
-# What comes again
+# Duplicates
 
 
-def test_what_comes_again_is_held_once(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
+def test_duplicate_samples_are_stored_once(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
     cut = traces(days_of_noise[:30_000])
     once = archive_of(tmp_path / "once", cut)
     each_twice = archive_of(tmp_path / "twice", [trace for trace in cut for _ in range(2)])
@@ -207,37 +207,37 @@ def test_what_comes_again_is_held_once(days_of_noise: np.ndarray, traces: Traces
         assert archive.total_bytes == once.total_bytes  # not a record more
 
 
-def test_the_whole_record_again_in_other_traces_is_held_once(
+def test_a_whole_record_again_in_other_traces_is_stored_once(
     days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
 ) -> None:
     archive = archive_of(tmp_path, traces(days_of_noise[:200_000]))
     size_bytes = archive.total_bytes
-    for again in (archive, Archive(tmp_path, None, Diagnostics())):  # the same process, and one that knows of nothing
+    for again in (archive, Archive(tmp_path, None, Diagnostics())):  # the same process, and a new one
         for trace in traces(days_of_noise[:200_000], n_each=177):
-            again.take(trace)
+            again.push(trace)
         again.close()
         assert disk_bytes(tmp_path) == size_bytes
 
     longer = Archive(tmp_path, None, Diagnostics())
     for trace in traces(days_of_noise[:210_000], n_each=1000):  # half of a trace is new
-        longer.take(trace)
+        longer.push(trace)
     longer.close()
     (obspy_trace,) = read(tmp_path)
     np.testing.assert_array_equal(obspy_trace.data, days_of_noise[:210_000])
 
 
-def test_a_second_version_is_kept_where_it_differs(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
+def test_a_second_version_is_stored_where_it_differs(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
     other = days_of_noise[:40_000].copy()
     other[20_000:20_100] += 50  # deglitched, say
     archive_of(tmp_path, [*traces(days_of_noise[:40_000]), *traces(other)])
 
-    held = [header for file in names(tmp_path) for header in index_file(tmp_path / file).headers]
+    stored = [header for file in names(tmp_path) for header in index_file(tmp_path / file).headers]
     index = index_file(tmp_path / names(tmp_path)[0])
     found = list(read_indexed(index, index.headers))
     assert any(np.array_equal(p.samples[: len(p.samples)], other[i : i + len(p.samples)])
                and not np.array_equal(p.samples, days_of_noise[i : i + len(p.samples)])
                for p in found for i in [round((p.start_ns - T0_NS) * RATE_HZ / 1e9)])  # fmt: skip
-    assert 40_100 <= sum(header.n_samples for header in held) <= 42_000
+    assert 40_100 <= sum(header.n_samples for header in stored) <= 42_000
 
 
 def test_a_clock_set_back_loses_nothing(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_a_clock_set_back_loses_nothing(days_of_noise: np.ndarray, traces: Trace
     index = index_file(tmp_path / names(tmp_path)[0])
     in_file = sorted(index.headers, key=lambda header: header.offset)
     written = np.concatenate([trace.samples for trace in read_indexed(index, in_file)])
-    np.testing.assert_array_equal(written, days_of_noise[:100_000])  # in the order in which they came
+    np.testing.assert_array_equal(written, days_of_noise[:100_000])  # in the order of arrival
 
 
 def test_a_time_far_ahead_does_no_harm(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
@@ -264,11 +264,11 @@ def test_a_time_far_ahead_does_no_harm(days_of_noise: np.ndarray, traces: Traces
     assert len(obspy_traces) == 2
 
 
-# The cap
+# The size limit
 
 
 @pytest.mark.parametrize("cap_bytes", [50_000, 100_000, 300_000, 700_000, 1_000_000])
-def test_the_cap_is_never_exceeded(
+def test_the_size_limit_is_never_exceeded(
     cap_bytes: int, days_of_noise: np.ndarray, traces: Traces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     largest = [0]
@@ -288,7 +288,7 @@ def test_the_cap_is_never_exceeded(
     channels = [traces(days_of_noise, source_id=MOON.replace("Z", code)) for code in "ZNE"]
     for turn in zip(*channels, strict=True):
         for trace in turn:
-            archive.take(trace)
+            archive.push(trace)
     archive.close()
 
     assert largest[0] <= cap_bytes
@@ -296,10 +296,10 @@ def test_the_cap_is_never_exceeded(
     assert archive.total_bytes >= 0.3 * cap_bytes
     for code in "ZNE":
         data = np.concatenate([obspy_trace.data for obspy_trace in read(tmp_path, f"MH{code}")])
-        np.testing.assert_array_equal(data, days_of_noise[-len(data) :])  # the latest, without a hole
+        np.testing.assert_array_equal(data, days_of_noise[-len(data) :])  # the latest, without a gap
 
 
-def test_whole_days_go_oldest_first(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
+def test_whole_days_are_deleted_oldest_first(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
     whole = archive_of(tmp_path / "whole", traces(days_of_noise)).total_bytes
     archive_of(tmp_path / "capped", traces(days_of_noise), cap_bytes=int(0.7 * whole))
 
@@ -308,13 +308,13 @@ def test_whole_days_go_oldest_first(days_of_noise: np.ndarray, traces: Traces, t
     np.testing.assert_array_equal(data, days_of_noise[572_400:])
 
 
-def test_a_cap_below_a_day_holds_a_third_of_it_or_more(
+def test_a_limit_below_a_day_is_used_to_a_third_or_more(
     days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
 ) -> None:
     cap_bytes, sizes_bytes = 100_000, []
     archive = Archive(tmp_path, cap_bytes, Diagnostics(), 1024)
     for trace in traces(days_of_noise[:570_000]):
-        archive.take(trace)
+        archive.push(trace)
         sizes_bytes.append(archive.total_bytes)
 
     steady = sizes_bytes[len(sizes_bytes) // 4 :]
@@ -322,7 +322,7 @@ def test_a_cap_below_a_day_holds_a_third_of_it_or_more(
     assert max(steady) >= 0.6 * cap_bytes
 
 
-def test_a_cap_that_was_lowered_is_kept_from_the_first_write(
+def test_a_lowered_limit_applies_from_the_first_write(
     days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
 ) -> None:
     archive_of(tmp_path, traces(days_of_noise[:1_000_000]))
@@ -332,8 +332,8 @@ def test_a_cap_that_was_lowered_is_kept_from_the_first_write(
     assert len(read(tmp_path)[-1].data) == 10_000
 
 
-def test_a_cap_next_to_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="an archive of 511 bytes holds next to nothing; expected 16384 or more"):
+def test_a_limit_that_is_too_small_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="an archive of 511 bytes is too small; expected 16384 or more"):
         Archive(tmp_path, 511, Diagnostics())
 
 
@@ -342,7 +342,7 @@ def test_a_cap_next_to_nothing_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
-    """Have a disk under `tmp_path` that holds as many bytes as the first item says."""
+    """Limit the bytes on the disk under `tmp_path` to the first item of the list returned."""
     size_bytes = [10**9]
     write = os.write
 
@@ -350,29 +350,29 @@ def small_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
         left_bytes = size_bytes[0] - disk_bytes(tmp_path)
         if left_bytes <= 0:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return write(descriptor, data[:left_bytes])  # as a real one does: a part is written
+        return write(descriptor, data[:left_bytes])  # as on a real disk, a part is written
 
     monkeypatch.setattr(day_files.os, "write", full)
     return size_bytes
 
 
-def test_a_full_disk_costs_the_oldest(
+def test_a_full_disk_evicts_the_oldest(
     days_of_noise: np.ndarray, traces: Traces, tmp_path: Path, small_disk: list[int]
 ) -> None:
     small_disk[0] = 700_123
     diagnostics = Diagnostics()
     archive = Archive(tmp_path, None, diagnostics)
     for trace in traces(days_of_noise):
-        archive.take(trace)
+        archive.push(trace)
     archive.close()
 
-    assert any("let go of its oldest because the disk was full" in text for text in diagnostics.texts())
+    assert any("deleted its oldest files because the disk was full" in text for text in diagnostics.texts())
     data = np.concatenate([obspy_trace.data for obspy_trace in read(tmp_path)])
     np.testing.assert_array_equal(data, days_of_noise[-len(data) :])
     assert archive.total_bytes == disk_bytes(tmp_path) > 250_000
 
 
-def test_others_get_room(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
+def test_make_room_deletes_the_oldest_files(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
     archive = archive_of(tmp_path, traces(days_of_noise))
     before = disk_bytes(tmp_path)
 
@@ -384,28 +384,30 @@ def test_others_get_room(days_of_noise: np.ndarray, traces: Traces, tmp_path: Pa
     assert not (tmp_path / "2030").exists()
 
 
-def test_a_disk_that_stays_full_costs_records_not_the_run(
+def test_a_disk_that_stays_full_loses_records_and_does_not_end_the_run(
     days_of_noise: np.ndarray, traces: Traces, tmp_path: Path, small_disk: list[int]
 ) -> None:
     small_disk[0] = 0
     diagnostics = Diagnostics()
     archive = Archive(tmp_path, None, diagnostics)
     for trace in traces(days_of_noise[:100_000]):
-        archive.take(trace)
+        archive.push(trace)
     archive.close()
 
     assert any("record(s) not archived: the disk is full" in text for text in diagnostics.texts())
     assert disk_bytes(tmp_path) == archive.total_bytes == 0
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_one_error_line(
+    days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
+) -> None:
     (tmp_path / "archive").write_bytes(b"")
     with pytest.raises(DataError, match=r"cannot write .*archive.*; mount the disk writable or choose another --out"):
         archive_of(tmp_path / "archive", traces(days_of_noise[:10_000]))
 
 
 @pytest.mark.records
-def test_a_day_of_apollo_with_its_tears_comes_back(records_dir: Path, tmp_path: Path) -> None:
+def test_an_apollo_day_with_its_gaps_is_read_back(records_dir: Path, tmp_path: Path) -> None:
     source = records_dir / "moon" / "xa.s14.00.1973-06-30.mseed"
     index = index_file(source)
     archive_of(tmp_path, list(read_indexed(index, index.headers)))
@@ -424,8 +426,8 @@ def test_a_day_of_apollo_with_its_tears_comes_back(records_dir: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_whatever_comes_in_whatever_order_is_held_once(seed: int, days_of_noise: np.ndarray, tmp_path: Path) -> None:
-    """Pieces of one record at random, over one another and over midnight: each sample that came is held, and once."""
+def test_any_traces_in_any_order_are_stored_once(seed: int, days_of_noise: np.ndarray, tmp_path: Path) -> None:
+    """Random overlapping parts of a record across midnight: each sample that arrived is stored, and once."""
     rng = np.random.default_rng(seed)
     start_ns = T0_NS + DAY_NS - duration_ns(6000, RATE_HZ)
     archive = Archive(tmp_path, None, Diagnostics(), int(rng.choice([50, 700, 4096])))
@@ -438,33 +440,33 @@ def test_whatever_comes_in_whatever_order_is_held_once(seed: int, days_of_noise:
         jitter_ns = int(rng.integers(-1, 2)) * duration_ns(1, RATE_HZ) // 300
         samples = days_of_noise[first:stop]
         if len(samples):
-            archive.take(Trace(MOON, start_ns + duration_ns(first, RATE_HZ) + jitter_ns, RATE_HZ, samples))
+            archive.push(Trace(MOON, start_ns + duration_ns(first, RATE_HZ) + jitter_ns, RATE_HZ, samples))
         came[first:stop] = 1
         first = stop if rng.random() < 0.9 else stop + int(rng.integers(30))
     archive.close()
 
-    held = np.zeros(20_000, np.int64)
+    stored = np.zeros(20_000, np.int64)
     for file in names(tmp_path):
         index = index_file(tmp_path / file)
         for trace in read_indexed(index, index.headers):
             at = round((trace.start_ns - start_ns) * RATE_HZ / NS_PER_S)
             np.testing.assert_array_equal(trace.samples, days_of_noise[at : at + len(trace.samples)])
-            held[at : at + len(trace.samples)] += 1
-    np.testing.assert_array_equal(held, came)
+            stored[at : at + len(trace.samples)] += 1
+    np.testing.assert_array_equal(stored, came)
 
 
-def test_old_days_are_forgotten_and_stay_on_disk_and_late_samples_still_go_behind_theirs(
+def test_old_days_leave_the_account_and_late_samples_are_still_appended(
     days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
 ) -> None:
     """Ten days, of which a live station remembers the last three; then late samples of the first, several times."""
     archive = Archive(tmp_path, None, Diagnostics(), block_samples=100, remembered_days=2)
     parts = [traces(days_of_noise[: 2 * 300], start_ns=T0_NS + day * DAY_NS, n_each=300) for day in range(10)]
     for first, _ in parts:
-        archive.take(first)
+        archive.push(first)
     archive.close()
     assert [name[-3:] for name, _ in archive.sizes_bytes()] == ["008", "009", "010"]
     assert archive.state()["files"] == {"files": []}
-    archive.take(parts[0][1])
+    archive.push(parts[0][1])
     archive.close()
     assert archive.total_bytes == disk_bytes(tmp_path)
     for restarted in (archive, Archive(tmp_path, None, Diagnostics(), block_samples=100, remembered_days=2)):
@@ -472,5 +474,5 @@ def test_old_days_are_forgotten_and_stay_on_disk_and_late_samples_still_go_behin
         late, *others = read(tmp_path)
         np.testing.assert_array_equal(late.data, days_of_noise[:600])
         assert len(others) == 9
-        restarted.take(parts[0][1])  # comes twice
+        restarted.push(parts[0][1])  # a duplicate
         restarted.close()

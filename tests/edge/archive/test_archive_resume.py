@@ -1,4 +1,4 @@
-"""Kills at any instant: a replay's archive and summary channel end as if undisturbed, live nothing is lost."""
+"""Kills at any instant: archive and SSAM channels of a replay end as if undisturbed; live, nothing is lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgequake.edge.archive.archive import Archive
-from edgequake.edge.archive.ssam import SsamChannel
+from edgequake.edge.archive.ssam import SsamWriter
 from edgequake.edge.base.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.formats.miniseed import index_file, read_indexed
@@ -22,15 +22,15 @@ MOON = "FDSN:XX_LUN_00_M_H_Z"
 RATE_HZ = 6.625
 Traces = Callable[..., list[Trace]]
 Tree = dict[str, bytes]
-Make = Callable[[], "Archive | SsamChannel"]
+Make = Callable[[], "Archive | SsamWriter"]
 
 
 class Killed(BaseException):
-    """The process is no more."""
+    """The process has been killed."""
 
 
 class Killer:
-    """Kills at a chosen one of the system calls that change a disk; from then on none does anything."""
+    """Kills the process at a chosen one of the system calls that change a disk."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.n_left: int | None = None
@@ -77,7 +77,7 @@ def tree(folder: Path) -> Tree:
 
 
 def stream(days_of_noise: np.ndarray, traces: Traces) -> list[Trace]:
-    """Two channels over three days with tears, repeats, a clock set back and a second version of some hours."""
+    """Two channels over three days with gaps, repeats, a clock set back and a second version of some hours."""
     z = traces(days_of_noise[:400_000], start_ns=T0_NS, n_each=[400, 771, 5])
     n = traces(days_of_noise[300_000:600_000], start_ns=T0_NS + 5 * NS_PER_S, source_id=MOON[:-1] + "N", n_each=600)
     both = sorted([*z, *n], key=lambda trace: trace.start_ns)
@@ -89,18 +89,18 @@ def stream(days_of_noise: np.ndarray, traces: Traces) -> list[Trace]:
 
 
 def run(make: Make, traces: list[Trace], checkpoint: Path, every: int, replayed: bool = True) -> None:
-    """Take traces with a checkpoint after every so many, from the last checkpoint on if there is one."""
-    keeper, first = make(), 0
+    """Push traces with a checkpoint after every so many, from the last checkpoint on if there is one."""
+    writer, first = make(), 0
     if checkpoint.exists():
         state = read_checkpoint(checkpoint).state
-        keeper.restore(state["keeper"], replayed)
+        writer.restore(state["writer"], replayed)
         first = state["n_taken"]
     for i, trace in enumerate(traces[first:], first):
         if i % every == 0:
-            keeper.sync()
-            write_checkpoint(checkpoint, Checkpoint({}, {"keeper": keeper.state(), "n_taken": i}))
-        keeper.take(trace)
-    keeper.close()
+            writer.sync()
+            write_checkpoint(checkpoint, Checkpoint({}, {"writer": writer.state(), "n_taken": i}))
+        writer.push(trace)
+    writer.close()
 
 
 @pytest.mark.parametrize("kind", ["no cap", "some days", "a part of a day", "small blocks", "summary"])
@@ -110,9 +110,9 @@ def test_a_replay_ends_as_if_undisturbed(
     cap_bytes = {"some days": 300_000, "a part of a day": 90_000}.get(kind)
     block = 700 if kind == "small blocks" else 4096
 
-    def make(folder: str) -> Archive | SsamChannel:
+    def make(folder: str) -> Archive | SsamWriter:
         diagnostics = Diagnostics()
-        return SsamChannel(tmp_path / folder, diagnostics) if kind == "summary" else Archive(
+        return SsamWriter(tmp_path / folder, diagnostics) if kind == "summary" else Archive(
             tmp_path / folder, cap_bytes, diagnostics, block
         )  # fmt: skip
 
@@ -130,7 +130,7 @@ def test_a_replay_ends_as_if_undisturbed(
                 killer.n_left = int(rng.integers(n_calls if n_kills == 1 else n_calls // 6))
                 with pytest.raises(Killed):
                     run(lambda: make(folder), cut, checkpoint, 97)  # noqa: B023
-                    raise Killed  # it had come to its end before
+                    raise Killed  # the run had ended before
                 killer.n_left = None
                 checkpoint.with_name(f".{checkpoint.name}.part").unlink(missing_ok=True)
             run(lambda: make(folder), cut, checkpoint, 97)  # noqa: B023
@@ -146,10 +146,10 @@ def samples_of(folder: Path) -> Iterator[Trace]:
             yield from read_indexed(index, index.headers)
 
 
-def test_live_nothing_that_was_on_disk_is_lost_or_doubled(
+def test_live_nothing_on_disk_is_lost_or_stored_twice(
     days_of_noise: np.ndarray, traces: Traces, tmp_path: Path, killer: Killer
 ) -> None:
-    """After a kill the stream goes on where it is then: what a process took before its last checkpoint is there."""
+    """The stream does not wait for the next process: what was pushed before the last checkpoint is stored."""
     cut = traces(days_of_noise[:600_000], start_ns=T0_NS)
     rng = np.random.default_rng(11)
     archive, safe, i, n_kills = Archive(tmp_path / "archive", None, Diagnostics(), 1024), set[int](), 0, 0
@@ -160,7 +160,7 @@ def test_live_nothing_that_was_on_disk_is_lost_or_doubled(
             for j in range(i, min(len(cut), i + 60)):
                 i = j + 1
                 since.append(j)
-                archive.take(cut[j])
+                archive.push(cut[j])
                 if j % 20 == 0:
                     archive.sync()
                     write_checkpoint(tmp_path / "checkpoint", Checkpoint({}, {"archive": archive.state()}))
@@ -170,7 +170,7 @@ def test_live_nothing_that_was_on_disk_is_lost_or_doubled(
             n_kills += 1
             killer.n_left = None
             since.clear()
-            i += int(rng.integers(3))  # what went by meanwhile
+            i += int(rng.integers(3))  # missed meanwhile
             archive = Archive(tmp_path / "archive", None, Diagnostics(), 1024)
             if (tmp_path / "checkpoint").exists():
                 archive.restore(read_checkpoint(tmp_path / "checkpoint").state["archive"], replayed=False)
@@ -188,13 +188,13 @@ def test_live_nothing_that_was_on_disk_is_lost_or_doubled(
 
 
 @pytest.mark.parametrize("damage", ["half a record", "zeros", "nothing but zeros"])
-def test_a_torn_tail_is_cut_off_and_gone_on_with(
+def test_an_incomplete_last_record_is_cut_off_and_the_file_continued(
     damage: str, days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
 ) -> None:
     cut = traces(days_of_noise[:50_000])
     first = Archive(tmp_path, None, Diagnostics())
     for trace in cut[:60]:
-        first.take(trace)
+        first.push(trace)
     first.sync()
     (path,) = (path for path in tmp_path.rglob("*.D.*") if path.is_file())
     whole = path.read_bytes()
@@ -203,7 +203,7 @@ def test_a_torn_tail_is_cut_off_and_gone_on_with(
     diagnostics = Diagnostics()
     again = Archive(tmp_path, None, diagnostics)
     for trace in cut:
-        again.take(trace)
+        again.push(trace)
     again.close()
 
     assert any("cut back to their last whole record" in text for text in diagnostics.texts())
@@ -212,15 +212,15 @@ def test_a_torn_tail_is_cut_off_and_gone_on_with(
     np.testing.assert_array_equal(found, days_of_noise[:50_000])
 
 
-def test_files_that_were_taken_away_are_no_trouble(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
+def test_files_that_were_removed_do_no_harm(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
     cut = traces(days_of_noise[:100_000])
     archive = Archive(tmp_path, 10**6, Diagnostics(), 1024)
     for trace in cut[:100]:
-        archive.take(trace)
+        archive.push(trace)
     (path,) = (path for path in tmp_path.rglob("*.D.*") if path.is_file())
     path.unlink()
     for trace in cut[100:]:
-        archive.take(trace)
+        archive.push(trace)
     archive.close()
 
     found = np.concatenate([trace.samples for trace in samples_of(tmp_path)])
@@ -228,12 +228,12 @@ def test_files_that_were_taken_away_are_no_trouble(days_of_noise: np.ndarray, tr
     assert len(found) > 55_000
 
 
-def test_a_state_fits_into_a_checkpoint_and_says_nothing_of_the_folder(
+def test_a_state_fits_into_a_checkpoint_and_does_not_depend_on_the_folder(
     days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
 ) -> None:
     archive = Archive(tmp_path / "a", None, Diagnostics())
     for trace in traces(days_of_noise[:10_000]):
-        archive.take(trace)
+        archive.push(trace)
     write_checkpoint(tmp_path / "checkpoint", Checkpoint({}, archive.state()))
 
     (tmp_path / "a").rename(tmp_path / "b")
@@ -242,7 +242,7 @@ def test_a_state_fits_into_a_checkpoint_and_says_nothing_of_the_folder(
     for trace in traces(
         days_of_noise[10_000:20_000], start_ns=T0_NS - 15 * 3600 * NS_PER_S + duration_ns(10_000, RATE_HZ)
     ):
-        moved.take(trace)
+        moved.push(trace)
     moved.close()
 
     found = np.concatenate([trace.samples for trace in samples_of(tmp_path / "b")])

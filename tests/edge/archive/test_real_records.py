@@ -24,7 +24,7 @@ DAY_NS = 86_400 * NS_PER_S
 
 
 @pytest.fixture(scope="module")
-def flown(records_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(records_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a run over all test records of the Moon, in the order of their times."""
     files = {record.file for record in load(records_dir, "moon") if record.split == "test"}
     records: list[tuple[int, str, bytes]] = []
@@ -42,10 +42,10 @@ def flown(records_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.records
-def test_no_utc_day_gets_more_than_the_budget(flown: Path) -> None:
+def test_no_utc_day_gets_more_than_the_budget(finished: Path) -> None:
     by_day: dict[int, int] = {}
-    for done in read_journal(flown / "downlink.log"):
-        n_bytes = sum((flown / "outbox" / file.name).stat().st_size for file in done.files)
+    for done in read_journal(finished / "downlink.log"):
+        n_bytes = sum((finished / "outbox" / file.name).stat().st_size for file in done.files)
         assert done.day == (done.clock_ns - 1) // DAY_NS
         by_day[done.day] = by_day.get(done.day, 0) + n_bytes
         share = (done.clock_ns - done.day * DAY_NS) / DAY_NS
@@ -54,27 +54,27 @@ def test_no_utc_day_gets_more_than_the_budget(flown: Path) -> None:
 
 
 @pytest.mark.records
-def test_what_ranks_higher_goes_first(flown: Path) -> None:
-    """A record goes before one of higher rank only if that one's event was told of in a later pass."""
-    rows = read_catalog(flown / "catalog.csv")
+def test_higher_ranks_are_sent_first(finished: Path) -> None:
+    """A record precedes one of higher rank only if the event of the latter was reported in a later pass."""
+    rows = read_catalog(finished / "catalog.csv")
     window_ns = round(load_manifest("moon")[0].trigger.pre_roll_s * NS_PER_S)
-    told: dict[str, int] = {}
+    reported: dict[str, int] = {}
     sent: list[tuple[int, float, str]] = []  # pass, rank, segment
     owners = {}
     for row in rows:
-        data = (flown / row.segment).read_bytes()
+        data = (finished / row.segment).read_bytes()
         owners |= {data[i : i + 512]: row.segment for i in range(0, len(data), 512)}
-    for done in read_journal(flown / "downlink.log"):
+    for done in read_journal(finished / "downlink.log"):
         for part in done.sent:
-            told.setdefault(part.source, done.number)
-        path = flown / "outbox" / f"{done.number:08d}.mseed"
+            reported.setdefault(part.source, done.number)
+        path = finished / "outbox" / f"{done.number:08d}.mseed"
         if not path.exists():
             continue
         data = path.read_bytes()
         ranks = []
         for header in sorted(index_file(path).headers, key=lambda header: header.offset):
             segment = owners.get(data[header.offset : header.offset + header.size_bytes])
-            if segment is None:  # of the summary channel
+            if segment is None:  # of an SSAM channel
                 ranks.append(-1.0)
                 continue
             own = [row for row in rows if row.segment == segment]
@@ -85,23 +85,23 @@ def test_what_ranks_higher_goes_first(flown: Path) -> None:
     assert len({segment for *_, segment in sent}) >= 3
     for number, rank, _ in sent:
         for later, higher, segment in sent:
-            assert not (later > number and higher > rank + 1e-12 and told[segment] <= number)
+            assert not (later > number and higher > rank + 1e-12 and reported[segment] <= number)
 
 
 @pytest.mark.records
-def test_the_outbox_holds_the_records_samples(flown: Path, records_dir: Path) -> None:
-    """Every record that was handed over holds samples of the source, as obspy reads both."""
+def test_the_outbox_has_the_samples_of_the_records(finished: Path, records_dir: Path) -> None:
+    """Every record in the outbox has samples of the source, as obspy reads both."""
     source = obspy.Stream()
     for path in {record.file for record in load(records_dir, "moon") if record.split == "test"}:
         source += obspy.read(str(path))
     handed = obspy.Stream()
-    for path in sorted((flown / "outbox").glob("*.mseed")):
+    for path in sorted((finished / "outbox").glob("*.mseed")):
         handed += obspy.read(str(path))
     n_checked = 0
     for trace in handed:
         if trace.stats.location[:1] in "LMH" and trace.stats.location:
             continue
-        slack_s = 2 * trace.stats.delta  # obspy dates a sample from its trace's start, we from its record's
+        slack_s = 2 * trace.stats.delta  # obspy dates a sample from the start of its trace, we from that of its record
         around = source.select(id=trace.id).slice(trace.stats.starttime - slack_s, trace.stats.endtime + slack_s)
         assert any(
             np.array_equal(one.data[first : first + len(trace)], trace.data) for one in around for first in range(5)

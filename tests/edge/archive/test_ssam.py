@@ -1,7 +1,9 @@
-"""The summary channel: scipy works out the same levels, gaps stay gaps, a hundredth of the volume holds it."""
+"""SSAM channels: scipy computes the same levels, gaps stay gaps, a hundredth of the volume is enough."""
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -13,11 +15,11 @@ import scipy.signal
 from obspy.clients.filesystem.sds import Client
 
 from edgequake.edge.archive.archive import Archive
-from edgequake.edge.archive.extract import cut, joined
-from edgequake.edge.archive.ssam import SsamChannel, band_source_id, frame_s
+from edgequake.edge.archive.extract import get_waveforms
+from edgequake.edge.archive.ssam import SsamWriter, band_source_id, frame_s
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.formats.miniseed import index_file, read_indexed
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, parse_time
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, merge_contiguous, parse_time
 
 T0_NS = parse_time("2030-01-01T00:00:00")
 MOON = "FDSN:XX_LUN_00_M_H_Z"
@@ -27,16 +29,16 @@ BANDS = "LMH"
 Traces = Callable[..., list[Trace]]
 
 
-def summary_of(folder: Path, traces: list[Trace]) -> SsamChannel:
-    summary = SsamChannel(folder, Diagnostics())
+def summary_of(folder: Path, traces: list[Trace]) -> SsamWriter:
+    summary = SsamWriter(folder, Diagnostics())
     for trace in traces:
-        summary.take(trace)
+        summary.push(trace)
     summary.close()
     return summary
 
 
 def levels(folder: Path, channel: str = "WHZ") -> dict[str, obspy.Stream]:
-    """Read the summary channels with obspy: band -> its traces in the order of time."""
+    """Read the SSAM channels with obspy: band -> its traces in the order of time."""
     client = Client(str(folder))
     start = obspy.UTCDateTime(T0_NS / 1e9)
     return {
@@ -67,7 +69,7 @@ def expected(samples: np.ndarray, rate_hz: float) -> list[float]:
     ],
 )
 @pytest.mark.parametrize("n_each", [25, 400, 100_000])
-def test_scipy_works_out_the_same_levels(
+def test_scipy_computes_the_same_levels(
     rate_hz: float, length_s: int, channel: str, n_each: int, traces: Traces, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(5)
@@ -100,10 +102,10 @@ def test_a_level_is_the_rms_in_the_records_units(traces: Traces, tmp_path: Path)
 
     (middle,), (high,) = levels(tmp_path)["M"], levels(tmp_path)["H"]
     assert np.max(np.abs(middle.data - 100 * np.log10(1000 / np.sqrt(2)))) <= 1.0
-    assert np.max(high.data) <= 100 * np.log10(1.0)  # what the rounding to counts adds
+    assert np.max(high.data) <= 100 * np.log10(1.0)  # from the rounding to counts
 
 
-def test_frames_are_those_of_utc_whenever_a_record_begins(
+def test_frames_are_aligned_with_utc_wherever_a_record_begins(
     days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
 ) -> None:
     summary_of(tmp_path / "a", traces(days_of_noise[:100_000]))
@@ -116,16 +118,18 @@ def test_frames_are_those_of_utc_whenever_a_record_begins(
         np.testing.assert_array_equal(later.data[1:], whole.data[2:])  # the first frame is only a part of one
 
 
-def test_gaps_stay_gaps_and_short_tears_are_bridged(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
+def test_gaps_stay_gaps_and_short_ones_are_interpolated(
+    days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
+) -> None:
     def at(first: int, stop: int) -> list[Trace]:
         return traces(days_of_noise[first:stop], start_ns=T0_NS + duration_ns(first, RATE_HZ))
 
     cut_up = [*at(0, 10 * FRAME), *at(10 * FRAME + 8, 20 * FRAME + 100), *at(25 * FRAME - 300, 40 * FRAME)]
-    summary_of(tmp_path / "torn", cut_up)
+    summary_of(tmp_path / "gaps", cut_up)
     summary_of(tmp_path / "whole", at(0, 40 * FRAME))
 
     for band in BANDS:
-        (whole,), (before, after) = levels(tmp_path / "whole")[band], levels(tmp_path / "torn")[band]
+        (whole,), (before, after) = levels(tmp_path / "whole")[band], levels(tmp_path / "gaps")[band]
         assert before.stats.starttime.ns == T0_NS
         assert after.stats.starttime.ns == T0_NS + 24 * 120 * NS_PER_S
         assert (len(before.data), len(after.data)) == (20, 16)
@@ -152,7 +156,7 @@ def test_a_dead_channel_and_lost_values_do_no_harm(traces: Traces, tmp_path: Pat
             assert np.all((obspy_trace.data > -1000) & (obspy_trace.data < -850))
 
 
-def test_what_comes_twice_counts_once_and_a_clock_set_back_is_followed(
+def test_duplicates_count_once_and_a_clock_set_back_is_followed(
     days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
 ) -> None:
     once = traces(days_of_noise[: 50 * FRAME])
@@ -170,7 +174,9 @@ def test_what_comes_twice_counts_once_and_a_clock_set_back_is_followed(
             (obspy_trace,) = levels(tmp_path / folder)[band]
             np.testing.assert_array_equal(obspy_trace.data, expected_levels)
     name = band_source_id(MOON, 1, 120)
-    found = [trace for trace in cut(tmp_path / "back", T0_NS, T0_NS + 86_400 * NS_PER_S) if trace.source_id == name]
+    found = [
+        trace for trace in get_waveforms(tmp_path / "back", T0_NS, T0_NS + 86_400 * NS_PER_S) if trace.source_id == name
+    ]
     assert sum(len(trace.samples) for trace in found) == 60
 
 
@@ -189,46 +195,66 @@ def test_the_names_say_band_rate_and_component(source_id: str, length_s: int, na
     assert tuple(band_source_id(source_id, band, length_s) for band in range(3)) == names
 
 
-def test_no_two_channels_of_a_station_have_one_summary() -> None:
+def test_no_two_channels_of_a_station_share_an_ssam_channel() -> None:
     locations = ["", *(f"{i:02d}" for i in range(100))]
     names = {
         band_source_id(f"FDSN:XX_LUN_{location}_B_{kind}_Z", band, 40)
         for location in locations for kind in "HNL" for band in range(3)
     }  # fmt: skip
     assert len(names) == 3 * 3 * 101
-    assert all(len(name.split("_")[2]) <= 2 for name in names)  # so that miniSEED 2 holds them
+    assert all(len(name.split("_")[2]) <= 2 for name in names)  # they fit into miniSEED 2
 
 
-def test_new_records_are_told_once(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
-    summary = SsamChannel(tmp_path, Diagnostics())
-    taken: dict[str, int] = {}
+def test_new_records_are_returned_once(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
+    ssam = SsamWriter(tmp_path, Diagnostics())
+    sent_bytes: dict[str, int] = {}
     data: dict[str, bytes] = {}
     for i, trace in enumerate(traces(days_of_noise)):
-        summary.take(trace)
+        ssam.push(trace)
         if i % 200 == 0:
-            for records in summary.new_records(taken):
-                assert records.start_byte == taken.get(records.file, 0) < records.stop_byte
-                held = (tmp_path / records.file).read_bytes()[records.start_byte : records.stop_byte]
-                data[records.file] = data.get(records.file, b"") + held
-                taken[records.file] = records.stop_byte
-    summary.close()
-    assert not summary.make_room(1)
+            for name, start_byte, stop_byte in ssam.new_records(sent_bytes):
+                assert start_byte == sent_bytes.get(name, 0) < stop_byte
+                data[name] = data.get(name, b"") + (tmp_path / name).read_bytes()[start_byte:stop_byte]
+                sent_bytes[name] = stop_byte
+    ssam.close()
 
     assert len(data) == 6  # of the third day nothing is complete
     for name in data:
         assert (tmp_path / name).read_bytes().startswith(data[name])
-    assert [records.file[-3:] for records in summary.new_records({})] == ["001"] * 3 + ["002"] * 3 + ["003"] * 3
+    assert [name[-3:] for name, _, _ in ssam.new_records({})] == ["001"] * 3 + ["002"] * 3 + ["003"] * 3
+
+
+def test_nothing_is_evicted_on_a_full_disk(
+    days_of_noise: np.ndarray, traces: Traces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diagnostics = Diagnostics()
+    ssam = SsamWriter(tmp_path, diagnostics)
+    before: dict[Path, bytes] = {}
+
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for i, trace in enumerate(traces(days_of_noise)):
+        if i == 2500:
+            before = {path: path.read_bytes() for path in tmp_path.rglob("*.D.*") if path.is_file()}
+            monkeypatch.setattr(os, "write", full)
+        ssam.push(trace)
+    ssam.close()
+
+    assert len(before) == 3  # the first day
+    assert {path: path.read_bytes() for path in before} == before
+    assert any("record(s) not archived: the disk is full" in text for text in diagnostics.texts())
 
 
 @pytest.mark.parametrize("rate_hz", [6.625, 20.0, 100.0])
 def test_a_day_takes_less_than_a_hundredth_of_its_volume(rate_hz: float, traces: Traces, tmp_path: Path) -> None:
-    # Quieter than any record, 0.3 counts: what an Apollo instrument does in its best hours.
+    # Quieter than any record, 0.3 counts: an Apollo instrument in its best hours.
     n_samples = int(86_400 * rate_hz)
     quiet = np.rint(512 + 0.3 * np.random.default_rng(4).standard_normal(n_samples)).astype(np.int32)
     cut_up = traces(quiet, rate_hz=rate_hz, n_each=5000)
     archive = Archive(tmp_path / "archive", None, Diagnostics(), 1 << 14)
     for trace in cut_up:
-        archive.take(trace)
+        archive.push(trace)
     archive.close()
     summary = summary_of(tmp_path / "continuous", cut_up)
 
@@ -236,12 +262,12 @@ def test_a_day_takes_less_than_a_hundredth_of_its_volume(rate_hz: float, traces:
 
 
 @pytest.mark.records
-def test_a_day_of_apollo_with_its_tears_takes_less_than_a_hundredth(records_dir: Path, tmp_path: Path) -> None:
+def test_an_apollo_day_with_its_gaps_takes_less_than_a_hundredth(records_dir: Path, tmp_path: Path) -> None:
     index = index_file(records_dir / "moon" / "xa.s14.00.1973-06-30.mseed")
-    cut_up = joined(read_indexed(index, index.headers))
+    cut_up = merge_contiguous(read_indexed(index, index.headers))
     archive = Archive(tmp_path / "archive", None, Diagnostics(), 1 << 14)
     for trace in cut_up:
-        archive.take(trace)
+        archive.push(trace)
     archive.close()
     summary = summary_of(tmp_path / "continuous", cut_up)
 

@@ -1,4 +1,4 @@
-"""The shipped model on synthesised lunar days: strong quakes are found, near their onsets, and little else is."""
+"""The shipped model on synthetic lunar days: it finds the strong quakes near their onsets, and little else."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STRONG = np.asarray(synthetic_dataset.DAY_RATIOS) >= 6.0
 
 @pytest.fixture(scope="module", params=[3, 4])
 def day(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Summary, list[int], Path]:
-    """Return the run over a synthesised day, and the true onsets."""
+    """Return the summary of a run over a synthetic day, the true onsets, and the run's folder."""
     folder = tmp_path_factory.mktemp("day")
     path = synthetic_dataset.write_day(folder / "in", seed=request.param)
     with (folder / "in" / "catalog.csv").open() as file:
@@ -65,7 +65,7 @@ def test_the_detector_alone_finds_what_the_run_found(
     events, horizon_ns = [], -(2**62)
     for trace in read_indexed(index, index.headers):
         fresh = detector.push(trace)
-        # The keeper throws samples away by this promise.
+        # The segment writer drops samples that lie before the horizon.
         assert all(event.onset_ns >= horizon_ns for event in fresh)
         assert detector.horizon_ns is None or detector.horizon_ns >= horizon_ns
         horizon_ns = horizon_ns if detector.horizon_ns is None else detector.horizon_ns
@@ -80,13 +80,13 @@ def test_the_detector_alone_finds_what_the_run_found(
     assert horizon_ns > index.start_ns
 
 
-def test_after_a_long_tear_the_detector_starts_anew(moon: tuple[Manifest, bytes, Variant], loud: np.ndarray) -> None:
+def test_after_a_long_gap_the_detector_is_reset(moon: tuple[Manifest, bytes, Variant], loud: np.ndarray) -> None:
     rate_hz = moon[0].sampling_rate_hz
-    stretch = Trace("FDSN:XX_LUN_00_M_H_Z", 0, rate_hz, loud)
+    trace = Trace("FDSN:XX_LUN_00_M_H_Z", 0, rate_hz, loud)
     hop = moon[0].front_end.hop_samples
     later_ns = duration_ns(hop * 10_000, rate_hz)  # on the same grid of blocks, more than a day later
     detector = Detector(*moon, moon[0].trigger.onset_thresholds["normal"])
-    events = [*detector.push(stretch), *detector.push(Trace(stretch.source_id, later_ns, rate_hz, loud))]
+    events = [*detector.push(trace), *detector.push(Trace(trace.source_id, later_ns, rate_hz, loud))]
     events += detector.finish()
     first = [(e.onset_ns, e.stop_ns, e.peak_probability) for e in events if e.onset_ns < later_ns - S * 60]
     second = [(e.onset_ns, e.stop_ns, e.peak_probability) for e in events if e.onset_ns >= later_ns - S * 60]

@@ -13,11 +13,11 @@ from scipy.special import softmax
 from edgequake.edge.base.errors import ManifestError
 from edgequake.edge.detection.detector import Detector
 from edgequake.edge.detection.event_class import (
-    EventClasses,
+    EventClassifier,
     band_octaves,
     class_inputs,
-    class_name,
     class_probabilities,
+    classify,
 )
 from edgequake.edge.features.front_end import Rows, StationFrontEnd, station_rows
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
@@ -43,8 +43,8 @@ CONFIG = ClassConfig(
 )
 
 
-def told(pitch: float, loudness: float = 1.0) -> str:
-    return class_name(CONFIG, np.array([pitch, 9.0, loudness, 9.0]))  # what is not asked for may be anything
+def class_of(pitch: float, loudness: float = 1.0) -> str:
+    return classify(CONFIG, np.array([pitch, 9.0, loudness, 9.0]))  # inputs that the model does not use may be anything
 
 
 def inputs_of(excess: np.ndarray) -> np.ndarray | None:
@@ -60,7 +60,7 @@ def test_inputs_of_a_box_are_those_worked_out_by_hand() -> None:
         1.0,
         1.0,
         -0.5,
-    ]  # 200 s, longer than the spectrum is taken over; under the background is nothing
+    ]  # 200 s, longer than the spectrum's average; levels below the background count as zero
     found = inputs_of(excess)
     assert found is not None
     # Spectrum (0, 1, 1, 0): pitch between the two octaves, half an octave about it. The running mean over three rows is
@@ -68,7 +68,7 @@ def test_inputs_of_a_box_are_those_worked_out_by_hand() -> None:
     assert found == pytest.approx([-0.5, 0.5, 1.0, np.log10(190.0)])
 
 
-def test_a_higher_pitch_moves_only_pitch() -> None:
+def test_a_higher_pitch_changes_only_pitch() -> None:
     rng = np.random.default_rng(3)
     low = np.zeros((60, 4))
     low[:, :2] = rng.uniform(0.1, 1.0, (60, 2))
@@ -80,9 +80,9 @@ def test_a_higher_pitch_moves_only_pitch() -> None:
 @pytest.mark.parametrize(
     "excess", [np.ones((4, 4)), np.zeros((0, 4)), np.full((40, 4), -0.3)], ids=["short", "empty", "under background"]
 )
-def test_nothing_is_told_of_too_little(excess: np.ndarray) -> None:
+def test_too_little_data_is_not_classified(excess: np.ndarray) -> None:
     assert inputs_of(excess) is None
-    assert class_name(CONFIG, inputs_of(excess)) == ""
+    assert classify(CONFIG, inputs_of(excess)) == ""
 
 
 def test_probabilities_are_a_softmax() -> None:
@@ -92,19 +92,17 @@ def test_probabilities_are_a_softmax() -> None:
     assert class_probabilities(CONFIG, inputs) == pytest.approx(expected)
 
 
-def test_the_likelier_class_is_told_and_a_doubtful_one_is_not() -> None:
-    assert (told(0.2), told(-1.2), told(-0.5)) == ("impact_mq", "deep_mq", "")
+def test_the_likelier_class_is_given_and_a_doubtful_one_is_not() -> None:
+    assert (class_of(0.2), class_of(-1.2), class_of(-0.5)) == ("impact_mq", "deep_mq", "")
     barely = dataclasses.replace(CONFIG, min_probability=float(class_probabilities(CONFIG, np.full(4, -0.4)).max()))
-    assert class_name(barely, np.full(4, -0.4)) != ""
-    assert (
-        class_name(dataclasses.replace(barely, min_probability=barely.min_probability + 1e-6), np.full(4, -0.4)) == ""
-    )
+    assert classify(barely, np.full(4, -0.4)) != ""
+    assert classify(dataclasses.replace(barely, min_probability=barely.min_probability + 1e-6), np.full(4, -0.4)) == ""
 
 
-def test_nothing_is_told_far_from_what_was_learned() -> None:
-    assert told(0.9) == "impact_mq"
-    assert told(1.1) == ""  # more than three scales above the mean
-    assert told(0.9, loudness=3.0) == ""
+def test_inputs_far_from_the_training_events_are_not_classified() -> None:
+    assert class_of(0.9) == "impact_mq"
+    assert class_of(1.1) == ""  # more than three scales above the mean
+    assert class_of(0.9, loudness=3.0) == ""
 
 
 def traces_of(record: SyntheticRecord, gain: float = 1.0, offset: float = 0.0) -> list[Trace]:
@@ -113,14 +111,14 @@ def traces_of(record: SyntheticRecord, gain: float = 1.0, offset: float = 0.0) -
     return [Trace("FDSN:XX_LUN_00_M_H_Z", record.start_ns, 6.625, samples * gain + offset, "")]
 
 
-def accumulator(manifest: Manifest) -> EventClasses:
+def classifier_of(manifest: Manifest) -> EventClassifier:
     config = dataclasses.replace(CONFIG, spectrum_s=600.0, smooth_s=48.0)
-    return EventClasses(config, manifest.front_end, manifest.sampling_rate_hz)
+    return EventClassifier(config, manifest.front_end, manifest.sampling_rate_hz)
 
 
 def part(rows: Rows, first: int, stop: int) -> Rows:
     return Rows(
-        rows.t0_ns, rows.block[first:stop], rows.rows[first:stop], rows.live[first:stop], rows.restart[first:stop]
+        rows.t0_ns, rows.block[first:stop], rows.rows[first:stop], rows.valid[first:stop], rows.restart[first:stop]
     )
 
 
@@ -134,26 +132,26 @@ def span(quake: SyntheticRecord) -> tuple[int, int]:
     return quake.start_ns + 4000 * NS_PER_S, quake.start_ns + 6000 * NS_PER_S
 
 
-def test_inputs_do_not_depend_on_how_rows_came(
+def test_inputs_do_not_depend_on_how_rows_are_cut(
     rows: Rows, span: tuple[int, int], moon: tuple[Manifest, bytes, Variant]
 ) -> None:
-    whole = accumulator(moon[0])
+    whole = classifier_of(moon[0])
     whole.add(rows)
     expected = whole.inputs(*span)
     assert expected is not None and expected[2] > 0.5
     for n_rows in (1, 7, 300):
-        traced = accumulator(moon[0])
+        traced = classifier_of(moon[0])
         for first in range(0, len(rows.block), n_rows):
             traced.add(part(rows, first, first + n_rows))
-            if rows.block[first] < 300:  # all of it is before the event
+            if rows.block[first] < 300:  # before the event
                 traced.forget_before(rows.t0_ns + int(rows.block[first] * 9.66) * NS_PER_S)
         assert np.array_equal(traced.inputs(*span), expected)
 
 
-def test_inputs_hold_across_a_checkpoint(
+def test_inputs_are_the_same_after_a_checkpoint(
     rows: Rows, span: tuple[int, int], moon: tuple[Manifest, bytes, Variant]
 ) -> None:
-    whole, before, after = (accumulator(moon[0]) for _ in range(3))
+    whole, before, after = (classifier_of(moon[0]) for _ in range(3))
     whole.add(rows)
     before.add(part(rows, 0, 500))
     after.restore(before.state())
@@ -161,17 +159,17 @@ def test_inputs_hold_across_a_checkpoint(
     assert np.array_equal(after.inputs(*span), whole.inputs(*span))
 
 
-def test_only_the_event_s_live_rows_count(
+def test_only_the_events_valid_rows_count(
     rows: Rows, span: tuple[int, int], moon: tuple[Manifest, bytes, Variant]
 ) -> None:
     start_s = (rows.block * 64 + 64) / 6.625  # the newest hop of a window of two
-    inside = (start_s >= 4000) & (start_s < 6000) & rows.live
+    inside = (start_s >= 4000) & (start_s < 6000) & rows.valid
     config = moon[0].front_end
     expected = class_inputs(rows.rows[inside, 0, :-1], band_octaves(config), 64 / 6.625, 600.0, 48.0, 50.0)
-    classes = accumulator(moon[0])
+    classes = classifier_of(moon[0])
     classes.add(rows)
     assert np.array_equal(classes.inputs(*span), expected)
-    capped = EventClasses(dataclasses.replace(CONFIG, max_event_s=1000.0), config, 6.625)
+    capped = EventClassifier(dataclasses.replace(CONFIG, max_event_s=1000.0), config, 6.625)
     capped.add(rows)
     assert np.array_equal(capped.inputs(*span), capped.inputs(span[0], span[0] + 1000 * NS_PER_S))
 
@@ -179,17 +177,17 @@ def test_only_the_event_s_live_rows_count(
 def test_a_gain_changes_nothing(
     quake: SyntheticRecord, rows: Rows, span: tuple[int, int], moon: tuple[Manifest, bytes, Variant]
 ) -> None:
-    plain, loud = accumulator(moon[0]), accumulator(moon[0])
+    plain, loud = classifier_of(moon[0]), classifier_of(moon[0])
     plain.add(rows)
     loud.add(station_rows(moon[0].front_end, 6.625, traces_of(quake, gain=3e-9, offset=1e-6)))
     assert loud.inputs(*span) == pytest.approx(plain.inputs(*span), abs=0.01)
 
 
-def test_what_is_held_stays_bounded(quake: SyntheticRecord, moon: tuple[Manifest, bytes, Variant]) -> None:
+def test_memory_stays_bounded(quake: SyntheticRecord, moon: tuple[Manifest, bytes, Variant]) -> None:
     manifest, graph, variant = moon
     detector = Detector(manifest, graph, variant, manifest.trigger.onset_thresholds["normal"])
     (whole,) = traces_of(quake)
-    classes, held, n_events = accumulator(manifest), [], 0
+    classes, held, n_events = classifier_of(manifest), [], 0
     rows = iter_rows(manifest, whole)
     for first in range(0, len(whole.samples), 640):
         start_ns = whole.start_ns + round(first / 6.625 * NS_PER_S)
@@ -209,7 +207,7 @@ def test_what_is_held_stays_bounded(quake: SyntheticRecord, moon: tuple[Manifest
 
 
 def iter_rows(manifest: Manifest, trace: Trace) -> Iterator[Rows]:
-    """Yield the rows that become certain with every 640 samples, as a detector's own front end makes them."""
+    """Yield the rows that a detector's front end returns for every 640 samples."""
     front_end = StationFrontEnd(manifest.front_end, manifest.sampling_rate_hz)
     for first in range(0, len(trace.samples), 640):
         start_ns = trace.start_ns + round(first / 6.625 * NS_PER_S)
@@ -223,7 +221,7 @@ def test_octaves_are_the_bands_centres(moon: tuple[Manifest, bytes, Variant]) ->
     assert 2 ** band_octaves(moon[0].front_end) == pytest.approx(np.sqrt(edges[1:] * edges[:-1]))
 
 
-def test_the_manifest_holds_the_table(moon: tuple[Manifest, bytes, Variant]) -> None:
+def test_the_manifest_has_the_table(moon: tuple[Manifest, bytes, Variant]) -> None:
     with_classes = dataclasses.replace(moon[0], classes=CONFIG)
     assert parse_manifest(with_classes.to_json(), "there and back").classes == CONFIG
     values = json.loads(with_classes.to_json())
@@ -263,5 +261,5 @@ def test_a_waveform_has_no_bands(moon: tuple[Manifest, bytes, Variant]) -> None:
         parse_manifest(json.dumps(values), "waveform")
 
 
-def test_inputs_are_named_in_the_order_they_come() -> None:
+def test_inputs_are_named_in_their_order() -> None:
     assert INPUTS == ("pitch", "spread", "loudness", "duration")

@@ -1,4 +1,4 @@
-"""The stepped graph: its state is all it remembers, and all of it can be put aside and back."""
+"""The stepped graph: its state is its whole memory, and can be saved and restored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Moon = tuple[Manifest, bytes, Variant]
 
 @pytest.fixture
 def rows(moon: Moon) -> np.ndarray:
-    """Return 300 steps of made-up features: float32, shape (300, rows_per_step, n_features)."""
+    """Return 300 steps of random features: float32, shape (300, rows_per_step, n_features)."""
     config = moon[0].network
     shape = (300, config.rows_per_step, config.n_features)
     values = np.random.default_rng(8).normal(0.0, 0.5, shape)
@@ -25,7 +25,7 @@ def rows(moon: Moon) -> np.ndarray:
     return (np.rint(np.clip(values, -1, 3) * 64) / 64).astype(np.float32)
 
 
-def test_the_state_makes_the_same_rows_give_other_answers(moon: Moon, rows: np.ndarray) -> None:
+def test_the_state_changes_the_output_for_the_same_rows(moon: Moon, rows: np.ndarray) -> None:
     network = StepNetwork(*moon)
     first, second = network.run(rows), network.run(rows)
     assert first.dtype == np.float32 and first.shape == (300, len(moon[0].network.outputs))
@@ -33,28 +33,28 @@ def test_the_state_makes_the_same_rows_give_other_answers(moon: Moon, rows: np.n
     assert np.any(first != second)
 
 
-def test_reset_returns_the_first_answer(moon: Moon, rows: np.ndarray) -> None:
+def test_reset_restores_the_first_output(moon: Moon, rows: np.ndarray) -> None:
     network = StepNetwork(*moon)
     first = network.run(rows)
     network.reset()
     np.testing.assert_array_equal(network.run(rows), first)
 
 
-def test_steps_one_by_one_are_the_run(moon: Moon, rows: np.ndarray) -> None:
+def test_steps_one_by_one_equal_the_run(moon: Moon, rows: np.ndarray) -> None:
     network = StepNetwork(*moon)
     whole = network.run(rows)
     network.reset()
     np.testing.assert_array_equal(np.stack([network.step(row) for row in rows]), whole)
 
 
-def test_a_run_goes_on_from_its_state_in_another_interpreter(moon: Moon, rows: np.ndarray) -> None:
+def test_a_run_is_resumed_from_its_state_in_another_interpreter(moon: Moon, rows: np.ndarray) -> None:
     network = StepNetwork(*moon)
     whole = network.run(rows)
     network.reset()
     network.run(rows[:151])
     state = network.state()
     assert [value.shape for value in state] == [s.shape for s in moon[0].network.states]
-    network.run(rows[:50])  # the copy must not follow
+    network.run(rows[:50])  # the copy must not change
     other = StepNetwork(*moon)
     other.set_state(state)
     np.testing.assert_array_equal(other.run(rows[151:]), whole[151:])
@@ -66,7 +66,7 @@ def test_a_state_of_another_length_is_refused(moon: Moon) -> None:
         network.set_state(network.state()[:-1])
 
 
-def test_resetting_the_recurrent_states_leaves_the_contexts(moon: Moon, rows: np.ndarray) -> None:
+def test_resetting_the_recurrent_states_keeps_the_contexts(moon: Moon, rows: np.ndarray) -> None:
     network = StepNetwork(*moon)
     fresh = network.state()
     network.run(rows)
@@ -77,7 +77,7 @@ def test_resetting_the_recurrent_states_leaves_the_contexts(moon: Moon, rows: np
 
 
 def test_the_graph_computes_what_the_runtime_computes_by_hand(moon: Moon, rows: np.ndarray) -> None:
-    """The wrapper against a plain loop over the runtime's own interface, with quantization written out."""
+    """The wrapper equals a plain loop over the runtime's own interface, with the quantization written out."""
     manifest, graph, variant = moon
     module, _ = import_runtime()
     resolver = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
@@ -87,12 +87,12 @@ def test_the_graph_computes_what_the_runtime_computes_by_hand(moon: Moon, rows: 
     outputs = {d["name"]: d for d in interpreter.get_output_details()}
 
     def to_integers(name: str, values: np.ndarray) -> np.ndarray:
-        form = variant.quantization[name]
-        if form.dtype == "float32":
+        tensor = variant.quantization[name]
+        if tensor.dtype == "float32":
             return values
-        limits = np.iinfo(form.dtype)
-        steps = [round(float(np.float32(v) / np.float32(form.scale))) + form.zero_point for v in values.ravel()]
-        return np.clip(steps, limits.min, limits.max).reshape(values.shape).astype(form.dtype)
+        limits = np.iinfo(tensor.dtype)
+        steps = [round(float(np.float32(v) / np.float32(tensor.scale))) + tensor.zero_point for v in values.ravel()]
+        return np.clip(steps, limits.min, limits.max).reshape(values.shape).astype(tensor.dtype)
 
     state = {
         name: to_integers(tensor, np.zeros(inputs[tensor]["shape"])) for name, tensor in variant.state_inputs.items()
@@ -106,20 +106,20 @@ def test_the_graph_computes_what_the_runtime_computes_by_hand(moon: Moon, rows: 
             interpreter.set_tensor(inputs[tensor]["index"], state[name])
         interpreter.invoke()
         state = {n: interpreter.get_tensor(outputs[t]["index"]) for n, t in variant.state_outputs.items()}
-        form = variant.quantization[variant.probability_tensor]
+        tensor = variant.quantization[variant.probability_tensor]
         answer = interpreter.get_tensor(outputs[variant.probability_tensor]["index"])[0].astype(np.float64)
-        answers.append(answer if form.dtype == "float32" else (answer - form.zero_point) * form.scale)
+        answers.append(answer if tensor.dtype == "float32" else (answer - tensor.zero_point) * tensor.scale)
     np.testing.assert_allclose(StepNetwork(manifest, graph, variant).run(rows), answers, atol=1e-6)
 
 
 @pytest.mark.parametrize("field", ["frame_tensor", "probability_tensor"])
-def test_a_tensor_the_graph_lacks_is_named(field: str, moon: Moon) -> None:
+def test_a_missing_tensor_is_named(field: str, moon: Moon) -> None:
     manifest, graph, variant = moon
     with pytest.raises(ModelError, match=r"the graph has no .*put tensor 'nothing' that its manifest names"):
         StepNetwork(manifest, graph, dataclasses.replace(variant, **{field: "nothing"}))
 
 
 @pytest.mark.parametrize("graph", [b"", b"TFL3", b"\0" * 1000])
-def test_bytes_that_are_no_graph_are_refused(graph: bytes, moon: Moon) -> None:
+def test_bytes_that_are_not_a_graph_are_refused(graph: bytes, moon: Moon) -> None:
     with pytest.raises(ModelError, match="cannot load the graph"):
         StepNetwork(moon[0], graph, moon[2])

@@ -40,12 +40,12 @@ CONFIG = OnsetConfig(
 
 @pytest.fixture(scope="module")
 def front_end(moon: tuple[Manifest, bytes, Variant]) -> FrontEndConfig:
-    """Return the lunar front end, with bridges of at most a second."""
+    """Return the lunar front end; gaps of at most a second are interpolated."""
     return replace(moon[0].front_end, bridge_s=1.0)
 
 
 def event(rng: np.random.Generator, ratio: float, rise_s: float = 0.1) -> npt.NDArray[np.float64]:
-    """Return 2-20 Hz noise of standard deviation 100; from ONSET_S on an event `ratio` times as strong is in it."""
+    """Return 2-20 Hz noise of standard deviation 100; from ONSET_S on it contains an event `ratio` times as strong."""
     n_samples = round(LENGTH_S * RATE_HZ)
     sections = butter(2, (2.0, 20.0), "bandpass", fs=RATE_HZ, output="sos")
     noise, signal = (sosfilt(sections, rng.standard_normal(n_samples)) for _ in range(2))
@@ -56,7 +56,7 @@ def event(rng: np.random.Generator, ratio: float, rise_s: float = 0.1) -> npt.ND
 
 
 def traces_of(*channels: npt.NDArray[np.float64], size: int | None = None) -> list[Trace]:
-    """Return channels as int32 records, cut every `size` samples."""
+    """Return channels as int32 traces of `size` samples."""
     traces = []
     for name, samples in zip("ZNE", channels, strict=False):
         counts = np.rint(samples).astype(np.int32)
@@ -102,7 +102,7 @@ def test_agrees_with_obspys_pickers(front_end: FrontEndConfig) -> None:
         first = round((ONSET_S + 0.7 - CONFIG.before_s) * RATE_HZ)
         window = samples[first : first + round((CONFIG.before_s + CONFIG.after_s) * RATE_HZ)]
         to_aic_s.append(error_s - ((first + np.argmin(aic_simple(window))) / RATE_HZ - ONSET_S))
-        # The horizontal traces time only S, which is not looked at.
+        # The horizontal traces are for S only, which is not compared.
         p_s, _ = ar_pick(samples, samples, samples, RATE_HZ, 2.0, 20.0, 1.0, 0.1, 2.0, 0.2, 2, 8, 0.1, 0.2)
         to_ar_s.append(error_s - (p_s - ONSET_S))
     assert np.median(np.abs(to_aic_s)) <= 0.05
@@ -110,7 +110,7 @@ def test_agrees_with_obspys_pickers(front_end: FrontEndConfig) -> None:
 
 
 def test_two_thirds_of_the_errors_lie_within_sigma(front_end: FrontEndConfig) -> None:
-    """Here the noise is as the method takes it to be, so all of its evidence counts."""
+    """Here the noise has the distribution that the method assumes, so all of the evidence counts."""
     config = replace(CONFIG, evidence=1.0, frame_s=0.025, min_sigma_s=0.01)
     rng = np.random.default_rng(17)
     within = []
@@ -151,26 +151,26 @@ def test_only_samples_within_reach_are_used(front_end: FrontEndConfig) -> None:
 
 
 @pytest.mark.parametrize("size", [40, 300])
-def test_a_tear_in_the_quiet_part_does_no_harm(front_end: FrontEndConfig, size: int) -> None:
+def test_a_gap_in_the_quiet_part_does_no_harm(front_end: FrontEndConfig, size: int) -> None:
     samples = event(np.random.default_rng(37), 10.0)
-    first = round((ONSET_S - 2.0) * RATE_HZ) - size  # 40 samples are bridged, 300 begin a new stretch
+    first = round((ONSET_S - 2.0) * RATE_HZ) - size  # 40 samples are interpolated, 300 begin a fresh run
     (trace,) = traces_of(samples)
-    torn = [
+    with_gap = [
         trace.between(None, START_NS + round(first / RATE_HZ * NS_PER_S)),
         trace.between(START_NS + round((first + size) / RATE_HZ * NS_PER_S), None),
     ]
-    error_s, onset = refine(torn, front_end)
+    error_s, onset = refine(with_gap, front_end)
     assert onset.refined
     assert abs(error_s) <= 0.1
 
 
-def test_a_dead_channel_says_nothing(front_end: FrontEndConfig) -> None:
+def test_a_dead_channel_has_no_effect(front_end: FrontEndConfig) -> None:
     samples = event(np.random.default_rng(41), 5.0)
     alone = refine(traces_of(samples), front_end)[1]
     assert refine(traces_of(samples, np.full(len(samples), 512.0)), front_end)[1] == alone
 
 
-def test_channels_add_up(front_end: FrontEndConfig) -> None:
+def test_channels_are_combined(front_end: FrontEndConfig) -> None:
     rng = np.random.default_rng(43)
     one, three = [], []
     for _ in range(40):
@@ -180,8 +180,8 @@ def test_channels_add_up(front_end: FrontEndConfig) -> None:
     assert np.quantile(np.abs(three), 0.67) < np.quantile(np.abs(one), 0.67)
 
 
-def test_a_quantised_staircase_is_not_silence(front_end: FrontEndConfig) -> None:
-    """Quiet at a fifth of a count is a flat line with rare steps; no step of it is the onset."""
+def test_coarse_quantisation_is_not_silence(front_end: FrontEndConfig) -> None:
+    """Noise of a fifth of a count is a flat line with rare steps; no such step is the onset."""
     samples = event(np.random.default_rng(47), 20.0) / 500.0
     error_s, onset = refine(traces_of(samples), front_end)
     assert onset.refined
@@ -197,16 +197,14 @@ def test_a_quantised_staircase_is_not_silence(front_end: FrontEndConfig) -> None
     ],
     ids=["nothing", "flat", "noise"],
 )
-def test_where_nothing_rises_the_triggers_onset_stays(
-    front_end: FrontEndConfig, samples: npt.NDArray[np.float64]
-) -> None:
+def test_without_a_rise_the_triggers_onset_is_kept(front_end: FrontEndConfig, samples: npt.NDArray[np.float64]) -> None:
     error_s, onset = refine(traces_of(samples) if len(samples) else [], front_end)
     assert onset == Onset(onset.onset_ns, CONFIG.coarse_sigma_s, False)
     assert error_s == pytest.approx(0.7)
 
 
 @pytest.mark.parametrize("quiet_s", [-1.0, 0.3])
-def test_without_quiet_before_it_the_triggers_onset_stays(front_end: FrontEndConfig, quiet_s: float) -> None:
+def test_without_quiet_before_it_the_triggers_onset_is_kept(front_end: FrontEndConfig, quiet_s: float) -> None:
     (trace,) = traces_of(event(np.random.default_rng(59), 20.0))
     begun = trace.between(START_NS + round((ONSET_S - quiet_s) * NS_PER_S), None)
     error_s, onset = refine([begun], front_end)
@@ -215,7 +213,7 @@ def test_without_quiet_before_it_the_triggers_onset_stays(front_end: FrontEndCon
     assert error_s == pytest.approx(0.7)
 
 
-def test_a_slow_channel_is_looked_at_as_far_as_it_reaches(front_end: FrontEndConfig) -> None:
+def test_a_slow_channel_is_used_up_to_its_highest_frequency(front_end: FrontEndConfig) -> None:
     samples = event(np.random.default_rng(61), 20.0)
     slow = Trace("FDSN:XX_STA_00_B_H_Z", START_NS, 20.0, np.rint(samples[::5]).astype(np.int32))
     error_s, onset = refine([slow], front_end)
@@ -225,7 +223,7 @@ def test_a_slow_channel_is_looked_at_as_far_as_it_reaches(front_end: FrontEndCon
     assert not refine([too_slow], front_end)[1].refined
 
 
-def test_the_band_pass_passes_its_band_alone() -> None:
+def test_the_band_pass_passes_only_its_band() -> None:
     taps = band_pass(2.0, 20.0, 4.0, RATE_HZ)
     frequency_hz, response = freqz(taps, worN=1000, fs=RATE_HZ)
     gain = np.abs(response)

@@ -1,4 +1,4 @@
-"""The output "start": an event begins where in its window the network says, and the horizon waits for it."""
+"""The output "start": the network gives the position of an onset in its window, and the horizon allows for it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgequake.edge.manifest.manifest import Manifest, NetworkConfig, TriggerCon
 
 S = 1_000_000_000
 WINDOW_ROWS, HOP_ROWS = 32, 8
-LEVEL = 0.5  # decades: what the drawn network takes for an event
+LEVEL = 0.5  # decades: the level of an event for the stub network
 
 
 @pytest.fixture
@@ -25,12 +25,12 @@ def trigger_config(moon: tuple[Manifest, bytes, Variant]) -> TriggerConfig:
     return replace(moon[0].trigger, min_duration_s=20.0, hold_s=30.0, merge_s=100.0, max_event_s=900.0, onset_lag_s=5.0)
 
 
-def test_the_event_begins_when_the_rises_first_decision_says(trigger_config: TriggerConfig) -> None:
+def test_the_onset_is_that_of_the_rises_first_decision(trigger_config: TriggerConfig) -> None:
     trigger = Trigger(trigger_config, 0.6)
-    told = [None, 3, 7, 8, None, None, None, None]
+    onsets_s = [None, 3, 7, 8, None, None, None, None]
     chances = [0.1, 0.9, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1]
     events = []
-    for i, (chance, onset_s) in enumerate(zip(chances, told, strict=True)):
+    for i, (chance, onset_s) in enumerate(zip(chances, onsets_s, strict=True)):
         onset_ns = None if onset_s is None else onset_s * S
         events.append(trigger.push(Decision(10 * i * S, 10 * (i + 1) * S, chance, chance, onset_ns)))
         if i == 1:
@@ -41,12 +41,12 @@ def test_the_event_begins_when_the_rises_first_decision_says(trigger_config: Tri
 
 def test_an_early_onset_does_not_lengthen_the_rise(trigger_config: TriggerConfig) -> None:
     trigger = Trigger(trigger_config, 0.6)
-    trigger.push(Decision(100 * S, 110 * S, 0.9, 0.9, 20 * S))  # 10 s of 20 are up, whenever it began
+    trigger.push(Decision(100 * S, 110 * S, 0.9, 0.9, 20 * S))  # 10 s of the minimum of 20 s, whatever the onset
     trigger.push(Decision(110 * S, 120 * S, 0.1, 0.1, 20 * S))
     assert trigger.close() is None
 
 
-def test_events_are_told_apart_by_their_rises_as_ever(trigger_config: TriggerConfig) -> None:
+def test_events_are_separated_by_their_rises(trigger_config: TriggerConfig) -> None:
     with_onsets, without = Trigger(trigger_config, 0.6), Trigger(trigger_config, 0.6)
     chances = [0.9] * 3 + [0.1] * 2 + [0.9] * 3 + [0.1] * 9 + [0.9] * 3
     for i, chance in enumerate(chances):
@@ -65,8 +65,8 @@ def test_outputs_become_decisions() -> None:
     assert decision_of(("event", "start"), [0.2, 0.75], 30, 40, 40) == Decision(30, 40, 0.2, 0.2, 30)
 
 
-class DrawnNetwork:
-    """Says 1 of a window of which half is loud, and where its first loud row is: long after that row was heard."""
+class StubNetwork:
+    """A stub: probability 1 for a window of which half is loud, and the position of its first loud row."""
 
     def __init__(self, manifest: Manifest, graph: bytes, variant: Variant) -> None:
         pass
@@ -82,8 +82,8 @@ class DrawnNetwork:
 
 @pytest.fixture
 def windowed(moon: tuple[Manifest, bytes, Variant], monkeypatch: pytest.MonkeyPatch) -> tuple[Manifest, bytes, Variant]:
-    """Return the shipped model's front end with the drawn network behind it."""
-    monkeypatch.setattr(detector_module, "StepNetwork", DrawnNetwork)
+    """Return the shipped model's front end with the stub network."""
+    monkeypatch.setattr(detector_module, "StepNetwork", StubNetwork)
     manifest, graph, variant = moon
     network: Any = replace(
         manifest.network, mode="windowed", outputs=("event", "start"), rows_per_step=2, warmup_steps=0,
@@ -93,7 +93,7 @@ def windowed(moon: tuple[Manifest, bytes, Variant], monkeypatch: pytest.MonkeyPa
     return replace(manifest, network=network, trigger=trigger), graph, variant
 
 
-def drawn_record(rate_hz: float) -> np.ndarray:
+def loud_hour(rate_hz: float) -> np.ndarray:
     """Return four hours of quiet with one loud hour."""
     samples = 20.0 * np.random.default_rng(1).standard_normal(round(4 * 3600 * rate_hz))
     samples[round(1.5 * 3600 * rate_hz) : round(2.5 * 3600 * rate_hz)] *= 30.0
@@ -103,7 +103,7 @@ def drawn_record(rate_hz: float) -> np.ndarray:
 def test_the_onset_is_the_start_of_the_row_that_the_network_names(windowed: tuple[Manifest, bytes, Variant]) -> None:
     manifest = windowed[0]
     rate_hz, hop = manifest.sampling_rate_hz, manifest.front_end.hop_samples
-    trace = Trace("FDSN:XX_LUN_00_M_H_Z", 7 * S, rate_hz, drawn_record(rate_hz))
+    trace = Trace("FDSN:XX_LUN_00_M_H_Z", 7 * S, rate_hz, loud_hour(rate_hz))
     rows = station_rows(manifest.front_end, rate_hz, [trace])
     first_loud = int(rows.block[np.flatnonzero(rows.rows[:, 0, 2:5].mean(axis=1) > LEVEL)[0]])
     assert abs((first_loud + 1) * hop / rate_hz - 1.5 * 3600) < 2 * hop / rate_hz
@@ -112,9 +112,9 @@ def test_the_onset_is_the_start_of_the_row_that_the_network_names(windowed: tupl
     assert abs(event.onset_ns - 7 * S - duration_ns((first_loud + 1) * hop, rate_hz)) <= 3
 
 
-def test_no_event_begins_before_the_horizon_that_was_promised(windowed: tuple[Manifest, bytes, Variant]) -> None:
+def test_no_event_begins_before_the_horizon(windowed: tuple[Manifest, bytes, Variant]) -> None:
     rate_hz = windowed[0].sampling_rate_hz
-    samples = drawn_record(rate_hz)
+    samples = loud_hour(rate_hz)
     detector = Detector(*windowed, 0.5)
     horizon_ns, n_events = -(2**62), 0
     for first in range(0, len(samples), 500):
@@ -126,7 +126,7 @@ def test_no_event_begins_before_the_horizon_that_was_promised(windowed: tuple[Ma
             assert detector.horizon_ns >= horizon_ns
             horizon_ns = detector.horizon_ns
     assert n_events + len(detector.finish()) == 1
-    assert horizon_ns > 3 * 3600 * S  # it does go on
+    assert horizon_ns > 3 * 3600 * S  # it advances
 
 
 def network_config(**changes: Any) -> NetworkConfig:
@@ -137,9 +137,9 @@ def network_config(**changes: Any) -> NetworkConfig:
     return NetworkConfig(**{**values, **changes})
 
 
-def test_a_start_needs_a_window_to_lie_in() -> None:
+def test_the_output_start_needs_a_window() -> None:
     assert network_config().outputs == ("event", "start")
-    with pytest.raises(ValueError, match="'start' says where in a window an event begins: it needs mode 'windowed'"):
+    with pytest.raises(ValueError, match="'start' is a position in a window: it needs mode 'windowed'"):
         network_config(mode="continuous")
     with pytest.raises(ValueError, match=r"outputs must be \['onset', 'event'\], \['event'\] or \['event', 'start'\]"):
         network_config(outputs=("start", "event"))

@@ -1,4 +1,4 @@
-"""Steps of several rows: rows that do not fill a step wait for those that come next."""
+"""Steps of several rows: rows that do not fill a step are kept for the next ones."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def stepper() -> Any:
 
 
 @pytest.mark.parametrize("lengths", [[12], [1] * 12, [2, 5, 4, 1], [4, 0, 8]])
-def test_steps_are_the_same_however_the_rows_come(lengths: list[int]) -> None:
+def test_steps_do_not_depend_on_how_rows_are_cut(lengths: list[int]) -> None:
     rows = np.arange(24, dtype=np.float32).reshape(12, 2)
     made, start, continuous = [], 0, stepper()
     for length in lengths:
         for last_row, n_rows, probability in continuous.push(rows[start : start + length]):
-            assert 0 <= last_row < length  # the row that completed the step is one of those just pushed
+            assert 0 <= last_row < length  # the row that completes a step is one of those just pushed
             made.append((start + last_row, n_rows, float(probability[0])))
         start += length
     assert made == [(2, 3, 0.0), (5, 3, 6.0), (8, 3, 12.0), (11, 3, 18.0)]
 
 
-def test_a_restart_forgets_waiting_rows() -> None:
+def test_a_restart_drops_the_kept_rows() -> None:
     rows = np.arange(24, dtype=np.float32).reshape(12, 2)
     continuous = stepper()
     assert not list(continuous.push(rows[:2]))

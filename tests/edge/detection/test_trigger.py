@@ -29,7 +29,7 @@ THRESHOLD = 0.6
 
 
 def detect(onset: list[float], event: list[float] | None = None, config: TriggerConfig = CONFIG) -> list[Event]:
-    """Feed one decision every ten seconds from second 0; then the record stops."""
+    """Return the events of one decision every ten seconds from second 0 to the end of the record."""
     trigger = Trigger(config, THRESHOLD)
     pairs = zip(onset, event if event is not None else onset, strict=True)
     events = [trigger.push(Decision(10 * i * S, 10 * (i + 1) * S, o, e)) for i, (o, e) in enumerate(pairs)]
@@ -40,8 +40,8 @@ def seconds(events: list[Event]) -> list[tuple[float, float, float]]:
     return [(e.onset_ns / S, e.stop_ns / S, e.peak_probability) for e in events]
 
 
-def test_an_event_runs_from_its_rise_to_where_it_fell() -> None:
-    # Up in decisions 2..5, that is 20..60 s; onset 20 - 5.
+def test_an_event_lasts_from_its_rise_to_its_fall() -> None:
+    # High in decisions 2..5, that is 20..60 s; onset 20 - 5.
     assert seconds(detect([0, 0, 0.7, 0.9, 0.8, 0.6, 0, 0, 0, 0])) == [(15, 60, 0.9)]
 
 
@@ -49,7 +49,7 @@ def test_the_threshold_itself_counts_as_above() -> None:
     assert seconds(detect([0, 0.6, 0.6, 0, 0, 0])) == [(5, 30, 0.6)]
 
 
-def test_a_rise_shorter_than_the_minimum_is_nothing() -> None:
+def test_a_rise_shorter_than_the_minimum_is_no_event() -> None:
     assert detect([0, 0.9, 0, 0, 0.9, 0, 0]) == []
     assert len(detect([0, 0.9, 0, 0, 0.9, 0, 0], config=replace(CONFIG, min_duration_s=10.0))) == 1  # merged
 
@@ -57,7 +57,7 @@ def test_a_rise_shorter_than_the_minimum_is_nothing() -> None:
 def test_the_event_probability_keeps_an_event_open() -> None:
     onset = [0, 0.9, 0.9, 0, 0, 0, 0, 0, 0, 0, 0, 0]
     event = [0, 0.2, 0.8, 0.8, 0.4, 0.4, 0.5, 0.4, 0.1, 0.1, 0.9, 0.9]
-    # Low from 40 to 60 s (shorter than the hold), up again until 70 s, low from then on: closes at 100 s, stop 70 s.
+    # Low from 40 to 60 s (shorter than the hold), high again until 70 s, then low: closes at 100 s, stop 70 s.
     assert seconds(detect(onset, event)) == [(5, 70, 0.9)]
 
 
@@ -70,14 +70,14 @@ def test_no_new_event_before_the_onset_probability_has_fallen() -> None:
 
 
 def test_a_second_rise_soon_after_is_the_same_event() -> None:
-    # The second rise begins 60 s after the first (merge: 100 s) while the event probability is up.
+    # The second rise begins 60 s after the first (merge: 100 s) while the event probability is high.
     onset = [0.9, 0.9, 0, 0, 0, 0, 0.95, 0.95, 0, 0, 0, 0]
     event = [0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0, 0, 0]
     assert seconds(detect(onset, event)) == [(-5, 90, 0.95)]
 
 
 def test_a_late_second_rise_cuts_a_long_event_in_two() -> None:
-    # A false start holds the event open; the quake rises 120 s later and is an event of its own.
+    # A false trigger keeps an event open; the quake rises 120 s later and is an event of its own.
     onset = [0.7, 0.7, *[0] * 10, 0.95, 0.95, 0, 0, 0, 0]
     event = [0.9] * 15 + [0] * 3
     assert seconds(detect(onset, event)) == [(-5, 120, 0.7), (115, 150, 0.95)]
@@ -88,7 +88,7 @@ def test_an_event_is_cut_at_the_longest_duration() -> None:
     assert events == [(-5, 500, 0.9)]  # and no second one: the onset probability never fell
 
 
-def test_a_record_that_stops_inside_an_event_still_gives_it() -> None:
+def test_an_event_that_is_open_at_the_end_of_the_record_is_returned() -> None:
     assert seconds(detect([0, 0.9, 0.9, 0.9])) == [(5, 40, 0.9)]
 
 
@@ -112,7 +112,7 @@ def test_events_are_ordered_disjoint_and_inside_the_stream(pairs: list[tuple[flo
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(0, 1), max_size=120))
-def test_no_event_begins_before_what_the_trigger_promised(probabilities: list[float]) -> None:
+def test_no_event_begins_before_the_earliest_onset_stated(probabilities: list[float]) -> None:
     trigger, promised = Trigger(CONFIG, THRESHOLD), -5 * S
     for i, p in enumerate(probabilities):
         event = trigger.push(Decision(10 * i * S, 10 * (i + 1) * S, p, p))

@@ -1,4 +1,4 @@
-"""What goes home when: budgets, ranks and breaks of a made-up queue, worked out by hand."""
+"""What is sent when: budgets, ranks and interruptions of a synthetic queue, computed by hand."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgequake.edge.archive.ssam import SsamChannel
+from edgequake.edge.archive.ssam import SsamWriter
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.downlink import send_queue
-from edgequake.edge.downlink.send_queue import units_of_segment
+from edgequake.edge.downlink.send_queue import segment_records
 from edgequake.edge.formats.miniseed import index_file
 
 Ground = Any  # of conftest.py
@@ -27,7 +27,7 @@ Grounds = Callable[..., Ground]
 
 
 def spent(ground: Ground) -> dict[int, int]:
-    """Bytes of the outbox's files by UTC day; the day is the journal's."""
+    """Return the bytes of the files in the outbox by UTC day, the day of the journal."""
     total: dict[int, int] = {}
     files = ground.files()
     for done in ground.journal():
@@ -38,16 +38,16 @@ def spent(ground: Ground) -> dict[int, int]:
 # --- the budget ------------------------------------------------------------------------------------------------------
 
 
-def test_the_budget_grows_evenly_over_the_day(ground: Ground) -> None:
+def test_the_budget_accrues_evenly_over_the_day(ground: Ground) -> None:
     ground.find(-3.5, length_h=3.0)
     for hour in range(1, 25):
         ground.pass_at(hour)
         n_bytes = sum(map(len, ground.files().values()))
         assert n_bytes <= 20_000 * hour / 24 < n_bytes + 512
-    assert list(spent(ground)) == [21_915]  # 2030-01-01; the pass at midnight belongs to the day that is over
+    assert list(spent(ground)) == [21_915]  # 2030-01-01; the pass at midnight belongs to the day that ends
 
 
-def test_what_a_day_leaves_over_is_gone(ground: Ground) -> None:
+def test_what_a_day_does_not_use_is_lost(ground: Ground) -> None:
     for hour in range(1, 25):
         ground.pass_at(hour)
     assert ground.files() == {}
@@ -62,7 +62,7 @@ def test_what_a_day_leaves_over_is_gone(ground: Ground) -> None:
     budget=st.integers(1024, 60_000),
     hours=st.lists(st.floats(0.05, 30.0), min_size=1, max_size=40),
 )
-def test_no_day_ever_gets_more_than_its_budget_and_nothing_goes_twice(
+def test_no_day_exceeds_its_budget_and_nothing_is_sent_twice(
     seed: int, budget: int, hours: list[float], tmp_path_factory: pytest.TempPathFactory, grounds: Grounds
 ) -> None:
     """Events of any priority and passes at any times, with a new process before some of them."""
@@ -80,16 +80,16 @@ def test_no_day_ever_gets_more_than_its_budget_and_nothing_goes_twice(
     assert all(n_bytes <= budget for n_bytes in by_day.values())
     sent = ground.sent_records()
     assert len(sent) == len(set(sent))
-    held = {record for name in ground.segments for record in ground.records_of(name)}
-    assert set(sent) <= held
+    stored = {record for name in ground.segments for record in ground.records_of(name)}
+    assert set(sent) <= stored
 
 
 def test_a_long_queue_is_read_once_and_not_at_every_pass(
     tmp_path: Path, grounds: Grounds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of 150 events the onsets have gone, their codas have not: a pass opens files that it sends of."""
-    ground, alone = grounds(tmp_path / "long", 2_600_000), grounds(tmp_path / "alone", 2_600_000)
-    for each in (ground, alone):
+    """Of 150 events the onsets are sent, the codas are not: a pass opens only files of which it sends records."""
+    ground, undisturbed = grounds(tmp_path / "long", 2_600_000), grounds(tmp_path / "undisturbed", 2_600_000)
+    for each in (ground, undisturbed):
         for i in range(150):
             each.find(0.01 * i, priority=0.3 + 0.001 * i, length_h=0.25)
         for hour in (6, 12):
@@ -97,29 +97,29 @@ def test_a_long_queue_is_read_once_and_not_at_every_pass(
     assert sum(item.n_sent > 2 for item in ground.downlink.queue) > 100
     opened: list[Path] = []
     monkeypatch.setattr(
-        send_queue, "units_of_segment", lambda path, *rest: opened.append(path) or units_of_segment(path, *rest)
+        send_queue, "segment_records", lambda path, *rest: opened.append(path) or segment_records(path, *rest)
     )
     n_before = len(ground.sent_records())
     for minute in range(1, 4):
         ground.pass_at(12 + minute / 60)
         n_read = len(opened)
-        alone.open()  # which has to read them all
-        alone.pass_at(12 + minute / 60)
+        undisturbed.open()  # which has to read them all
+        undisturbed.pass_at(12 + minute / 60)
         assert len(opened) - n_read > 100
         del opened[n_read:]
     n_sent = len(ground.sent_records()) - n_before
     assert 0 < len(opened) <= n_sent + 3
-    assert ground.sent_records() == alone.sent_records()
+    assert ground.sent_records() == undisturbed.sent_records()
 
 
 # --- the order -------------------------------------------------------------------------------------------------------
 
 
-def test_onsets_of_all_events_go_before_any_coda_the_best_first(ground: Ground) -> None:
+def test_onsets_of_all_events_are_sent_before_any_coda_best_first(ground: Ground) -> None:
     names = [ground.find(hour, priority) for hour, priority in ((1.0, 0.3), (2.0, 0.8), (3.0, 0.5))]
     for hour in range(4, 300):
         ground.pass_at(hour)
-    order = {name: units_of_segment(ground.out / name, [ground.segments[name].rows[0].onset_ns], 180 * 10**9)
+    order = {name: segment_records(ground.out / name, [ground.segments[name].rows[0].onset_ns], 180 * 10**9)
              for name in names}  # fmt: skip
     ranked = [
         (-unit.weight * ground.segments[name].rows[0].priority, -ground.segments[name].rows[0].priority, i, name, unit)
@@ -137,7 +137,7 @@ def test_onsets_of_all_events_go_before_any_coda_the_best_first(ground: Ground) 
     assert all(ground.is_sent(name) for name in names)
 
 
-def test_a_better_event_goes_before_the_rest_of_a_worse_ones_coda_which_then_goes_on(ground: Ground) -> None:
+def test_a_better_event_interrupts_the_coda_of_a_worse_one(ground: Ground) -> None:
     worse = ground.find(0.1, 0.4, length_h=1.0)
     for hour in range(1, 10):
         ground.pass_at(hour)
@@ -152,7 +152,7 @@ def test_a_better_event_goes_before_the_rest_of_a_worse_ones_coda_which_then_goe
     assert sorted(sent) == sorted(ground.records_of(worse) + ground.records_of(better))
 
 
-def test_notices_of_all_events_go_before_the_samples_of_any(ground: Ground) -> None:
+def test_all_events_are_reported_before_the_samples_of_any(ground: Ground) -> None:
     names = [ground.find(1.0 + hour / 10, 0.5 + hour / 100) for hour in range(5)]
     ground.pass_at(2.0)
     first = ground.files()["00000001.csv"].decode().splitlines()
@@ -182,13 +182,13 @@ def test_every_file_is_miniseed_that_obspy_reads_sample_for_sample(ground: Groun
         assert mine.stats.starttime == theirs.stats.starttime
 
 
-def test_the_summary_channel_gets_what_is_left_over(
+def test_ssam_channels_get_what_is_left_over(
     tmp_path: Path, traces: Any, days_of_noise: np.ndarray, grounds: Grounds
 ) -> None:
     ground = grounds(tmp_path / "run")
-    ground.continuous = SsamChannel(ground.out / "continuous", ground.diagnostics)
+    ground.ssam = SsamWriter(ground.out / "continuous", ground.diagnostics)
     for trace in traces(days_of_noise[:600_000]):
-        ground.continuous.take(trace)
+        ground.ssam.push(trace)
     ground.open()
     name = ground.find(24.05, length_h=0.1)
     for hour in range(25, 49):
@@ -197,40 +197,40 @@ def test_the_summary_channel_gets_what_is_left_over(
     assert ground.is_sent(name) and sources[0] == name
     first = next(i for i, source in enumerate(sources) if source.startswith("continuous/"))
     assert name not in sources[first + 1 :]
-    held = b"".join(path.read_bytes() for path in sorted((ground.out / "continuous").rglob("*.2030.001")))
+    stored = b"".join(path.read_bytes() for path in sorted((ground.out / "continuous").rglob("*.2030.001")))
     sent = [record for record in ground.sent_records() if record not in set(ground.records_of(name))]
-    assert sent and b"".join(sorted(sent)) == b"".join(sorted(held[i : i + 512] for i in range(0, len(held), 512)))
+    assert sent and b"".join(sorted(sent)) == b"".join(sorted(stored[i : i + 512] for i in range(0, len(stored), 512)))
     assert len(sent) == len(set(sent))
 
 
-def test_a_torn_tail_of_the_summary_channel_is_not_sent_and_hurts_nothing(
+def test_an_incomplete_ssam_record_is_not_sent_and_does_no_harm(
     tmp_path: Path, traces: Any, days_of_noise: np.ndarray, grounds: Grounds
 ) -> None:
-    """A power loss has left half a record behind the whole ones; a live run goes on."""
+    """A power loss has left half a record after the whole ones; a live run continues."""
     ground = grounds(tmp_path / "run", replayed=False)
-    before = SsamChannel(ground.out / "continuous", ground.diagnostics)
+    before = SsamWriter(ground.out / "continuous", ground.diagnostics)
     for trace in traces(days_of_noise[:500_000]):
-        before.take(trace)
+        before.push(trace)
     before.close()
-    held = {path: path.read_bytes() for path in sorted((ground.out / "continuous").rglob("*.2030.001"))}
-    for path, data in held.items():
+    stored = {path: path.read_bytes() for path in sorted((ground.out / "continuous").rglob("*.2030.001"))}
+    for path, data in stored.items():
         path.write_bytes(data + data[:200])
-    ground.continuous = SsamChannel(ground.out / "continuous", ground.diagnostics, is_live=True)
+    ground.ssam = SsamWriter(ground.out / "continuous", ground.diagnostics, is_live=True)
     ground.open()
     for hour in range(24, 40):
         ground.pass_at(hour)
     data = b"".join(data for name, data in ground.files().items() if name.endswith(".mseed"))
-    assert len(data) == sum(map(len, held.values())) > 0
+    assert len(data) == sum(map(len, stored.values())) > 0
     assert sorted(obspy_trace.id for obspy_trace in obspy.read(io.BytesIO(data)).merge()) == sorted(
-        obspy_trace.id for whole in held.values() for obspy_trace in obspy.read(io.BytesIO(whole)).merge()
+        obspy_trace.id for whole in stored.values() for obspy_trace in obspy.read(io.BytesIO(whole)).merge()
     )
     assert not ground.diagnostics.texts()
 
 
-# --- what was taken away, and what may come again --------------------------------------------------------------------
+# --- missing files, and repeated samples -----------------------------------------------------------------------------
 
 
-def test_a_segment_that_was_taken_away_holds_nobody_up(ground: Ground) -> None:
+def test_a_missing_segment_delays_nothing(ground: Ground) -> None:
     gone, there = ground.find(1.0, 0.9), ground.find(2.0, 0.5, length_h=0.1)
     (ground.out / gone).unlink()
     for hour in range(3, 60):
@@ -241,7 +241,7 @@ def test_a_segment_that_was_taken_away_holds_nobody_up(ground: Ground) -> None:
     ground.pass_at(61)
 
 
-def test_an_event_in_a_gap_has_nothing_but_its_notice(ground: Ground) -> None:
+def test_an_event_in_a_gap_has_only_its_event_report(ground: Ground) -> None:
     name = ground.find(1.0, 0.9)
     (ground.out / name).write_bytes(b"")
     other = ground.find(2.0, 0.5, length_h=0.1)
@@ -251,7 +251,7 @@ def test_an_event_in_a_gap_has_nothing_but_its_notice(ground: Ground) -> None:
     assert [len(data.splitlines()) for file, data in ground.files().items() if file.endswith(".csv")] == [2]
 
 
-def test_two_segments_with_the_same_hours_of_a_station_are_marked(ground: Ground) -> None:
+def test_two_segments_of_the_same_hours_of_a_station_are_marked(ground: Ground) -> None:
     first = ground.find(1.0, 0.9, length_h=0.1)
     second = ground.find(1.05, 0.5, length_h=0.1)
     elsewhere = ground.find(1.05, 0.4, length_h=0.1, station_id="XX_MON")
@@ -261,7 +261,7 @@ def test_two_segments_with_the_same_hours_of_a_station_are_marked(ground: Ground
     assert second in again and elsewhere not in again and all(map(ground.is_sent, (first, second, elsewhere)))
 
 
-def test_a_file_in_the_outbox_is_never_written_over(ground: Ground) -> None:
+def test_a_file_in_the_outbox_is_never_overwritten(ground: Ground) -> None:
     ground.find(1.0)
     ground.pass_at(2)
     before = ground.files()
@@ -275,23 +275,23 @@ def test_a_file_in_the_outbox_is_never_written_over(ground: Ground) -> None:
 
 
 class PowerLossError(BaseException):
-    """The lights go out."""
+    """Power is lost."""
 
 
 @pytest.mark.parametrize("replayed", [True, False])
-def test_a_power_loss_before_or_after_any_write_costs_nothing(
+def test_a_power_loss_before_or_after_any_write_loses_nothing(
     replayed: bool, tmp_path: Path, grounds: Grounds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In turn before and after every write, sync, rename and removal; a new process each time; the radio takes some."""
-    alone = grounds(tmp_path / "alone", replayed=replayed)
+    """In turn before and after every write, sync, rename and removal, with a new process each time and a radio."""
+    undisturbed = grounds(tmp_path / "undisturbed", replayed=replayed)
     killed = grounds(tmp_path / "killed", replayed=replayed)
-    for one in (alone, killed):
+    for one in (undisturbed, killed):
         one.find(0.1, 0.5)
         one.find(0.3, 0.8)
     taken: dict[str, bytes] = {}
     n_losses = 0
     for hour in range(1, 40):
-        alone.pass_at(hour)
+        undisturbed.pass_at(hour)
         for n_calls in range(1, 100):
             with monkeypatch.context() as patch:
                 _lose_power_after(patch, n_calls)
@@ -308,11 +308,11 @@ def test_a_power_loss_before_or_after_any_write_costs_nothing(
                     path.unlink()
     assert n_losses > 200 and len(taken) > 5
     assert not set(taken) & set(killed.files())
-    assert {**taken, **killed.files()} == alone.files()
-    assert (killed.out / "downlink.log").read_bytes() == (alone.out / "downlink.log").read_bytes()
+    assert {**taken, **killed.files()} == undisturbed.files()
+    assert (killed.out / "downlink.log").read_bytes() == (undisturbed.out / "downlink.log").read_bytes()
     for done in killed.journal():
         for file in done.files:
-            assert hashlib.sha256(alone.files()[file.name]).hexdigest() == file.sha256
+            assert hashlib.sha256(undisturbed.files()[file.name]).hexdigest() == file.sha256
     assert not list((killed.out / "outbox").glob(".*"))
 
 
@@ -346,7 +346,7 @@ def _lose_power_after(patch: pytest.MonkeyPatch, n_calls: int) -> None:
     patch.setattr(Path, "unlink", guarded(Path.unlink))
 
 
-def test_a_part_without_a_line_is_removed_and_one_with_a_line_gets_its_name(ground: Ground) -> None:
+def test_a_part_without_a_journal_line_is_removed_and_one_with_a_line_is_renamed(ground: Ground) -> None:
     ground.find(0.1)
     ground.pass_at(5)
     outbox = ground.out / "outbox"
@@ -357,7 +357,7 @@ def test_a_part_without_a_line_is_removed_and_one_with_a_line_gets_its_name(grou
 
 
 @pytest.mark.parametrize("tail", [b'{"number":3,"clo', b"\0" * 40, b"\0\0\0\n", b"{}\n"])
-def test_a_torn_last_line_is_cut_off(tail: bytes, ground: Ground) -> None:
+def test_an_incomplete_last_line_is_cut_off(tail: bytes, ground: Ground) -> None:
     ground.find(0.1)
     for hour in (5, 6):
         ground.pass_at(hour)
@@ -369,7 +369,7 @@ def test_a_torn_last_line_is_cut_off(tail: bytes, ground: Ground) -> None:
     assert [done.number for done in ground.journal()] == [1, 2, 3] and ground.diagnostics.texts() == []
 
 
-def test_a_line_that_the_flash_has_forgotten_stops_nothing_and_what_may_go_twice_is_marked(ground: Ground) -> None:
+def test_a_damaged_line_stops_nothing_and_possible_repeats_are_marked(ground: Ground) -> None:
     early = ground.find(0.1, 0.5, length_h=2.0)
     for hour in (5, 6, 7):
         ground.pass_at(hour)
@@ -387,9 +387,7 @@ def test_a_line_that_the_flash_has_forgotten_stops_nothing_and_what_may_go_twice
     assert all(n_bytes <= 20_000 for n_bytes in spent(ground).values())
 
 
-def test_a_disk_that_is_full_is_told_and_the_pass_is_held_later(
-    ground: Ground, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_reported_and_the_pass_is_made_later(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     import errno
 
     ground.find(0.1)
@@ -399,7 +397,7 @@ def test_a_disk_that_is_full_is_told_and_the_pass_is_held_later(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(DataError, match=r"cannot hand over to .*No space left.*free the disk"):
+        with pytest.raises(DataError, match=r"cannot write to the outbox .*No space left.*free the disk"):
             ground.pass_at(5)
     assert ground.files() == {} and ground.journal() == [] and not list((ground.out / "outbox").glob(".*"))
     ground.open()
@@ -407,13 +405,13 @@ def test_a_disk_that_is_full_is_told_and_the_pass_is_held_later(
     assert len(ground.files()) == 2
 
 
-def test_replayed_the_passes_of_an_earlier_process_are_not_held_again(ground: Ground) -> None:
+def test_in_a_replay_the_passes_of_an_earlier_process_are_not_repeated(ground: Ground) -> None:
     ground.find(0.1)
     for hour in (5, 6):
         ground.pass_at(hour)
     before = ground.files()
     ground.open()
-    late = ground.find(0.2, 0.99)  # met earlier than the journal's last pass, as in a resumed run
+    late = ground.find(0.2, 0.99)  # detected before the time of the journal's last pass, as in a resumed run
     for hour in (2, 5, 6):
         ground.pass_at(hour)
     assert ground.files() == before
@@ -421,7 +419,7 @@ def test_replayed_the_passes_of_an_earlier_process_are_not_held_again(ground: Gr
     assert late in {part.source for part in ground.journal()[-1].sent}
 
 
-def test_live_a_clock_that_was_set_back_spends_no_day_twice(tmp_path: Path, grounds: Grounds) -> None:
+def test_live_with_a_clock_set_back_no_day_is_spent_twice(tmp_path: Path, grounds: Grounds) -> None:
     ground = grounds(tmp_path / "run", replayed=False)
     ground.find(0.1, length_h=4.0)
     for hour in (20, 44, 12, 18, 20, 22, 36, 48, 24):
@@ -434,7 +432,7 @@ def test_live_a_clock_that_was_set_back_spends_no_day_twice(tmp_path: Path, grou
     assert len(set(sent)) == len(sent)
 
 
-def test_live_what_the_catalogue_says_was_sent_stays_sent_without_a_journal(tmp_path: Path, grounds: Grounds) -> None:
+def test_live_without_a_journal_the_catalogue_tells_what_was_sent(tmp_path: Path, grounds: Grounds) -> None:
     ground = grounds(tmp_path / "run", replayed=False)
     name = ground.find(0.1, length_h=0.1)
     for hour in range(1, 24):
@@ -449,7 +447,7 @@ def test_live_what_the_catalogue_says_was_sent_stays_sent_without_a_journal(tmp_
     assert ground.files() == before and list(ground.downlink.queue) == []
 
 
-def test_records_of_the_index_are_all_that_is_sent(ground: Ground) -> None:
+def test_exactly_the_records_of_the_segment_are_sent(ground: Ground) -> None:
     name = ground.find(1.0, length_h=0.2)
     for hour in range(2, 40):
         ground.pass_at(hour)

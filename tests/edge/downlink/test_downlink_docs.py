@@ -1,4 +1,4 @@
-"""What docs/downlink.md says is so."""
+"""docs/downlink.md agrees with the code."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def test_weights_and_levels_are_those_of_the_code(text: str) -> None:
     levels = re.findall(r"^\| (\d) \| (.*?) \|", text, re.MULTILINE)
     words = {
         SendLevel.REQUEST: "asked for",
-        SendLevel.NOTICE: "notices",
+        SendLevel.EVENT_REPORT: "notices",
         SendLevel.RECORD: "records",
-        SendLevel.SUMMARY: "summary channel",
+        SendLevel.SSAM: "summary channel",
     }
     for (_, said), level in zip(levels, sorted(SendLevel, reverse=True), strict=True):
         assert words[level] in said

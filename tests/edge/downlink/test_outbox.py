@@ -1,4 +1,4 @@
-"""`acknowledge`: the radio has files; and what it says where it makes no sense."""
+"""`acknowledge`: files that the radio has sent are deleted; unusable arguments are refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Ground = Any  # of conftest.py
 
 @pytest.fixture
 def full(ground: Ground) -> Ground:
-    """Return a ground with four hand-overs in its outbox: one of two files, three of one."""
+    """Return a run folder with four passes in its outbox: one of two files, three of one."""
     ground.find(0.1)
     for hour in (5, 6, 7, 8):
         ground.pass_at(hour)
@@ -31,13 +31,13 @@ ALL = ["00000001.csv", "00000001.mseed", "00000002.mseed", "00000003.mseed", "00
 @pytest.mark.parametrize(
     ("arguments", "left", "said"),
     [
-        (["1"], ALL[2:], "2 file(s), {} bytes taken out of the outbox; 3 left"),
-        (["3", "2"], [*ALL[:2], ALL[4]], "2 file(s), {} bytes taken out of the outbox; 3 left"),
-        (["--up-to", "2"], ALL[3:], "3 file(s), {} bytes taken out of the outbox; 2 left"),
-        (["--all"], [], "5 file(s), {} bytes taken out of the outbox; 0 left"),
+        (["1"], ALL[2:], "2 file(s), {} bytes deleted from the outbox; 3 left"),
+        (["3", "2"], [*ALL[:2], ALL[4]], "2 file(s), {} bytes deleted from the outbox; 3 left"),
+        (["--up-to", "2"], ALL[3:], "3 file(s), {} bytes deleted from the outbox; 2 left"),
+        (["--all"], [], "5 file(s), {} bytes deleted from the outbox; 0 left"),
     ],
 )
-def test_files_are_taken_out(
+def test_files_are_deleted(
     arguments: list[str], left: list[str], said: str, full: Ground, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = full.files()
@@ -48,27 +48,25 @@ def test_files_are_taken_out(
     assert capsys.readouterr().err.strip() == f"edgequake-edge: {said.format(n_bytes)}"
 
 
-def test_a_number_that_is_not_there_is_told_and_nothing_is_taken_out(
-    full: Ground, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unknown_number_is_refused_and_nothing_is_deleted(full: Ground, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["acknowledge", str(full.out), "2", "9"]) == 1
     said = capsys.readouterr().err
-    assert said == f"edgequake-edge: error: the outbox of {full.out} does not hold 9; it holds 1 to 4\n"
+    assert said == f"edgequake-edge: error: the outbox of {full.out} does not contain 9; it contains 1 to 4\n"
     assert names(full) == ALL
 
 
-def test_a_folder_without_an_outbox_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_an_outbox_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["acknowledge", str(tmp_path), "--all"]) == 1
     assert f"{tmp_path} has no outbox; a run with --budget makes one" in capsys.readouterr().err
 
 
-def test_nothing_named_is_a_matter_of_usage(full: Ground, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_argument_is_a_usage_error(full: Ground, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["acknowledge", str(full.out)])
     assert stop.value.code == 2 and names(full) == ALL
 
 
-def test_what_was_taken_out_is_not_handed_over_again(full: Ground) -> None:
+def test_deleted_files_are_not_sent_again(full: Ground) -> None:
     sent = full.sent_records()
     main(["acknowledge", str(full.out), "--all"])
     full.open()

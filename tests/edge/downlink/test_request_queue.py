@@ -1,4 +1,4 @@
-"""What the ground asks for goes home ahead of all events, sample for sample, and what cannot be had holds nobody up."""
+"""Requests are sent before all events, sample for sample; a request that cannot be served delays nothing."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ Traces = Callable[..., list[Trace]]
 
 
 @pytest.fixture
-def held(ground: Ground, traces: Traces, days_of_noise: np.ndarray) -> Ground:
-    """Return a ground whose archive holds two and a half days of one channel."""
+def archived(ground: Ground, traces: Traces, days_of_noise: np.ndarray) -> Ground:
+    """Return a run folder whose archive has two and a half days of one channel."""
     archive = Archive(ground.out / "archive", None, ground.diagnostics)
     for trace in traces(days_of_noise):
-        archive.take(trace)
+        archive.push(trace)
     archive.close()
     return ground
 
 
-def put_in(ground: Ground, start_h: float, stop_h: float, name: str = "a", **where: Any) -> Path:
+def submit(ground: Ground, start_h: float, stop_h: float, name: str = "a", **where: Any) -> Path:
     span = Span(T0_NS + round(start_h * HOUR_NS), T0_NS + round(stop_h * HOUR_NS), **where)
     return Request(name, span).write(ground.out / "requests")
 
 
 def sent_samples(ground: Ground, source: str) -> np.ndarray:
-    """Samples of the outbox that are not of a segment, as obspy reads them."""
+    """Return the samples in the outbox that are not of a segment, as obspy reads them."""
     stream = obspy.Stream()
     known = {record for name in ground.segments for record in ground.records_of(name)}
     for record in ground.sent_records():
@@ -50,69 +50,69 @@ def sent_samples(ground: Ground, source: str) -> np.ndarray:
     return np.asarray(trace.data)
 
 
-def test_it_goes_ahead_of_all_events_and_comes_sample_for_sample(held: Ground, days_of_noise: np.ndarray) -> None:
-    event = held.find(1.0, 1.0)
-    path = put_in(held, 3.0, 4.5)
+def test_a_request_is_sent_before_all_events_sample_for_sample(archived: Ground, days_of_noise: np.ndarray) -> None:
+    event = archived.find(1.0, 1.0)
+    path = submit(archived, 3.0, 4.5)
     for hour in range(10, 72):
-        held.pass_at(hour)
+        archived.pass_at(hour)
     first, stop = round(3.0 * 3600 * RATE_HZ), round(4.5 * 3600 * RATE_HZ)
-    np.testing.assert_array_equal(sent_samples(held, "requests/a.mseed"), days_of_noise[first:stop])
-    sources = [part.source for done in held.journal() for part in done.sent]
+    np.testing.assert_array_equal(sent_samples(archived, "requests/a.mseed"), days_of_noise[first:stop])
+    sources = [part.source for done in archived.journal() for part in done.sent]
     assert sources.index(event) >= sources.count("requests/a.mseed") - 1 > 1
-    assert all(part.again == (part.source != event) for done in held.journal() for part in done.sent)
+    assert all(part.again == (part.source != event) for done in archived.journal() for part in done.sent)
     assert not path.exists() and sorted(p.name for p in path.parent.iterdir()) == ["a.sent"]
 
 
-def test_it_waits_until_its_span_has_passed(held: Ground) -> None:
-    put_in(held, 3.0, 12.5, channels=("MHZ",))
+def test_a_request_waits_until_its_span_has_passed(archived: Ground) -> None:
+    submit(archived, 3.0, 12.5, channels=("MHZ",))
     for hour in range(5, 13):
-        held.pass_at(hour)
-    assert held.files() == {}
-    held.pass_at(13)
-    assert held.files()
+        archived.pass_at(hour)
+    assert archived.files() == {}
+    archived.pass_at(13)
+    assert archived.files()
 
 
-def test_at_the_end_of_a_replay_there_is_nothing_to_wait_for(held: Ground) -> None:
-    put_in(held, 30.0, 300.0)
-    held.pass_at(60)
-    assert held.files() == {}
-    held.pass_at(60.5, is_last=True)
-    assert held.files()
+def test_at_the_end_of_a_replay_no_request_waits(archived: Ground) -> None:
+    submit(archived, 30.0, 300.0)
+    archived.pass_at(60)
+    assert archived.files() == {}
+    archived.pass_at(60.5, is_last=True)
+    assert archived.files()
 
 
-def test_a_new_process_goes_on_where_it_was_and_archives_that_were_let_go_of_do_not_matter(
-    held: Ground, days_of_noise: np.ndarray
+def test_a_new_process_continues_a_request_even_after_its_archive_is_evicted(
+    archived: Ground, days_of_noise: np.ndarray
 ) -> None:
-    put_in(held, 0.0, 3.0)
+    submit(archived, 0.0, 3.0)
     for hour in range(4, 140):
-        held.pass_at(hour)
-        held.open()
-        for path in (held.out / "archive").rglob("*.2030.001") if hour == 6 else ():
+        archived.pass_at(hour)
+        archived.open()
+        for path in (archived.out / "archive").rglob("*.2030.001") if hour == 6 else ():
             path.unlink()
-    np.testing.assert_array_equal(sent_samples(held, ""), days_of_noise[: round(3 * 3600 * RATE_HZ)])
-    assert len(held.sent_records()) == len(set(held.sent_records()))
-    assert [path.name for path in (held.out / "requests").iterdir()] == ["a.sent"]
+    np.testing.assert_array_equal(sent_samples(archived, ""), days_of_noise[: round(3 * 3600 * RATE_HZ)])
+    assert len(archived.sent_records()) == len(set(archived.sent_records()))
+    assert [path.name for path in (archived.out / "requests").iterdir()] == ["a.sent"]
 
 
-def test_several_go_in_the_order_in_which_they_were_made(held: Ground) -> None:
+def test_requests_are_sent_in_the_order_in_which_they_were_made(archived: Ground) -> None:
     for name, hour in (("b", 1.0), ("a", 2.0), ("c", 3.0)):
-        put_in(held, hour, hour + 0.3, name)
+        submit(archived, hour, hour + 0.3, name)
     for hour in range(4, 60):
-        held.pass_at(hour)
-    sources = [part.source for done in held.journal() for part in done.sent]
+        archived.pass_at(hour)
+    sources = [part.source for done in archived.journal() for part in done.sent]
     assert list(dict.fromkeys(sources)) == [f"requests/{name}.mseed" for name in "abc"]
 
 
-def test_an_event_of_which_the_ground_has_samples_by_request_is_marked(held: Ground) -> None:
-    put_in(held, 1.0, 1.2, station="XX_LUN")
+def test_an_event_whose_samples_were_sent_on_request_is_marked(archived: Ground) -> None:
+    submit(archived, 1.0, 1.2, station="XX_LUN")
     for hour in range(2, 30):
-        held.pass_at(hour)
-    mine, other = held.find(1.1, length_h=0.1), held.find(1.1, length_h=0.1, station_id="XX_MON")
-    later = held.find(5.0, length_h=0.1)
-    held.open()
+        archived.pass_at(hour)
+    mine, other = archived.find(1.1, length_h=0.1), archived.find(1.1, length_h=0.1, station_id="XX_MON")
+    later = archived.find(5.0, length_h=0.1)
+    archived.open()
     for hour in range(30, 72):
-        held.pass_at(hour)
-    again = {part.source: part.again for done in held.journal() for part in done.sent}
+        archived.pass_at(hour)
+    again = {part.source: part.again for done in archived.journal() for part in done.sent}
     assert again == {"requests/a.mseed": True, mine: True, other: False, later: False}
 
 
@@ -124,60 +124,60 @@ def test_an_event_of_which_the_ground_has_samples_by_request_is_marked(held: Gro
         ('{"start": "2031-01-01T04:00:00", "stop": "2031-01-01T05:00:00"}', "a.empty"),
     ],
 )
-def test_one_that_cannot_be_is_put_away_and_told(text: str, kept_as: str, held: Ground) -> None:
-    folder = held.out / "requests"
+def test_an_unusable_request_is_set_aside_and_reported(text: str, kept_as: str, archived: Ground) -> None:
+    folder = archived.out / "requests"
     folder.mkdir()
     (folder / "a.json").write_text(text)
-    put_in(held, 1.0, 1.1, "b")
+    submit(archived, 1.0, 1.1, "b")
     for hour in (20_000, 20_001):
-        held.pass_at(hour)
+        archived.pass_at(hour)
     assert sorted(path.name for path in folder.iterdir()) == [kept_as, "b.sent"]
-    (note,) = held.diagnostics.texts()
-    assert "a" in note and ("is no request" in note or "nothing of it is held" in note)
+    (note,) = archived.diagnostics.texts()
+    assert "a" in note and ("is no request" in note or "nothing of it is stored" in note)
 
 
-def test_a_name_is_used_once(held: Ground) -> None:
-    put_in(held, 1.0, 1.1)
-    held.pass_at(20)
-    put_in(held, 2.0, 2.1)
-    held.pass_at(21)
-    assert "a request of the name a was sent before; give this one another" in held.diagnostics.texts()[0]
-    assert sorted(path.name for path in (held.out / "requests").iterdir()) == ["a.refused", "a.sent"]
+def test_the_name_of_a_request_is_used_once(archived: Ground) -> None:
+    submit(archived, 1.0, 1.1)
+    archived.pass_at(20)
+    submit(archived, 2.0, 2.1)
+    archived.pass_at(21)
+    assert "a request of the name a was sent before; give this one another" in archived.diagnostics.texts()[0]
+    assert sorted(path.name for path in (archived.out / "requests").iterdir()) == ["a.refused", "a.sent"]
 
 
-def test_one_that_is_far_too_long_is_cut_short_and_told(
-    held: Ground, days_of_noise: np.ndarray, monkeypatch: pytest.MonkeyPatch
+def test_a_request_that_is_too_long_is_truncated_and_reported(
+    archived: Ground, days_of_noise: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(requests, "MOST_BYTES", 100_000)
-    put_in(held, 1.0, 59.0)
+    submit(archived, 1.0, 59.0)
     for hour in range(60, 1200):
-        held.pass_at(hour)
-    (note,) = held.diagnostics.texts()
-    assert note == "request a is cut short at 2030-01-02T00:00:00.000000: too long"
+        archived.pass_at(hour)
+    (note,) = archived.diagnostics.texts()
+    assert note == "request a is truncated at 2030-01-02T00:00:00.000000: too long"
     first = round(3600 * RATE_HZ)
-    np.testing.assert_array_equal(sent_samples(held, ""), days_of_noise[first : round(86_400 * RATE_HZ)])
+    np.testing.assert_array_equal(sent_samples(archived, ""), days_of_noise[first : round(86_400 * RATE_HZ)])
 
 
-def test_records_that_were_taken_away_hold_nobody_up(held: Ground) -> None:
-    event = held.find(1.0, length_h=0.1)
-    put_in(held, 1.0, 9.0)
-    held.pass_at(10)
-    (held.out / "requests" / "a.mseed").write_bytes(b"")
+def test_missing_records_of_a_request_delay_nothing(archived: Ground) -> None:
+    event = archived.find(1.0, length_h=0.1)
+    submit(archived, 1.0, 9.0)
+    archived.pass_at(10)
+    (archived.out / "requests" / "a.mseed").write_bytes(b"")
     for hour in range(11, 48):
-        held.pass_at(hour)
-    assert held.is_sent(event)
-    assert (held.out / "requests" / "a.refused").exists() and "set aside" in " ".join(held.diagnostics.texts())
+        archived.pass_at(hour)
+    assert archived.is_sent(event)
+    assert (archived.out / "requests" / "a.refused").exists() and "set aside" in " ".join(archived.diagnostics.texts())
 
 
-def test_of_a_channel_with_a_tear_all_that_is_held_is_sent(
+def test_of_a_channel_with_a_gap_everything_stored_is_sent(
     ground: Ground, traces: Traces, days_of_noise: np.ndarray
 ) -> None:
     archive = Archive(ground.out / "archive", None, ground.diagnostics)
     after_ns = T0_NS + duration_ns(40_000, RATE_HZ)
     for trace in (*traces(days_of_noise[:20_000]), *traces(days_of_noise[40_000:60_000], start_ns=after_ns)):
-        archive.take(trace)
+        archive.push(trace)
     archive.close()
-    put_in(ground, 0.0, 3.0)
+    submit(ground, 0.0, 3.0)
     for hour in range(4, 72):
         ground.pass_at(hour)
     stream = obspy.read(io.BytesIO(b"".join(ground.sent_records()))).merge()

@@ -1,4 +1,4 @@
-"""What the ground asks for comes back sample for sample, to the sample, and it is told what is not there."""
+"""A requested span is extracted to the sample, and missing parts are reported."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 
 from edgequake.edge.archive import extract
 from edgequake.edge.archive.archive import Archive
-from edgequake.edge.archive.extract import Span, cut, held_traces
-from edgequake.edge.archive.ssam import SsamChannel
+from edgequake.edge.archive.extract import Span, get_run_waveforms, get_waveforms
+from edgequake.edge.archive.ssam import SsamWriter
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError, DataError
@@ -31,28 +31,29 @@ Traces = Callable[..., list[Trace]]
 
 @pytest.fixture
 def out(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> Path:
-    """Return a run's folder that holds two channels of two stations, a day and some hours, with a tear of an hour."""
+    """Return a run folder with two channels of two stations, a day and some hours, with a gap of an hour."""
     archive = Archive(tmp_path / "run" / "archive", None, Diagnostics())
-    summary = SsamChannel(tmp_path / "run" / "continuous", Diagnostics())
+    summary = SsamWriter(tmp_path / "run" / "continuous", Diagnostics())
     for station in ("LUN", "MON"):
         for code in "ZN":
             name = f"FDSN:XX_{station}_00_M_H_{code}"
-            whole = [*traces(days_of_noise[:100_000], source_id=name), *traces(
-                days_of_noise[123_850:700_000], start_ns=T0_NS + duration_ns(123_850, RATE_HZ), source_id=name)]  # fmt: skip
-            for trace in whole:
-                archive.take(trace)
-                summary.take(trace)
+            after_ns = T0_NS + duration_ns(123_850, RATE_HZ)
+            before_gap = traces(days_of_noise[:100_000], source_id=name)
+            after_gap = traces(days_of_noise[123_850:700_000], start_ns=after_ns, source_id=name)
+            for trace in (*before_gap, *after_gap):
+                archive.push(trace)
+                summary.push(trace)
     archive.close()
     summary.close()
     return tmp_path / "run"
 
 
 def ask(out: Path, *arguments: str) -> tuple[int, list[str]]:
-    """Run the command; return its exit code and what it says."""
+    """Run the command; return its exit code and its log."""
     parser = argparse.ArgumentParser()
     add_request_arguments(parser)
     said: list[str] = []
-    return request_command(parser.parse_args([str(out), *arguments]), Control(tell=said.append)), said
+    return request_command(parser.parse_args([str(out), *arguments]), Control(log=said.append)), said
 
 
 def at(seconds: float) -> str:
@@ -66,13 +67,13 @@ def expected_indices(start_ns: int, stop_ns: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_any_span_comes_back_to_the_sample(seed: int, out: Path, days_of_noise: np.ndarray) -> None:
+def test_any_span_is_extracted_to_the_sample(seed: int, out: Path, days_of_noise: np.ndarray) -> None:
     rng = np.random.default_rng(seed)
     first, length = int(rng.integers(700_000)), int(10 ** rng.uniform(0, 5.5))
     start_ns = T0_NS + duration_ns(first, RATE_HZ) - int(rng.integers(1, 150_000_000))  # between two samples
     stop_ns = start_ns + duration_ns(length, RATE_HZ)
 
-    found = cut(out / "archive", start_ns, stop_ns, "LUN", ("MHZ",))
+    found = get_waveforms(out / "archive", start_ns, stop_ns, "LUN", ("MHZ",))
 
     indices = expected_indices(start_ns, stop_ns)
     got = np.concatenate([trace.samples for trace in found]) if found else np.empty(0, np.int32)
@@ -83,29 +84,31 @@ def test_any_span_comes_back_to_the_sample(seed: int, out: Path, days_of_noise: 
         assert trace.samples[0] == days_of_noise[index]
 
 
-def test_a_sample_at_start_belongs_to_it_and_one_at_stop_does_not(out: Path, days_of_noise: np.ndarray) -> None:
+def test_the_span_includes_its_start_and_excludes_its_stop(out: Path, days_of_noise: np.ndarray) -> None:
     start_ns, stop_ns = T0_NS + duration_ns(5300, RATE_HZ), T0_NS + duration_ns(5353, RATE_HZ)
 
-    (trace,) = cut(out / "archive", start_ns, stop_ns, "XX_LUN", ("MHZ",))
+    (trace,) = get_waveforms(out / "archive", start_ns, stop_ns, "XX_LUN", ("MHZ",))
 
     np.testing.assert_array_equal(trace.samples, days_of_noise[5300:5353])
-    assert cut(out / "archive", start_ns, start_ns, None, None) == []
+    assert get_waveforms(out / "archive", start_ns, start_ns, None, None) == []
 
 
-def test_midnight_is_no_seam(out: Path, days_of_noise: np.ndarray) -> None:
-    (trace,) = cut(out / "archive", T0_NS + (DAY_S - 60) * NS_PER_S, T0_NS + (DAY_S + 60) * NS_PER_S, "MON", ("MHN",))
+def test_a_span_across_midnight_is_one_trace(out: Path, days_of_noise: np.ndarray) -> None:
+    (trace,) = get_waveforms(
+        out / "archive", T0_NS + (DAY_S - 60) * NS_PER_S, T0_NS + (DAY_S + 60) * NS_PER_S, "MON", ("MHN",)
+    )
 
     np.testing.assert_array_equal(trace.samples, days_of_noise[572_400 - 397 : 572_400 + 398])
 
 
-def test_station_and_channels_choose(out: Path) -> None:
-    def chosen(station: str | None, channels: tuple[str, ...] | None) -> list[str]:
-        return [trace.source_id for trace in cut(out / "archive", T0_NS, T0_NS + NS_PER_S, station, channels)]
+def test_station_and_channels_select(out: Path) -> None:
+    def selected(station: str | None, channels: tuple[str, ...] | None) -> list[str]:
+        return [trace.source_id for trace in get_waveforms(out / "archive", T0_NS, T0_NS + NS_PER_S, station, channels)]
 
-    assert len(chosen(None, None)) == 4
-    assert chosen("LUN", None) == ["FDSN:XX_LUN_00_M_H_N", "FDSN:XX_LUN_00_M_H_Z"]
-    assert chosen("XX_MON", ("MHZ", "BH?")) == ["FDSN:XX_MON_00_M_H_Z"]
-    assert chosen("S12", None) == chosen(None, ("BHZ",)) == []
+    assert len(selected(None, None)) == 4
+    assert selected("LUN", None) == ["FDSN:XX_LUN_00_M_H_N", "FDSN:XX_LUN_00_M_H_Z"]
+    assert selected("XX_MON", ("MHZ", "BH?")) == ["FDSN:XX_MON_00_M_H_Z"]
+    assert selected("S12", None) == selected(None, ("BHZ",)) == []
 
 
 def test_only_the_records_of_the_span_are_decoded(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,15 +121,15 @@ def test_only_the_records_of_the_span_are_decoded(out: Path, monkeypatch: pytest
             return super().feed(data, at_end)
 
     monkeypatch.setattr(extract, "RecordScanner", Watched)
-    cut(out / "archive", T0_NS + 7200 * NS_PER_S, T0_NS + 7260 * NS_PER_S, "LUN", ("MHZ",))
+    get_waveforms(out / "archive", T0_NS + 7200 * NS_PER_S, T0_NS + 7260 * NS_PER_S, "LUN", ("MHZ",))
 
     assert 0 < sum(decoded) <= 2 * 512
 
 
-def test_an_archive_that_lets_go_meanwhile_gives_no_wrong_sample(
+def test_an_eviction_during_the_extraction_gives_no_wrong_sample(
     out: Path, days_of_noise: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the look at the headers and the decoding the file is cut to its later half."""
+    """The file is cut to its later half between reading the headers and decoding."""
     path = out / "archive/2030/XX/LUN/MHZ.D/XX.LUN.00.MHZ.D.2030.001"
     ranges = extract._ranges
 
@@ -138,7 +141,7 @@ def test_an_archive_that_lets_go_meanwhile_gives_no_wrong_sample(
         return found
 
     monkeypatch.setattr(extract, "_ranges", cutting)
-    (trace,) = cut(out / "archive", T0_NS, T0_NS + 3600 * NS_PER_S, "LUN", ("MHZ",))
+    (trace,) = get_waveforms(out / "archive", T0_NS, T0_NS + 3600 * NS_PER_S, "LUN", ("MHZ",))
 
     np.testing.assert_array_equal(trace.samples, days_of_noise[:23_850])
 
@@ -154,20 +157,20 @@ def test_the_command_writes_what_obspy_reads(out: Path, days_of_noise: np.ndarra
     size_bytes = (tmp_path / "cut.mseed").stat().st_size
     assert said == [
         f"66250 samples of 2 channel(s), {size_bytes} bytes",
-        *(f"XX_LUN_00_MH{c}: 600.000 s are not held: {at(-600)} to {at(0)}" for c in "NZ"),
+        *(f"XX_LUN_00_MH{c}: 600.000 s are not stored: {at(-600)} to {at(0)}" for c in "NZ"),
     ]
 
 
-def test_all_that_is_lacking_is_named(out: Path, tmp_path: Path) -> None:
+def test_all_missing_parts_are_listed(out: Path, tmp_path: Path) -> None:
     _, said = ask(out, at(0), at(2 * DAY_S), "--station", "MON", "--channels", "MHZ", "--out", str(tmp_path / "cut"))
 
     gap = " to ".join(format_time(T0_NS + duration_ns(i, RATE_HZ)) for i in (100_000, 123_850))
     last = f"{format_time(T0_NS + duration_ns(700_000, RATE_HZ))} to {at(2 * DAY_S)}"
     lost_s = 23_850 / RATE_HZ + 2 * DAY_S - 700_000 / RATE_HZ
-    assert said[1:] == [f"XX_MON_00_MHZ: {lost_s:.3f} s are not held: {gap}, {last}"]
+    assert said[1:] == [f"XX_MON_00_MHZ: {lost_s:.3f} s are not stored: {gap}, {last}"]
 
 
-def test_the_samples_may_go_to_standard_output(
+def test_the_samples_may_be_written_to_standard_output(
     out: Path, days_of_noise: np.ndarray, capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
 ) -> None:
     ask(out, at(0), at(3600), "--station", "LUN", "--channels", "MHZ", "--out", "-")
@@ -176,7 +179,7 @@ def test_the_samples_may_go_to_standard_output(
     np.testing.assert_array_equal(obspy.read(str(tmp_path / "piped"))[0].data, days_of_noise[:23_850])
 
 
-def test_the_summary_comes_where_its_channels_are_named(out: Path, tmp_path: Path) -> None:
+def test_ssam_channels_are_extracted_where_they_are_named(out: Path, tmp_path: Path) -> None:
     ask(out, at(0), at(3600), "--station", "LUN", "--channels", "WHZ", "--out", str(tmp_path / "summary"))
 
     stream = obspy.read(str(tmp_path / "summary"))
@@ -184,7 +187,7 @@ def test_the_summary_comes_where_its_channels_are_named(out: Path, tmp_path: Pat
     assert {len(trace.data) for trace in stream} == {30}
 
 
-def test_what_the_archive_let_go_of_comes_from_the_segments(
+def test_what_the_archive_has_evicted_is_read_from_the_segments(
     out: Path, days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
 ) -> None:
     (out / "segments").mkdir()
@@ -192,27 +195,27 @@ def test_what_the_archive_let_go_of_comes_from_the_segments(
     (out / "segments" / "event.mseed").write_bytes(encode(kept))
     start_ns, stop_ns = T0_NS + duration_ns(98_000, RATE_HZ), T0_NS + duration_ns(124_000, RATE_HZ)
 
-    found = held_traces(out, Span(start_ns, stop_ns, "LUN", ("MHZ",)))
+    found = get_run_waveforms(out, Span(start_ns, stop_ns, "LUN", ("MHZ",)))
 
-    whole, after = found  # archive and segment follow one another without a doubled sample
+    whole, after = found  # archive and segment are contiguous without a duplicate sample
     np.testing.assert_array_equal(whole.samples, days_of_noise[98_000:110_000])
     np.testing.assert_array_equal(after.samples, days_of_noise[123_850:124_000])
 
 
-def test_what_waits_to_be_written_may_be_given_along(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
+def test_unwritten_samples_may_be_passed_along(days_of_noise: np.ndarray, traces: Traces, tmp_path: Path) -> None:
     archive = Archive(tmp_path / "archive", None, Diagnostics())
     for trace in traces(days_of_noise[:10_000]):
-        archive.take(trace)
+        archive.push(trace)
     span = Span(T0_NS, T0_NS + 3600 * NS_PER_S)
 
-    on_disk = sum(len(trace.samples) for trace in held_traces(tmp_path, span))
-    (whole,) = held_traces(tmp_path, span, archive.waiting())
+    on_disk = sum(len(trace.samples) for trace in get_run_waveforms(tmp_path, span))
+    (whole,) = get_run_waveforms(tmp_path, span, archive.unwritten())
 
     assert 0 < on_disk < 10_000
     np.testing.assert_array_equal(whole.samples, days_of_noise[:10_000])
 
 
-def test_a_request_is_put_in_for_the_run(out: Path) -> None:
+def test_a_request_is_queued_for_the_run(out: Path) -> None:
     code, said = ask(out, "2030-01-01T01:00:00.5", at(7200), "--channels", "MHZ, MHN", "--send")
     ask(out, at(0), at(1), "--station", "LUN", "--send")
 
@@ -233,14 +236,14 @@ def test_a_request_is_put_in_for_the_run(out: Path) -> None:
      '{"start": "2030-01-01", "stop": "2030-01-02", "station": 3}',
      '{"start": "2030-01-01", "stop": "2030-01-02", "channels": "MHZ"}'],
 )  # fmt: skip
-def test_what_is_no_request_is_one_line(text: str, tmp_path: Path) -> None:
+def test_a_malformed_request_is_one_error_line(text: str, tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text(text, encoding="latin-1")
     with pytest.raises(DataError, match=r'r\.json is no request: expected \{"start": TIME') as error:
         Request.read(tmp_path / "r.json")
     assert "\n" not in str(error.value)
 
 
-def test_errors_say_what_to_do(out: Path, tmp_path: Path) -> None:
+def test_error_messages(out: Path, tmp_path: Path) -> None:
     target = tmp_path / "cut.mseed"
     with pytest.raises(ConfigError, match="START 2030-01-02 is not before STOP 2030-01-01"):
         ask(out, "2030-01-02", "2030-01-01", "--out", str(target))

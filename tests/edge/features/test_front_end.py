@@ -1,4 +1,4 @@
-"""The front end against scipy, against itself in other block sizes, and on every kind of damage."""
+"""The front end against scipy, with other block sizes, and on every kind of damage."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def cut(samples: np.ndarray, sizes: list[int], code: str = "M_H_Z") -> list[Trac
 
 def assert_same(a: Rows, b: Rows) -> None:
     assert a.t0_ns == b.t0_ns
-    for name in ("block", "rows", "live", "restart"):
+    for name in ("block", "rows", "valid", "restart"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), strict=True)
 
 
@@ -135,7 +135,7 @@ def test_decimation_is_scipys_filter_without_delay(sizes: list[int]) -> None:
         first += len(part)
         out += [given] if given is not None else []
     assert out[0].first == 16  # 31 samples of half-width, rounded up to an even position
-    joined = np.concatenate([stretch.values for stretch in out])
+    joined = np.concatenate([run.values for run in out])
     np.testing.assert_allclose(joined, whole[16 : 16 + len(joined)], atol=1e-12)
     assert len(joined) == 4984 - 16 + 1  # even positions 32 to 9968 have the taps inside
 
@@ -144,7 +144,7 @@ def test_a_rate_of_twice_the_models_gives_nearly_the_features_of_the_models() ->
     rng = np.random.default_rng(6)
     slow = signal.lfilter([1], [1, -0.9], rng.standard_normal(20_000)) * 50
     fast = signal.resample(slow, 40_000)
-    config = replace(CONFIG, despike_threshold=1e9)  # what counts as a spike does depend on the rate
+    config = replace(CONFIG, despike_threshold=1e9)  # which samples are spikes depends on the rate
     a = station_rows(config, RATE_HZ, [trace(slow)])
     b = station_rows(config, RATE_HZ, [trace(fast, rate_hz=2 * RATE_HZ)])
     common = np.intersect1d(a.block, b.block)[40:-40]
@@ -153,71 +153,71 @@ def test_a_rate_of_twice_the_models_gives_nearly_the_features_of_the_models() ->
     assert np.abs(difference[:, 0, :6]).max() < 0.1  # decades; the top bands lie in the low-pass's slope
 
 
-def test_unknown_rates_are_refused_with_the_rates_that_are_taken() -> None:
+def test_unknown_rates_are_refused_and_the_accepted_ones_named() -> None:
     with pytest.raises(DataError, match=r"sampling rate 20 Hz: this model takes 6\.625, 13\.25 Hz"):
         station_rows(CONFIG, RATE_HZ, [trace(noise(1, 100), rate_hz=20.0)])
 
 
-def test_short_tears_are_bridged_in_a_straight_line_and_flagged() -> None:
+def test_short_gaps_are_interpolated_linearly_and_flagged() -> None:
     bridge = GapBridge(10, (), 0)
-    (first,) = bridge.push(0, np.array([4, 6], np.int32))
-    (second,) = bridge.push(5, np.array([12, 12], np.int32))
+    (first,) = bridge.push((0, np.array([4, 6], np.int32)))
+    (second,) = bridge.push((5, np.array([12, 12], np.int32)))
     np.testing.assert_array_equal(np.concatenate([first.values, second.values]), [4, 6, 7.5, 9, 10.5, 12, 12])
     np.testing.assert_array_equal(np.concatenate([first.valid, second.valid]), [1, 1, 0, 0, 0, 1, 1])
-    assert (bridge.counts.bridged_tears, bridge.counts.bridged_samples, bridge.counts.restarts) == (1, 3, 0)
+    assert (bridge.counts.bridged_gaps, bridge.counts.bridged_samples, bridge.counts.restarts) == (1, 3, 0)
 
 
-def test_long_tears_begin_a_fresh_stretch() -> None:
+def test_long_gaps_begin_a_fresh_run() -> None:
     bridge = GapBridge(10, (), 0)
-    assert [s.fresh for s in bridge.push(0, np.ones(3))] == [True]
-    (bridged,) = bridge.push(13, np.ones(2))  # ten samples missing: just bridged
+    assert [s.fresh for s in bridge.push((0, np.ones(3)))] == [True]
+    (bridged,) = bridge.push((13, np.ones(2)))  # ten samples missing: still interpolated
     assert not bridged.fresh and bridged.first == 3 and len(bridged.values) == 12
-    (fresh,) = bridge.push(26, np.ones(2))  # eleven missing
+    (fresh,) = bridge.push((26, np.ones(2)))  # eleven missing
     assert fresh.fresh and fresh.first == 26 and bridge.counts.restarts == 1
 
 
 def test_overlapping_and_repeated_samples_are_dropped_and_counted() -> None:
     bridge = GapBridge(10, (), 0)
-    bridge.push(0, np.arange(10.0))
-    (rest,) = bridge.push(8, np.array([80.0, 90.0, 100.0]))
+    bridge.push((0, np.arange(10.0)))
+    (rest,) = bridge.push((8, np.array([80.0, 90.0, 100.0])))
     np.testing.assert_array_equal(rest.values, [100.0])
-    assert bridge.push(0, np.arange(5.0)) == [] and bridge.counts.overlap_samples == 7
+    assert bridge.push((0, np.arange(5.0))) == [] and bridge.counts.overlap_samples == 7
 
 
 def test_fill_values_are_lost_samples_only_far_from_the_signal() -> None:
-    (stretch,) = GapBridge(10, (-1, 0), 32).push(0, np.array([500, -1, 502, 0, 0, 505], np.int32))
-    np.testing.assert_array_equal(stretch.values, [500, 501, 502, 503, 504, 505])
+    (run,) = GapBridge(10, (-1, 0), 32).push((0, np.array([500, -1, 502, 0, 0, 505], np.int32)))
+    np.testing.assert_array_equal(run.values, [500, 501, 502, 503, 504, 505])
     near = GapBridge(10, (-1, 0), 32)
-    (kept,) = near.push(0, np.array([2, -1, 0, 0, 1, -1], np.int32))
+    (kept,) = near.push((0, np.array([2, -1, 0, 0, 1, -1], np.int32)))
     np.testing.assert_array_equal(kept.values, [2, -1, 0, 0, 1, -1])
     assert near.counts.fill_samples == 0
 
 
 def test_nan_and_infinite_samples_are_lost_samples() -> None:
     bridge = GapBridge(10, (), 0)
-    (stretch,) = bridge.push(0, np.array([1.0, np.nan, np.inf, 4.0]))
-    np.testing.assert_array_equal(stretch.values, [1, 2, 3, 4])
+    (run,) = bridge.push((0, np.array([1.0, np.nan, np.inf, 4.0])))
+    np.testing.assert_array_equal(run.values, [1, 2, 3, 4])
     assert bridge.counts.not_finite_samples == 2
 
 
 def test_a_background_starts_at_the_median_and_then_moves_by_the_stated_steps() -> None:
     background = Background(BackgroundConfig(quantile=0.7, step=0.01, step_start=0.1, start_frames=3))
-    live = np.ones(5, bool)
-    excess = background.excess(np.array([[1.0], [3.0], [2.0], [4.0], [0.0]]), live)[:, 0]
+    valid = np.ones(5, bool)
+    excess = background.excess(np.array([[1.0], [3.0], [2.0], [4.0], [0.0]]), valid)[:, 0]
     # Medians 1, 2, 2; frame 4 is 2 above, so the level rises by 0.7 * (0.1 * 3 / 4) to 2.0525.
     np.testing.assert_allclose(excess, [0.0, 1.0, 0.0, 2.0, -2.0525])
     # Frame 5 was below: down by 0.3 * (0.1 * 3 / 5) to 2.0345.
-    assert background.excess(np.array([[2.0345]]), live[:1])[0, 0] == pytest.approx(0.0)
+    assert background.excess(np.array([[2.0345]]), valid[:1])[0, 0] == pytest.approx(0.0)
 
 
-def test_a_background_settles_where_its_quantile_says() -> None:
+def test_a_background_settles_at_its_quantile() -> None:
     background = Background(BackgroundConfig(0.7, 0.002, 0.06, 16))
     levels = np.random.default_rng(7).standard_normal((40_000, 1))
     excess = background.excess(levels, np.ones(40_000, bool))
     assert np.mean(excess[20_000:] < 0) == pytest.approx(0.7, abs=0.03)
 
 
-def test_a_background_that_is_plainly_wrong_catches_up_by_the_stated_rule() -> None:
+def test_a_badly_wrong_background_catches_up_by_the_stated_rule() -> None:
     catch_up = CatchUpConfig(memory_frames=2.0, share_high=0.6, share_low=0.1, step=1.0)
     background = Background(BackgroundConfig(0.5, 0.1, 0.1, 1, catch_up))
     excess = background.excess(np.array([[0.0], [9.0], [9.0], [-9.0], [-9.0], [-9.0], [-9.0]]), np.ones(7, bool))[:, 0]
@@ -240,14 +240,14 @@ def test_a_tapered_start_blinds_the_front_end_for_an_hour_and_not_for_a_day() ->
     assert np.median(levels[after:] - slow) < quantile - 1.0
 
 
-def test_a_station_is_the_mean_of_its_live_channels() -> None:
+def test_a_station_is_the_mean_of_its_valid_channels() -> None:
     a, b = noise(8, 6000), noise(9, 6000)
     both = station_rows(CONFIG, RATE_HZ, [trace(a, code="M_H_1"), trace(b, code="M_H_2")])
     alone = [station_rows(CONFIG, RATE_HZ, [trace(x)]) for x in (a, b)]
     np.testing.assert_array_equal(both.rows, ((alone[0].rows + alone[1].rows) / np.float32(2)).astype(np.float32))
 
 
-def test_a_dead_channel_stops_counting_once_it_has_stood_still_for_long_enough() -> None:
+def test_a_channel_that_is_constant_for_long_enough_is_no_longer_valid() -> None:
     a, dead = noise(10, 20_000), np.full(20_000, 512, np.int32)
     both = station_rows(CONFIG, RATE_HZ, [trace(a, code="M_H_1"), trace(dead, code="M_H_Z")])
     alone = station_rows(CONFIG, RATE_HZ, [trace(a)])
@@ -263,7 +263,7 @@ def test_a_channel_that_stops_leaves_the_others_alone() -> None:
     np.testing.assert_array_equal(both.rows[60:], alone.rows[60:])
 
 
-def test_rows_wait_no_longer_than_a_bridged_tear_for_a_missing_channel() -> None:
+def test_rows_wait_for_a_missing_channel_no_longer_than_an_interpolated_gap() -> None:
     front_end = StationFrontEnd(CONFIG, RATE_HZ)
     a = noise(13, 60_000)
     front_end.push(trace(noise(14, 500), code="M_H_2"))
@@ -271,30 +271,30 @@ def test_rows_wait_no_longer_than_a_bridged_tear_for_a_missing_channel() -> None
     for part in cut(a, [500], "M_H_1"):
         given += len(front_end.push(part).block)
         newest_s = (part.start_ns - T0_NS) / 1e9
-        # Never further behind than the bridge, a window and a trace.
+        # Never delayed by more than the longest interpolated gap, a window and a trace.
         assert given * 64 / RATE_HZ >= newest_s - CONFIG.bridge_s - 128 / RATE_HZ - 500 / RATE_HZ
 
 
-def test_a_long_tear_restarts_the_station() -> None:
+def test_a_long_gap_restarts_the_station() -> None:
     samples = noise(15, 12_000)
     lost = round(400 * RATE_HZ)
     rows = station_rows(CONFIG, RATE_HZ, [trace(samples[:6000]), trace(samples[6000:], 6000 + lost)])
     assert rows.restart.sum() == 2 and rows.restart[0]
     again = int(np.flatnonzero(rows.restart)[1])
-    assert rows.block[again] == -(-(6000 + lost + 2) // 64)  # the despiking gives up two samples
+    assert rows.block[again] == -(-(6000 + lost + 2) // 64)  # despiking loses two samples
     assert np.all(np.diff(rows.block)[np.arange(len(rows.block) - 1) != again - 1] == 1)
 
 
-def test_blocks_in_a_short_tear_carry_the_gap_flag() -> None:
+def test_blocks_in_a_short_gap_carry_the_gap_flag() -> None:
     samples = noise(16, 12_000)
     lost = round(100 * RATE_HZ)
     rows = station_rows(CONFIG, RATE_HZ, [trace(samples[:6000]), trace(samples[6000:], 6000 + lost)])
     flagged = rows.block[rows.rows[:, 0, -1] == 1.0]
     assert rows.restart.sum() == 1
-    # A window is not live when more than 32 of its 128 samples were bridged.
+    # A window is not valid when more than 32 of its 128 samples are interpolated.
     expected = [k for k in rows.block if max(0, min(k * 64 + 128, 6000 + lost) - max(k * 64, 6000)) > 32]
     np.testing.assert_array_equal(flagged, expected)
-    assert np.all(rows.rows[~rows.live][:, 0, :-1] == 0)
+    assert np.all(rows.rows[~rows.valid][:, 0, :-1] == 0)
 
 
 def test_waveform_rows_are_samples_over_their_running_scale() -> None:

@@ -1,4 +1,4 @@
-"""The scalogram against an independent wavelet transform, against itself in other block sizes, and on damage."""
+"""The scalogram against an independent wavelet transform, with other block sizes, and on damage."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def windows_of(samples: np.ndarray) -> np.ndarray:
 
 
 def independent_wavelet(centre_hz: float) -> np.ndarray:
-    """Build the documented wavelet with its two corrections solved for, not written down."""
+    """Build the documented wavelet, with its two corrections solved for numerically."""
     scale_s = SCALOGRAM.cycles / (2 * np.pi * centre_hz)
     half = int(np.floor(SCALOGRAM.support_scales * scale_s * RATE_HZ))
     t = np.arange(-half, half + 1) / RATE_HZ
@@ -74,7 +74,7 @@ def test_power_is_that_of_scipys_convolution_with_the_documented_wavelets() -> N
     got = WaveletPower(SCALOGRAM, HOP, RATE_HZ)(windows_of(samples))
     for i, centre_hz in enumerate(SCALOGRAM.centre_frequencies_hz):
         taps = independent_wavelet(centre_hz)
-        power = np.abs(signal.fftconvolve(samples, taps, "valid")) ** 2  # output j has seen samples up to j + n - 1
+        power = np.abs(signal.fftconvolve(samples, taps, "valid")) ** 2  # output j uses samples up to j + n - 1
         stops = np.arange(len(got)) * HOP + WINDOW - len(taps) + 1
         newest = [power[stop - HOP : stop] for stop in stops]
         np.testing.assert_allclose(got[:, i], np.mean(newest, axis=1), rtol=1e-7)
@@ -99,7 +99,7 @@ def test_a_sinusoid_has_the_level_of_the_gaussian_integral(i: int) -> None:
     assert np.all(np.argmax(powers, axis=1) == i)
 
 
-def test_an_offset_and_a_drift_are_not_seen() -> None:
+def test_an_offset_and_a_drift_have_no_effect() -> None:
     drifting = 1e4 + 0.5 * np.arange(3000.0)
     powers = WaveletPower(SCALOGRAM, HOP, RATE_HZ)(windows_of(drifting))
     assert powers.max() < 1e-16 * 1e8
@@ -120,14 +120,14 @@ def test_any_block_size_gives_the_bits_of_the_whole_record(sizes: list[int], see
         parts.append(trace(samples[first : first + size], first))
         first += size
     cut, whole = rows_of(*parts), rows_of(trace(samples))
-    # The despiking gives up two samples on either side, and block 0 with them.
+    # Despiking loses two samples on either side, and block 0 with them.
     np.testing.assert_array_equal(whole.block, np.arange(1, (5998 - WINDOW) // HOP + 1))
-    for name in ("block", "rows", "live", "restart"):
+    for name in ("block", "rows", "valid", "restart"):
         np.testing.assert_array_equal(getattr(cut, name), getattr(whole, name), strict=True)
 
 
 def test_a_window_has_the_same_power_alone_and_among_thousands() -> None:
-    windows = windows_of(noise(7, 40_000).astype(np.float64))  # more of them than are transformed at once
+    windows = windows_of(noise(7, 40_000).astype(np.float64))  # more than are transformed at once
     power = WaveletPower(SCALOGRAM, HOP, RATE_HZ)
     alone = np.concatenate([power(windows[k : k + 1]) for k in range(len(windows))])
     np.testing.assert_array_equal(power(windows), alone)
@@ -140,18 +140,18 @@ def test_features_do_not_depend_on_the_unit_or_the_gain() -> None:
     np.testing.assert_allclose(rows, rows_of(trace(counts * 3.7e-10)).rows, atol=1.01 / 64)  # a rounding at most
 
 
-def test_a_dead_channel_stops_counting_and_a_dead_station_says_so() -> None:
+def test_a_dead_channel_does_not_count_and_a_dead_station_is_flagged() -> None:
     alive, dead = noise(4, 20_000), np.full(20_000, 512, np.int32)
     both = rows_of(trace(alive, code="M_H_1"), trace(dead, code="M_H_Z"))
     stuck_from = round(600 * RATE_HZ / HOP)
     np.testing.assert_array_equal(both.rows[stuck_from:], rows_of(trace(alive)).rows[stuck_from:])
     alone = rows_of(trace(dead))
-    assert not alone.live[stuck_from:].any() and np.all(alone.rows[stuck_from:, 0, -1] == 1.0)
+    assert not alone.valid[stuck_from:].any() and np.all(alone.rows[stuck_from:, 0, -1] == 1.0)
 
 
-def test_a_burst_is_seen_in_the_block_whose_newest_hop_it_fills() -> None:
+def test_a_burst_appears_in_the_block_whose_newest_hop_it_fills() -> None:
     samples = noise(5, 40_000, scale=2.0).astype(np.float64)
-    first = 300 * HOP  # grid positions: the despiking of the start does not move them
+    first = 300 * HOP  # grid positions: despiking does not move them
     t = np.arange(4 * HOP) / RATE_HZ
     samples[first : first + len(t)] += 30.0 * np.sin(2 * np.pi * 1.33 * t)
     rows = rows_of(trace(samples))
@@ -166,7 +166,7 @@ def test_decisions_stop_where_the_newest_hop_does() -> None:
     manifest = replace(manifest, front_end=CONFIG)
     detector = Detector(manifest, graph, variant, 0.5)
     decisions = list(detector.decide(rows_of(trace(noise(6, 2000)))))
-    assert len(decisions) == (1998 - WINDOW) // HOP  # from block 1 on: block 0 has lost two samples to the despiking
+    assert len(decisions) == (1998 - WINDOW) // HOP  # from block 1 on: block 0 loses two samples to despiking
     for block, decision in enumerate(decisions, start=1):
         assert decision.stop_ns == T0_NS + duration_ns(block * HOP + WINDOW, RATE_HZ)
         assert decision.start_ns == decision.stop_ns - duration_ns(HOP, RATE_HZ)

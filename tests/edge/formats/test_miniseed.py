@@ -1,4 +1,4 @@
-"""miniSEED in against obspy's reader on obspy's own files, and miniSEED out read back by obspy."""
+"""Reading miniSEED against obspy on obspy's own files; written miniSEED read back by obspy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.formats.miniseed import encode, index_file, read_indexed, read_stream
+from edgequake.edge.formats.miniseed import encode, index_file, read_indexed
+from edgequake.edge.formats.record_scanner import RecordScanner
 from edgequake.edge.formats.waveforms import Trace, channel_of, duration_ns
 
 Write = Callable[..., Path]
@@ -22,7 +23,7 @@ OBSPY_FILES = Path(obspy.__file__).parent / "io" / "mseed" / "tests" / "data"
 T0_NS = 1_893_456_000_123_456_000
 SOURCE = "FDSN:XX_LUN_00_M_H_Z"
 
-# What our reader (libmseed 3) and obspy (libmseed 2) do not read alike, and why.
+# Files that our reader (libmseed 3) and obspy (libmseed 2) read differently, and why.
 REFUSED = {
     "infinite-loop.mseed",  # obspy refuses it too
     "microsecond_wrap.mseed",  # a time of day with 10000 ten-thousandths of a second
@@ -35,6 +36,13 @@ def read(path: Path) -> list[Trace]:
     return list(read_indexed(index, index.headers))
 
 
+def read_stream(data: bytes, diagnostics: Diagnostics, size: int = 512) -> list[Trace]:
+    """Return the traces of bytes that arrive `size` at a time."""
+    scanner = RecordScanner("stream", diagnostics, decode=True)
+    chunks = [bytes(data[at : at + size]) for at in range(0, len(data), size)] + [b""]
+    return [record.trace() for chunk in chunks for record in scanner.feed(chunk, at_end=not chunk)]
+
+
 def by_channel(traces: list[Trace]) -> dict[tuple[str, str], list[Trace]]:
     channels: dict[tuple[str, str], list[Trace]] = {}
     for trace in traces:
@@ -45,7 +53,7 @@ def by_channel(traces: list[Trace]) -> dict[tuple[str, str], list[Trace]]:
 def obspy_samples(path: Path) -> dict[tuple[str, str], np.ndarray]:
     """Return obspy's samples of each station and channel that is not text, in time order."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # obspy says what is odd about its odd files
+        warnings.simplefilter("ignore")  # obspy warns about its unusual files
         stream = obspy.read(str(path), format="MSEED")
     stream.sort(["starttime"])
     channels: dict[tuple[str, str], list[np.ndarray]] = {}
@@ -57,7 +65,7 @@ def obspy_samples(path: Path) -> dict[tuple[str, str], np.ndarray]:
 
 
 @pytest.mark.parametrize("path", sorted(OBSPY_FILES.rglob("*.*")), ids=lambda path: path.name)
-def test_obspys_own_files_give_obspys_samples_or_a_sentence(path: Path) -> None:
+def test_obspys_own_files_give_obspys_samples_or_an_error_message(path: Path) -> None:
     try:
         ours = by_channel(read(path))
     except DataError as problem:
@@ -76,7 +84,7 @@ def test_obspys_own_files_give_obspys_samples_or_a_sentence(path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["STEIM1", "STEIM2", "INT32", "INT16", "FLOAT32", "FLOAT64"])
 @pytest.mark.parametrize("byte_order", [">", "<"])
-def test_what_obspy_writes_is_read_alike(encoding: str, byte_order: str, tmp_path: Path) -> None:
+def test_files_written_by_obspy_give_the_same_samples(encoding: str, byte_order: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     dtype = {"INT16": np.int16, "FLOAT32": np.float32, "FLOAT64": np.float64}.get(encoding, np.int32)
     samples = (1000 * rng.standard_normal(5000)).astype(dtype)
@@ -105,7 +113,7 @@ def test_version_3_records_keep_their_nanoseconds_and_long_codes(write: Write, n
     assert traces[0].source_id == source_id and traces[0].start_ns == T0_NS + 789
 
 
-def test_text_records_are_passed_over(write: Write, noise: np.ndarray) -> None:
+def test_text_records_are_skipped(write: Write, noise: np.ndarray) -> None:
     path = write("log.mseed", noise[:500])
     text = (OBSPY_FILES / "encoding" / "smallASCII_bigEndian.mseed").read_bytes()
     path.write_bytes(text + path.read_bytes() + text)
@@ -124,33 +132,34 @@ def test_a_damaged_header_costs_its_record_and_no_other(write: Write, noise: np.
     assert sum(len(trace.samples) for trace in read_indexed(index, index.headers)) == len(noise) - n_lost
 
 
-def test_a_damaged_body_is_left_out_and_told(write: Write, noise: np.ndarray) -> None:
+def test_a_damaged_body_is_left_out_and_reported(write: Write, noise: np.ndarray) -> None:
     path = write("a.mseed", noise)
     data = bytearray(path.read_bytes())
     data[5 * 512 + 64 : 6 * 512] = np.random.default_rng(3).bytes(448)
     path.write_bytes(data)
     index = index_file(path)
-    told: list[tuple[str, int]] = []
-    traces = list(read_indexed(index, index.headers, lambda text, size: told.append((text, size))))
+    diagnostics = Diagnostics()
+    traces = list(read_indexed(index, index.headers, diagnostics))
     assert sum(len(trace.samples) for trace in traces) == len(noise) - index.headers[5].n_samples
-    ((text, size),) = told
-    assert "1 damaged record(s) left out" in text and "byte 2560" in text and size == 512
+    (text,) = diagnostics.texts()
+    assert "1 damaged record(s) left out" in text and "byte 2560" in text and diagnostics.unreadable_bytes == 512
     with pytest.raises(DataError, match="the record at byte 2560 cannot be decoded"):
         list(read_indexed(index, index.headers))
 
 
-def test_a_flipped_bit_is_told(write: Write, noise: np.ndarray) -> None:
+def test_a_flipped_bit_is_reported(write: Write, noise: np.ndarray) -> None:
     path = write("a.mseed", noise)
     data = bytearray(path.read_bytes())
     data[5 * 512 + 103] ^= 0x01
     path.write_bytes(data)
     index = index_file(path)
-    told: list[str] = []
-    assert sum(len(p.samples) for p in read_indexed(index, index.headers, lambda text, _: told.append(text))) == 20_000
-    assert len(told) == 1 and "1 record(s) fail their own check" in told[0]
+    diagnostics = Diagnostics()
+    assert sum(len(trace.samples) for trace in read_indexed(index, index.headers, diagnostics)) == 20_000
+    (text,) = diagnostics.texts()
+    assert "1 record(s) fail their own check" in text and diagnostics.unreadable_bytes == 0
 
 
-def test_records_out_of_order_come_in_order(write: Write, noise: np.ndarray) -> None:
+def test_records_out_of_order_are_sorted(write: Write, noise: np.ndarray) -> None:
     path = write("a.mseed", noise)
     data = path.read_bytes()
     records = [data[i : i + 512] for i in range(0, len(data), 512)]
@@ -163,7 +172,7 @@ def test_records_out_of_order_come_in_order(write: Write, noise: np.ndarray) -> 
 
 def test_a_stream_gives_the_traces_of_the_file(quake_file: Path) -> None:
     data = quake_file.read_bytes()
-    streamed = by_channel(list(read_stream(io.BytesIO(data), Diagnostics())))
+    streamed = by_channel(read_stream(data, Diagnostics()))
     from_file = by_channel(read(quake_file))
     assert set(streamed) == set(from_file)
     for name, traces in from_file.items():
@@ -172,13 +181,13 @@ def test_a_stream_gives_the_traces_of_the_file(quake_file: Path) -> None:
             np.testing.assert_array_equal(a.samples, b.samples, strict=True)
 
 
-def test_damage_in_a_stream_costs_its_record_and_is_told(write: Write, noise: np.ndarray) -> None:
+def test_damage_in_a_stream_costs_its_record_and_is_reported(write: Write, noise: np.ndarray) -> None:
     data = bytearray(write("a.mseed", noise).read_bytes())
     data[5 * 512 + 64 : 6 * 512] = np.random.default_rng(3).bytes(448)
-    data[7 * 512 + 15] = 0xC5  # a channel code that is no text
+    data[7 * 512 + 15] = 0xC5  # an undecodable channel code
     data[9 * 512 + 103] ^= 0x01
     diagnostics = Diagnostics()
-    traces = list(read_stream(io.BytesIO(data), diagnostics))
+    traces = read_stream(data, diagnostics)
     assert len(traces) == len(data) // 512 - 2
     junk, damaged, suspect = diagnostics.texts()
     assert "512 bytes belong to no readable record: byte 3584: its channel codes are no text" in junk
@@ -186,7 +195,7 @@ def test_damage_in_a_stream_costs_its_record_and_is_told(write: Write, noise: np
     assert "1 record(s) fail their own check" in suspect and diagnostics.unreadable_bytes == 1024
 
 
-def test_codes_that_are_no_text_cost_their_record_and_no_other(write: Write, noise: np.ndarray) -> None:
+def test_undecodable_channel_codes_cost_their_record_and_no_other(write: Write, noise: np.ndarray) -> None:
     path = write("a.mseed", noise)
     data = bytearray(path.read_bytes())
     data[7 * 512 + 15] = 0xC5
@@ -196,34 +205,31 @@ def test_codes_that_are_no_text_cost_their_record_and_no_other(write: Write, noi
     assert len(index.headers) == len(data) // 512 - 1
 
 
-def test_a_stream_that_stops_within_a_record_is_told(quake_file: Path) -> None:
+def test_a_stream_that_stops_within_a_record_is_reported(quake_file: Path) -> None:
     diagnostics = Diagnostics()
     data = quake_file.read_bytes()[: 10 * 512 - 100]
-    assert len(list(read_stream(io.BytesIO(data), diagnostics))) == 9
-    (told,) = diagnostics.texts()
-    assert "412 bytes belong to no readable record: byte 4608: Incomplete miniSEED record" in told
+    assert len(read_stream(data, diagnostics)) == 9
+    (text,) = diagnostics.texts()
+    assert "412 bytes belong to no readable record: byte 4608: Incomplete miniSEED record" in text
 
 
 @pytest.mark.parametrize("size", [1, 7, 511, 512, 513, 100_000])
-def test_junk_between_records_is_skipped_and_told_however_it_comes(size: int, write: Write, noise: np.ndarray) -> None:
+def test_junk_between_records_is_skipped_and_reported_for_any_block_size(
+    size: int, write: Write, noise: np.ndarray
+) -> None:
     data = write("a.mseed", noise).read_bytes()
     rng = np.random.default_rng(6)
-    junk = [b"no record at all " * 100, b"\0" * 3000, rng.bytes(5000), data[:200]]  # the last: a record cut short
+    junk = [b"no record at all " * 100, b"\0" * 3000, rng.bytes(5000), data[:200]]  # the last one: a truncated record
     mixed = junk[0] + b"".join(data[512 * i : 512 * (i + 1)] + junk[i % 4] for i in range(len(data) // 512))
 
-    class InTraces(io.BytesIO):
-        def read(self, n_bytes: int | None = None, /) -> bytes:
-            return super().read(size)
-
     diagnostics = Diagnostics()
-    traces = list(read_stream(InTraces(mixed), diagnostics))
+    traces = read_stream(mixed, diagnostics, size)
     np.testing.assert_array_equal(np.concatenate([trace.samples for trace in traces]), noise)
     assert diagnostics.unreadable_bytes == len(mixed) - len(data)
-    junk_told, cut_told = (
-        diagnostics.texts()
-    )  # a record cut short ends within the next one: it is found, and is damaged
-    assert "belong to no readable record: byte 0: No miniSEED data detected" in junk_told
-    assert "damaged record(s) left out" in cut_told
+    # A truncated record ends within the next one: it is found, and is damaged.
+    junk_text, damage_text = diagnostics.texts()
+    assert "belong to no readable record: byte 0: No miniSEED data detected" in junk_text
+    assert "damaged record(s) left out" in damage_text
 
 
 def test_a_damaged_length_does_not_swallow_the_records_behind(write: Write, noise: np.ndarray) -> None:
@@ -233,7 +239,7 @@ def test_a_damaged_length_does_not_swallow_the_records_behind(write: Write, nois
     data[5 * 512 + 54] = 13
     path.write_bytes(data)
     n_lost = index_file(write("b.mseed", noise)).headers[5].n_samples
-    for traces in (read(path), list(read_stream(io.BytesIO(data), Diagnostics()))):
+    for traces in (read(path), read_stream(data, Diagnostics())):
         assert sum(len(trace.samples) for trace in traces) in (len(noise), len(noise) - n_lost)
 
 
@@ -245,7 +251,7 @@ def read_back(data: bytes) -> obspy.Stream:
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32, np.float64])
-def test_what_is_written_obspy_reads_bit_for_bit(dtype: type) -> None:
+def test_obspy_reads_written_files_bit_for_bit(dtype: type) -> None:
     samples = (1e4 * np.random.default_rng(5).standard_normal(7000)).astype(dtype)
     if dtype is not np.int32:
         samples[[0, 7, 8, 9]] = [np.nan, np.inf, -np.inf, -0.0]
@@ -273,19 +279,19 @@ def test_written_times_are_right_to_the_microsecond(start_ns: int) -> None:
         ([2**31 - 1, -(2**31), 2**31 - 1, 0], "INT32"),
         ([0, 2**29], "INT32"),
         ([0, 2**29 - 1, 0, -(2**29) + 1], "STEIM2"),
-        ([2**31 - 1] * 100, "STEIM2"),  # the first difference of a record counts from itself
+        ([2**31 - 1] * 100, "STEIM2"),  # the first difference of a record is from its own first sample
         ([-(2**31)], "STEIM2"),
         ([5], "STEIM2"),
     ],
 )
-def test_integers_of_any_size_come_back(samples: list[int], encoding: str) -> None:
+def test_integers_of_any_size_are_read_back(samples: list[int], encoding: str) -> None:
     values = np.array(samples, np.int32)
     (trace,) = read_back(encode([Trace(SOURCE, T0_NS, 6.625, values)]))
     np.testing.assert_array_equal(trace.data, values)
     assert trace.stats.mseed.encoding == encoding
 
 
-def test_huge_differences_at_the_seams_of_records_come_back() -> None:
+def test_huge_differences_between_records_are_read_back() -> None:
     values = np.random.default_rng(6).integers(-(2**31), 2**31 - 1, 3000).astype(np.int32)
     (trace,) = read_back(encode([Trace(SOURCE, T0_NS, 6.625, values)]))
     np.testing.assert_array_equal(trace.data, values)
@@ -300,7 +306,9 @@ def test_huge_differences_at_the_seams_of_records_come_back() -> None:
         (SOURCE, -(2**61)),
     ],
 )
-def test_what_version_2_cannot_hold_is_written_as_version_3(source_id: str, start_ns: int, tmp_path: Path) -> None:
+def test_codes_and_times_outside_version_2_are_written_as_version_3(
+    source_id: str, start_ns: int, tmp_path: Path
+) -> None:
     samples = np.arange(2000, dtype=np.int32)
     path = tmp_path / "a.mseed"
     path.write_bytes(encode([Trace(source_id, start_ns, 6.625, samples)]))

@@ -1,4 +1,4 @@
-"""Samples that come in as datagrams: the binary form, records, addresses, and what a network does to them."""
+"""Samples in datagrams: the binary format, records, addresses, and the faults of a network."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.formats.waveforms import Trace, duration_ns
-from edgequake.edge.inputs.addresses import Address, parse_address
 from edgequake.edge.inputs.datagrams import DatagramDecoder, TimestampRegulariser, parse_raw, raw_datagram
 from edgequake.edge.inputs.ordering import ChannelRouter
-from edgequake.edge.inputs.udp import UdpReceiver
+from edgequake.edge.inputs.udp import Address, UdpReceiver, parse_address
 from edgequake.edge.manifest.manifest import Manifest, Variant
 from edgequake.edge.results.summary import Summary
 from edgequake.edge.runner import RunConfig, run
@@ -45,16 +44,16 @@ def free_port(family: socket.AddressFamily = socket.AF_INET) -> int:
         return int(probe.getsockname()[1])
 
 
-def form() -> tuple[DatagramDecoder, Diagnostics, list[str]]:
-    diagnostics, said = Diagnostics(), list[str]()
-    return DatagramDecoder("udp://x:1", diagnostics, said.append), diagnostics, said
+def decoder() -> tuple[DatagramDecoder, Diagnostics, list[str]]:
+    diagnostics, logged = Diagnostics(), list[str]()
+    return DatagramDecoder("udp://x:1", diagnostics, logged.append), diagnostics, logged
 
 
-# --- the binary form -----------------------------------------------------------------------------------------------
+# --- the binary format -----------------------------------------------------------------------------------------------
 
 
 def by_hand(samples: Iterable[float], letter: str = "i", code: int = 2, name: bytes = b"FDSN:XX_LUN_00_M_H_Z") -> bytes:
-    """Return a datagram put together from the table in docs/live.md, by nothing of ours."""
+    """Return a datagram built from the table in docs/live.md, without the code under test."""
     values = list(samples)
     header = b"EQS1" + bytes([code, len(name)]) + struct.pack("<H", len(values)) + struct.pack("<q", T0_NS)
     return header + struct.pack("<d", 6.625) + name + struct.pack(f"<{len(values)}{letter}", *values)
@@ -79,8 +78,8 @@ def test_a_datagram_built_by_hand_is_read(letter: str, code: int, dtype: type, v
 @pytest.mark.parametrize(
     ("datagram", "reason"),
     [
-        (b"", "0 bytes that are neither"),
-        (b"GET / HTTP/1.1\r\n\r\n", "neither a miniSEED record nor begin with EQS1"),
+        (b"", "0 bytes, neither"),
+        (b"GET / HTTP/1.1\r\n\r\n", "neither a miniSEED record nor beginning with EQS1"),
         (b"EQS1" + bytes(10), "14 bytes; expected a header of 24"),
         (by_hand([1, 2, 3])[:-1], "expected 1 sample or more, and 56 bytes"),
         (by_hand([1, 2, 3]) + b"\0", "expected 1 sample or more, and 56 bytes"),
@@ -96,64 +95,64 @@ def test_a_datagram_built_by_hand_is_read(letter: str, code: int, dtype: type, v
         (by_hand([1])[:8] + struct.pack("<q", 9_214_560_000 * S) + by_hand([1])[16:], "beyond the year 2261"),
     ],
 )
-def test_what_is_not_of_the_form_is_dropped_and_counted(datagram: bytes, reason: str) -> None:
-    datagrams, diagnostics, said = form()
-    assert [datagrams.traces(datagram) for _ in range(3)] == [[], [], []]
+def test_malformed_datagrams_are_dropped_and_counted(datagram: bytes, reason: str) -> None:
+    decoding, diagnostics, logged = decoder()
+    assert [decoding.traces(datagram) for _ in range(3)] == [[], [], []]
     assert (
         diagnostics.texts()[0].startswith("udp://x:1: 3 datagram(s) dropped; the first: ")
         and reason in diagnostics.texts()[0]
     )
     assert diagnostics.unreadable_bytes == 3 * len(datagram)
-    assert len(said) == 1 and reason in said[0]  # people are told once
+    assert len(logged) == 1 and reason in logged[0]  # only the first is logged
 
 
-def test_samples_that_no_datagram_holds_are_refused() -> None:
+def test_samples_that_do_not_fit_a_datagram_are_refused() -> None:
     for samples in (np.zeros(3), np.zeros(0, np.int32), np.zeros(1 << 16, np.int16)):
         with pytest.raises(DataError, match="expected 1 to 65535 of int16, int32 or float32"):
             raw_datagram(Z, T0_NS, RATE_HZ, samples)
 
 
-def test_noise_and_damage_are_no_harm(quake_file: Path) -> None:
+def test_noise_and_damage_do_no_harm(quake_file: Path) -> None:
     rng = np.random.default_rng(5)
     good = [by_hand(range(25)), quake_file.read_bytes()[:512], quake_file.read_bytes()[:1536]]
-    datagrams, diagnostics, _ = form()
+    decoding, diagnostics, _ = decoder()
     n_traces = 0
     for i in range(3000):
         data = bytearray(good[i % 3])
         for at in rng.integers(0, len(data), int(rng.integers(1, 8))):
             data[at] = int(rng.integers(256))
-        n_traces += len(datagrams.traces(bytes(data[: int(rng.integers(1, len(data) + 1))])))
-        n_traces += len(datagrams.traces(rng.bytes(int(rng.integers(0, 100)))))
+        n_traces += len(decoding.traces(bytes(data[: int(rng.integers(1, len(data) + 1))])))
+        n_traces += len(decoding.traces(rng.bytes(int(rng.integers(0, 100)))))
     assert n_traces > 300 and diagnostics.unreadable_bytes > 100_000
     assert len(diagnostics.texts()) < 10
 
 
-def test_the_longest_junk_takes_no_longer_than_a_blink() -> None:
-    """A datagram of nothing but what looks like the beginnings of records; it took 60 ms when this was written."""
-    datagrams, _, _ = form()
+def test_the_longest_junk_is_rejected_quickly() -> None:
+    """A datagram of nothing but false record starts; it took 60 ms when this was written."""
+    decoding, _, _ = decoder()
     for start in (b"000001D STA  00BHZNN\x07\xe4\0\1\0\0\0\0\0\0", b"MS\x03" + bytes(12)):
         begun_s = time.process_time()
-        assert datagrams.traces((start * 5000)[:65507]) == []
+        assert decoding.traces((start * 5000)[:65507]) == []
         assert time.process_time() - begun_s < 1.0
 
 
-def test_records_in_a_datagram_are_read_up_to_what_is_none(quake_file: Path) -> None:
+def test_records_in_a_datagram_are_read_up_to_the_first_junk(quake_file: Path) -> None:
     data = quake_file.read_bytes()
-    datagrams, diagnostics, _ = form()
+    decoding, diagnostics, _ = decoder()
     first, second, third = (header for header in index_file(quake_file).headers if header.offset < 1536)
-    traces = datagrams.traces(data[:1024] + b"\xff" * 100)
+    traces = decoding.traces(data[:1024] + b"\xff" * 100)
     offsets = {header.start_ns: header for header in (first, second, third)}
     assert [len(trace.samples) for trace in traces] == [offsets[trace.start_ns].n_samples for trace in traces]
     assert len(traces) == 2 and diagnostics.unreadable_bytes == 100
-    assert datagrams.traces(data[1024:1500]) == []  # its rest never comes: the next datagram is not it
-    assert len(datagrams.traces(data[1500:1536] + data[1024:1536])) == 0
-    assert len(datagrams.traces(data[1024:1536])) == 1
+    assert decoding.traces(data[1024:1500]) == []  # the next datagram does not continue it
+    assert len(decoding.traces(data[1500:1536] + data[1024:1536])) == 0
+    assert len(decoding.traces(data[1024:1536])) == 1
 
 
 # --- times ---------------------------------------------------------------------------------------------------------
 
 
-def test_times_that_jitter_lie_on_the_grid() -> None:
+def test_jittering_times_are_put_on_the_grid() -> None:
     grid, rng = TimestampRegulariser(100.0), np.random.default_rng(2)
     for i in range(2000):
         exact_ns = T0_NS + i * 250_000_000
@@ -161,7 +160,7 @@ def test_times_that_jitter_lie_on_the_grid() -> None:
         assert grid.place(exact_ns + jitter_ns, 25) == (exact_ns, 0)
 
 
-def test_a_hole_and_what_comes_late_lie_on_the_grid_too() -> None:
+def test_traces_after_a_gap_and_late_ones_are_put_on_the_grid() -> None:
     grid = TimestampRegulariser(100.0)
     placed = [grid.place(T0_NS + round((i * 0.25 + 0.001) * S) - (S // 1000 if i == 0 else 0), 25) for i in
               (0, 1, 4, 2, 3, 5, 5)]  # fmt: skip
@@ -169,8 +168,8 @@ def test_a_hole_and_what_comes_late_lie_on_the_grid_too() -> None:
     assert [ahead for _, ahead in placed] == [0, 0, 50, -75, -50, 0, -25]
 
 
-def test_a_clock_that_drifts_is_followed_in_jumps_of_half_a_sample() -> None:
-    """100.01 Hz in truth: 100 ppm, so half a sample is reached every 50 s."""
+def test_a_drifting_clock_is_followed_in_jumps_of_half_a_sample() -> None:
+    """The true rate is 100.01 Hz, 100 ppm off, so the drift reaches half a sample every 50 s."""
     grid, jumps, last_ns = TimestampRegulariser(100.0), 0, T0_NS - 250_000_000
     for i in range(4000):
         true_ns = T0_NS + round(i * 25 * S / 100.01)
@@ -181,7 +180,7 @@ def test_a_clock_that_drifts_is_followed_in_jumps_of_half_a_sample() -> None:
     assert 18 <= jumps <= 20
 
 
-def test_a_time_far_off_does_not_move_what_follows() -> None:
+def test_a_wrong_time_does_not_shift_later_traces() -> None:
     grid = TimestampRegulariser(100.0)
     grid.place(T0_NS, 25)
     grid.place(T0_NS + 10**17 + 3_333_333, 25)
@@ -193,7 +192,7 @@ def test_a_time_far_off_does_not_move_what_follows() -> None:
 # --- another rate --------------------------------------------------------------------------------------------------
 
 
-def test_a_channel_whose_rate_changes_gets_a_new_listener_and_a_lone_record_does_not(moon: Moon) -> None:
+def test_a_change_of_rate_starts_a_new_station_run_and_a_lone_record_does_not(moon: Moon) -> None:
     diagnostics = Diagnostics()
     router = ChannelRouter(moon[0], ("MH?",), diagnostics)
 
@@ -214,7 +213,11 @@ def test_a_channel_whose_rate_changes_gets_a_new_listener_and_a_lone_record_does
     again = ChannelRouter(moon[0], ("MH?",), Diagnostics())
     again.restore(state)
     trace = Trace(Z, 900 * S, 13.25, np.zeros(1325, np.int32))
-    assert [len(list(again.push(trace))) for _ in range(3)] == [0, 0, 2]  # the rate is remembered, the doubt is not
+    assert [len(list(again.push(trace))) for _ in range(3)] == [
+        0,
+        0,
+        2,
+    ]  # the count of other rates is not in the state
 
 
 # --- addresses -----------------------------------------------------------------------------------------------------
@@ -253,7 +256,7 @@ def test_an_address_is_read(text: str, expected: tuple[object, ...]) -> None:
         ("shake://:8888/AM_R0E05?speed=2", "expected nothing after the station but ?rate=HZ"),
     ],
 )
-def test_an_address_that_is_none_is_refused(text: str, reason: str, tmp_path: Path) -> None:
+def test_an_invalid_address_is_refused(text: str, reason: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         run(RunConfig((text,), tmp_path / "out"))
     assert reason in str(refused.value) and not (tmp_path / "out").exists()
@@ -266,7 +269,7 @@ def test_addresses_and_files_do_not_go_together(quake_file: Path, tmp_path: Path
         run(RunConfig((f"udp://:{free_port()}",), tmp_path / "out", raw="x"))
 
 
-def test_a_port_that_is_taken_or_of_another_machine_is_refused_in_a_line(tmp_path: Path) -> None:
+def test_a_port_in_use_or_of_another_machine_is_refused_with_a_message(tmp_path: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", 0))
         for host, port in (("127.0.0.1", other.getsockname()[1]), ("192.0.2.1", free_port())):
@@ -280,37 +283,37 @@ def test_a_port_that_is_taken_or_of_another_machine_is_refused_in_a_line(tmp_pat
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts what a socket had no room for")
-def test_datagrams_for_which_there_is_no_room_are_counted() -> None:
+def test_datagrams_lost_for_want_of_buffer_space_are_counted() -> None:
     diagnostics = Diagnostics()
-    port, number = UdpReceiver(diagnostics), free_port()
-    port.listen(parse_address(f"udp://:{number}"), DatagramDecoder("here", diagnostics, lambda line: None))
+    receiver, number = UdpReceiver(diagnostics), free_port()
+    receiver.listen(parse_address(f"udp://:{number}"), DatagramDecoder("here", diagnostics, lambda line: None))
     n_sent = 40_000
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for i in range(n_sent):
             sender.sendto(raw_datagram(Z, T0_NS + i * S, 1.0, np.zeros(1, np.int32)), ("127.0.0.1", number))
-        n_came, arrivals = 0, port.arrivals()
+        n_received, arrivals = 0, receiver.arrivals()
         while next(arrivals) is not None:
-            n_came += 1
+            n_received += 1
         sender.sendto(raw_datagram(Z, T0_NS, 1.0, np.zeros(1, np.int32)), ("127.0.0.1", number))
-        assert next(arrivals) is not None  # what comes now says how many went before
+        assert next(arrivals) is not None  # the next datagram carries the number lost before it
     (text,) = (text for text in diagnostics.texts() if "lost here" in text)
-    assert 0 < n_came < n_sent and int(text.split()[0]) == n_sent - n_came
+    assert 0 < n_received < n_sent and int(text.split()[0]) == n_sent - n_received
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
-def test_one_socket_hears_what_is_meant_for_it(family: socket.AddressFamily) -> None:
+def test_a_socket_receives_its_datagrams(family: socket.AddressFamily) -> None:
     host = "[::1]" if family == socket.AF_INET6 else ""
     try:
         number = free_port(family)
     except OSError as problem:
         pytest.skip(f"no such addresses here: {problem}")
-    port = UdpReceiver(Diagnostics())
-    port.listen(parse_address(f"udp://{host}:{number}"), form()[0])
+    receiver = UdpReceiver(Diagnostics())
+    receiver.listen(parse_address(f"udp://{host}:{number}"), decoder()[0])
     with socket.socket(family, socket.SOCK_DGRAM) as sender:
         sender.sendto(by_hand([1, 2]), (host.strip("[]") or "127.0.0.1", number))
-    arrivals = port.arrivals()
+    arrivals = receiver.arrivals()
     (trace,) = next(arrivals) or []
-    assert trace.samples.tolist() == [1, 2] and port.size_bytes == len(by_hand([1, 2])) == 52
+    assert trace.samples.tolist() == [1, 2] and receiver.size_bytes == len(by_hand([1, 2])) == 52
     assert next(arrivals) is None
     arrivals.close()  # type: ignore[attr-defined]
     free_again = socket.socket(family, socket.SOCK_DGRAM)
@@ -324,13 +327,13 @@ def test_one_socket_hears_what_is_meant_for_it(family: socket.AddressFamily) -> 
 def run_over_sockets(
     addresses: tuple[str, ...], out: Path, send: Callable[[Callable[[bytes, int], None]], None], **options: object
 ) -> tuple[Summary, list[str]]:
-    """Run over addresses of this machine; `send` gets what sends a datagram to a port, once all are listened to."""
-    said: list[str] = []
+    """Run over addresses of this machine; once all are open, `send` gets a function that sends a datagram to a port."""
+    logged: list[str] = []
     ready = threading.Event()
 
-    def tell(line: str) -> None:
-        said.append(line)
-        if sum(line.startswith("listening") for line in said) == len(addresses):
+    def log(line: str) -> None:
+        logged.append(line)
+        if sum(line.startswith("listening") for line in logged) == len(addresses):
             ready.set()
 
     def sender() -> None:
@@ -350,9 +353,9 @@ def run_over_sockets(
     thread = threading.Thread(target=sender)
     thread.start()
     config = RunConfig(addresses, out, **{"idle_stop_s": 1.5, **options})  # type: ignore[arg-type]
-    summary = run(config, control=Control(tell=tell))
+    summary = run(config, control=Control(log=log))
     thread.join()
-    return summary, said
+    return summary, logged
 
 
 def events_of(summary: Summary) -> list[tuple[int, int, float, int]]:
@@ -369,11 +372,11 @@ def test_records_as_datagrams_give_the_events_of_the_file(quake_file: Path, tmp_
                 send_one(b"junk" * (i % 5), port)
             send_one(record, port)
 
-    summary, said = run_over_sockets((f"udp://:{port}",), tmp_path / "out", send)
+    summary, logged = run_over_sockets((f"udp://:{port}",), tmp_path / "out", send)
     expected = run(RunConfig((str(quake_file),), tmp_path / "file"))
     assert events_of(summary) == events_of(expected) and len(summary.events) == 1
     assert summary.samples_in == expected.samples_in and summary.samples_kept == expected.samples_kept
-    assert said[0] == (
+    assert logged[0] == (
         f"listening to udp://127.0.0.1:{port} (this machine only; name a host, as 0.0.0.0, to hear others)"
     )
     n_junk = len(range(0, len(records), 9))
@@ -381,8 +384,10 @@ def test_records_as_datagrams_give_the_events_of_the_file(quake_file: Path, tmp_
     assert summary.bytes_in == sum(map(len, records)) + summary.unreadable_bytes
 
 
-def test_two_stations_at_two_ports_lose_and_swap_datagrams(loud: np.ndarray, write: Write, tmp_path: Path) -> None:
-    """Each a channel of raw samples; one datagram in a hundred lost, neighbours swapped, times that jitter."""
+def test_two_stations_at_two_ports_with_lost_and_swapped_datagrams(
+    loud: np.ndarray, write: Write, tmp_path: Path
+) -> None:
+    """Each sends a channel of raw samples; one datagram in a hundred is lost, neighbours are swapped, times jitter."""
     ports, rng = (free_port(), free_port()), np.random.default_rng(3)
     names = ("FDSN:XX_LUN_00_M_H_Z", "FDSN:XX_SOL_00_M_H_Z")
     samples = loud[20_000:38_000]
@@ -403,32 +408,32 @@ def test_two_stations_at_two_ports_lose_and_swap_datagrams(loud: np.ndarray, wri
     assert [event.station_id for event in summary.events] == ["XX_LUN", "XX_SOL"]
     assert all(abs(event.onset_ns - expected.onset_ns) < 20 * S for event in summary.events)
     assert (summary.tears_bridged, summary.samples_bridged, summary.restarts) == (2 * 3, 2 * 3 * 60, 0)
-    assert summary.overlap_samples == 0  # no time is heard twice for its jitter
+    assert summary.overlap_samples == 0  # jitter makes no overlaps
     assert f"{2 * 30} datagram(s) came late or twice" in summary.warnings
 
 
-def test_samples_that_nobody_wants_are_said(tmp_path: Path) -> None:
+def test_data_without_a_matching_channel_are_reported(tmp_path: Path) -> None:
     port = free_port()
 
     def send(send_one: Callable[[bytes, int], None]) -> None:
         for i in range(150):
             send_one(raw_datagram("FDSN:AM_R0E05_00_E_H_Z", T0_NS + i * S, 100.0, np.zeros(100, np.int32)), port)
 
-    said: list[str] = []
+    logged: list[str] = []
     with pytest.raises(DataError, match="no sample to process in udp://"):
-        said += run_over_sockets((f"udp://:{port}",), tmp_path / "out", send)[1]
-    summary, said = run_over_sockets(
+        logged += run_over_sockets((f"udp://:{port}",), tmp_path / "out", send)[1]
+    summary, logged = run_over_sockets(
         (f"udp://:{port}",), tmp_path / "again",
         lambda send_one: (send(send_one), send_one(by_hand(range(100)), port))[0],
     )  # fmt: skip
-    assert [line for line in said if "none that the model takes" in line] == [
-        "samples come in, but none that the model takes; the last: FDSN:AM_R0E05_00_E_H_Z at 100 Hz; see to --model "
+    assert [line for line in logged if "no channel matches" in line] == [
+        "receiving data, but no channel matches the model; the last: FDSN:AM_R0E05_00_E_H_Z at 100 Hz; check --model "
         "and --channels"
     ]
     assert summary.samples_in == 100
 
 
-def test_a_run_is_stopped_amid_junk_and_goes_on_warm(quake_file: Path, tmp_path: Path) -> None:
+def test_a_run_stopped_amid_junk_is_resumed_warm(quake_file: Path, tmp_path: Path) -> None:
     data, port = quake_file.read_bytes(), free_port()
     records = [data[header.offset : header.offset + header.size_bytes] for header in index_file(quake_file).headers]
     command = [sys.executable, "-m", "edgequake.edge", "run", f"udp://:{port}", "--out", str(tmp_path / "out"),
@@ -445,7 +450,7 @@ def test_a_run_is_stopped_amid_junk_and_goes_on_warm(quake_file: Path, tmp_path:
                 stop_s, sent_term = time.monotonic() + 20, False
                 begun_s = time.monotonic()
                 while process.poll() is None and time.monotonic() < stop_s:
-                    outlet.sendto(b"junk", ("127.0.0.1", port))  # without a pause in which nothing comes
+                    outlet.sendto(b"junk", ("127.0.0.1", port))  # without a pause
                     time.sleep(0.001)
                     if not sent_term and time.monotonic() > begun_s + 1.0:
                         process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What a run makes of many files: which follow one another, which stand alone, which are left out."""
+"""Many files in one run: which are consecutive, which are streams of their own, which are left out."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def manifest(moon: Moon) -> Manifest:
 
 @pytest.fixture(scope="module")
 def whole(quake_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Summary:
-    """The run over the whole file that other ways of reading it must equal."""
+    """Return the summary of a run over the whole file; other ways of reading it must give the same."""
     summary = run(RunConfig((str(quake_file),), tmp_path_factory.mktemp("whole") / "out"))
     assert len(summary.events) == 1
     return summary
 
 
 def traces(plan: InputPlan, i: int = 0) -> list[Trace]:
-    return list(plan.streams[i].traces(plan.note))
+    return list(plan.streams[i].traces(plan.diagnostics))
 
 
 def event_of(row: CatalogRow) -> tuple[int, int, float, tuple[str, ...], int]:
@@ -72,7 +72,7 @@ def test_day_files_are_one_stream_and_give_the_events_of_the_whole(
     assert row.time_rel_s == pytest.approx((row.onset_ns - first_ns) / 1e9, abs=1e-5)
 
 
-def test_a_file_a_channel_gives_what_one_file_gives(quake_file: Path, whole: Summary, tmp_path: Path) -> None:
+def test_one_file_per_channel_gives_the_events_of_one_file(quake_file: Path, whole: Summary, tmp_path: Path) -> None:
     source = obspy.read(str(quake_file))
     names = []
     for code in ("MHZ", "MH1", "MH2"):
@@ -89,7 +89,7 @@ def _kept(tmp_path: Path, summary: Summary) -> list[tuple[Path, CatalogRow]]:
     return [(tmp_path / "out", row) for row in summary.events]
 
 
-def test_files_that_overlap_are_streams_of_their_own(manifest: Manifest, write: Write, noise: np.ndarray) -> None:
+def test_overlapping_files_are_streams_of_their_own(manifest: Manifest, write: Write, noise: np.ndarray) -> None:
     a = write("a.mseed", noise)
     b = write("b.mseed", noise + 1, start_ns=T0_NS + duration_ns(10_000, RATE_HZ))
     c = write("c.mseed", noise + 2, start_ns=T0_NS + duration_ns(20_000, RATE_HZ))
@@ -130,7 +130,7 @@ def test_stations_are_kept_apart(write: Write, noise: np.ndarray, manifest: Mani
         np.testing.assert_array_equal(np.concatenate([p.samples for p in traces(plan, i)]), expected)
 
 
-def test_traces_of_all_files_come_in_the_order_of_their_starts(quake_file: Path, manifest: Manifest) -> None:
+def test_traces_of_all_files_are_in_order_of_start_time(quake_file: Path, manifest: Manifest) -> None:
     plan = plan_inputs((str(quake_file),), manifest)
     starts = [trace.start_ns for trace in traces(plan)]
     assert starts == sorted(starts) and len(plan.streams) == 1
@@ -162,7 +162,7 @@ def test_empty_codes_do_no_harm(source_id: str, write: Write, loud: np.ndarray, 
     assert stored[0].stats.channel == "MHZ"
 
 
-def test_an_identifier_that_is_none_is_kept_as_it_is(write: Write, loud: np.ndarray, tmp_path: Path) -> None:
+def test_an_invalid_identifier_is_kept_as_it_is(write: Write, loud: np.ndarray, tmp_path: Path) -> None:
     path = write("a.mseed", loud, source_id="no/such thing", version=3)
     summary = run(RunConfig((str(path),), tmp_path / "out", channels=("*",)))
     (name, *_) = [row.segment for row in summary.events]
@@ -184,7 +184,7 @@ def test_a_channel_that_changes_its_rate_is_refused_before_anything_is_written(
         plan_inputs((str(path),), manifest)
 
 
-def test_a_folder_leaves_out_what_it_cannot_use_and_says_so(write: Write, noise: np.ndarray, tmp_path: Path) -> None:
+def test_unusable_files_of_a_folder_are_left_out_and_reported(write: Write, noise: np.ndarray, tmp_path: Path) -> None:
     write("in/deep/er/a.mseed", noise)
     write("in/fast.mseed", noise, rate_hz=20.0)
     folder = tmp_path / "in"
@@ -202,7 +202,7 @@ def test_a_folder_leaves_out_what_it_cannot_use_and_says_so(write: Write, noise:
         assert any(name in text for text in summary.warnings)
 
 
-def test_a_folder_with_nothing_usable_says_why(tmp_path: Path, manifest: Manifest) -> None:
+def test_a_folder_with_no_usable_file_is_refused_with_the_reason(tmp_path: Path, manifest: Manifest) -> None:
     with pytest.raises(DataError, match=r"holds no usable record$"):
         plan_inputs((str(tmp_path),), manifest)
     (tmp_path / "note.txt").write_text("nothing here")
@@ -210,9 +210,7 @@ def test_a_folder_with_nothing_usable_says_why(tmp_path: Path, manifest: Manifes
         plan_inputs((str(tmp_path),), manifest)
 
 
-def test_records_years_apart_take_no_memory_and_no_share_of_the_years(
-    write: Write, loud: np.ndarray, tmp_path: Path
-) -> None:
+def test_a_gap_of_years_takes_no_memory_and_is_no_record_time(write: Write, loud: np.ndarray, tmp_path: Path) -> None:
     for i, years in enumerate([-250, -60, 0, 200]):
         write(f"in/{i}.mseed", loud, start_ns=T0_NS + years * YEAR_NS, version=3)
     limits = resource.getrlimit(resource.RLIMIT_AS)
@@ -242,7 +240,7 @@ def test_many_files_are_not_all_open_at_once(write: Write, noise: np.ndarray, ma
     assert len(plan.streams) == 1 and n_samples == 60 * 300
 
 
-def test_a_file_that_vanishes_on_the_way_is_an_error(write: Write, noise: np.ndarray, manifest: Manifest) -> None:
+def test_a_file_deleted_during_the_run_is_an_error(write: Write, noise: np.ndarray, manifest: Manifest) -> None:
     path = write("a.mseed", noise)
     plan = plan_inputs((str(path),), manifest)
     path.unlink()
@@ -250,15 +248,16 @@ def test_a_file_that_vanishes_on_the_way_is_an_error(write: Write, noise: np.nda
         traces(plan)
 
 
-def test_a_file_cut_short_on_the_way_is_told(write: Write, noise: np.ndarray, manifest: Manifest) -> None:
+def test_a_file_truncated_during_the_run_is_reported(write: Write, noise: np.ndarray, manifest: Manifest) -> None:
     path = write("a.mseed", noise)
     plan = plan_inputs((str(path),), manifest)
     path.write_bytes(path.read_bytes()[: 512 * 3 + 100])
     assert len(traces(plan)) == 3
-    assert len(plan.warnings) == 1 and "damaged record(s) left out" in plan.warnings[0]
+    (text,) = plan.diagnostics.texts()
+    assert "damaged record(s) left out" in text
 
 
-def test_a_copy_in_other_record_lengths_gives_the_same_catalogue(
+def test_a_copy_with_other_record_lengths_gives_the_same_catalogue(
     quake_file: Path, whole: Summary, tmp_path: Path
 ) -> None:
     source = obspy.read(str(quake_file))

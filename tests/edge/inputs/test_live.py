@@ -66,60 +66,60 @@ def trace(start_s: float, n: int = 100, code: str = "Z", rate_hz: float = 1.0) -
     return Trace(f"FDSN:XX_LUN_00_M_H_{code}", round(start_s * S), rate_hz, np.zeros(n, np.int32))
 
 
-def given(sequencer: ReorderBuffer, traces: list[Trace]) -> list[float]:
-    out = [one for p in traces for one in sequencer.push(p)[0]]
-    return [one.start_ns / S for one in [*out, *sequencer.flush()]]
+def released(buffer: ReorderBuffer, traces: list[Trace]) -> list[float]:
+    out = [one for p in traces for one in buffer.push(p)[0]]
+    return [one.start_ns / S for one in [*out, *buffer.flush()]]
 
 
-def test_what_goes_on_is_given_at_once() -> None:
-    sequencer = ReorderBuffer(300 * S)
+def test_contiguous_traces_are_returned_at_once() -> None:
+    buffer = ReorderBuffer(300 * S)
     for start in (0, 100, 200, 250):  # the last overlaps
-        assert [p.start_ns for p in sequencer.push(trace(start))[0]] == [start * S]
+        assert [p.start_ns for p in buffer.push(trace(start))[0]] == [start * S]
 
 
-def test_neighbours_that_changed_places_are_put_right() -> None:
-    sequencer = ReorderBuffer(300 * S)
-    assert given(sequencer, [trace(s, 10) for s in (0, 20, 10, 30, 50, 60, 40, 70)]) == [0, 10, 20, 30, 40, 50, 60, 70]
-    assert sequencer.n_dropped == 0
+def test_records_that_arrive_out_of_order_are_sorted() -> None:
+    buffer = ReorderBuffer(300 * S)
+    assert released(buffer, [trace(s, 10) for s in (0, 20, 10, 30, 50, 60, 40, 70)]) == [0, 10, 20, 30, 40, 50, 60, 70]
+    assert buffer.n_dropped == 0
 
 
-def test_a_hole_is_waited_for_no_longer_than_twice_a_trace() -> None:
-    sequencer = ReorderBuffer(300 * S)
-    assert given(sequencer, [trace(0, 10)]) == [0]
-    assert sequencer.push(trace(20, 10))[0] == []
-    assert sequencer.push(trace(30, 10))[0] == []
-    assert sequencer.push(trace(35, 10, "N"))[0][0].source_id.endswith("N")
-    assert [p.start_ns / S for p in sequencer.push(trace(41, 10, "N"))[0]] == [20, 41]
+def test_a_missing_trace_is_waited_for_no_longer_than_twice_its_length() -> None:
+    buffer = ReorderBuffer(300 * S)
+    assert released(buffer, [trace(0, 10)]) == [0]
+    assert buffer.push(trace(20, 10))[0] == []
+    assert buffer.push(trace(30, 10))[0] == []
+    assert buffer.push(trace(35, 10, "N"))[0][0].source_id.endswith("N")
+    assert [p.start_ns / S for p in buffer.push(trace(41, 10, "N"))[0]] == [20, 41]
 
 
-def test_a_hole_that_can_hardly_be_bridged_is_not_waited_for() -> None:
-    sequencer = ReorderBuffer(300 * S)
-    sequencer.push(trace(0, 10))
-    assert len(sequencer.push(trace(295, 10))[0]) == 1  # 285 s, and 20 s to wait: too long for the front end
-    assert len(sequencer.push(trace(3000, 10))[0]) == 1
+def test_a_gap_near_the_longest_that_is_interpolated_is_not_waited_for() -> None:
+    buffer = ReorderBuffer(300 * S)
+    buffer.push(trace(0, 10))
+    assert len(buffer.push(trace(295, 10))[0]) == 1  # a gap of 285 s and 20 s of waiting: too long for the front end
+    assert len(buffer.push(trace(3000, 10))[0]) == 1
 
 
-def test_a_lone_time_far_ahead_is_dropped_and_two_that_agree_are_believed() -> None:
-    sequencer = ReorderBuffer(300 * S)
+def test_a_lone_time_far_ahead_is_dropped_and_two_that_agree_are_accepted() -> None:
+    buffer = ReorderBuffer(300 * S)
     starts = [0, 1e9, 100, 200, 5e8, 300, 2e9, 400, 3e9, 500]
-    assert [p.start_ns / S for s in starts for p in sequencer.push(trace(s))[0]] == [0, 100, 200, 300, 400, 500]
-    assert sequencer.n_dropped == 1  # three may wait
-    assert [p.start_ns / S for s in (9e8, 9e8 + 100) for p in sequencer.push(trace(s))[0]] == [9e8, 9e8 + 100]
-    assert [p.start_ns / S for p in sequencer.push(trace(9e8, code="N"))[0]] == [9e8]
+    assert [p.start_ns / S for s in starts for p in buffer.push(trace(s))[0]] == [0, 100, 200, 300, 400, 500]
+    assert buffer.n_dropped == 1  # three may wait
+    assert [p.start_ns / S for s in (9e8, 9e8 + 100) for p in buffer.push(trace(s))[0]] == [9e8, 9e8 + 100]
+    assert [p.start_ns / S for p in buffer.push(trace(9e8, code="N"))[0]] == [9e8]
 
 
-def test_late_traces_are_dropped_until_three_follow_one_another() -> None:
-    sequencer = ReorderBuffer(300 * S)
+def test_late_traces_are_dropped_until_three_are_contiguous() -> None:
+    buffer = ReorderBuffer(300 * S)
     for start in (10_000, 10_100):
-        sequencer.push(trace(start))
-    assert sequencer.push(trace(5000)) == ([], False)
-    assert sequencer.push(trace(7000)) == ([], False)
-    assert len(sequencer.push(trace(10_200))[0]) == 1 and sequencer.n_dropped == 2
-    answers = [sequencer.push(trace(start)) for start in (1000, 1100, 1200)]
+        buffer.push(trace(start))
+    assert buffer.push(trace(5000)) == ([], False)
+    assert buffer.push(trace(7000)) == ([], False)
+    assert len(buffer.push(trace(10_200))[0]) == 1 and buffer.n_dropped == 2
+    answers = [buffer.push(trace(start)) for start in (1000, 1100, 1200)]
     assert [len(traces) for traces, _ in answers] == [0, 0, 3] and [back for _, back in answers] == [False, False, True]
 
 
-def test_a_station_set_back_gets_a_new_listener(moon: Moon) -> None:
+def test_a_clock_set_back_starts_a_new_station_run(moon: Moon) -> None:
     diagnostics = Diagnostics()
     router = ChannelRouter(moon[0], ("MH?",), diagnostics)
     starts = [*range(100_000, 101_000, 100), *range(50_000, 51_000, 100)]
@@ -131,7 +131,7 @@ def test_a_station_set_back_gets_a_new_listener(moon: Moon) -> None:
     assert diagnostics.texts() == ["1 time(s) a clock was set back; the station starts anew there"]
 
 
-def test_ever_new_stations_and_channels_take_no_more_room(moon: Moon) -> None:
+def test_many_stations_and_channels_take_bounded_memory(moon: Moon) -> None:
     diagnostics = Diagnostics()
     router = ChannelRouter(moon[0], ("MH?",), diagnostics)
     in_use: set[str] = set()
@@ -146,17 +146,17 @@ def test_ever_new_stations_and_channels_take_no_more_room(moon: Moon) -> None:
                 in_use = in_use - {batch.key} if batch.over else in_use | {batch.key}
         assert len(in_use) <= 16
     assert len(router.ignored_channels) == 100
-    told = " / ".join(diagnostics.texts())
-    assert "288 record(s) of more than 12 channels" in told and "300 record(s) of a sampling rate" in told
+    text = " / ".join(diagnostics.texts())
+    assert "288 record(s) of more than 12 channels" in text and "300 record(s) of a sampling rate" in text
 
 
 # --- streams -------------------------------------------------------------------------------------------------------
 
 
-def test_disorder_junk_and_repeats_do_not_change_the_events(
+def test_disorder_junk_and_duplicates_do_not_change_the_events(
     quake_file: Path, from_file: Summary, stream: Callable[..., Summary]
 ) -> None:
-    """Three channels, each at its own pace by up to two minutes, junk between, every tenth record twice."""
+    """Three channels, each delayed by up to two minutes, junk between records, every tenth record twice."""
     rng = np.random.default_rng(4)
     headers, data = index_file(quake_file).headers, quake_file.read_bytes()
     lag = {name: int(rng.integers(0, 60)) * S for name in {h.source_id for h in headers}}
@@ -171,13 +171,13 @@ def test_disorder_junk_and_repeats_do_not_change_the_events(
     assert summary.samples_kept == from_file.samples_kept
 
 
-def test_a_stream_of_nothing_but_junk_ends_with_a_sentence(stream: Callable[..., Summary]) -> None:
+def test_a_stream_of_nothing_but_junk_ends_with_an_error_message(stream: Callable[..., Summary]) -> None:
     with pytest.raises(Exception, match="no sample to process in -"):
         stream(np.random.default_rng(1).bytes(200_000))
 
 
 @pytest.mark.parametrize("dtype", ["int16", "int32", "float32"])
-def test_raw_samples_are_the_records_of_them(
+def test_raw_samples_give_the_events_of_the_records(
     dtype: str, loud: np.ndarray, write: Write, stream: Callable[..., Summary], tmp_path: Path
 ) -> None:
     samples = loud.astype(dtype)
@@ -201,7 +201,7 @@ def test_raw_samples_are_the_records_of_them(
         "6.6,int32,FDSN:A_B_C_D_E_F,then",
     ],
 )
-def test_a_raw_format_that_is_none_is_refused(raw: str, stream: Callable[..., Summary]) -> None:
+def test_an_invalid_raw_format_is_refused(raw: str, stream: Callable[..., Summary]) -> None:
     with pytest.raises(ConfigError, match="expected RATE,DTYPE,SOURCE_ID,START"):
         stream(b"", raw=raw)
 
@@ -216,7 +216,7 @@ def test_options_of_live_input_are_refused_for_files(quake_file: Path, tmp_path:
         run(RunConfig((str(quake_file),), tmp_path / "out", follow=True))
 
 
-def test_a_pipe_that_stalls_is_told_and_one_that_is_idle_ends(quake_file: Path, tmp_path: Path) -> None:
+def test_a_stalled_pipe_is_reported_and_an_idle_one_ends_the_run(quake_file: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "edgequake.edge", "run", "-", "--out", str(tmp_path / "out"), "--json",
                "--stall-after", "0.3", "--idle-stop", "2"]  # fmt: skip
     records = in_order(quake_file)
@@ -231,8 +231,8 @@ def test_a_pipe_that_stalls_is_told_and_one_that_is_idle_ends(quake_file: Path, 
         assert process.wait(timeout=30) == 0
         summary = json.loads(process.stdout.read())
         lines += process.stderr.read().decode().splitlines()
-    assert "no input for" in lines[0] and "look after what feeds it" in lines[0]
-    assert lines[1] == "edgequake-edge: the input goes on"
+    assert "no input for" in lines[0] and "check its source" in lines[0]
+    assert lines[1] == "edgequake-edge: the input continues"
     assert any("time(s) the input stalled" in text for text in summary["warnings"]) and summary["samples_in"] > 1000
 
 
@@ -254,7 +254,7 @@ def test_a_folder_followed_while_it_grows_gives_the_events_of_the_whole(
             with (folder / f"{name}.mseed").open("ab", buffering=0) as file:
                 file.write(record[:200])
                 if i % 50 == 0:
-                    time.sleep(0.05)  # a record that is not complete yet
+                    time.sleep(0.05)  # an incomplete record
                 file.write(record[200:])
 
     writer = threading.Thread(target=write_slowly)
@@ -262,14 +262,14 @@ def test_a_folder_followed_while_it_grows_gives_the_events_of_the_whole(
     out = folder / "out"  # inside: its segments must not be read
     summary = run(RunConfig((str(folder),), out, follow=True, poll_s=0.02, idle_stop_s=1.5))
     writer.join()
-    # A poll may come between the files of two channels: one is then late, which is said, and does no harm.
+    # A poll may fall between the files of two channels: one is then late, which is reported and does no harm.
     assert all(layout == "a file a channel" and "time order" in warning for warning in summary.warnings)
     assert summary.samples_in == from_file.samples_in
     assert events_of(summary) == events_of(from_file) and len(summary.events) == 1
     assert summary.bytes_in == quake_file.stat().st_size
 
 
-def test_a_followed_folder_is_gone_on_with_where_it_was(quake_file: Path, from_file: Summary, tmp_path: Path) -> None:
+def test_a_followed_folder_is_resumed_where_it_was(quake_file: Path, from_file: Summary, tmp_path: Path) -> None:
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     records, at, n_runs = in_order(quake_file), 0, 0
@@ -282,7 +282,7 @@ def test_a_followed_folder_is_gone_on_with_where_it_was(quake_file: Path, from_f
     assert summary.resumed == n_runs - 1 and summary.samples_in == from_file.samples_in
 
 
-def test_the_output_folder_is_no_input(quake_file: Path, from_file: Summary, tmp_path: Path) -> None:
+def test_the_output_folder_is_not_read_as_input(quake_file: Path, from_file: Summary, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "a.mseed").write_bytes(quake_file.read_bytes())
@@ -292,10 +292,10 @@ def test_the_output_folder_is_no_input(quake_file: Path, from_file: Summary, tmp
     assert again.samples_in == from_file.samples_in and again.warnings == ()
 
 
-# --- what the world asks -------------------------------------------------------------------------------------------
+# --- signals and faults -------------------------------------------------------------------------------------------
 
 
-def test_thresholds_are_read_again_when_told(
+def test_thresholds_are_read_again_on_sighup(
     quake_file: Path, moon_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import shutil
@@ -305,8 +305,8 @@ def test_thresholds_are_read_again_when_told(
     values = json.loads((model / "moon.json").read_text())
     values["trigger"]["onset_thresholds"]["normal"] = 1.0
     (model / "moon.json").write_text(json.dumps(values))
-    control, said = Control(), []
-    control.tell = said.append
+    control, logged = Control(), []
+    control.log = logged.append
     records = in_order(quake_file)
 
     class Telling(io.BytesIO):
@@ -326,12 +326,12 @@ def test_thresholds_are_read_again_when_told(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Telling(b"".join(records))))
     summary = run(RunConfig(("-",), tmp_path / "out", model=str(model / "moon.json")), control=control)
     assert summary.onset_threshold == 0.3 and len(summary.events) >= 1
-    assert said[0] == "thresholds read again: 0.3 declares an event"
-    assert said[1].startswith("thresholds stay as they are, 0.3: ") and "is not JSON" in said[1]
+    assert logged[0] == "thresholds reloaded: onset probability 0.3 declares an event"
+    assert logged[1].startswith("threshold unchanged, 0.3: ") and "is not JSON" in logged[1]
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs SIGHUP")
-def test_a_hangup_is_no_end(quake_file: Path, tmp_path: Path) -> None:
+def test_a_hangup_does_not_end_the_run(quake_file: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "edgequake.edge", "run", "-", "--out", str(tmp_path / "out")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)) as process:  # fmt: skip
@@ -345,11 +345,11 @@ def test_a_hangup_is_no_end(quake_file: Path, tmp_path: Path) -> None:
             time.sleep(0.05)
         os.kill(process.pid, signal.SIGHUP)
         time.sleep(0.6)
-        _, said = process.communicate(b"".join(records[100:]), timeout=60)
-    assert process.returncode == 0 and b"thresholds read again" in said
+        _, logged = process.communicate(b"".join(records[100:]), timeout=60)
+    assert process.returncode == 0 and b"thresholds reloaded" in logged
 
 
-def test_a_damaged_model_gives_way_to_its_copy(quake_file: Path, moon_path: Path, tmp_path: Path) -> None:
+def test_a_damaged_model_is_replaced_by_its_copy(quake_file: Path, moon_path: Path, tmp_path: Path) -> None:
     import shutil
 
     for name in ("model", "copy"):
@@ -358,27 +358,25 @@ def test_a_damaged_model_gives_way_to_its_copy(quake_file: Path, moon_path: Path
     data = bytearray(graph.read_bytes())
     data[1000] ^= 1
     graph.write_bytes(data)
-    said: list[str] = []
+    logged: list[str] = []
     config = RunConfig((str(quake_file),), tmp_path / "out", model=str(tmp_path / "model" / "moon.json"),
                        model_copy=str(tmp_path / "copy" / "moon.json"))  # fmt: skip
-    assert len(run(config, control=Control(tell=said.append)).events) == 1
-    assert len(said) == 1 and "is damaged or another file" in said[0] and "is used instead" in said[0]
+    assert len(run(config, control=Control(log=logged.append)).events) == 1
+    assert len(logged) == 1 and "is damaged or another file" in logged[0] and "is used instead" in logged[0]
 
 
 def test_samples_are_dropped_before_the_first_decision(write: Write, moon: Moon, tmp_path: Path) -> None:
-    """A channel that never says anything must not fill the memory: nothing but fill values, for a long time."""
+    """A channel that has nothing but fill values for a long time must not fill the memory."""
     from edgequake.edge.detection.detector import Detector
     from edgequake.edge.operation.station_run import RunCounters, StationRun
     from edgequake.edge.results.catalog import Ledger
 
     manifest, graph, variant = moon
     (tmp_path / "segments").mkdir()
-    listener = StationRun(
-        Detector(manifest, graph, variant, 0.5), "XX_LUN", manifest, tmp_path, Ledger(), RunCounters()
-    )
-    held = []
+    station = StationRun(Detector(manifest, graph, variant, 0.5), "XX_LUN", manifest, tmp_path, Ledger(), RunCounters())
+    n_kept = []
     for i in range(600):
         start_ns = duration_ns(500 * i, RATE_HZ)
-        listener.push([Trace("FDSN:XX_LUN_00_M_H_Z", start_ns, RATE_HZ, np.full(500, -1, np.int32))])
-        held.append(len(listener.state()["keeper"]["pieces"]["FDSN:XX_LUN_00_M_H_Z"]))
-    assert max(held) == max(held[:60]) < 40
+        station.push([Trace("FDSN:XX_LUN_00_M_H_Z", start_ns, RATE_HZ, np.full(500, -1, np.int32))])
+        n_kept.append(len(station.state()["segments"]["traces"]["FDSN:XX_LUN_00_M_H_Z"]))
+    assert max(n_kept) == max(n_kept[:60]) < 40

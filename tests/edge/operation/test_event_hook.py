@@ -1,4 +1,4 @@
-"""The command that is run for each event: what it is given, and that nothing it does holds up the run."""
+"""The event hook: the command's input, and that nothing the command does can hold up the run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def python(code: str) -> str:
 
 
 def appending(path: Path) -> str:
-    """Return a command that appends what it is given to a file, together with EDGEQUAKE_OUT."""
+    """Return a command that appends its standard input and EDGEQUAKE_OUT to a file."""
     return python(f"import os, sys; e = os.environ.get('EDGEQUAKE_OUT'); "
                   f"open({str(path)!r}, 'a').write(sys.stdin.read().strip() + f'\\t{{e}}\\n')")  # fmt: skip
 
@@ -50,12 +50,12 @@ def test_the_event_is_one_json_object_on_stdin(tmp_path: Path) -> None:
     assert out == str(tmp_path / "run") and diagnostics.texts() == []
 
 
-def test_an_event_is_fired_once_and_in_order(tmp_path: Path) -> None:
+def test_each_event_is_reported_once_and_in_order(tmp_path: Path) -> None:
     hook = EventHook(appending(tmp_path / "got"), 20.0, Diagnostics())
     for number in (0, 1, 1, 0, 2):
         hook.fire(row(number))
     hook.close()
-    hook.fire(row(3))  # over
+    hook.fire(row(3))  # after the end
     got = [json.loads(line.split("\t")[0])["evid"][-1] for line in (tmp_path / "got").read_text().splitlines()]
     assert got == ["0", "1", "2"]
 
@@ -72,7 +72,7 @@ def test_failures_are_counted_by_exit_code() -> None:
     ]
 
 
-def test_a_command_that_does_not_read_is_no_failure() -> None:
+def test_a_command_that_does_not_read_its_input_is_no_failure() -> None:
     diagnostics = Diagnostics()
     hook = EventHook("true", 20.0, diagnostics)
     hook.fire(row())
@@ -80,7 +80,7 @@ def test_a_command_that_does_not_read_is_no_failure() -> None:
     assert diagnostics.texts() == []
 
 
-def test_a_command_that_hangs_is_killed_with_what_it_started_and_holds_up_nothing(tmp_path: Path) -> None:
+def test_a_command_that_hangs_is_killed_with_its_children_and_delays_nothing(tmp_path: Path) -> None:
     diagnostics = Diagnostics()
     hook = EventHook(f"sh -c 'sleep 600 & echo $! > {tmp_path}/child; sleep 600'", 0.5, diagnostics)
     begun_s = time.monotonic()
@@ -91,16 +91,16 @@ def test_a_command_that_hangs_is_killed_with_what_it_started_and_holds_up_nothin
     child = int((tmp_path / "child").read_text())
     begun_s = time.monotonic()
     hook.close()
-    assert time.monotonic() - begun_s < 1.0  # a time limit for all that wait together
+    assert time.monotonic() - begun_s < 1.0  # one time limit for all queued commands together
     waited_s = time.monotonic() + 5
     while _runs(child) and time.monotonic() < waited_s:
         time.sleep(0.02)
     assert not _runs(child)
-    told = {text.partition(" ")[2]: int(text.partition(" ")[0]) for text in diagnostics.texts()}
-    n_killed = told["time(s) the --on-event command took longer than 0.5 s and was killed"]
-    n_last = told.get("time(s) the --on-event command was killed at the end of the run", 0)
-    n_over = told["event(s) without --on-event: the run came to its end"]
-    n_full = told["event(s) without --on-event: more than 32 waited for the command"]
+    counts = {text.partition(" ")[2]: int(text.partition(" ")[0]) for text in diagnostics.texts()}
+    n_killed = counts["time(s) the --on-event command took longer than 0.5 s and was killed"]
+    n_last = counts.get("time(s) the --on-event command was killed at the end of the run", 0)
+    n_over = counts["event(s) without --on-event: the run ended"]
+    n_full = counts["event(s) without --on-event: more than 32 were queued for the command"]
     assert n_killed >= 2 and n_last <= 1 and n_killed + n_last + n_over + n_full == 60 and n_full >= 27
 
 
@@ -112,7 +112,7 @@ def _runs(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def test_a_command_is_deaf_to_the_interrupt_of_the_run(tmp_path: Path) -> None:
+def test_a_command_does_not_get_the_interrupt_of_the_run(tmp_path: Path) -> None:
     """Ctrl-C in a terminal goes to the whole process group; the command has one of its own."""
     hook = EventHook(
         python(f"import os; open({str(tmp_path / 'g')!r}, 'w').write(str(os.getpgid(0)))"), 20.0, Diagnostics()
@@ -122,14 +122,14 @@ def test_a_command_is_deaf_to_the_interrupt_of_the_run(tmp_path: Path) -> None:
     assert int((tmp_path / "g").read_text()) != os.getpgid(0)
 
 
-def test_what_it_prints_does_not_mix_with_the_summary(capfd: pytest.CaptureFixture[str]) -> None:
+def test_its_output_does_not_mix_with_the_summary(capfd: pytest.CaptureFixture[str]) -> None:
     hook = EventHook("echo hello", 20.0, Diagnostics())
     hook.fire(row())
     hook.close()
     assert capfd.readouterr().out == ""
 
 
-def test_one_that_vanishes_is_counted(tmp_path: Path) -> None:
+def test_a_command_that_has_been_removed_is_counted(tmp_path: Path) -> None:
     program, diagnostics = tmp_path / "hook.sh", Diagnostics()
     program.write_text("#!/bin/sh\nexit 0\n")
     program.chmod(0o755)
@@ -140,7 +140,7 @@ def test_one_that_vanishes_is_counted(tmp_path: Path) -> None:
     assert diagnostics.texts() == ["1 time(s) the --on-event command could not be started: No such file or directory"]
 
 
-def test_a_signal_is_told_apart() -> None:
+def test_a_signal_is_reported_as_such() -> None:
     diagnostics = Diagnostics()
     hook = EventHook("sh -c 'kill -TERM $$'", 20.0, diagnostics)
     hook.fire(row())
@@ -157,11 +157,11 @@ def test_a_signal_is_told_apart() -> None:
         ("no-such-program-here x", "no program"),
     ],
 )
-def test_a_command_that_is_none_is_refused(command: str, reason: str) -> None:
+def test_an_unusable_command_is_refused(command: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         EventHook(command, 1.0, Diagnostics())
 
 
-def test_a_time_limit_that_is_none_is_refused() -> None:
+def test_a_time_limit_of_zero_is_refused() -> None:
     with pytest.raises(ConfigError, match="expected seconds above 0"):
         EventHook("true", 0.0, Diagnostics())

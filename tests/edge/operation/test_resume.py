@@ -1,4 +1,4 @@
-"""Power loss, stops and full disks: nothing acknowledged is lost, and the run goes on where it was."""
+"""Power loss, stops and full disks: no catalogued event is lost, and the run continues where it was."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Write = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder: two stations, three channels each, two files each, one twice over: streams of their own."""
+    """Return a folder with two stations of three channels each, and a copy of one file: three streams."""
     folder = tmp_path_factory.mktemp("records")
     for seed, station in enumerate(("AAA", "BBB")):
         rng = np.random.default_rng(30 + seed)
@@ -49,9 +49,9 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def alone(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the run that nobody disturbed."""
-    out = tmp_path_factory.mktemp("alone") / "out"
+def undisturbed(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of an undisturbed run."""
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
     assert len(run(RunConfig((str(records),), out)).events) >= 4
     return out
 
@@ -71,9 +71,9 @@ def test_kills_at_random_instants_leave_no_trace(records: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("where", ["checkpoint", "catalogue", "segment"])
 def test_a_stop_before_or_after_any_write_leaves_no_trace(
-    where: str, records: Path, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    where: str, records: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The power goes in turn before and after every single write of a kind; each process gets one write further."""
+    """Power is lost in turn before and after every single write of a kind; each process gets one write further."""
     out, config = tmp_path / "out", RunConfig((str(records),), tmp_path / "out", resume=True, checkpoint_s=0.0)
     name = {"checkpoint": "checkpoint.edgequake", "catalogue": "catalog.csv", "segment": ".mseed"}[where]
 
@@ -111,7 +111,7 @@ def test_a_stop_before_or_after_any_write_leaves_no_trace(
             assert all((out / segment).is_file() for _, segment in rows)
         assert not (out / "summary.json").exists()
     assert n_losses >= 3
-    assert contents(out) == contents(alone) and summary_of(out) == {**summary_of(alone)}
+    assert contents(out) == contents(undisturbed) and summary_of(out) == {**summary_of(undisturbed)}
     assert not list(out.rglob(".*"))
 
 
@@ -126,7 +126,7 @@ def stop_after(n_batches: int) -> tuple[Control, Callable[[float], None]]:
     return control, progress
 
 
-def test_a_run_over_files_that_is_stopped_goes_on(records: Path, alone: Path, tmp_path: Path) -> None:
+def test_a_run_over_files_that_is_stopped_continues(records: Path, undisturbed: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     config = RunConfig((str(records),), out, resume=True)
     for n_batches in (3, 5, 2):
@@ -135,18 +135,18 @@ def test_a_run_over_files_that_is_stopped_goes_on(records: Path, alone: Path, tm
             run(config, progress, control)
         assert (out / "checkpoint.edgequake").exists() and not (out / "summary.json").exists()
     assert run(config).resumed == 3
-    assert contents(out) == contents(alone) and summary_of(out) == summary_of(alone)
+    assert contents(out) == contents(undisturbed) and summary_of(out) == summary_of(undisturbed)
     assert not (out / "checkpoint.edgequake").exists()
 
 
-def test_a_finished_run_is_not_run_again(records: Path, alone: Path, tmp_path: Path) -> None:
+def test_a_finished_run_is_not_run_again(records: Path, undisturbed: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    shutil.copytree(alone, out)
+    shutil.copytree(undisturbed, out)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     summary = run(RunConfig((str(records),), out, resume=True))
-    assert json.loads(summary.to_json()) == json.loads((alone / "summary.json").read_text())
+    assert json.loads(summary.to_json()) == json.loads((undisturbed / "summary.json").read_text())
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
-    with pytest.raises(ConfigError, match="holds the results of another run"):
+    with pytest.raises(ConfigError, match="contains the results of another run"):
         run(RunConfig((str(records / "AAA.mseed"),), out, resume=True))
 
 
@@ -169,10 +169,12 @@ def test_a_checkpoint_of_another_run_is_refused(
     before = (out / "checkpoint.edgequake").read_bytes()
     if "inputs" in change:
         change = {"inputs": (str(records / change["inputs"]),)}
-    with pytest.raises(ConfigError, match=rf"is of another run: .*{named}.* differ; resume it as it was begun"):
+    with pytest.raises(
+        ConfigError, match=rf"belongs to another run: .*{named}.* differ; resume it with the options it was begun with"
+    ):
         run(RunConfig(**{"inputs": (str(records),), "out": out, "resume": True, **change}))
     assert (out / "checkpoint.edgequake").read_bytes() == before
-    with pytest.raises(ConfigError, match="an unfinished one: --resume goes on with it"):
+    with pytest.raises(ConfigError, match="an unfinished one: --resume continues it"):
         run(RunConfig((str(records),), out))
 
 
@@ -188,26 +190,41 @@ def test_a_live_run_sets_the_checkpoint_of_another_model_aside(
     checkpoint = read_checkpoint(path)
     write_checkpoint(path, Checkpoint({**checkpoint.identity, field: "other"}, checkpoint.state))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(quake_file.read_bytes()[51_200:])))
-    run(live, control=Control(tell=said.append))
+    run(live, control=Control(log=said.append))
     assert len(said) == 1 and f"{field} differ; set aside as checkpoint.edgequake.set-aside-1" in said[0]
     assert (out / "checkpoint.edgequake.set-aside-1").exists() and (out / "summary.json").exists()
 
 
-def test_a_damaged_checkpoint_is_set_aside_and_the_run_starts_over(records: Path, alone: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["damaged", "old"])
+def test_an_unusable_checkpoint_is_set_aside_and_the_run_starts_over(
+    kind: str, records: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    """`old`: a checkpoint of another format version, which an earlier edgequake wrote."""
     out, said = tmp_path / "out", []
     control, progress = stop_after(6)
     with pytest.raises(Stopped):
         run(RunConfig((str(records),), out), progress, control)
     path = out / "checkpoint.edgequake"
     data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
+    if kind == "old":
+        assert data.startswith(b"edgequake checkpoint 3\n")
+        data[21:22] = b"2"
+    else:
+        data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    run(RunConfig((str(records),), out, resume=True), control=Control(tell=said.append))
-    assert len(said) == 1 and "is damaged" in said[0] and "the run starts over" in said[0]
-    assert contents(out) == contents(alone) and summary_of(out) == summary_of(alone)
+    summary = run(RunConfig((str(records),), out, resume=True), control=Control(log=said.append))
+    reason = {
+        "damaged": "is damaged: ",
+        "old": f"{path} is no checkpoint that this edgequake reads: expected 'edgequake checkpoint 3', got "
+        f"'edgequake checkpoint 2'; ",
+    }[kind]
+    assert len(said) == 1 and "\n" not in said[0] and reason in said[0] and summary.resumed == 0
+    assert "set aside as checkpoint.edgequake.set-aside-1: the run starts over from its input" in said[0]
+    assert path.with_name("checkpoint.edgequake.set-aside-1").read_bytes() == data
+    assert contents(out) == contents(undisturbed) and summary_of(out) == summary_of(undisturbed)
 
 
-def test_files_that_have_changed_are_not_gone_on_with(records: Path, tmp_path: Path) -> None:
+def test_a_run_over_files_that_have_changed_is_not_continued(records: Path, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     shutil.copytree(records, folder)
     control, progress = stop_after(3)
@@ -223,8 +240,8 @@ def test_files_that_have_changed_are_not_gone_on_with(records: Path, tmp_path: P
     ("number", "remedy"),
     [(errno.ENOSPC, "free the disk, then go on with --resume"), (errno.EROFS, "mount the disk writable")],
 )
-def test_a_full_or_read_only_disk_is_told_and_costs_nothing(
-    number: int, remedy: str, records: Path, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+def test_a_full_or_read_only_disk_is_reported_and_loses_nothing(
+    number: int, remedy: str, records: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     out = tmp_path / "out"
@@ -252,21 +269,21 @@ def test_a_full_or_read_only_disk_is_told_and_costs_nothing(
         acknowledged = rows
         assert not list(out.rglob(".*.part"))
     assert n_failed >= 3 and main(command) == 0
-    assert contents(out) == contents(alone) and summary_of(out) == summary_of(alone)
+    assert contents(out) == contents(undisturbed) and summary_of(out) == summary_of(undisturbed)
 
 
-def test_checkpoints_are_kept_from_taking_the_time(records: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_checkpoints_take_a_limited_share_of_the_time(records: Path, tmp_path: Path, monkeypatch: Any) -> None:
     written = []
     before = run_folder.write_checkpoint
     monkeypatch.setattr(run_folder, "write_checkpoint", lambda *a: written.append(before(*a)))
     run(RunConfig((str(records),), tmp_path / "a", checkpoint_s=0.0))
     often = len(written)
     written.clear()
-    run(RunConfig((str(records),), tmp_path / "b", checkpoint_s=1e-9))  # then the share of the time is the limit
+    run(RunConfig((str(records),), tmp_path / "b", checkpoint_s=1e-9))  # the share of the time is the limit
     assert often > 10 and 1 <= len(written) < often and max(written or [0]) < 2_000_000
 
 
-def test_a_live_run_goes_on_after_a_clean_end(
+def test_a_live_run_continues_after_a_clean_end(
     quake_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two parts of a stream, the second hours after the quake: one catalogue, and the detector starts warm."""
@@ -284,7 +301,7 @@ def test_a_live_run_goes_on_after_a_clean_end(
         assert getattr(summary, name) == getattr(whole, name), name
 
 
-def test_an_unusable_earlier_catalogue_is_told(quake_file: Path, tmp_path: Path) -> None:
+def test_an_unusable_earlier_catalogue_is_reported(quake_file: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "catalog.csv").write_text("mine\n")
     with pytest.raises(DataError, match="is no edgequake catalogue"):

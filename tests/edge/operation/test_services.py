@@ -1,4 +1,4 @@
-"""Whole runs with archive, summary channel and downlink on: what a power loss, a full disk or an odd option does."""
+"""Whole runs with archive, SSAM channels and downlink: power losses, full disks and unusable options."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import obspy
 import pytest
 
 from edgequake.benchmarks.robustness.crash_recovery import contents, kill_and_resume
-from edgequake.benchmarks.robustness.fault_reports import STORE_OPTIONS
+from edgequake.benchmarks.robustness.fault_reports import SERVICE_OPTIONS
 from edgequake.edge.__main__ import main
 from edgequake.edge.archive.extract import Span
 from edgequake.edge.base.control import Control
@@ -52,9 +52,9 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def alone(record: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a run with everything on that nobody disturbed."""
-    out = tmp_path_factory.mktemp("alone") / "out"
+def undisturbed(record: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of an undisturbed run with all services."""
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
     assert len(run(everything((str(record),), out)).events) == 2
     return out
 
@@ -71,7 +71,7 @@ def require_kept_budget(out: Path) -> None:
 
 
 def require_nothing_twice(out: Path) -> None:
-    """Units of each source follow one another without a repeat."""
+    """Check that the units of each source follow one another without a repeat."""
     until: dict[str, int] = {}
     for done in journal(out):
         for part in done.sent:
@@ -79,21 +79,21 @@ def require_nothing_twice(out: Path) -> None:
             until[part.source] = part.stop
 
 
-def test_all_of_it_together(alone: Path, record: Path) -> None:
-    require_kept_budget(alone)
-    require_nothing_twice(alone)
-    assert {path.name for path in alone.iterdir()} == {
+def test_all_services_together(undisturbed: Path, record: Path) -> None:
+    require_kept_budget(undisturbed)
+    require_nothing_twice(undisturbed)
+    assert {path.name for path in undisturbed.iterdir()} == {
         "archive", "continuous", "outbox", "segments", "catalog.csv", "downlink.log", "status.json", "summary.json"
     }  # fmt: skip
-    sources = {part.source.partition("/")[0] for done in journal(alone) for part in done.sent}
+    sources = {part.source.partition("/")[0] for done in journal(undisturbed) for part in done.sent}
     assert "segments" in sources
-    handed = sum(path.stat().st_size for path in (alone / "outbox").iterdir())
-    assert handed == sum(done.size_bytes for done in journal(alone)) > BUDGET / 3
-    plain = run(RunConfig((str(record),), alone.parent / "plain"))
-    assert [row.evid for row in plain.events] == [row.evid for row in read_catalog(alone / "catalog.csv")]
+    handed = sum(path.stat().st_size for path in (undisturbed / "outbox").iterdir())
+    assert handed == sum(done.size_bytes for done in journal(undisturbed)) > BUDGET / 3
+    plain = run(RunConfig((str(record),), undisturbed.parent / "plain"))
+    assert [row.evid for row in plain.events] == [row.evid for row in read_catalog(undisturbed / "catalog.csv")]
 
 
-def test_a_run_that_is_stopped_again_and_again_leaves_no_trace(record: Path, alone: Path, tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_repeatedly_leaves_no_trace(record: Path, undisturbed: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for n_batches in (1, 3, 1, 2, 4):
         control, left = Control(), [n_batches]
@@ -105,13 +105,13 @@ def test_a_run_that_is_stopped_again_and_again_leaves_no_trace(record: Path, alo
         with pytest.raises(Stopped):
             run(everything((str(record),), out, resume=True), progress, control)
     run(everything((str(record),), out, resume=True))
-    assert contents(out) == contents(alone)
+    assert contents(out) == contents(undisturbed)
 
 
 def test_a_power_loss_at_any_write_leaves_no_trace(
-    record: Path, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    record: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each process gets some more writes, syncs and renames done than the one before, then the lights go out."""
+    """Each process gets some more writes, syncs and renames done than the one before; then power is lost."""
     out, config = tmp_path / "out", everything((str(record),), tmp_path / "out", resume=True)
 
     class PowerLossError(BaseException):
@@ -143,19 +143,21 @@ def test_a_power_loss_at_any_write_leaves_no_trace(
             except PowerLossError:
                 n_losses += 1
     assert n_losses >= 15
-    assert contents(out) == contents(alone)
+    assert contents(out) == contents(undisturbed)
     assert not list(out.rglob(".*"))
 
 
 @pytest.mark.slow
 def test_kills_at_random_instants_leave_no_trace(record: Path, tmp_path: Path) -> None:
-    kills = kill_and_resume((str(record),), tmp_path, n_kills=8, seed=2, options=STORE_OPTIONS)
+    kills = kill_and_resume((str(record),), tmp_path, n_kills=8, seed=2, options=SERVICE_OPTIONS)
     assert kills.n_kills == 8 and kills.passed and kills.handed_twice == 0
 
 
-def test_a_damaged_checkpoint_starts_over_and_still_nothing_goes_twice(
-    record: Path, alone: Path, tmp_path: Path
+@pytest.mark.parametrize("version", [2, 3])
+def test_an_unusable_checkpoint_starts_over_and_still_nothing_is_sent_twice(
+    version: int, record: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
+    """A checkpoint of an older format, and a damaged one of the present format."""
     out, said, control, left = tmp_path / "out", [], Control(), [14]
 
     def progress(share: float) -> None:
@@ -166,16 +168,16 @@ def test_a_damaged_checkpoint_starts_over_and_still_nothing_goes_twice(
         run(everything((str(record),), out), progress, control)
     n_passes = len(journal(out))
     assert n_passes > 3
-    (out / "checkpoint.edgequake").write_bytes(b"edgequake checkpoint 2\n" + b"0" * 100)
-    run(everything((str(record),), out, resume=True), control=Control(tell=said.append))
+    (out / "checkpoint.edgequake").write_bytes(b"edgequake checkpoint %d\n" % version + b"0" * 100)
+    run(everything((str(record),), out, resume=True), control=Control(log=said.append))
     assert len(said) == 1 and "the run starts over" in said[0]
-    found, expected = contents(out), contents(alone)
+    found, expected = contents(out), contents(undisturbed)
     assert {name: sha for name, sha in found.items() if "set-aside" not in name} == expected
 
 
-def test_a_request_that_was_put_in_before_comes_the_same_after_kills(record: Path, tmp_path: Path) -> None:
+def test_a_request_is_served_the_same_after_stops(record: Path, tmp_path: Path) -> None:
     start_ns = synthetic_dataset.DAY_START_NS + 21 * 3600 * S
-    folders = (tmp_path / "alone", tmp_path / "killed")
+    folders = (tmp_path / "undisturbed", tmp_path / "killed")
     for out in folders:
         Request("a", Span(start_ns, start_ns + 1200 * S, None, ("MHZ",))).write(out / "requests")
     run(everything((str(record),), folders[0]))
@@ -207,8 +209,8 @@ LIVE = ("--budget", str(BUDGET), "--pass-every", "600", "--archive-bytes", "3000
 
 
 @pytest.mark.slow
-def test_live_with_kills_nothing_acknowledged_is_lost_and_nothing_goes_twice(record: Path, tmp_path: Path) -> None:
-    """A process is killed in the middle of the stream, again and again; the next one gets what comes then."""
+def test_live_with_kills_no_catalogued_event_is_lost_and_nothing_is_sent_twice(record: Path, tmp_path: Path) -> None:
+    """A process is killed in the middle of the stream repeatedly; the next one gets what arrives then."""
     out = tmp_path / "out"
     records = records_of(record)
     rng = np.random.default_rng(7)
@@ -245,9 +247,9 @@ def test_live_with_kills_nothing_acknowledged_is_lost_and_nothing_goes_twice(rec
     require_nothing_twice(out)
     outbox = {path.name for path in (out / "outbox").iterdir()}
     assert outbox == {file.name for done in journal(out) for file in done.files}
-    held = b"".join(path.read_bytes() for name in ("segments", "continuous") for path in (out / name).rglob("*")
+    stored = b"".join(path.read_bytes() for name in ("segments", "continuous") for path in (out / name).rglob("*")
                     if path.is_file())  # fmt: skip
-    known = {held[i : i + 512] for i in range(0, len(held), 512)}
+    known = {stored[i : i + 512] for i in range(0, len(stored), 512)}
     sent = [data[i : i + 512] for path in (out / "outbox").glob("*.mseed")
             for data in [path.read_bytes()] for i in range(0, len(data), 512)]  # fmt: skip
     assert len(sent) == len(set(sent)) > 0 and set(sent) <= known
@@ -265,21 +267,21 @@ def test_live_the_budget_may_change_from_one_process_to_the_next(
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"".join(part))))
         run(
             everything(("-",), out, budget_bytes=budget, resume=True, checkpoint_s=60.0),
-            control=Control(tell=said.append),
+            control=Control(log=said.append),
         )
     assert said == []
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
-    run(RunConfig(("-",), out, resume=True), control=Control(tell=said.append))  # and go away altogether
+    run(RunConfig(("-",), out, resume=True), control=Control(log=said.append))  # and it may be left out
     assert said == [] and json.loads((out / "status.json").read_text())["downlink"] is None
 
 
 # --- disks and options -----------------------------------------------------------------------------------------------
 
 
-def test_on_a_full_disk_the_archive_makes_room_and_no_event_suffers(
-    record: Path, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_on_a_full_disk_the_archive_is_evicted_and_no_event_is_lost(
+    record: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A quota on the run's folder, enforced where data are synced: far less than the archive's cap."""
+    """A quota on the run folder, enforced where data are synced: far less than the archive's size limit."""
     out, before = tmp_path / "out", os.fsync
 
     def fsync(descriptor: int) -> None:
@@ -292,32 +294,32 @@ def test_on_a_full_disk_the_archive_makes_room_and_no_event_suffers(
     config = everything((str(record),), out, archive_bytes=1_000_000, checkpoint_s=1e9)
     summary = run(config)
     assert any("because the disk was full" in text for text in summary.warnings)
-    mine, theirs = contents(out), contents(alone)
+    mine, theirs = contents(out), contents(undisturbed)
     for name in theirs:
         if name.startswith(("segments/", "outbox/", "catalog", "downlink")):
             assert mine[name] == theirs[name], name
 
 
-def test_force_clears_all_of_an_earlier_run(record: Path, alone: Path, tmp_path: Path) -> None:
+def test_force_deletes_everything_of_an_earlier_run(record: Path, undisturbed: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(everything((str(record),), out, start_ns=synthetic_dataset.DAY_START_NS + 21 * 3600 * S))
-    with pytest.raises(ConfigError, match="holds the results of an earlier run"):
+    with pytest.raises(ConfigError, match="contains the results of an earlier run"):
         run(everything((str(record),), out))
     run(everything((str(record),), out, force=True))
-    assert contents(out) == contents(alone)
+    assert contents(out) == contents(undisturbed)
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         (["--budget", "1000"], "--budget 1000: expected at least 1024 bytes a day"),
-        (["--archive-bytes", "100"], "an archive of 100 bytes holds next to nothing"),
+        (["--archive-bytes", "100"], "an archive of 100 bytes is too small"),
         (["--budget", "5000", "--pass-every", "0"], "--pass-every 0: expected 1 to 86400 seconds"),
         (["--priority", "math:nothing"], "--priority math:nothing"),
         (["--on-event", "/no/such/program"], "there is no program"),
     ],
 )
-def test_an_option_that_makes_no_sense_is_refused_before_anything_is_touched(
+def test_an_unusable_option_is_refused_before_anything_is_written(
     options: list[str], said: str, record: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
@@ -328,7 +330,7 @@ def test_an_option_that_makes_no_sense_is_refused_before_anything_is_touched(
     assert [path.name for path in out.iterdir()] == ["catalog.csv"] and (out / "catalog.csv").read_text() == "mine\n"
 
 
-def test_a_plain_run_loads_nothing_of_it(record: Path, tmp_path: Path) -> None:
+def test_a_run_without_services_imports_none_of_them(record: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from edgequake.edge.__main__ import main; main(sys.argv[1:]);"
         "print(*(name for name in sys.modules if name.startswith('edgequake.edge.') and name.count('.') == 3))"
@@ -343,7 +345,7 @@ def test_a_plain_run_loads_nothing_of_it(record: Path, tmp_path: Path) -> None:
     assert not [name for name in loaded if name.startswith(unwanted)]
 
 
-def test_events_are_ranked_by_a_function_of_ones_own(record: Path, tmp_path: Path) -> None:
+def test_a_function_of_the_user_ranks_events(record: Path, tmp_path: Path) -> None:
     summary = run(everything((str(record),), tmp_path / "out", priority=lambda facts: facts.onset_ns % 10**6 / 10**6))
     assert [row.priority for row in summary.events] == [
         round(row.onset_ns % 10**6 / 10**6, 4) for row in summary.events
@@ -352,8 +354,8 @@ def test_events_are_ranked_by_a_function_of_ones_own(record: Path, tmp_path: Pat
 
 
 def test_the_hook_gets_each_event_once_also_after_a_stop(record: Path, tmp_path: Path) -> None:
-    heard = tmp_path / "heard"
-    hook = f"sh -c 'cat >> {heard}'"
+    reported = tmp_path / "reported"
+    hook = f"sh -c 'cat >> {reported}'"
     control, left = Control(), [5]
 
     def progress(share: float) -> None:
@@ -363,5 +365,5 @@ def test_the_hook_gets_each_event_once_also_after_a_stop(record: Path, tmp_path:
     with pytest.raises(Stopped):
         run(everything((str(record),), tmp_path / "out", on_event=hook), progress, control)
     summary = run(everything((str(record),), tmp_path / "out", on_event=hook, resume=True))
-    evids = [json.loads(line)["evid"] for line in heard.read_text().splitlines()]
+    evids = [json.loads(line)["evid"] for line in reported.read_text().splitlines()]
     assert evids == [row.evid for row in summary.events]

@@ -1,4 +1,4 @@
-"""What `status` says, against the run's own files."""
+"""The output of `status` against the files of the run."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def done(record: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a run with everything on."""
+    """Return the folder of a run with all services."""
     out = tmp_path_factory.mktemp("done") / "out"
     assert main(["run", str(record), "--out", str(out), *EVERYTHING]) == 0
     return out
 
 
-def test_it_says_what_the_files_say(done: Path, record: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_agrees_with_the_files(done: Path, record: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert main(["status", str(done), "--json"]) == 0
     status = json.loads(capsys.readouterr().out)
@@ -51,9 +51,9 @@ def test_it_says_what_the_files_say(done: Path, record: Path, capsys: pytest.Cap
     graph = shipped_models()["moon"].parent / manifest["variants"][manifest["default_variant"]]["file"]
     outbox = [path.stat().st_size for path in (done / "outbox").iterdir()]
     archive = [path for path in (done / "archive").rglob("*") if path.is_file()]
-    held = obspy.Stream()
+    stored = obspy.Stream()
     for path in archive:
-        held += obspy.read(str(path))
+        stored += obspy.read(str(path))
     waiting = sum(row.size_bytes for row in rows) - sum(
         path.stat().st_size for path in (done / "outbox").glob("*.mseed") if b"LUN  L0" not in path.read_bytes()
     )
@@ -78,15 +78,15 @@ def test_it_says_what_the_files_say(done: Path, record: Path, capsys: pytest.Cap
     assert status["archive"]["files"] == len(archive)
     assert status["archive"]["size_bytes"] == sum(path.stat().st_size for path in archive)
     first, last = (obspy.UTCDateTime(status["archive"][name]) for name in ("first_sample", "last_sample"))
-    assert abs(first - min(trace.stats.starttime for trace in held)) < 1e-3
-    assert abs(last - max(trace.stats.endtime + trace.stats.delta for trace in held)) < 1e-3
+    assert abs(first - min(trace.stats.starttime for trace in stored)) < 1e-3
+    assert abs(last - max(trace.stats.endtime + trace.stats.delta for trace in stored)) < 1e-3
     assert (
         status["rises_let_go"] >= 0
         and status["warnings"] == json.loads((done / "summary.json").read_text())["warnings"]
     )
 
 
-def test_it_says_so_in_words(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_its_text(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert main(["status", str(done)]) == 0
     said = capsys.readouterr().out
@@ -95,7 +95,7 @@ def test_it_says_so_in_words(done: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert word in said
 
 
-def test_a_runner_that_says_nothing_any_more(done: Path, tmp_path: Path) -> None:
+def test_a_runner_that_writes_nothing_any_more(done: Path, tmp_path: Path) -> None:
     status = json.loads((done / "status.json").read_text())
     for state, age_s, heard_s, expected in (
         ("running", 5.0, 5.0, "well"),
@@ -111,7 +111,7 @@ def test_a_runner_that_says_nothing_any_more(done: Path, tmp_path: Path) -> None
         assert read_status(tmp_path)["health"] == expected
 
 
-def test_a_folder_without_one_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_a_status_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", str(tmp_path)]) == 1
     assert f"{tmp_path} has no status.json: expected the --out of a live run" in capsys.readouterr().err
     (tmp_path / "status.json").write_text("{")
@@ -119,8 +119,8 @@ def test_a_folder_without_one_is_told(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "cannot be read" in capsys.readouterr().err
 
 
-def test_rises_that_were_let_go_are_counted() -> None:
-    """Two rises of 20 s where 60 s are asked for, one that becomes an event, and one while not armed: hand-drawn."""
+def test_rises_too_short_for_an_event_are_counted() -> None:
+    """Drawn by hand: two rises of 20 s where 60 s are required, one that becomes an event, one while not armed."""
     from edgequake.edge.detection.trigger import Decision, Trigger
     from edgequake.edge.manifest.manifest import TriggerConfig
 
@@ -133,7 +133,7 @@ def test_rises_that_were_let_go_are_counted() -> None:
     onsets = [0.1, 0.7, 0.7, 0.1, 0.8, 0.8, 0.2, *[0.9] * 7, 0.4, 0.7, 0.1, 0.1]
     for i, onset in enumerate(onsets):
         trigger.push(Decision(i * 10 * NS_PER_S, (i + 1) * 10 * NS_PER_S, onset, onset))
-    assert trigger.n_let_go == 2
+    assert trigger.n_short_rises == 2
     other = Trigger(config, 0.6)
     other.restore(trigger.state())
-    assert other.n_let_go == 2
+    assert other.n_short_rises == 2

@@ -1,4 +1,4 @@
-"""The priority of an event against the formula worked out by hand, and what becomes of functions that are not ours."""
+"""The priority of an event against the formula evaluated by hand, and priority functions from outside."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_it_lies_between_0_and_1() -> None:
     assert priority(best) == pytest.approx(1.0) and priority(worst) == 0.0
 
 
-def test_the_ratio_is_that_of_the_deviations_and_no_spike_counts() -> None:
+def test_the_ratio_is_that_of_the_deviations_and_ignores_spikes() -> None:
     rng = np.random.default_rng(4)
     days_of_noise, signal = rng.normal(500, 2, 1000), rng.normal(500, 14, 1000)
     days_of_noise[::100], signal[::90] = 5000, -1  # spikes, lost samples
@@ -71,7 +71,7 @@ def test_the_ratio_is_that_of_the_deviations_and_no_spike_counts() -> None:
     assert ratio == pytest.approx(7.0, rel=0.15)
 
 
-def test_where_there_is_nothing_before_the_onset_no_ratio_is_told() -> None:
+def test_without_noise_before_the_onset_there_is_no_ratio() -> None:
     trace = Trace("FDSN:XX_LUN_00_M_H_Z", T0_NS, 1.0, np.arange(100, dtype=np.float32))
     assert signal_to_noise([trace], T0_NS + 3 * S, T0_NS + 90 * S, 50 * S) is None
     assert signal_to_noise([], T0_NS, T0_NS + S, S) is None
@@ -82,22 +82,22 @@ def test_novelty_counts_by_station_and_class() -> None:
     seen: list[float | None] = []
     priorities = Priorities(3300.0, lambda facts: seen.append(facts.since_last_s) or 0.5)  # type: ignore[func-returns-value]
     for station, second, kind in (("A", 0, ""), ("A", 100, ""), ("B", 150, ""), ("A", 160, "deep_mq"), ("A", 170, "")):
-        priorities.of(station, T0_NS + second * S, T0_NS + (second + 9) * S, 0.9, kind, None)
+        priorities.assign(station, T0_NS + second * S, T0_NS + (second + 9) * S, 0.9, kind, None)
     assert seen == [None, 100.0, None, None, 70.0]
     other = Priorities(3300.0, lambda facts: seen.append(facts.since_last_s) or 0.5)  # type: ignore[func-returns-value]
     other.restore(priorities.state())
-    other.note("B", T0_NS + 200 * S, "")
-    other.of("B", T0_NS + 230 * S, T0_NS + 240 * S, 0.9, "", None)
-    other.of("A", T0_NS + 230 * S, T0_NS + 240 * S, 0.9, "deep_mq", None)
+    other.remember("B", T0_NS + 200 * S, "")
+    other.assign("B", T0_NS + 230 * S, T0_NS + 240 * S, 0.9, "", None)
+    other.assign("A", T0_NS + 230 * S, T0_NS + 240 * S, 0.9, "deep_mq", None)
     assert seen[-2:] == [30.0, 70.0]
 
 
-def test_a_priority_has_the_catalogues_decimals() -> None:
-    value = Priorities(3300.0, lambda facts: 1 / 3).of("A", T0_NS, T0_NS + S, 0.9, "", None)
+def test_a_priority_has_the_decimals_of_the_catalogue() -> None:
+    value = Priorities(3300.0, lambda facts: 1 / 3).assign("A", T0_NS, T0_NS + S, 0.9, "", None)
     assert value == 0.3333
 
 
-def test_a_function_of_ones_own_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_function_of_the_user_replaces_the_formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mission_of_mine.py").write_text("def loudest(facts):\n    return facts.signal_to_noise\n")
     monkeypatch.chdir(tmp_path)
     diagnostics = Diagnostics()
@@ -117,7 +117,7 @@ def test_a_function_of_ones_own_ranks(tmp_path: Path, monkeypatch: pytest.Monkey
         (lambda facts: "much", "ValueError"),
     ],
 )
-def test_a_function_that_fails_is_noted_and_ours_serves(function: Any, problem: str) -> None:
+def test_a_function_that_fails_is_reported_and_replaced_by_the_formula(function: Any, problem: str) -> None:
     diagnostics = Diagnostics()
     guarded = priority_function(function, diagnostics)
     assert guarded(facts()) == guarded(facts()) == priority(facts())
@@ -126,6 +126,6 @@ def test_a_function_that_fails_is_noted_and_ours_serves(function: Any, problem: 
 
 
 @pytest.mark.parametrize("text", ["nowhere:f", "math:nothing", "math:pi", "math", ":"])
-def test_a_function_that_is_not_there_is_refused(text: str) -> None:
+def test_an_unknown_function_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"--priority .*expected MODULE:FUNCTION"):
         priority_function(text, Diagnostics())

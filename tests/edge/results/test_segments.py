@@ -1,4 +1,4 @@
-"""Kept samples against intervals computed by hand, and against the records themselves as obspy reads them."""
+"""Segments against intervals computed by hand, and against the records as obspy reads them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from edgequake.edge.detection.trigger import Event
 from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.manifest.manifest import TriggerConfig, load_manifest
-from edgequake.edge.results.catalog import CatalogRow, Ledger, event_id, read_catalog, write_catalog
-from edgequake.edge.results.segments import Segment, SegmentWriter
+from edgequake.edge.results.catalog import CatalogRow, Ledger, Segment, event_id, read_catalog, write_catalog
+from edgequake.edge.results.segments import SegmentWriter
 from edgequake.edge.results.summary import Summary
 from edgequake.edge.runner import RunConfig, run
 from edgequake.synthetic import synthetic_dataset
@@ -40,12 +40,12 @@ def event(onset_s: float, stop_s: float) -> Event:
 
 
 def trace(first_s: int, stop_s: int, code: str = "M_H_Z") -> Trace:
-    """One sample a second whose value is its time."""
+    """Return one sample a second whose value is its time."""
     return Trace(f"FDSN:XX_LUN_00_{code}", first_s * S, 1.0, np.arange(first_s, stop_s, dtype=np.int32), "a.mseed", 0)
 
 
 def kept(folder: Path, segments: list[Segment]) -> list[list[int]]:
-    """Samples of each segment, as obspy reads them; a sample's value is its time."""
+    """Return the samples of each segment as obspy reads them; a sample's value is its time."""
     out = []
     for segment in segments:
         stream = obspy.read(str(folder / segment.file))
@@ -63,12 +63,12 @@ def out(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_segment_is_the_event_with_its_rolls(out: Path) -> None:
-    keeper = SegmentWriter(out, "XX_LUN", CONFIG)
-    keeper.add_trace(trace(0, 100))
-    keeper.add_event(event(30, 40))
-    assert keeper.flush(55 * S) == []  # an event at 55 s would reach back to 45 s, where this segment stops
-    ((segment, (row,)),) = keeper.flush(56 * S)
+def test_a_segment_is_the_event_with_pre_roll_and_post_roll(out: Path) -> None:
+    writer = SegmentWriter(out, "XX_LUN", CONFIG)
+    writer.add_trace(trace(0, 100))
+    writer.add_event(event(30, 40))
+    assert writer.flush(55 * S) == []  # an event at 55 s would reach back to 45 s, where this segment stops
+    ((segment, (row,)),) = writer.flush(56 * S)
     assert kept(out, [segment]) == [list(range(20, 45))]
     assert (segment.start_ns, segment.stop_ns) == (20 * S, 45 * S)
     assert (row.onset_ns, row.stop_ns, row.time_rel_s) == (30 * S, 40 * S, 30.0)
@@ -77,31 +77,31 @@ def test_a_segment_is_the_event_with_its_rolls(out: Path) -> None:
     assert row.evid == "XX_LUN_19700101T000030.000"
 
 
-def test_rolls_beyond_the_record_do_not_count(out: Path) -> None:
-    keeper = SegmentWriter(out, "XX_LUN", CONFIG)
-    keeper.add_trace(trace(100, 150))
-    keeper.add_event(event(103, 148))
-    ((segment, _),) = keeper.flush(None)
+def test_a_segment_is_clipped_to_the_record(out: Path) -> None:
+    writer = SegmentWriter(out, "XX_LUN", CONFIG)
+    writer.add_trace(trace(100, 150))
+    writer.add_event(event(103, 148))
+    ((segment, _),) = writer.flush(None)
     assert (segment.start_ns, segment.stop_ns) == (100 * S, 150 * S)
     assert kept(out, [segment]) == [list(range(100, 150))]
 
 
 def test_overlapping_segments_are_one(out: Path) -> None:
-    keeper = SegmentWriter(out, "XX_LUN", CONFIG)
-    keeper.add_trace(trace(0, 100))
-    keeper.add_event(event(30, 35))
-    keeper.add_event(event(45, 50))  # 35 to 55: overlaps 20 to 40
-    ((segment, rows),) = keeper.flush(None)
+    writer = SegmentWriter(out, "XX_LUN", CONFIG)
+    writer.add_trace(trace(0, 100))
+    writer.add_event(event(30, 35))
+    writer.add_event(event(45, 50))  # 35 to 55: overlaps 20 to 40
+    ((segment, rows),) = writer.flush(None)
     assert kept(out, [segment]) == [list(range(20, 55))]
     assert [row.segment for row in rows] == [segment.file] * 2
 
 
-def test_a_train_of_events_is_cut_into_segments_that_follow_one_another(out: Path) -> None:
-    keeper = SegmentWriter(out, "XX_LUN", CONFIG)
-    keeper.add_trace(trace(0, 300))
+def test_a_long_series_of_events_is_cut_into_consecutive_segments(out: Path) -> None:
+    writer = SegmentWriter(out, "XX_LUN", CONFIG)
+    writer.add_trace(trace(0, 300))
     for onset in range(20, 200, 20):  # each reaches the next: 10 s before to 20 s after
-        keeper.add_event(event(onset, onset + 15))
-    written = keeper.flush(None)
+        writer.add_event(event(onset, onset + 15))
+    written = writer.flush(None)
     samples = kept(out, [segment for segment, _ in written])
     assert len(samples) == 2  # at most 2 * 50 + 15 s each
     assert samples[0] + samples[1] == list(range(10, 200))
@@ -110,34 +110,34 @@ def test_a_train_of_events_is_cut_into_segments_that_follow_one_another(out: Pat
 
 
 def test_samples_written_once_are_not_written_again(out: Path) -> None:
-    keeper = SegmentWriter(out, "XX_LUN", CONFIG)
-    keeper.add_trace(trace(0, 100))
-    keeper.add_event(event(30, 40))
-    ((first, _),) = keeper.flush(56 * S)
-    keeper.add_event(event(50, 60))  # earlier than the horizon allowed: its pre-roll is gone in part
-    ((second, _),) = keeper.flush(None)
+    writer = SegmentWriter(out, "XX_LUN", CONFIG)
+    writer.add_trace(trace(0, 100))
+    writer.add_event(event(30, 40))
+    ((first, _),) = writer.flush(56 * S)
+    writer.add_event(event(50, 60))  # earlier than the horizon allowed: a part of its pre-roll has been dropped
+    ((second, _),) = writer.flush(None)
     assert kept(out, [first, second]) == [list(range(20, 45)), list(range(45, 65))]
 
 
-def test_two_streams_that_find_the_same_event_keep_a_file_each(out: Path) -> None:
+def test_two_streams_that_detect_the_same_event_write_a_file_each(out: Path) -> None:
     names, ledger = [], Ledger()
     for _ in range(3):
-        keeper = SegmentWriter(out, "XX_LUN", CONFIG, ledger)
-        keeper.add_trace(trace(0, 100))
-        keeper.add_event(event(30, 40))
-        ((segment, (row,)),) = keeper.flush(None)
+        writer = SegmentWriter(out, "XX_LUN", CONFIG, ledger)
+        writer.add_trace(trace(0, 100))
+        writer.add_event(event(30, 40))
+        ((segment, (row,)),) = writer.flush(None)
         names.append((Path(segment.file).name, row.evid))
     stem = "XX_LUN_19700101T000020.000"
     assert [name for name, _ in names] == [f"{stem}.mseed", f"{stem}_2.mseed", f"{stem}_3.mseed"]
     assert {evid for _, evid in names} == {"XX_LUN_19700101T000030.000"}
 
 
-def test_changes_of_number_type_are_kept_apart(out: Path) -> None:
-    keeper = SegmentWriter(out, "XX_LUN", CONFIG)
-    keeper.add_trace(trace(0, 30))
-    keeper.add_trace(dataclasses.replace(trace(30, 60), samples=np.arange(30, 60, dtype=np.float64)))
-    keeper.add_event(event(30, 40))
-    ((segment, _),) = keeper.flush(None)
+def test_a_change_of_dtype_begins_a_new_trace(out: Path) -> None:
+    writer = SegmentWriter(out, "XX_LUN", CONFIG)
+    writer.add_trace(trace(0, 30))
+    writer.add_trace(dataclasses.replace(trace(30, 60), samples=np.arange(30, 60, dtype=np.float64)))
+    writer.add_event(event(30, 40))
+    ((segment, _),) = writer.flush(None)
     assert kept(out, [segment]) == [list(range(20, 45))]
     stream = obspy.read(str(out / segment.file))
     assert [obspy_trace.data.dtype.name for obspy_trace in stream] == ["int32", "float64"]
@@ -149,10 +149,10 @@ def test_changes_of_number_type_are_kept_apart(out: Path) -> None:
     lengths=st.lists(st.integers(0, 50), min_size=8, max_size=8),
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=4),
 )
-def test_whatever_the_events_their_samples_are_kept_once_and_no_others(
+def test_the_samples_of_any_events_are_written_once_and_no_others(
     gaps: list[int], lengths: list[int], sizes: list[int], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    folder = tmp_path_factory.mktemp("keeper")
+    folder = tmp_path_factory.mktemp("segments")
     (folder / "segments").mkdir()
     events, t = [], 0
     for gap, length in zip(gaps, lengths, strict=False):  # onsets do not overlap the event before
@@ -163,48 +163,48 @@ def test_whatever_the_events_their_samples_are_kept_once_and_no_others(
     for e in events:
         wanted[max(0, e.onset_ns // S - 10) : e.stop_ns // S + 5] = True
 
-    keeper, written, first = SegmentWriter(folder, "XX_LUN", CONFIG), [], 0
+    writer, written, first = SegmentWriter(folder, "XX_LUN", CONFIG), [], 0
     waiting = list(events)
-    for i in range(n_samples):  # pieces of the given sizes; an event is told once its stop has been read
+    for i in range(n_samples):  # traces of the given sizes; an event is added once its stop has been read
         size = sizes[i % len(sizes)]
         if first >= n_samples:
             break
-        keeper.add_trace(trace(first, min(first + size, n_samples)))
+        writer.add_trace(trace(first, min(first + size, n_samples)))
         first += size
         while waiting and waiting[0].stop_ns <= first * S:
-            keeper.add_event(waiting.pop(0))
+            writer.add_event(waiting.pop(0))
         horizon = min(first * S, waiting[0].onset_ns) if waiting else first * S
-        written += keeper.flush(horizon)
-    written += keeper.flush(None)
+        written += writer.flush(horizon)
+    written += writer.flush(None)
     samples = [value for part in kept(folder, [segment for segment, _ in written]) for value in part]
     assert samples == np.flatnonzero(wanted).tolist()
     assert sum(len(rows) for _, rows in written) == len(events)
 
 
-# --- a whole run ---------------------------------------------------------------------------------------------------
+# --- a whole run -----------------------------------------------------------------------------------------------------
 
 
 def assert_kept_bit_for_bit(records: Path, out: Path, summary: Summary) -> None:
-    """Compare every kept sample with the record's, both read by obspy, and the intervals with the manifest's rolls."""
+    """Compare every kept sample with the record, both read by obspy, and the intervals with the manifest."""
     manifest, _ = load_manifest("moon")
     pre_ns, post_ns = round(manifest.trigger.pre_roll_s * S), round(manifest.trigger.post_roll_s * S)
     source = obspy.read(str(records))
     assert manifest.onset is not None
-    taken_until_ns = 0
+    written_until_ns = 0
     intervals = {kept.file: (kept.start_ns, kept.stop_ns) for kept in summary.segments}
     for name in sorted({row.segment for row in summary.events}):
         rows = [row for row in summary.events if row.segment == name]
         first = min(rows, key=lambda row: row.onset_ns)
         start_ns, stop_ns = intervals[name][0], max(row.stop_ns for row in rows) + post_ns
         if first.onset_uncertainty_s == manifest.onset.coarse_sigma_s:  # the trigger's own onset
-            assert start_ns == max(taken_until_ns, first.onset_ns - pre_ns)
-        else:  # a refined one lies within its search of the rise, which lies the lag after the trigger's onset
+            assert start_ns == max(written_until_ns, first.onset_ns - pre_ns)
+        else:  # a refined one, which is searched around the rise, `onset_lag_s` after the trigger's onset
             search_ns = (manifest.trigger.onset_lag_s - manifest.onset.before_s) * S
             latest_ns = first.onset_ns - pre_ns - search_ns
-            if start_ns != taken_until_ns and start_ns > latest_ns:  # then the record begins there, after a tear
+            if start_ns != written_until_ns and start_ns > latest_ns:  # then the record begins there, after a gap
                 before = [_within(trace, latest_ns, start_ns) for trace in source if trace.stats.channel[:2] == "MH"]
                 assert sum(map(len, before)) == 0
-        taken_until_ns = stop_ns
+        written_until_ns = stop_ns
         segment = obspy.read(str(out / name))
         n_samples = 0
         for trace_id in sorted({trace.id for trace in source if trace.stats.channel.startswith("MH")}):
@@ -228,7 +228,7 @@ def _within(trace: obspy.Trace, start_ns: int, stop_ns: int) -> np.ndarray:
     return np.asarray(trace.data[(times_ns >= start_ns - tolerance_ns) & (times_ns < stop_ns - tolerance_ns)])
 
 
-def test_a_synthesised_days_kept_samples_are_the_records(tmp_path: Path) -> None:
+def test_the_segments_of_a_synthesised_day_equal_the_record(tmp_path: Path) -> None:
     record = synthetic_dataset.write_day(tmp_path / "day", seed=5)
     summary = run(RunConfig((str(record),), tmp_path / "out"))
     assert len(summary.events) >= 3
@@ -236,14 +236,14 @@ def test_a_synthesised_days_kept_samples_are_the_records(tmp_path: Path) -> None
 
 
 @pytest.mark.records
-def test_a_torn_lunar_days_kept_samples_are_the_records(records_dir: Path, tmp_path: Path) -> None:
+def test_the_segments_of_a_lunar_day_with_gaps_equal_the_record(records_dir: Path, tmp_path: Path) -> None:
     record = records_dir / "moon" / "xa.s14.00.1973-06-30.mseed"
     summary = run(RunConfig((str(record),), tmp_path / "out", threshold=0.05))  # low, so that something is kept
     assert len(summary.events) >= 3
     assert_kept_bit_for_bit(record, tmp_path / "out", summary)
 
 
-# --- the catalogue's file ------------------------------------------------------------------------------------------
+# --- the catalogue's file --------------------------------------------------------------------------------------------
 
 ROW = CatalogRow(
     "a, \"b\"", 1_234_567_000, 1.25, "XX_LUN_19700101T000001.234", "", "XX_LUN", ("MH1", "MHZ"), 9 * S, 0.75, 0.5,
@@ -257,13 +257,13 @@ def test_a_catalogue_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_catalog(tmp_path / "catalog.csv") == rows
 
 
-def test_a_file_name_that_is_no_text_is_written_escaped(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf_8_is_written_escaped(tmp_path: Path) -> None:
     write_catalog(tmp_path / "catalog.csv", [dataclasses.replace(ROW, filename="caf\udce9")])
     assert read_catalog(tmp_path / "catalog.csv")[0].filename == "caf\\udce9"
 
 
 @pytest.mark.parametrize("station_id", ["../../etc_x", "X/_../x", "A B_C", "Ö_\0"])
-def test_an_events_name_is_a_plain_file_name(station_id: str) -> None:
+def test_the_name_of_an_event_is_a_plain_file_name(station_id: str) -> None:
     name = event_id(station_id, 1_234_567_890)
     assert name.endswith("_19700101T000001.234")
     assert set(name[:-19]) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")

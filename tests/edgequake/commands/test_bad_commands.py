@@ -191,7 +191,7 @@ def test_run_refuses_a_folder_that_holds_a_run(
     assert cli.main(arguments) == 0
     capsys.readouterr()
     before = (tmp_path / "out" / "summary.json").read_bytes()
-    assert "holds the results of an earlier run" in refused(arguments, capsys)
+    assert "contains the results of an earlier run" in refused(arguments, capsys)
     assert (tmp_path / "out" / "summary.json").read_bytes() == before
 
 
@@ -244,7 +244,7 @@ def test_train_refuses(
     ("content", "options", "words"),
     [
         (None, [], "does not exist"),
-        (b"no network", [], "is not a whole .keras file"),
+        (b"no network", [], "is not a complete .keras file"),
         (None, ["--quantize", "int3"], "unknown quantization 'int3'"),
     ],
 )

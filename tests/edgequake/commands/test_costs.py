@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,17 @@ import pytest
 from edgequake import cli
 from edgequake.benchmarks.cost import latency_runs
 from edgequake.commands import bench_all
-from edgequake.commands.cost_commands import ENVIRONMENTS, interpreters
+from edgequake.commands.bench_cost import ENVIRONMENTS, interpreters
+from edgequake.results.cost import Consumer, EnergyReport, Estimate, Work
+from edgequake.results.provenance import Provenance
 
 
-@dataclass(frozen=True)
-class Stand:
-    """Stands in for a report of `bench energy`."""
-
-    cycles: float = 1000.0
-
-    def table(self) -> str:
-        return f"{self.cycles:g} cycles"
-
-    def to_json(self) -> dict[str, Any]:
-        estimate = {"device": "toy", "cycles_per_s": self.cycles}
-        consumer = {"name": "moon int8", "body": "moon", "estimates": [estimate]}
-        return {"benchmark": "energy", "provenance": {"machine": "toy"}, "consumers": [consumer]}
+def small_report(cycles: float = 1000.0) -> EnergyReport:
+    """Return a report of `bench energy` about one detector and one device; its label names the cycles."""
+    machine = Provenance("2030-01-01T00:00:00Z", "toy", "toy", 1, "toy", "3.11", {})
+    work = Work(1.0, True, 1.0, 1.0, 1.0)
+    estimate = Estimate("toy", cycles, 0.5, 0.1, 1.0, 1.0, 1.0, 1.0, None)
+    return EnergyReport(machine, f"{cycles:g} cycles", (Consumer("STA/LTA", None, "moon", work, (estimate,)),), ())
 
 
 def test_energy_is_estimated_and_passes_against_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,7 +62,7 @@ def test_a_reference_that_is_none_is_refused(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("latency_runs.bench_latency", "footprint.bench_footprint", "energy.bench_energy"):
-        monkeypatch.setattr(f"edgequake.benchmarks.cost.{module}", lambda *arguments, **options: Stand())
+        monkeypatch.setattr(f"edgequake.benchmarks.cost.{module}", lambda *arguments, **options: small_report())
     assert cli.main(["bench", command, "--check", str(tmp_path / "none.json")]) == 1
     assert "none.json cannot be read as results" in capsys.readouterr().err
 
@@ -75,9 +70,9 @@ def test_a_reference_that_is_none_is_refused(
 def test_options_of_latency_are_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     handed: dict[str, Any] = {}
 
-    def measure(models: Any, variant: Any, **options: Any) -> Stand:
+    def measure(models: Any, variant: Any, **options: Any) -> EnergyReport:
         handed.update(options, models=models, variant=variant)
-        return Stand()
+        return small_report()
 
     monkeypatch.setattr(latency_runs, "bench_latency", measure)
     monkeypatch.delenv(ENVIRONMENTS, raising=False)
@@ -102,9 +97,9 @@ def test_all_writes_a_file_each_and_compares_with_a_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def costs(*arguments: Any) -> Any:
-        yield "latency", lambda tell: Stand()
-        yield "footprint", lambda tell: Stand(1040.0)
-        yield "energy", lambda tell: Stand(1500.0)
+        yield "latency", lambda tell: small_report()
+        yield "footprint", lambda tell: small_report(1040.0)
+        yield "energy", lambda tell: small_report(1500.0)
 
     monkeypatch.setattr(bench_all, "_costs", costs)
     monkeypatch.delenv("EDGEQUAKE_DATA", raising=False)
@@ -113,11 +108,11 @@ def test_all_writes_a_file_each_and_compares_with_a_folder(
     assert sorted(path.name for path in first.iterdir()) == ["energy.json", "footprint.json", "latency.json"]
     assert "== footprint\n1040 cycles\n" in capsys.readouterr().out
     for name in ("latency", "footprint"):
-        (first / f"{name}.json").write_text(json.dumps(Stand().to_json()))
+        (first / f"{name}.json").write_text(json.dumps(small_report().to_json()))
     (first / "energy.json").unlink()
     assert cli.main(["bench", "all", "--out", str(tmp_path / "second"), "--check", str(first)]) == 0
     assert "energy.json: no such file" in capsys.readouterr().err
-    (first / "energy.json").write_text(json.dumps(Stand().to_json()))
+    (first / "energy.json").write_text(json.dumps(small_report().to_json()))
     assert cli.main(["bench", "all", "--out", str(tmp_path / "third"), "--check", str(first)]) == 3
     said = capsys.readouterr().err
     assert said.count("worse: ") == 1 and "1 figure worse than" in said
@@ -129,7 +124,7 @@ def test_all_scores_every_shipped_model_on_both_splits_with_the_others_of_its_bo
 ) -> None:
     scored: dict[str, list[str]] = {}
 
-    def run(arguments: list[str]) -> str:
+    def run(program: Sequence[str], arguments: list[str]) -> str:
         scored[Path(arguments[-1]).stem] = arguments
         return f"table of {Path(arguments[-1]).stem}"
 
@@ -158,5 +153,5 @@ def test_an_accuracy_that_fails_says_why(
 
 def test_all_refuses_a_reference_that_is_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bench", "all", "--out", str(tmp_path / "out"), "--check", str(tmp_path / "none")]) == 1
-    assert "is no folder: expected one that `bench all` wrote" in capsys.readouterr().err
+    assert "is not a folder: expected one that `bench all` wrote" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

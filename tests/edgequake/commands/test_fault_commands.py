@@ -12,9 +12,8 @@ import pytest
 
 from edgequake import cli
 from edgequake.benchmarks.robustness import fault_reports
-from edgequake.benchmarks.robustness.crash_recovery import Kills, Mutations
-from edgequake.benchmarks.robustness.soak import Soak
 from edgequake.edge.base.errors import DataError
+from edgequake.results.robustness import Kills, Mutations, Soak
 from edgequake.synthetic import synthetic_dataset
 
 KILLS = Kills(
@@ -82,9 +81,10 @@ def test_of_a_data_folder_the_largest_record_is_killed_over_and_the_smallest_dam
 
 @pytest.mark.parametrize(
     ("harm", "reason"),
-    [({"identical": False}, "not that of an undisturbed run"), ({"lost_rows": 2}, "2 acknowledged events were lost"),
+    [({"identical": False}, "different from that of an undisturbed run"),
+     ({"lost_rows": 2}, "2 acknowledged events were lost"),
      ({"partial_files": 1}, "1 files looked complete"), ({"handed_twice": 2}, "2 were handed over again"),
-     ({"sent_twice": 3}, "3 records were sent twice"), ({"days_over_budget": 1}, "1 days got more than the budget")],
+     ({"sent_twice": 3}, "3 records were sent twice"), ({"days_over_budget": 1}, "1 days exceeded the budget")],
 )  # fmt: skip
 def test_harm_by_a_kill_fails_the_gate(
     harm: dict[str, Any], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
@@ -97,7 +97,7 @@ def test_harm_by_a_kill_fails_the_gate(
 @pytest.mark.parametrize(
     ("harm", "reason"),
     [({"failures": ("7: the run hangs",)}, "1 of 9 damaged inputs crashed"),
-     ({"growth_bytes": 10_000_001}, "memory grew by 10.0 MB")],
+     ({"growth_bytes": 10_000_001}, "memory grew by 10 MB")],
 )  # fmt: skip
 def test_harm_by_damaged_input_fails_the_gate(
     harm: dict[str, Any], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
@@ -142,7 +142,7 @@ def test_two_days_in_one_stream(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize(
     ("found", "reason"),
-    [({"growth_bytes": 1_000_000}, "memory grew by 1.0 MB after day 1"), ({"n_events": 2}, "2 events in 3 days")],
+    [({"growth_bytes": 1_000_000}, "memory grew by 1 MB after day 1"), ({"n_events": 2}, "2 events in 3 days")],
 )
 def test_growth_or_deafness_fails_the_gate(
     found: dict[str, Any], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,16 +14,21 @@ from matplotlib.image import imread
 from edgequake import cli
 from edgequake.edge.formats.waveforms import Trace, channel_of
 from edgequake.edge.results.catalog import CatalogRow, write_catalog
-from edgequake.report.charts import picture
-from edgequake.report.charts.picture import column_extremes, join_intervals
+from edgequake.edge.results.summary import Summary
+from edgequake.report.recording.samples import join_intervals, joined, read_record
 from edgequake.synthetic import synthetic_dataset
 
 NS = 1_000_000_000
+NOTHING = {
+    field.name: () if "tuple" in str(field.type) else "x" if field.type == "str" else 0
+    for field in dataclasses.fields(Summary)
+    if field.name != "events"
+}
 
 
 @pytest.fixture
 def day(tmp_path: Path) -> Path:
-    record = synthetic_dataset.synthetic_record(np.random.default_rng(1), 3600.0, [1200.0], tears_per_hour=4)
+    record = synthetic_dataset.synthetic_record(np.random.default_rng(1), 3600.0, [1200.0], gaps_per_hour=4)
     (tmp_path / "day").mkdir()
     return synthetic_dataset.write_miniseed(record, tmp_path / "day" / "record.mseed")
 
@@ -37,7 +43,7 @@ def write_run(folder: Path, day: Path) -> Path:
         "segments/one.mseed", 1, 1, False,
     )  # fmt: skip
     write_catalog(folder / "catalog.csv", [row])
-    (folder / "summary.json").write_text(json.dumps({"inputs": [str(day)]}))
+    (folder / "summary.json").write_text(json.dumps({**NOTHING, "inputs": [str(day)]}))
     return folder
 
 
@@ -52,13 +58,13 @@ def test_columns_hold_extremes_without_spikes_and_gap_marks() -> None:
     samples[300:400] = -1  # column 3: nothing but marks of a gap
     samples[750:800] = 510  # half of column 7
     trace = Trace("FDSN:XX_LUN_00_M_H_Z", 0, 10.0, samples)
-    low, high = column_extremes([trace], 0, 100 * NS, n_columns=10)
+    low, high = joined([trace]).extremes(0, 100 * NS, n_columns=10)
     np.testing.assert_array_equal(low, [500, 500, 500, np.nan, 500, 500, 500, 500, 500, 500])
     np.testing.assert_array_equal(high, [500, 500, 500, np.nan, 500, 500, 500, 510, 500, 500])
 
 
 def test_record_is_read_as_obspy_reads_it(day: Path) -> None:
-    traces = picture.read_record(day)
+    traces = read_record(day)
     obspy_traces = obspy.read(str(day))
     assert len(traces) == len(obspy_traces)
     for trace in traces:
@@ -86,10 +92,10 @@ def test_plot_draws_and_shades(day: Path, tmp_path: Path, capsys: pytest.Capture
     [
         ("no run", "catalog.csv cannot be read as a catalogue"),
         ("other table", "is no edgequake catalogue"),
-        ("unfinished", "does not say what was run"),
+        ("unfinished", "no run has finished in that folder"),
         ("no record", "no miniSEED file in"),
-        ("record gone", "does not exist: name what was run"),
-        ("not miniSEED", "cannot be read as miniSEED"),
+        ("record gone", "does not exist: name the records that were run"),
+        ("not miniSEED", "is not miniSEED"),
         ("station", "no station XX_NIX"),
     ],
 )

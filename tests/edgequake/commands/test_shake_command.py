@@ -12,10 +12,10 @@ import pytest
 
 from edgequake import cli
 from edgequake.benchmarks.robustness import shake
-from edgequake.benchmarks.robustness.shake import Cost, ShakeReport
 from edgequake.results.provenance import provenance
+from edgequake.results.robustness import LiveRunCost, ShakeReport
 
-COST = Cost(90.0, 13.5, resident_bytes=(48_000_000, 49_000_000, 48_500_000, 49_400_000), latest_s=0.01)
+COST = LiveRunCost(90.0, 13.5, resident_bytes=(48_000_000, 49_000_000, 48_500_000, 49_400_000), latest_s=0.01)
 REPORT = ShakeReport(
     provenance=provenance(), signal_s=1800.0, speed=20.0, n_datagrams=21_600, n_sent=22_000, n_quakes=11,
     n_file_events=11, n_found=11, largest_onset_s=0.2, n_extra=0, lost_here=0, cost=COST, summary={"warnings": []},
@@ -53,8 +53,8 @@ def test_figures_are_printed_and_written(
     [
         ({"n_found": 10}, "10 of the 11 events of the file's run were found live"),
         ({"n_file_events": 0, "n_found": 0}, "0 of the 0 events"),
-        ({"lost_here": 3}, "3 datagrams came faster than they were taken"),
-        ({"cost": dataclasses.replace(COST, resident_bytes=(48_000_000, 49_000_000))}, "memory grew by 1.0 MB"),
+        ({"lost_here": 3}, "3 datagrams arrived faster than the run could receive them"),
+        ({"cost": dataclasses.replace(COST, resident_bytes=(48_000_000, 49_000_000))}, "memory grew by 1 MB"),
     ],
 )
 def test_what_is_worse_than_its_limit_fails_the_gate(

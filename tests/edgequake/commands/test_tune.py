@@ -97,7 +97,7 @@ def test_folders_that_cannot_be_used(quiet: Path, tmp_path: Path, capsys: pytest
 def test_records_too_short_to_decide_anything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     short = tmp_path / "short"
     short.mkdir()
-    record = synthetic_dataset.synthetic_record(np.random.default_rng(1), 10.0, tears_per_hour=0.0, fills_per_hour=0.0)
+    record = synthetic_dataset.synthetic_record(np.random.default_rng(1), 10.0, gaps_per_hour=0.0, fills_per_hour=0.0)
     synthetic_dataset.write_miniseed(record, short / "a.mseed")
     said = refused(tune(short, tmp_path / "t", "--false-per-day", "2"), capsys)
     assert "no record is long enough" in said
@@ -155,6 +155,7 @@ def test_bench_accuracy_scores_what_a_fold_holds_out(
     kept = tmp_path / "fold.json"
     command = ["bench", "accuracy", "--data", str(labelled), "--fold", "1/2", "--seeds", "1", "--no-baselines"]
     assert cli.main([*command, "--json", str(kept)]) == 0
-    assert "moon fold 1/2: 2 records" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Moon fold 1/2" in said and "2 records, " in said
     assert json.loads(kept.read_text())["split"] == "fold 1/2"
     assert "choose one of --split and --fold" in refused([*command, "--split", "val"], capsys)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgequake.data.dataset import load
-from edgequake.data.folds import Fold, deal_groups, split_fold
+from edgequake.data.selection import Fold, assign_folds, split_fold
 from edgequake.data.tables import Arrival, LabelledRecord
 from edgequake.edge.base.errors import ConfigError
 
@@ -19,12 +19,12 @@ def record(name: str, group: str, n_arrivals: int) -> LabelledRecord:
 
 def test_groups_are_dealt_out_whole_and_evenly() -> None:
     records = [record(f"r{i}", f"g{i // 2}", i % 3) for i in range(40)]
-    place = deal_groups(records, 4)
+    place = assign_folds(records, 4)
     assert set(place) == {f"g{i}" for i in range(20)}
     assert [sum(fold == k for fold in place.values()) for k in range(4)] == [5, 5, 5, 5]
     arrivals = [sum(len(r.arrivals) for r in records if place[r.group] == k) for k in range(4)]
     assert max(arrivals) - min(arrivals) <= 2
-    assert deal_groups(records[::-1], 4) == place
+    assert assign_folds(records[::-1], 4) == place
 
 
 @pytest.mark.parametrize("text", ["3/3", "0/1", "1", "a/b", "-1/3", "1/2/3"])

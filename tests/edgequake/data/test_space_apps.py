@@ -79,8 +79,6 @@ def test_miniseed_goes_before_its_csv_copy_and_mars_names_carry_csv(tmp_path: Pa
     assert record.split == "train"
     with pytest.raises(DataError, match="no record of body 'moon'"):
         load(tmp_path, body="moon")
-    with pytest.raises(DataError, match=r"expected 6\.625 Hz, got 20 Hz"):
-        read_packet(tmp_path, sampling_rate_hz=6.625)
 
 
 def test_two_rows_of_one_file_are_one_record(lunar: Path) -> None:

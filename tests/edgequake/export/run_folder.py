@@ -16,6 +16,12 @@ START_NS = 40_000_000 * NS_PER_S + 123_456_000  # 1971-04-08T23:06:40.123456
 GAP_SAMPLES = 40
 ONSETS_S = (60.0, 200.0)  # of the two events that share the first segment
 MARS_START_NS = 1_560_000_000 * NS_PER_S
+NOTHING = {"inputs": [], "stations": [], "ignored_channels": [], "warnings": []}
+COUNTERS = (
+    "samples_in", "bytes_in", "samples_kept", "bytes_kept", "record_s", "kept_s", "kept_fraction", "tears_bridged",
+    "samples_bridged", "restarts", "fill_samples", "not_finite_samples", "overlap_samples", "unreadable_bytes",
+    "resumed", "wall_s", "cpu_s", "peak_memory_bytes",
+)  # fmt: skip
 MODEL = {"edgequake_version": "0.1.0", "model": "moon", "variant": "int8", "graph_sha256": "ab" * 32}
 
 
@@ -73,9 +79,16 @@ def write_run(folder: Path, uncertainties: tuple[str, ...] | None = None) -> Pat
     write_segment(folder, rows[2]["segment"], [martian_trace()])
     lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)]
     (folder / "catalog.csv").write_text("\n".join(lines) + "\n")
-    segments = [{"file": name} for name in dict.fromkeys(row["segment"] for row in rows)]
-    (folder / "summary.json").write_text(json.dumps({**MODEL, "segments": segments}))
+    segments = {row["segment"]: segment_values(row["segment"], row["station_id"]) for row in rows}
+    values = {**MODEL, **dict.fromkeys(COUNTERS, 0), **NOTHING, "runtime": "x", "onset_threshold": 0.5, "n_events": 3}
+    values["segments"] = list(segments.values())
+    (folder / "summary.json").write_text(json.dumps(values))
     return folder
+
+
+def segment_values(file: str, station_id: str) -> dict[str, object]:
+    """Return a segment as summary.json lists it; exporters need its file alone."""
+    return {"file": file, "station_id": station_id, "start_ns": 0, "stop_ns": 1, "n_samples": 1, "size_bytes": 1}
 
 
 def write_segment(folder: Path, name: str, traces: list[Trace]) -> None:

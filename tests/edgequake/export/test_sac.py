@@ -13,7 +13,17 @@ import pytest
 from edgequake import cli
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 
-from .run_folder import GAP_SAMPLES, ONSETS_S, RATE_HZ, START_NS, lunar_traces, martian_trace, write_run, write_segment
+from .run_folder import (
+    GAP_SAMPLES,
+    ONSETS_S,
+    RATE_HZ,
+    START_NS,
+    lunar_traces,
+    martian_trace,
+    segment_values,
+    write_run,
+    write_segment,
+)
 
 SEGMENT = "segments/XA_S12_one.mseed"
 
@@ -109,9 +119,8 @@ def test_rounding_of_64_bit_samples_is_said(tmp_path: Path, capsys: pytest.Captu
     run_dir = write_run(tmp_path / "run")
     assert cli.main(["export", str(run_dir), "--sac"]) == 0
     assert "note: 64-bit samples were rounded" in capsys.readouterr().out
-    (run_dir / "summary.json").write_text(
-        json.dumps({**json.loads((run_dir / "summary.json").read_text()), "segments": [{"file": SEGMENT}]})
-    )
+    values = json.loads((run_dir / "summary.json").read_text())
+    (run_dir / "summary.json").write_text(json.dumps({**values, "segments": [segment_values(SEGMENT, "XA_S12")]}))
     assert cli.main(["export", str(run_dir), "--sac", "--out", str(tmp_path / "lunar"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["notes"] == [] and len(told["files"]) == 6

@@ -24,7 +24,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> obspy.Stream:
     """Return 60 h of three channels at S12, torn now and then; from noon on 17 April to midnight after the 19th."""
     start_ns = parse_time(f"{FIRST_DAY}T12:00:00.030000")
     record = synthetic_dataset.synthetic_record(
-        np.random.default_rng(3), HOURS * 3600.0, [30_000.0], start_ns=start_ns, tears_per_hour=0.5
+        np.random.default_rng(3), HOURS * 3600.0, [30_000.0], start_ns=start_ns, gaps_per_hour=0.5
     )
     path = synthetic_dataset.write_miniseed(record, tmp_path_factory.mktemp("archive") / "record.mseed")
     stream = obspy.read(str(path))

@@ -19,7 +19,7 @@ FAULTS = {
     "503": "temporarily unavailable",
     "429": "Sent too many requests",
     "cut": "IncompleteRead",
-    "short": "what came is not whole",
+    "short": "the transfer is incomplete",
     "letter": "is not miniSEED",
 }
 

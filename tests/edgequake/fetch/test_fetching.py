@@ -78,7 +78,7 @@ def test_days_that_are_there_are_not_asked_for_again(
     service.asked.clear()
     assert fetch(service, data) == 0
     assert service.days_asked == list(DAYS[1:])
-    assert "1 day(s) were there already" in capsys.readouterr().out
+    assert "1 day(s) had been fetched before" in capsys.readouterr().out
     assert (data / "moon" / NAMES[0]).stat().st_mtime_ns == first
     assert len(dataset.load(data)) == 3
     service.asked.clear()

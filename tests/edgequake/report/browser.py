@@ -1,4 +1,4 @@
-"""Debian's Chromium without a window, spoken to over a pipe in the DevTools protocol: the standard library suffices."""
+"""Debian's Chromium without a window, controlled over a pipe by the DevTools protocol, with the standard library alone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def find_browser() -> str:
 
 
 class Browser:
-    """One page in a browser of its own, and all that it complained of and asked for."""
+    """One page in a browser of its own, with its errors and its requests."""
 
     def __init__(self, path: str, profile: Path) -> None:
         low_commands, self._write = os.pipe()
@@ -147,5 +147,5 @@ class Browser:
 
 
 def outside(requests: Sequence[str]) -> list[str]:
-    """Return the addresses that lie neither in the page nor on this disk."""
+    """Return the requested addresses that are neither in the page nor on this disk."""
     return [url for url in requests if not url.startswith(("data:", "file:", "about:"))]

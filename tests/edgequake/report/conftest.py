@@ -36,5 +36,5 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own_run(finished_run: Path, tmp_path: Path) -> Path:
-    """Return a copy of the run that a test may spoil; its summary names the record of the original."""
+    """Return a copy of the run that a test may damage; its summary names the record of the original."""
     return Path(shutil.copytree(finished_run, tmp_path / "run"))

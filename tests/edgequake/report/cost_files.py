@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from edgequake.results.provenance import Report
+from edgequake.results.reader import read_results
+
+Kind = TypeVar("Kind", bound=Report)
 
 WHERE = {
     "measured_at": "2030-01-01T00:00:00+00:00", "processor": "Toy 1", "machine": "toy64", "python": "3.11.7",
@@ -13,6 +18,19 @@ WHERE = {
 }  # fmt: skip
 TFLITE, LITERT = "tflite-runtime 2.14.0", "ai-edge-litert 2.3.0"
 LABEL = "AN ESTIMATE, not a measurement"
+WORK = {
+    "macs_per_s": 100.0, "integer_macs": True, "elementwise_per_s": 10.0, "front_end_operations_per_s": 50.0,
+    "bytes_per_s": 5.0,
+}  # fmt: skip
+
+
+def read(kind: type[Kind], *paths: Path) -> list[Kind]:
+    """Return the reports of one kind in files of results."""
+    return [file.report for file in read_results(paths) if isinstance(file.report, kind)]
+
+
+def read_all(*paths: Path) -> list[Report]:
+    return [file.report for file in read_results(paths)]
 
 
 def spread(value: float) -> dict[str, float]:
@@ -91,7 +109,7 @@ def write_energy(path: Path) -> Path:
         "awake_j_per_day": 1.5, "memory_j_per_day": 0.0, "asleep_j_per_day": 0.39, "mean_mw": 0.0219,
         "python_j_per_day": None,
     }  # fmt: skip
-    consumer = {"name": "moon int8", "model": identity(), "body": "moon", "work": {}, "estimates": [estimate]}
+    consumer = {"name": "moon int8", "model": identity(), "body": "moon", "work": WORK, "estimates": [estimate]}
     values = {"benchmark": "energy", "provenance": WHERE, "label": LABEL, "consumers": [consumer], "profiles": []}
     path.write_text(json.dumps(values))
     return path

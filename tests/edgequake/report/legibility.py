@@ -1,4 +1,4 @@
-"""Whether the words in a figure stand clear of each other."""
+"""Whether the texts in a figure overlap."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def words(figure: Figure) -> list[tuple[str, Bbox]]:
 
 
 def overlaps(figure: Figure) -> list[tuple[str, str]]:
-    """Return the pairs of texts whose boxes meet."""
+    """Return the pairs of texts whose boxes overlap."""
     return [(a, b) for (a, one), (b, other) in combinations(words(figure), 2) if _meet(one, other)]
 
 
 def cut_off(figure: Figure) -> list[str]:
-    """Return the texts that stick out of the picture by more than a pixel."""
+    """Return the texts that extend beyond the picture by more than a pixel."""
     width, height = figure.bbox.width, figure.bbox.height
     return [
         text for text, box in words(figure) if box.x0 < -1 or box.y0 < -1 or box.x1 > width + 1 or box.y1 > height + 1

@@ -1,4 +1,4 @@
-"""Costs as tables, chart and headline: each figure against the JSON that it came from."""
+"""Costs as tables, chart and headline: each figure compared with the JSON that it came from."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import pytest
 
 from edgequake.edge.base.errors import DataError
 from edgequake.report.charts.curves import latency_figure
-from edgequake.report.cost_tables import energy_tables, footprint_tables, latency_table, run_tables
-from edgequake.report.costs import Latency
-from edgequake.report.headline import headline_table
-from edgequake.report.pages.bench_page import bench_report
-from edgequake.report.pages.markdown import results_page
-from edgequake.report.results import read_results
+from edgequake.report.pages.bench_page import bench_report, results_page
+from edgequake.results.cost import EnergyReport, FootprintReport, LatencyReport
+from edgequake.results.reader import read_results
+from edgequake.results.tables.cost_tables import energy_tables, footprint_tables, run_tables, steps_table
+from edgequake.results.tables.headline import headline_table
 from edgequake.results.tables.table import Table
 
 from .cost_files import (
@@ -25,6 +24,8 @@ from .cost_files import (
     baseline_entry,
     identity,
     model_entry,
+    read,
+    read_all,
     write_energy,
     write_footprint,
     write_latency,
@@ -41,9 +42,9 @@ def val(root: Path) -> Path:
     return root / "docs" / "results" / "moon-val.json"
 
 
-def test_steps_are_told_with_their_spread_for_each_number_of_threads(tmp_path: Path) -> None:
-    results = read_results([write_latency(tmp_path / "l.json", [model_entry()])])
-    table = latency_table(results)
+def test_steps_have_their_spread_for_each_number_of_threads(tmp_path: Path) -> None:
+    results = read(LatencyReport, write_latency(tmp_path / "l.json", [model_entry()]))
+    table = steps_table(results)
     assert table is not None and len(table.rows) == 2
     one, two = cells(table, 0), cells(table, 1)
     assert (one["model"], one["runtime"], one["threads"]) == ("moon int8", TFLITE, "1")
@@ -51,13 +52,13 @@ def test_steps_are_told_with_their_spread_for_each_number_of_threads(tmp_path: P
     assert one["p99 [us]"] == "60.0 (54.0 to 66.0)" and two["p50 [us]"] == "40.0 (36.0 to 44.0)"
     assert one["us per second of signal"] == "2.4"  # mean of 24 us for 10 s
     assert two["threads"] == "2"
-    assert latency_table([]) is None
+    assert steps_table([]) is None
 
 
 def test_parts_processes_and_start_are_those_of_one_thread(tmp_path: Path) -> None:
     windows = model_entry(mode="windowed")
     path = write_latency(tmp_path / "l.json", [model_entry(), windows], [baseline_entry()])
-    parts, processes, starts = run_tables(read_results([path]))
+    parts, processes, starts = run_tables(read(LatencyReport, path))
     assert len(parts.rows) == 2 and cells(parts, 1)["model"] == "moon int8, by windows"
     told = cells(parts)
     assert (told["read [us]"], told["front end [us]"], told["graph [us]"]) == ("2.00", "3.00", "4.00")
@@ -68,22 +69,22 @@ def test_parts_processes_and_start_are_those_of_one_thread(tmp_path: Path) -> No
     assert cells(starts)["first samples processed [ms]"] == "300 (270 to 330)"
 
 
-def test_a_busy_machine_is_said_so_once(tmp_path: Path) -> None:
+def test_the_note_on_a_busy_machine_appears_once(tmp_path: Path) -> None:
     path = write_latency(tmp_path / "l.json", [model_entry()])
     values = json.loads(path.read_text())
     path.write_text(json.dumps(values | {"notes": ["the machine was busy"]}))
-    table = latency_table(read_results([path]))
+    table = steps_table(read(LatencyReport, path))
     assert table is not None and table.notes[1:] == ("the machine was busy",)
 
 
-def test_steps_alone_are_a_result_too(tmp_path: Path) -> None:
+def test_a_result_may_hold_steps_alone(tmp_path: Path) -> None:
     path = write_latency(tmp_path / "l.json", [model_entry(day=None, process=None, cold_start=None)])
-    results = read_results([path])
-    assert latency_table(results) is not None and run_tables(results) == []
+    results = read(LatencyReport, path)
+    assert steps_table(results) is not None and run_tables(results) == []
 
 
-def test_sizes_are_told(tmp_path: Path) -> None:
-    model, installed = footprint_tables(read_results([write_footprint(tmp_path / "f.json")]))
+def test_sizes_of_models_and_packages(tmp_path: Path) -> None:
+    model, installed = footprint_tables(read(FootprintReport, write_footprint(tmp_path / "f.json")))
     told = cells(model)
     assert (told["graph"], told["state"], told["arena"]) == ("22.2 kB", "164 bytes", "1056 bytes")
     assert told["sha256"] == "ab" * 6
@@ -93,14 +94,14 @@ def test_sizes_are_told(tmp_path: Path) -> None:
 
 
 def test_energy_is_called_an_estimate_in_title_and_note(tmp_path: Path) -> None:
-    (table,) = energy_tables(read_results([write_energy(tmp_path / "e.json")]))
+    (table,) = energy_tables(read(EnergyReport, write_energy(tmp_path / "e.json")))
     assert table.title == "Estimate, not measured: Toy M4" and LABEL in table.notes[0]
     told = cells(table)
     assert (told["awake"], told["awake [J/day]"], told["mean power [mW]"]) == ("1.23 %", "1.50", "0.022")
     assert told["awake, as Python [J/day]"] == "–"
 
 
-def test_page_and_markdown_hold_all_of_it(tmp_path: Path) -> None:
+def test_page_and_markdown_hold_all_tables(tmp_path: Path) -> None:
     paths = [
         write_latency(tmp_path / "latency.json", [model_entry()], [baseline_entry()]),
         write_footprint(tmp_path / "footprint.json"),
@@ -115,20 +116,18 @@ def test_page_and_markdown_hold_all_of_it(tmp_path: Path) -> None:
 
 
 def test_marks_of_the_chart_are_those_of_the_file(tmp_path: Path) -> None:
-    (result,) = read_results([write_latency(tmp_path / "l.json", [model_entry(threads=(1,))])])
-    assert isinstance(result, Latency)
-    marks = [line.get_xdata()[0] for line in latency_figure([result]).axes[0].get_lines() if len(line.get_xdata()) == 1]
+    reports = read(LatencyReport, write_latency(tmp_path / "l.json", [model_entry(threads=(1,))]))
+    marks = [line.get_xdata()[0] for line in latency_figure(reports).axes[0].get_lines() if len(line.get_xdata()) == 1]
     assert marks == pytest.approx([20.0, 40.0, 60.0])
 
 
 @pytest.mark.parametrize("n_entries", [1, 2, 8])
-def test_the_chart_can_be_read(n_entries: int, tmp_path: Path) -> None:
+def test_texts_of_the_chart_do_not_overlap(n_entries: int, tmp_path: Path) -> None:
     entries = [
         model_entry(5.0 * 3**i, (TFLITE, LITERT)[i % 2], model=identity(variant=("int8", "float32")[i // 2 % 2]))
         for i in range(n_entries)
     ]
-    results = read_results([write_latency(tmp_path / "l.json", entries)])
-    drawn = latency_figure([one for one in results if isinstance(one, Latency)])
+    drawn = latency_figure(read(LatencyReport, write_latency(tmp_path / "l.json", entries)))
     assert overlaps(drawn) == [] and cut_off(drawn) == []
     assert "[us]" in " ".join(text for text, _ in words(drawn))
 
@@ -138,7 +137,7 @@ def test_headline_joins_models_by_their_graph_and_baselines_by_name_and_body(val
     for flown, us, peak in ((sha256, "12.0", "51 MB"), ("0" * 64, "–", "–")):
         entries = [model_entry(runtime=runtime, model=identity(flown)) for runtime in (TFLITE, LITERT)]
         costs = write_latency(tmp_path / "l.json", entries, [baseline_entry(), baseline_entry(body="mars")])
-        table = headline_table(read_results([val, costs, write_footprint(tmp_path / "f.json", flown)]))
+        table = headline_table(read_all(val, costs, write_footprint(tmp_path / "f.json", flown)))
         assert table is not None
         first, second, obspy = (name for name in table.columns if name.startswith("detection, us per second of signal"))
         assert TFLITE in first and LITERT in second and "obspy 1.5.1" in obspy and "1 thread" in first
@@ -155,15 +154,15 @@ def test_headline_joins_models_by_their_graph_and_baselines_by_name_and_body(val
 
 
 def test_headline_is_of_the_records_held_out_for_the_test_where_there_are_such(val: Path) -> None:
-    both = headline_table(read_results([val, val.with_name("moon-test.json")]))
-    alone = headline_table(read_results([val]))
+    both = headline_table(read_all(val, val.with_name("moon-test.json")))
+    alone = headline_table(read_all(val))
     assert both is not None and alone is not None
     assert both.rows[0][0].startswith("**Moon test**") and alone.rows[0][0].startswith("**Moon val**")
     assert not any("val**" in row[0] for row in both.rows)
 
 
 def test_headline_needs_accuracy(tmp_path: Path) -> None:
-    assert headline_table(read_results([write_footprint(tmp_path / "f.json")])) is None
+    assert headline_table(read_all(write_footprint(tmp_path / "f.json"))) is None
 
 
 @pytest.mark.parametrize(

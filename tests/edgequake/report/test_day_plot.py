@@ -1,4 +1,4 @@
-"""The day plot: hours, shades and marks where they belong, and words that can be read."""
+"""The day plot: the positions of hours, shades and marks, and texts that do not overlap."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_record_over_midnight_becomes_two_days() -> None:
     assert ([mark.number for mark in first.marks], [mark.number for mark in second.marks]) == ([1], [2])
 
 
-def test_days_without_anything_are_left_out() -> None:
+def test_days_without_data_are_left_out() -> None:
     dates = [found.date for found in station_days("XX_LUN", [trace(1, 1), trace(49, 1)], [], [])]
     assert dates == ["1973-06-30", "1973-07-02"]
 
@@ -67,7 +67,7 @@ def test_a_day_has_24_lines_and_a_short_record_only_its_own() -> None:
     assert day(trace(2.0, 1.0)).hours == range(2, 3)  # half-open: nothing at 03:00
 
 
-def test_marks_that_crowd_share_a_label() -> None:
+def test_marks_close_together_share_a_label() -> None:
     minutes = (10.0, 10.5, 11.0, 30.0, 59.9)
     marks = (*(3 + minute / 60 for minute in minutes), 4.0)
     placed = labelled(day(trace(2, 4), marks=marks))
@@ -86,7 +86,7 @@ def test_marks_that_crowd_share_a_label() -> None:
     ],
     ids=["many", "crowded", "short", "two hours"],
 )
-def test_words_can_be_read(drawn: StationDay) -> None:
+def test_texts_do_not_overlap(drawn: StationDay) -> None:
     figure = day_figure(drawn)
     assert overlaps(figure) == []
     assert cut_off(figure) == []
@@ -108,7 +108,7 @@ def test_kept_time_is_shaded_and_nothing_else() -> None:
     assert shaded.mean() == pytest.approx(3.75 / 24, rel=0.08)  # lines and grid take a little of it
 
 
-def test_a_dead_vertical_channel_gives_way_to_one_that_moves() -> None:
+def test_a_live_channel_is_drawn_where_the_vertical_one_is_dead() -> None:
     dead = trace(0, 24, values=np.full(172_800, 511, np.int32))
     title = " ".join(text for text, _ in words(day_figure(day(dead, trace(0, 24, "H_1")))))
     assert "XX LUN MH1" in title
@@ -141,7 +141,7 @@ def test_picture_of_a_noisy_day_is_small() -> None:
     assert NS_PER_DAY == 86_400 * NS_PER_S
 
 
-def test_colours_of_small_marks_survive_the_packing() -> None:
+def test_small_marks_keep_their_colours_in_the_palette() -> None:
     uri = plain_png_uri(day_figure(day(trace(0, 24), kept=((1.2, 2.1),), marks=(1.5,))))
     picture = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGB")
     counts = picture.getcolors(1 << 24) or []

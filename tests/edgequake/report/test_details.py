@@ -12,14 +12,15 @@ import pytest
 from edgequake import cli
 from edgequake.edge.base.errors import DataError
 from edgequake.report.charts.curves import STYLES, curves_figure
-from edgequake.report.detail_tables import detail_tables, peer_table
-from edgequake.report.headline import headline_table
-from edgequake.report.pages.bench_page import bench_report
-from edgequake.report.pages.markdown import results_page
-from edgequake.report.result_tables import accuracy_tables
-from edgequake.report.results import Accuracy, read_results
+from edgequake.report.pages.bench_page import bench_report, results_page
+from edgequake.results.accuracy import AccuracyReport
+from edgequake.results.reader import read_results
+from edgequake.results.tables.accuracy_tables import detail_tables, detectors_table, peers_table
+from edgequake.results.tables.headline import headline_table
 from edgequake.results.tables.table import Table
 from edgequake.synthetic.synthetic_dataset import write_dataset
+
+from .cost_files import read
 
 PEERS = [
     {"name": "PhaseNet", "weights": None, "parameters": 268443, "us_per_signal_s": 206.6, "signal_s": 600.0,
@@ -97,7 +98,7 @@ def row_of(table: Table, name: str) -> dict[str, str]:
 
 def test_tables_hold_the_figures_of_the_file(values: dict[str, Any], tmp_path: Path) -> None:
     values["results"][0]["summary"]["spreads"]["mean_onset_error_s"] = {"mean": 57.3, "deviation": 1.0}
-    tables = detail_tables(read_results([written(values, tmp_path)]))
+    tables = detail_tables(*read(AccuracyReport, written(values, tmp_path)))
     onsets = row_of(table_of(tables, "how near the onsets are"), "moon int8")
     assert (onsets["within 5 s"], onsets["within 320 s"], onsets["mean error"]) == ("25.0 %", "90.0 %", "57 s")
     windows = table_of(tables, "by windows of 900 s")
@@ -115,7 +116,7 @@ def test_tables_hold_the_figures_of_the_file(values: dict[str, Any], tmp_path: P
 def test_a_confusion_has_blank_and_not_found_last_and_false_alarms_below(
     values: dict[str, Any], tmp_path: Path
 ) -> None:
-    tables = detail_tables(read_results([written(values, tmp_path)]))
+    tables = detail_tables(*read(AccuracyReport, written(values, tmp_path)))
     confusion = table_of(tables, "classes told by moon int8")
     assert confusion.columns == ("label", "deep_mq", "impact_mq", "blank", "not found")
     assert confusion.rows == (
@@ -126,41 +127,44 @@ def test_a_confusion_has_blank_and_not_found_last_and_false_alarms_below(
     assert len([table for table in tables if "classes told" in table.title]) == 2  # the baselines tell none
 
 
-def test_files_of_before_there_were_details_are_read_and_have_none(values: dict[str, Any], tmp_path: Path) -> None:
+def test_files_older_than_the_details_are_read_and_have_none(values: dict[str, Any], tmp_path: Path) -> None:
     for result in values["results"]:
         del result["breakdown"]
     del values["also"], values["peers"]
-    results = read_results([written(values, tmp_path)])
-    assert detail_tables(results) == [] and peer_table(results) is None
+    (report,) = read(AccuracyReport, written(values, tmp_path))
+    assert detail_tables(report) == [] and peers_table([report]) is None
     assert "Onsets, windows" not in results_page([tmp_path / "moon-val.json"])
     assert "recall by class" not in bench_report([tmp_path / "moon-val.json"])
 
 
-def test_one_detector_of_before_beside_one_with_details(values: dict[str, Any], tmp_path: Path) -> None:
+def test_a_detector_without_details_beside_one_with_details(values: dict[str, Any], tmp_path: Path) -> None:
     del values["results"][1]["breakdown"], values["also"], values["peers"]
-    results = read_results([written(values, tmp_path)])
-    names = [row[0] for row in table_of(detail_tables(results), "by windows").rows]
+    (report,) = read(AccuracyReport, written(values, tmp_path))
+    names = [row[0] for row in table_of(detail_tables(report), "by windows").rows]
     assert "clock" not in names and "moon int8" in names
-    assert peer_table(results) is None
+    assert peers_table([report]) is None
 
 
-def test_details_that_are_cut_off_are_refused(values: dict[str, Any], tmp_path: Path) -> None:
+def test_incomplete_details_are_refused(values: dict[str, Any], tmp_path: Path) -> None:
     del values["results"][0]["breakdown"]["windows"]["auc"]
-    with pytest.raises(DataError, match="no whole result of `bench accuracy`: field 'auc' is missing"):
+    with pytest.raises(
+        DataError,
+        match=r"no whole result of `bench accuracy`\.results\[0\]\.breakdown\.windows: field 'auc' is missing",
+    ):
         read_results([written(values, tmp_path)])
 
 
 def test_a_further_model_has_its_own_size_and_hash(values: dict[str, Any], tmp_path: Path) -> None:
-    results = read_results([written(values, tmp_path)])
-    headline = headline_table(results)
+    (report,) = read(AccuracyReport, written(values, tmp_path))
+    headline = headline_table([report])
     assert headline is not None
     assert row_of(headline, "seed float32")["graph"] == "650 kB"
     assert row_of(headline, "clock")["graph"] == "–"
-    assert "Graph of seed float32: sha256 5eed5eed5eed." in accuracy_tables(results)[0].notes[0]
+    assert "Graph of seed float32: sha256 5eed5eed5eed." in detectors_table(report).notes[0]
 
 
-def test_peers_are_listed_with_where_they_were_measured(values: dict[str, Any], tmp_path: Path) -> None:
-    table = peer_table(read_results([written(values, tmp_path), written(values, tmp_path, "again.json")]))
+def test_peers_are_listed_with_their_environment(values: dict[str, Any], tmp_path: Path) -> None:
+    table = peers_table(read(AccuracyReport, written(values, tmp_path), written(values, tmp_path, "again.json")))
     assert table is not None
     assert [row[:3] for row in table.rows] == [("PhaseNet", "untrained", "268 443"), ("PhaseNet", "stead", "268 443")]
     cells = row_of(Table("", table.columns, table.rows[:1]), "PhaseNet")
@@ -177,12 +181,11 @@ def test_the_pages_show_them(values: dict[str, Any], tmp_path: Path) -> None:
     assert "## Onsets, windows, classes and stations" in page
 
 
-def test_more_detectors_than_colours_are_told_apart(values: dict[str, Any], tmp_path: Path) -> None:
+def test_more_detectors_than_colours_can_be_distinguished(values: dict[str, Any], tmp_path: Path) -> None:
     for i in range(len(STYLES)):
         values["results"].append({**copy.deepcopy(values["results"][0]), "name": f"further {i}"})
-    (result,) = read_results([written(values, tmp_path)])
-    assert isinstance(result, Accuracy)
-    looks = [(line.get_color(), line.get_marker()) for line in curves_figure([[result]]).axes[0].get_lines()]
+    reports = read(AccuracyReport, written(values, tmp_path))
+    looks = [(line.get_color(), line.get_marker()) for line in curves_figure([reports]).axes[0].get_lines()]
     assert len(set(looks)) == len(looks) > len(STYLES)
 
 
@@ -191,12 +194,8 @@ def test_a_detector_looks_the_same_on_all_axes(values: dict[str, Any], tmp_path:
     alone["results"].pop()
     alone["data_sha256"] = "0" * 64
     alone["model"]["name"] = "other"
-    results = [
-        one
-        for one in read_results([written(values, tmp_path), written(alone, tmp_path, "alone.json")])
-        if isinstance(one, Accuracy)
-    ]
-    panels = curves_figure([[one] for one in results]).axes
+    reports = read(AccuracyReport, written(values, tmp_path), written(alone, tmp_path, "alone.json"))
+    panels = curves_figure([[one] for one in reports]).axes
     first, second = (
         {str(line.get_label()): (line.get_color(), line.get_marker()) for line in axes.get_lines()} for axes in panels
     )
@@ -206,20 +205,16 @@ def test_a_detector_looks_the_same_on_all_axes(values: dict[str, Any], tmp_path:
     assert len(set(first.values())) == len(first)
 
 
-def test_what_the_command_writes_is_what_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_written_report_is_read_back_unchanged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_dataset(tmp_path / "data", seed=1, n_train=1, n_val=1, n_test=1)
     kept = tmp_path / "results.json"
     arguments = ["bench", "accuracy", "--data", str(data), "--seeds", "1", "--json", str(kept), "--also", "moon"]
     assert cli.main(arguments) == 0
-    assert "within 320 s" in capsys.readouterr().out
-    (result,) = read_results([kept])
-    assert isinstance(result, Accuracy)
-    names = [figures.name for figures in result.detectors]
+    assert "how near the onsets are" in capsys.readouterr().out
+    (report,) = read(AccuracyReport, kept)
+    names = [result.name for result in report.results]
     assert names[:2] == ["model", "moon int8 (moon)"] and len(names) == 7
-    stored = {one["name"]: one["breakdown"] for one in json.loads(kept.read_text())["results"]}
-    for figures in result.detectors:
-        assert figures.details is not None
-        assert figures.details.windows.window_s == stored[figures.name]["windows"]["window_s"] == 900.0
-        assert figures.details.onset_within["60"] == stored[figures.name]["onset_within"]["60"]["mean"]
-    assert result.model_of("moon int8 (moon)") == result.model
+    assert json.loads(json.dumps(report.to_json())) == json.loads(kept.read_text())
+    assert all(result.breakdown and result.breakdown.windows.window_s == 900.0 for result in report.results)
+    assert report.model_of("moon int8 (moon)") == report.model
     assert cli.main(["report", str(kept), "--out", str(tmp_path / "page.html")]) == 0

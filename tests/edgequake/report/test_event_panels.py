@@ -1,4 +1,4 @@
-"""The event's panel: its spectrogram against scipy, its marks and lines against the numbers they stand for."""
+"""The panel of an event: its spectrogram compared with scipy's, its marks and lines with the figures they show."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_spectrogram_is_scipy_s() -> None:
     np.testing.assert_allclose(middles_s, times, atol=1e-3)
 
 
-def test_short_gaps_are_bridged_and_long_ones_stay_blank() -> None:
+def test_short_gaps_are_interpolated_and_long_ones_stay_empty() -> None:
     values = noise(4000)
     whole = samples_of(values)
     kept = np.ones(4000, bool)
@@ -60,11 +60,11 @@ def test_short_gaps_are_bridged_and_long_ones_stay_blank() -> None:
 
 
 @pytest.mark.parametrize("values", [np.zeros(0), np.full(4000, 7.0), noise(40)], ids=["none", "dead", "short"])
-def test_nothing_to_make_a_spectrogram_of(values: np.ndarray) -> None:
+def test_no_spectrogram_of_too_few_samples(values: np.ndarray) -> None:
     assert spectrogram_of(samples_of(values), RATE_HZ, 128, 60.0) is None
 
 
-def test_spikes_go_and_the_steps_of_a_coarse_digitizer_stay() -> None:
+def test_spikes_are_removed_and_the_steps_of_a_coarse_digitizer_stay() -> None:
     steps = np.round(np.random.default_rng(2).normal(0, 0.7, 5000))
     spiked = steps.copy()
     spiked[[100, 1000, 4000]] = (900, -700, 512)
@@ -110,11 +110,11 @@ def panel(
     values: dict[str, object] = {
         "row": row,
         "segment": Segment(row.segment, "XX_LUN", START_NS, stop_ns, n_samples, 1),
-        "pieces": tuple(
+        "traces": tuple(
             Trace(f"FDSN:XX_LUN_00_M_{name}", START_NS, rate_hz, noise(n_samples, i).astype(np.int32))
             for i, name in enumerate(("H_1", "H_2", "H_Z"))
         ),
-        "trace": trace,
+        "probabilities": trace,
         "marks": tuple(Mark(onset_ns, i + 1) for i, onset_ns in enumerate(onsets_ns)),
         "onset_threshold": 0.8,
         "event_threshold": 0.5,
@@ -130,33 +130,33 @@ def panel(
         panel(n_samples=24_000),
         panel(n_samples=3000, rate_hz=100.0),
         panel(n_samples=60),
-        panel(trace=None, event_threshold=None),
+        panel(probabilities=None, event_threshold=None),
         panel(both=False),
         panel(traces=(Trace("FDSN:XB_ELYSE_02_B_H_V", START_NS, RATE_HZ, noise(9000) * 1e-9),)),
         panel(traces=(Trace("FDSN:XX_LUN_00_M_H_Z", START_NS, RATE_HZ, np.full(9000, 3, np.int32)),)),
     ],
     ids="plain merged hour earth short no-model one-output tiny-floats dead".split(),
 )
-def test_words_can_be_read(drawn: EventPanel) -> None:
+def test_texts_do_not_overlap(drawn: EventPanel) -> None:
     figure = event_figure(drawn)
     assert overlaps(figure) == []
     assert cut_off(figure) == []
     said = " ".join(text for text, _ in words(figure))
     assert "UTC, 1973-06-27" in said and "frequency [Hz]" in said and "onset 1" in said
-    assert ("probability" in said) == (drawn.trace is not None)
+    assert ("probability" in said) == (drawn.probabilities is not None)
 
 
-def test_probabilities_thresholds_and_onset_are_drawn_where_they_are() -> None:
+def test_probabilities_thresholds_and_onset_are_drawn_at_their_values() -> None:
     drawn = panel()
-    assert drawn.trace is not None
+    assert drawn.probabilities is not None
     axes = event_figure(drawn).axes
     probability = next(one for one in axes if "probability" in one.get_ylabel())
     lines = {str(line.get_label()): line for line in probability.get_lines()}
     assert lines["onset threshold 0.8"].get_ydata()[0] == 0.8
     assert lines["event threshold 0.5"].get_ydata()[0] == 0.5
-    np.testing.assert_allclose(lines["onset"].get_ydata()[::2], drawn.trace.onset)
-    np.testing.assert_allclose(lines["onset"].get_ydata()[1::2], drawn.trace.onset)
-    np.testing.assert_allclose(lines["event"].get_xdata()[::2], drawn.trace.start_ns / NS_PER_DAY)
+    np.testing.assert_allclose(lines["onset"].get_ydata()[::2], drawn.probabilities.onset)
+    np.testing.assert_allclose(lines["onset"].get_ydata()[1::2], drawn.probabilities.onset)
+    np.testing.assert_allclose(lines["event"].get_xdata()[::2], drawn.probabilities.start_ns / NS_PER_DAY)
     for one in (one for one in axes if one.get_lines() and "dB" not in one.get_ylabel()):
         verticals = [line for line in one.get_lines() if len(set(np.ravel(line.get_xdata()))) == 1]
         assert any(
@@ -166,13 +166,15 @@ def test_probabilities_thresholds_and_onset_are_drawn_where_they_are() -> None:
 
 def test_a_break_in_the_decisions_is_a_break_in_the_line() -> None:
     drawn = panel()
-    trace = drawn.trace
+    trace = drawn.probabilities
     assert trace is not None
     kept = np.r_[0:20, 30:50]
     holed = ProbabilityTrace(
         "XX_LUN", trace.start_ns[kept], trace.stop_ns[kept], trace.onset[kept], trace.event[kept], trace.onsets_ns
     )
-    probability = next(one for one in event_figure(panel(trace=holed)).axes if "probability" in one.get_ylabel())
+    probability = next(
+        one for one in event_figure(panel(probabilities=holed)).axes if "probability" in one.get_ylabel()
+    )
     values = next(line for line in probability.get_lines() if line.get_label() == "onset").get_ydata()
     assert np.flatnonzero(np.isnan(values)).tolist() == [40]
 

@@ -1,4 +1,4 @@
-"""The pages in a real browser: nothing is fetched, nothing complains, every event is reached by link and by key."""
+"""The pages in a real browser: no requests, no errors, every event reached by link and by keyboard."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def opened(browser: Browser, page: Path) -> Browser:
 
 
 def test_browser_sees_what_a_page_fetches_and_what_goes_wrong(browser: Browser, tmp_path: Path) -> None:
-    """Without this the silence of the pages below would prove nothing."""
+    """Without this the absence of errors in the tests below would prove nothing."""
     bad = tmp_path / "bad.html"
     bad.write_text('<img src="http://127.0.0.1:9/x.png"><script>console.error("no"); nothing.there</script>')
     opened(browser, bad)
@@ -60,7 +60,7 @@ def test_browser_sees_what_a_page_fetches_and_what_goes_wrong(browser: Browser, 
     assert any("ReferenceError" in complaint for complaint in browser.complaints)
 
 
-def test_page_renders_without_complaint_and_fetches_nothing(browser: Browser, page: Path) -> None:
+def test_page_renders_without_errors_and_fetches_nothing(browser: Browser, page: Path) -> None:
     opened(browser, page)
     assert browser.complaints == []
     assert browser.requests[0] == page.as_uri()
@@ -148,7 +148,7 @@ def test_page_prints_without_what_only_a_screen_needs(browser: Browser, page: Pa
 
 
 def test_dark_and_light_both_have_contrast(browser: Browser, run_page: Path) -> None:
-    """Text on its ground at 7 : 1 or more (WCAG 2.2, level AAA), links at 4.5 : 1."""
+    """Contrast of text at 7 : 1 or more (WCAG 2.2, level AAA), of links at 4.5 : 1."""
     opened(browser, run_page)
     for scheme in ("light", "dark"):
         browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])

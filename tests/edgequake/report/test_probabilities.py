@@ -1,4 +1,4 @@
-"""Probabilities computed again are those that the run had."""
+"""Probabilities computed again are those of the run."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ def model() -> Model:
     return Model(manifest, graph, variant, manifest.default_variant)
 
 
-def test_they_are_what_the_network_says_of_the_front_end_s_rows(finished_run: Path, model: Model) -> None:
-    """All rows at once through `Detector.decide`, against piece by trace through the trigger."""
+def test_probabilities_are_the_network_s_outputs_for_the_rows(finished_run: Path, model: Model) -> None:
+    """All rows at once through `Detector.decide`, compared with trace by trace through the trigger."""
     record = finished_run.parent / "record.mseed"
     (probability_trace,) = of_inputs(model, 0.8, [record], None, lambda trace: None)
     plan = plan_inputs((str(record),), model.manifest)
-    rows = station_rows(model.manifest.front_end, model.manifest.sampling_rate_hz, plan.streams[0].traces(plan.note))
+    rows = station_rows(
+        model.manifest.front_end, model.manifest.sampling_rate_hz, plan.streams[0].traces(plan.diagnostics)
+    )
     assert int(rows.restart.sum()) == 1  # nothing in this record starts the network anew
     decisions = list(Detector(model.manifest, model.graph, model.variant, 0.8).decide(rows))
     np.testing.assert_array_equal(probability_trace.onset, [decision.onset for decision in decisions])
@@ -36,35 +38,35 @@ def test_they_are_what_the_network_says_of_the_front_end_s_rows(finished_run: Pa
     np.testing.assert_array_equal(probability_trace.stop_ns, [decision.stop_ns for decision in decisions])
 
 
-def test_they_lead_to_the_run_s_events(finished_run: Path) -> None:
+def test_probabilities_lead_to_the_run_s_events(finished_run: Path) -> None:
     run = read_run(finished_run)
     assert run.from_records and run.notes == ()
-    assert run.n_events_found_again == len(run.facts.events) == 2
-    for row in run.facts.events:
-        trace = run.trace_of(row)
+    assert run.n_events_found_again == len(run.summary.events) == 2
+    for row in run.summary.events:
+        trace = run.probabilities_of(row)
         assert trace is not None
         peak = trace.between(row.onset_ns, row.stop_ns).onset.max()
         assert peak == pytest.approx(row.peak_probability, abs=1e-4)  # the catalogue has four digits
-        assert peak >= run.facts.onset_threshold
+        assert peak >= run.summary.onset_threshold
 
 
-def test_without_the_records_the_segments_stand_in(own_run: Path) -> None:
+def test_segments_replace_records_that_are_missing(own_run: Path) -> None:
     summary = own_run / "summary.json"
     summary.write_text(summary.read_text().replace("record.mseed", "gone.mseed"))
     run = read_run(own_run)
     assert not run.from_records
-    assert "gone.mseed) are not to be had; the kept segments stand in" in run.notes[0]
-    assert len(run.traces) == 2
-    for row in run.facts.events:
+    assert "gone.mseed) are not available; the kept segments stand in" in run.notes[0]
+    assert len(run.probabilities) == 2
+    for row in run.summary.events:
         segment = run.segment_of(row)
-        probability_trace = run.trace_of(row)
+        probability_trace = run.probabilities_of(row)
         assert probability_trace is not None and len(probability_trace.onset) > 50
         assert probability_trace.start_ns[0] >= segment.start_ns - 20 * 10**9
-    n_heard = sum(len(trace.samples) for trace in run.heard)
-    assert n_heard == sum(segment.n_samples for segment in run.facts.segments)
+    n_heard = sum(len(trace.samples) for trace in run.traces)
+    assert n_heard == sum(segment.n_samples for segment in run.summary.segments)
 
 
-def test_records_named_take_the_place_of_the_run_s(own_run: Path, finished_run: Path) -> None:
+def test_named_records_replace_those_of_the_run(own_run: Path, finished_run: Path) -> None:
     summary = own_run / "summary.json"
     summary.write_text(summary.read_text().replace("record.mseed", "gone.mseed"))
     run = read_run(own_run, inputs=[finished_run.parent / "record.mseed"])

@@ -1,4 +1,4 @@
-"""`edgequake report`: what it writes, what the page says, and what it refuses."""
+"""`edgequake report`: its pages, and the input that it refuses."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 from edgequake import cli
 from edgequake.edge.manifest.manifest import load_manifest, shipped_models
 from edgequake.edge.results.catalog import read_catalog
-from edgequake.report.pages.markdown import BEGIN, STOP
+from edgequake.report.pages.bench_page import BEGIN, STOP
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """Run a command that must refuse in one line, and return the line."""
+    """Run a command that must refuse its input in one line, and return the line."""
     assert cli.main(arguments) == 1
     said = capsys.readouterr()
     assert said.out == ""
@@ -29,7 +29,7 @@ def without_pictures(page: str) -> str:
     return re.sub(r"data:image/[^\"]+", "", page)
 
 
-def test_report_of_a_run_says_what_the_run_said(own_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_of_a_run_holds_its_figures(own_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["report", str(own_run)]) == 0
     said = capsys.readouterr()
     assert str(own_run / "report.html") in said.out and said.err == ""
@@ -47,27 +47,29 @@ def test_report_of_a_run_says_what_the_run_said(own_run: Path, capsys: pytest.Ca
     manifest, _ = load_manifest("moon")
     assert manifest.training["data_sha256"] in page
     thresholds = ", ".join(f"{name} {value:g}" for name, value in manifest.trigger.onset_thresholds.items())
-    for words in ("7 858", "6.625 Hz", "probability rms error", thresholds, "tears bridged"):
+    for words in ("7 858", "6.625 Hz", "probability rms error", thresholds, "gaps interpolated"):
         assert words in page, words
     assert "://" not in page and "<script" not in page
 
 
-def test_report_without_the_records_says_so(own_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_without_the_records_has_a_note(own_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     summary = own_run / "summary.json"
     summary.write_text(summary.read_text().replace("record.mseed", "gone.mseed"))
     assert cli.main(["report", str(own_run), "--out", str(own_run / "x" / "page.html")]) == 0
-    assert "gone.mseed) are not to be had" in capsys.readouterr().err
+    assert "gone.mseed) are not available" in capsys.readouterr().err
     page = without_pictures((own_run / "x" / "page.html").read_text(encoding="utf-8"))
-    assert "from each kept segment alone" in page and "only what was kept is drawn" in page
+    assert "from each kept segment alone" in page and "only the kept segments are drawn" in page
     assert page.count("<img") == 3
 
 
-def test_report_without_the_model_says_so_and_draws_the_rest(own_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_without_the_model_has_a_note_and_draws_the_rest(
+    own_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spoil_summary(own_run, model="lost")
     assert cli.main(["report", str(own_run)]) == 0
     assert "No probabilities and no model card: no model 'lost'" in capsys.readouterr().err
     page = without_pictures((own_run / "report.html").read_text(encoding="utf-8"))
-    assert "manifest is not at hand" in page and page.count("<img") == 3
+    assert "manifest is not available" in page and page.count("<img") == 3
     assert cli.main(["report", str(own_run), "--model", str(shipped_models()["moon"])]) == 0
     assert "7 858" in (own_run / "report.html").read_text(encoding="utf-8")
 
@@ -176,7 +178,7 @@ def damaged_segment(run_dir: Path) -> None:
         (field_of_another_type, "bytes_kept: expected int"),
         (no_catalog, "catalog.csv cannot be read"),
         (other_segments, "the two are of different runs"),
-        (damaged_segment, "cannot be read as miniSEED"),
+        (damaged_segment, "is not miniSEED"),
     ],
 )
 def test_runs_that_are_refused(
@@ -226,12 +228,12 @@ def test_results_that_are_refused(
     assert not (tmp_path / "results.html").exists()
 
 
-def test_files_and_options_that_do_not_go_together(
+def test_files_and_options_that_cannot_be_combined(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = [str(path) for path in sorted((root / "docs" / "results").glob("*.json"))]
     assert "name the page with --out" in refused(["report", *files], capsys)
-    assert "are of a run" in refused(["report", files[0], "--model", "moon"], capsys)
+    assert "need the folder of a run" in refused(["report", files[0], "--model", "moon"], capsys)
     (tmp_path / "README.md").write_text("no marks")
     assert "expected one line" in refused(["report", *files, "--readme", str(tmp_path / "README.md")], capsys)
     latency = str(root / "docs" / "results" / "latency.json")

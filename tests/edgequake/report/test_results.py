@@ -1,4 +1,4 @@
-"""Results as charts and tables: each figure against the JSON that it came from."""
+"""Results as charts and tables: each figure compared with the JSON that it came from."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 
 from edgequake.edge.base.errors import DataError
 from edgequake.report.charts.curves import curves_figure, same_records
-from edgequake.report.pages.bench_page import bench_report
-from edgequake.report.pages.markdown import BEGIN, STOP, filled, headline, results_page
-from edgequake.report.result_tables import accuracy_tables
-from edgequake.report.results import Accuracy, read_results
+from edgequake.report.pages.bench_page import BEGIN, STOP, bench_report, filled, headline, results_page
+from edgequake.results.accuracy import AccuracyReport
+from edgequake.results.reader import read_results
+from edgequake.results.tables.accuracy_tables import detectors_table
 
-from .cost_files import WHERE, identity
+from .cost_files import WHERE, identity, read
 from .legibility import cut_off, overlaps
 
 
@@ -61,7 +61,7 @@ def test_readme_s_table_is_what_the_command_writes(root: Path, files: list[Path]
 
 def test_accuracy_table_holds_the_figures_of_the_file(val: Path) -> None:
     values = json.loads(val.read_text())
-    (table,) = accuracy_tables(read_results([val]))
+    table = detectors_table(*read(AccuracyReport, val))
     rows = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
     assert len(rows) == len(values["results"])
     for result in values["results"]:
@@ -81,9 +81,7 @@ def test_accuracy_table_holds_the_figures_of_the_file(val: Path) -> None:
 
 def test_curves_are_the_points_of_the_file(val: Path) -> None:
     values = json.loads(val.read_text())
-    (result,) = read_results([val])
-    assert isinstance(result, Accuracy)
-    (axes,) = curves_figure([[result]]).axes
+    (axes,) = curves_figure([read(AccuracyReport, val)]).axes
     lines = {str(line.get_label()): line for line in axes.get_lines()}
     for name, points in values["curves"].items():
         line = lines["moon int8" if name == "model" else name]
@@ -97,14 +95,13 @@ def test_curves_are_the_points_of_the_file(val: Path) -> None:
 
 def test_two_models_on_the_same_records_share_axes(val: Path, tmp_path: Path) -> None:
     other = changed(val, tmp_path / "other.json", model__name="lunar-two")
-    results = [one for one in read_results([val, other]) if isinstance(one, Accuracy)]
-    (group,) = same_records(results)
+    (group,) = same_records(read(AccuracyReport, val, other))
     (axes,) = curves_figure([group]).axes
     labels = [str(line.get_label()) for line in axes.get_lines()]
     assert {"moon int8", "lunar-two int8"} < set(labels)
     assert len(labels) == len(set(labels))  # each baseline once
     apart = changed(val, tmp_path / "apart.json", data_sha256="0" * 64)
-    assert len(same_records([one for one in read_results([val, apart]) if isinstance(one, Accuracy)])) == 2
+    assert len(same_records(read(AccuracyReport, val, apart))) == 2
 
 
 def test_without_long_records_the_curves_are_of_all(val: Path, tmp_path: Path) -> None:
@@ -114,15 +111,16 @@ def test_without_long_records_the_curves_are_of_all(val: Path, tmp_path: Path) -
             point["kept_long"] = None
     short = tmp_path / "short.json"
     short.write_text(json.dumps(values))
-    (result,) = read_results([short])
-    assert isinstance(result, Accuracy)
-    assert [point.kept for point in result.curves["model"]] == [point["kept"] for point in values["curves"]["model"]]
-    assert "record time" in curves_figure([[result]]).axes[0].get_xlabel()
+    (axes,) = curves_figure([read(AccuracyReport, short)]).axes
+    np.testing.assert_allclose(
+        axes.get_lines()[0].get_xdata(), [100 * one["kept"] for one in values["curves"]["model"]]
+    )
+    assert "record time" in axes.get_xlabel()
 
 
-def test_charts_can_be_read(val: Path, tmp_path: Path) -> None:
+def test_texts_of_the_charts_do_not_overlap(val: Path, tmp_path: Path) -> None:
     paths = [val, *(changed(val, tmp_path / f"{i}.json", split=f"fold {i}", data_sha256=str(i)) for i in range(4))]
-    figure = curves_figure(same_records([one for one in read_results(paths) if isinstance(one, Accuracy)]))
+    figure = curves_figure(same_records(read(AccuracyReport, *paths)))
     assert overlaps(figure) == [] and cut_off(figure) == []
 
 

@@ -1,4 +1,4 @@
-"""References: what counts as worse, what does not, and what cannot be compared."""
+"""Comparison with reference results: worse figures, allowed differences, and results that cannot be compared."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def spread(value: float, half: float = 0.0) -> dict[str, float]:
 
 
 def latency() -> Any:
-    """Return a result of `bench latency` as far as it is compared."""
+    """Return the compared part of a result of `bench latency`."""
     model = {
         "model": {"name": "moon", "variant": "int8"},
         "runtime": "tflite-runtime 2.14.0",
@@ -108,7 +108,7 @@ def test_nothing_is_worse_than_itself(result: Any) -> None:
         (accuracy(), "results.0.summary.spreads.kept.mean", 0.09, "kept is 0.090, reference 0.050"),
     ],
 )  # fmt: skip
-def test_what_is_worse_is_one_line(reference: Any, path: str, value: Any, words: str) -> None:
+def test_each_worse_figure_is_one_line(reference: Any, path: str, value: Any, words: str) -> None:
     (line,) = regressions(changed(reference, path, value), reference)
     assert words in line and "\n" not in line
 
@@ -128,7 +128,7 @@ def test_what_is_worse_is_one_line(reference: Any, path: str, value: Any, words:
         (accuracy(), "results.1.summary.spreads.group_recall.mean", 0.0),  # a baseline's
     ],
 )
-def test_what_is_allowed(reference: Any, path: str, value: Any) -> None:
+def test_allowed_differences(reference: Any, path: str, value: Any) -> None:
     assert regressions(changed(reference, path, value), reference) == []
 
 
@@ -139,7 +139,7 @@ def test_a_slower_machine_is_not_worse() -> None:
     assert regressions(slow, latency()) == []
 
 
-def test_further_models_are_judged_baselines_are_not() -> None:
+def test_further_models_are_compared_and_baselines_are_not() -> None:
     reference = accuracy()
     reference["results"].append(copy.deepcopy(reference["results"][0]) | {"name": "seed float32"})
     new = copy.deepcopy(reference)
@@ -150,7 +150,7 @@ def test_further_models_are_judged_baselines_are_not() -> None:
     assert len(regressions(new, reference)) == 2
 
 
-def test_other_records_are_said_so() -> None:
+def test_other_records_are_mentioned() -> None:
     new = changed(accuracy(), "results.0.summary.spreads.group_recall.mean", 0.1)
     new["data_sha256"] = "cd"
     (line,) = regressions(new, accuracy())
@@ -167,12 +167,14 @@ def test_other_records_are_said_so() -> None:
         (latency(), {"benchmark": "latency"}, DataError, "no whole result of `bench latency`: KeyError"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(new: Any, reference: Any, error: type[Exception], words: str) -> None:
+def test_results_that_cannot_be_compared_are_refused(
+    new: Any, reference: Any, error: type[Exception], words: str
+) -> None:
     with pytest.raises(error, match=words):
         regressions(new, reference)
 
 
-def test_agreement_counts_the_figures_whose_spreads_meet() -> None:
+def test_agreement_counts_the_figures_whose_spreads_overlap() -> None:
     same = latency()
     met, shared = agreement(same, copy.deepcopy(same))
     assert met == shared == 8  # fixed work; p50 and ratio of two steps; two of the day; start

@@ -11,8 +11,9 @@ import obspy
 import pytest
 from scipy import signal
 
+from edgequake.data import tables
 from edgequake.edge.base.errors import DataError
-from edgequake.synthetic import lunar_record, lunar_signals, synthetic_dataset
+from edgequake.synthetic import lunar_signals, synthetic_dataset
 
 RATE_HZ = synthetic_dataset.SAMPLING_RATE_HZ
 
@@ -22,8 +23,13 @@ def band_power(samples: np.ndarray, low_hz: float, high_hz: float) -> float:
     return float(density[(frequencies_hz >= low_hz) & (frequencies_hz < high_hz)].mean())
 
 
+def moonquake(seed: int, **shape: float) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return lunar_signals.quake_component(rng, lunar_signals.draw_shape(rng, **shape), RATE_HZ)
+
+
 def test_noise_has_the_level_asked_for_and_is_peaked_near_the_instrument_resonance() -> None:
-    noise = synthetic_dataset.quiet_noise(np.random.default_rng(1), 400_000, RATE_HZ, level_counts=0.6)
+    noise = lunar_signals.quiet_noise(np.random.default_rng(1), 400_000, RATE_HZ, level_counts=0.6)
     assert noise.dtype == np.float64
     # The level wanders by a fifth, log-normally, in steps of half an hour: about 33 of them here.
     assert np.sqrt(np.mean(noise**2)) == pytest.approx(0.6, rel=0.15)
@@ -35,15 +41,15 @@ def test_noise_has_the_level_asked_for_and_is_peaked_near_the_instrument_resonan
 
 def test_quiet_record_is_a_staircase_of_a_few_counts() -> None:
     record = synthetic_dataset.synthetic_record(
-        np.random.default_rng(2), 3600.0, noise_counts=0.4, spikes_per_hour=0, tears_per_hour=0, fills_per_hour=0
+        np.random.default_rng(2), 3600.0, noise_counts=0.4, spikes_per_hour=0, gaps_per_hour=0, fills_per_hour=0
     )
     for row in record.samples:
         assert 2 <= np.unique(row).size <= 8
-        assert abs(np.median(row) - lunar_record.CENTRE_COUNTS) <= 25
+        assert abs(np.median(row) - synthetic_dataset.CENTRE_COUNTS) <= 25
 
 
 def test_moonquake_rises_slowly_and_its_coda_decays_at_the_rate_asked_for() -> None:
-    wave = synthetic_dataset.moonquake(np.random.default_rng(3), RATE_HZ, rise_s=120.0, decay_s=600.0)
+    wave = moonquake(3, rise_s=120.0, decay_s=600.0)
     minute = int(60 * RATE_HZ)
     loudness = np.sqrt(np.mean(wave[: wave.size // minute * minute].reshape(-1, minute) ** 2, axis=1))
     assert loudness[0] < 0.8 * loudness.max()
@@ -54,7 +60,7 @@ def test_moonquake_rises_slowly_and_its_coda_decays_at_the_rate_asked_for() -> N
 
 
 def test_moonquake_lies_in_its_band() -> None:
-    wave = synthetic_dataset.moonquake(np.random.default_rng(4), RATE_HZ)
+    wave = moonquake(4)
     inside = band_power(wave, 0.3, 2.0)
     assert band_power(wave, 2.2, 3.3) < 1e-3 * inside
     assert band_power(wave, 0.02, 0.2) < 1e-2 * inside
@@ -71,13 +77,13 @@ def test_envelope_has_a_maximum_of_one_near_the_rise_time() -> None:
 def test_glitches_are_spikes_of_one_sample_and_steps() -> None:
     rng = np.random.default_rng(5)
     flat = np.zeros(100_000)
-    spiked = synthetic_dataset.add_glitches(rng, flat, RATE_HZ, spikes_per_hour=10.0, steps_per_day=0.0)
+    spiked = lunar_signals.add_glitches(rng, flat, RATE_HZ, spikes_per_hour=10.0, steps_per_day=0.0)
     (places,) = np.nonzero(spiked)
     assert not flat.any()
     assert 20 <= places.size <= 65  # Poisson about 42
     assert np.abs(spiked[places]).min() >= 3.0
     assert np.diff(places).min() > 1
-    stepped = synthetic_dataset.add_glitches(rng, flat, RATE_HZ, spikes_per_hour=0.0, steps_per_day=40.0)
+    stepped = lunar_signals.add_glitches(rng, flat, RATE_HZ, spikes_per_hour=0.0, steps_per_day=40.0)
     assert 1 <= np.count_nonzero(np.diff(stepped)) <= 20  # Poisson about 7
     assert np.abs(np.diff(stepped)).max() <= 4.0
 
@@ -85,7 +91,7 @@ def test_glitches_are_spikes_of_one_sample_and_steps() -> None:
 def test_components_share_the_onset_and_scatter_independently() -> None:
     record = synthetic_dataset.synthetic_record(
         np.random.default_rng(6), 7200.0, [3600.0], ratios=[60.0], noise_counts=0.5, spikes_per_hour=0,
-        tears_per_hour=0, fills_per_hour=0,
+        gaps_per_hour=0, fills_per_hour=0,
     )  # fmt: skip
     onset = int(3600.0 * RATE_HZ)
     quake = record.samples[:, onset + 1000 : onset + 6000].astype(float)
@@ -122,7 +128,7 @@ def test_contradicting_arguments_are_refused(
 
 def test_written_file_reads_back_in_obspy_sample_for_sample(tmp_path: Path) -> None:
     record = synthetic_dataset.synthetic_record(
-        np.random.default_rng(9), 4 * 3600.0, [5000.0], tears_per_hour=10.0, fills_per_hour=2.0
+        np.random.default_rng(9), 4 * 3600.0, [5000.0], gaps_per_hour=10.0, fills_per_hour=2.0
     )
     stream = obspy.read(str(synthetic_dataset.write_miniseed(record, tmp_path / "record.mseed")))
     assert record.gaps and record.fills
@@ -180,4 +186,4 @@ def test_folder_that_holds_something_is_not_overwritten(tmp_path: Path, write: C
 @pytest.mark.parametrize(("name", "columns"), [("records.csv", "RECORD_COLUMNS"), ("catalog.csv", "CATALOG_COLUMNS")])
 def test_columns_are_those_of_the_real_tables(records_dir: Path, name: str, columns: str) -> None:
     with (records_dir / name).open() as file:
-        assert file.readline().strip() == getattr(synthetic_dataset, columns)
+        assert file.readline().strip() == ",".join(getattr(tables, columns))

@@ -1,4 +1,4 @@
-"""Learning event classes: separable ones are found, doubtful ones stay blank, repeats do not count twice."""
+"""Learning event classes: separable classes are found, doubtful ones stay blank, repeated events count once."""
 
 from __future__ import annotations
 
@@ -13,30 +13,29 @@ from scipy.optimize import minimize
 from edgequake.data.dataset import load
 from edgequake.data.tables import Arrival, LabelledRecord
 from edgequake.edge.base.errors import ConfigError, DataError
-from edgequake.edge.detection.event_class import class_name
+from edgequake.edge.detection.event_class import classify
 from edgequake.edge.manifest.manifest import load_manifest, read_graph
 from edgequake.train.add_classes import main as add_classes
-from edgequake.train.classes.class_examples import ClassExamples, class_examples, families, label_of
-from edgequake.train.classes.fit import (
+from edgequake.train.classes.class_examples import (
     NEVER,
-    constants,
-    example_weights,
-    fit_classes,
-    fit_softmax,
-    held_out_names,
-    learn_classes,
+    ClassExamples,
+    class_examples,
+    families,
+    label_of,
+    untrained_classes,
 )
+from edgequake.train.classes.fit import example_weights, fit_classes, fit_softmax, held_out_names, learn_classes
 from edgequake.train.configuration.recipe import load_recipe
 from edgequake.train.trainer import partial_manifest
 
 RECIPE = load_recipe("moon")
 assert RECIPE.classes is not None
 PLAN = RECIPE.classes
-UNTRAINED = constants(PLAN, 3300.0)
+UNTRAINED = untrained_classes(PLAN, RECIPE.trigger.max_event_s)
 
 
 def examples(gap: float, n_events: int = 12, seed: int = 1) -> ClassExamples:
-    """Return events of two classes whose pitches lie `gap` apart, scattered by 0.1, two rows each."""
+    """Return events of two classes whose spectral centroids differ by `gap` with a scatter of 0.1, two rows each."""
     rng = np.random.default_rng(seed)
     label = np.repeat(np.arange(2), 2 * n_events)
     inputs = rng.normal(0.0, 1.0, (len(label), 4))
@@ -52,19 +51,20 @@ def share_right(names: list[str], known: ClassExamples) -> float:
 def test_separable_classes_are_found_again() -> None:
     fitted = fit_classes(PLAN, UNTRAINED, examples(1.0))
     fresh = examples(1.0, seed=2)
-    assert share_right([class_name(fitted, inputs) for inputs in fresh.inputs], fresh) > 0.95
+    assert share_right([classify(fitted, inputs) for inputs in fresh.inputs], fresh) > 0.95
     assert fitted.min_probability == PLAN.least_probability
-    assert share_right(held_out_names(PLAN, UNTRAINED, examples(1.0)), examples(1.0)) > 0.95
+    few = examples(1.0, n_events=6)
+    assert share_right(held_out_names(PLAN, UNTRAINED, few), few) > 0.95
 
 
-def test_what_cannot_be_told_apart_stays_blank() -> None:
+def test_inseparable_classes_stay_blank() -> None:
     known = examples(0.0)
     fitted = fit_classes(PLAN, UNTRAINED, known)
-    assert [class_name(fitted, inputs) for inputs in known.inputs] == [""] * len(known.label)
+    assert [classify(fitted, inputs) for inputs in known.inputs] == [""] * len(known.label)
 
 
-def test_a_class_that_is_often_wrong_is_asked_for_more() -> None:
-    known = examples(0.25, n_events=40)
+def test_a_class_that_is_often_wrong_needs_a_higher_probability() -> None:
+    known = examples(0.25, n_events=24)
     lenient = fit_classes(dataclasses.replace(PLAN, least_probability=0.1, min_right=0.6), UNTRAINED, known)
     strict = fit_classes(dataclasses.replace(PLAN, least_probability=0.1, min_right=0.95), UNTRAINED, known)
     assert lenient.min_probability < strict.min_probability
@@ -74,14 +74,14 @@ def test_a_class_that_is_often_wrong_is_asked_for_more() -> None:
     assert fit_classes(dataclasses.replace(PLAN, least_probability=0.5), UNTRAINED, hopeless).min_probability == NEVER
 
 
-def test_far_from_all_that_was_learned_nothing_is_told() -> None:
+def test_an_event_far_from_all_training_examples_stays_blank() -> None:
     fitted = fit_classes(PLAN, UNTRAINED, examples(1.0))
-    assert class_name(fitted, np.array([1.0, 0, 0, 0])) == "impact_mq"
-    assert class_name(fitted, np.array([2.0, 0, 0, 0])) == ""
+    assert classify(fitted, np.array([1.0, 0, 0, 0])) == "impact_mq"
+    assert classify(fitted, np.array([2.0, 0, 0, 0])) == ""
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_the_optimum_is_that_of_an_independent_optimiser(n_classes: int) -> None:
+def test_the_optimum_agrees_with_an_independent_optimiser(n_classes: int) -> None:
     rng = np.random.default_rng(n_classes)
     inputs, label = rng.normal(size=(60, 3)), rng.integers(0, n_classes, 60)
     inputs[:, 0] += label
@@ -105,7 +105,7 @@ def test_the_optimum_is_that_of_an_independent_optimiser(n_classes: int) -> None
     assert np.sum(bias) == pytest.approx(0.0, abs=1e-12)
 
 
-def test_repeats_weigh_as_one() -> None:
+def test_repeated_events_share_one_weight() -> None:
     # Class 0: family x of events a (two rows) and b, family y of event c. Class 1: family z, three events.
     event, family = ("a", "a", "b", "c", "d", "e", "f"), ("x", "x", "x", "y", "z", "z", "z")
     known = ClassExamples(np.zeros((7, 4)), np.array([0, 0, 0, 0, 1, 1, 1]), event, family)
@@ -113,8 +113,8 @@ def test_repeats_weigh_as_one() -> None:
 
 
 def record(*arrivals: tuple[str, str]) -> LabelledRecord:
-    told = tuple(Arrival(0, 1.0, True, group, event_type, group) for group, event_type in arrivals)
-    return LabelledRecord(Path("x"), "moon", "train", arrivals[0][0], "S12", ("MH1",), 0, 1, 6.625, told, "")
+    listed = tuple(Arrival(0, 1.0, True, group, event_type, group) for group, event_type in arrivals)
+    return LabelledRecord(Path("x"), "moon", "train", arrivals[0][0], "S12", ("MH1",), 0, 1, 6.625, listed, "")
 
 
 def test_events_of_one_nest_are_one_family() -> None:
@@ -123,7 +123,7 @@ def test_events_of_one_nest_are_one_family() -> None:
         record(("q", "deep_A01")),
         record(("r", "deep_A20"), ("i", "impact_natural")),
         record(("j", "impact_natural")),
-        record(("q", "deep_A1")),  # says that A1 and A01 are one
+        record(("q", "deep_A1")),  # links A1 and A01
         record(("u", "deep_unclassified")),
         record(("v", "deep_unclassified")),
     ]
@@ -133,8 +133,8 @@ def test_events_of_one_nest_are_one_family() -> None:
 
 
 def test_labels_follow_the_patterns() -> None:
-    told = {name: label_of(PLAN, name) for name in ("impact_natural", "deep_A01", "deep_mq", "shallow", "unclassified")}
-    assert told == {
+    types = ("impact_natural", "deep_A01", "deep_mq", "shallow", "unclassified")
+    assert {name: label_of(PLAN, name) for name in types} == {
         "impact_natural": "impact_mq",
         "deep_A01": "deep_mq",
         "deep_mq": "deep_mq",
@@ -149,15 +149,15 @@ def test_a_class_without_events_is_refused() -> None:
         fit_classes(PLAN, UNTRAINED, known.where(known.label == 0))
 
 
-def test_the_trainer_hands_classes_on() -> None:
+def test_classes_are_in_the_partial_manifest() -> None:
     fitted = fit_classes(PLAN, UNTRAINED, examples(1.0))
-    told = json.loads(json.dumps(partial_manifest(RECIPE, {}, fitted)))["classes"]
-    assert told["weights"] == [list(row) for row in fitted.weights]
+    written = json.loads(json.dumps(partial_manifest(RECIPE, {}, fitted)))["classes"]
+    assert written["weights"] == [list(row) for row in fitted.weights]
     assert partial_manifest(load_recipe("tiny"), {}, None)["classes"] is None
     assert load_recipe("tiny").classes is None and load_recipe("moon", {"classes": None}).classes is None
 
 
-def test_a_recipe_that_contradicts_itself_is_refused() -> None:
+def test_an_inconsistent_recipe_is_refused() -> None:
     with pytest.raises(ConfigError, match="two classes"):
         load_recipe("moon", {"classes.labels": {"deep_mq": ["deep_*"]}})
     with pytest.raises(ConfigError, match="colour"):
@@ -167,21 +167,21 @@ def test_a_recipe_that_contradicts_itself_is_refused() -> None:
 
 
 @pytest.mark.records
-def test_real_moonquakes_are_told_from_impacts(records_dir: Path) -> None:
-    """Learned on train alone, asked on val."""
-    plan, front_end, scales = dataclasses.replace(PLAN, n_starts=2), RECIPE.front_end, RECIPE.examples.scales
-    fitted = learn_classes(plan, load(records_dir, "moon", "train"), front_end, 6.625, 3300.0, scales)
-    asked = class_examples(plan, fitted, load(records_dir, "moon", "val"), front_end, 6.625, scales)
-    names = [class_name(fitted, inputs) for inputs in asked.inputs]
+def test_recorded_moonquakes_are_distinguished_from_impacts(records_dir: Path) -> None:
+    """Learned from train and applied to val: each class is right for some event, and nine of ten events are right."""
+    recipe = dataclasses.replace(RECIPE, classes=dataclasses.replace(PLAN, n_starts=2))
+    fitted = learn_classes(recipe, load(records_dir, "moon", "train"))
+    asked = class_examples(recipe, load(records_dir, "moon", "val"))
+    names = [classify(fitted, inputs) for inputs in asked.inputs]
     truth = [fitted.names[label] for label in asked.label]
-    told = {answer for answer in zip(asked.event, truth, names, strict=True) if answer[2]}
-    right = {event for event, label, name in told if label == name}
-    assert {"A15_LM", "A17_S-IVB"} <= right and len({label for _, label, name in told if label == name}) == 2
-    assert not [event for event, label, name in told if label != name]
+    named = {answer for answer in zip(asked.event, truth, names, strict=True) if answer[2]}
+    wrong = {event for event, label, name in named if label != name}
+    assert {label for _, label, name in named if label == name} == set(fitted.names)
+    assert len(wrong) <= 0.1 * len({event for event, _, _ in named})
 
 
 @pytest.mark.records
-def test_a_shipped_model_is_taught(records_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_classes_are_added_to_a_model(records_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert add_classes(["moon", "--data", str(records_dir), "--out", str(tmp_path / "out")]) == 0
     manifest, folder = load_manifest(tmp_path / "out" / "moon.json")
     shipped, _ = load_manifest("moon")
@@ -191,7 +191,7 @@ def test_a_shipped_model_is_taught(records_dir: Path, tmp_path: Path, capsys: py
     assert str(folder) in capsys.readouterr().out
 
 
-def test_missing_records_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_records_give_a_one_line_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert add_classes(["moon", "--data", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 1
     assert capsys.readouterr().err.startswith("error: ")
     assert not (tmp_path / "out").exists()

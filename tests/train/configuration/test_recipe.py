@@ -20,7 +20,7 @@ def written(tmp_path: Path, text: str) -> str:
 
 
 def test_the_bundled_recipes_load() -> None:
-    assert set(bundled_recipes()) >= {"moon", "moon-pretrain", "tiny", "seed", "seed-spectrogram"}
+    assert set(bundled_recipes()) >= {"moon", "tiny", "seed", "seed-spectrogram"}
     for name in bundled_recipes():
         assert load_recipe(name).name == name
 
@@ -93,7 +93,6 @@ def test_the_decimators_keep_the_band_and_stop_what_folds_into_it(factor: int) -
     [
         ("network", "seed", "expected a table of fields"),
         ("examples.real_share", 1.2, "real_share must lie in 0..1, got 1.2"),
-        ("examples.earth_stretch", [30.0, 4.0], r"earth_stretch must be \[low, high\] with 0 < low <= high"),
         ("network.outputs", ["event", "onset"], r"cnn-lstm needs outputs = \['onset', 'event'\] or \['event'\]"),
         ("front_end.despike_threshold", -1.0, "despike_threshold must be positive, or 0 for no despiking"),
     ],

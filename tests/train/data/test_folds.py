@@ -1,4 +1,4 @@
-"""Cross-validation: what is held out is watched and never learned from."""
+"""Cross-validation: records that a fold holds out are validated on and never learned from."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import pytest
 
 from edgequake import cli
 from edgequake.data.dataset import load
-from edgequake.data.folds import Fold, split_fold
+from edgequake.data.selection import Fold, split_fold
 from edgequake.edge.base.errors import ConfigError, DataError
-from edgequake.synthetic.synthetic_dataset import write_dataset
 from edgequake.train import trainer
 from edgequake.train.data import training_data
 from edgequake.train.trainer import train
@@ -32,32 +31,28 @@ FAST = {
 }
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_dataset(tmp_path_factory.mktemp("folds") / "data", 7, n_train=4, n_val=2, n_test=1)
-
-
 def weights(path: Path) -> list[np.ndarray]:
     return list(keras.saving.load_model(path).get_weights())
 
 
-def test_held_out_files_are_watched_and_the_others_learned_from(
+@pytest.mark.usefixtures("no_fit")
+def test_held_out_files_are_validated_on_and_the_others_learned_from(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learned: set[str] = set()
     cut: list[set[str]] = []
-    build_bank, real_examples = training_data.build_bank, trainer.real_examples
+    build_bank, recorded_examples = training_data.build_bank, trainer.recorded_examples
 
-    def spied_bank(records: list[Any], *rest: Any) -> Any:
+    def spy_bank(records: list[Any], *rest: Any) -> Any:
         learned.update(record.file.name for record in records)
         return build_bank(records, *rest)
 
-    def spied_examples(recipe: Any, records: list[Any], *rest: Any) -> Any:
+    def spy_examples(recipe: Any, records: list[Any], *rest: Any) -> Any:
         cut.append({record.file.name for record in records})
-        return real_examples(recipe, records, *rest)
+        return recorded_examples(recipe, records, *rest)
 
-    monkeypatch.setattr(training_data, "build_bank", spied_bank)
-    monkeypatch.setattr(trainer, "real_examples", spied_examples)
+    monkeypatch.setattr(training_data, "build_bank", spy_bank)
+    monkeypatch.setattr(trainer, "recorded_examples", spy_examples)
     result = train("tiny", data, tmp_path, FAST, fold="1/3")
     held = {record.file.name for record in split_fold(data, "moon", Fold(1, 3))[1]}
     everything = {record.file.name for record in load(data, "moon") if record.split != "test"}
@@ -66,46 +61,48 @@ def test_held_out_files_are_watched_and_the_others_learned_from(
     assert (result.n_train_records, result.n_val_records) == (len(everything - held), len(held))
 
 
-def test_other_samples_in_the_held_out_files_change_no_weight(data: Path, tmp_path: Path) -> None:
+def test_the_samples_of_held_out_files_influence_no_weight(data: Path, tmp_path: Path) -> None:
     other = tmp_path / "data"
     shutil.copytree(data, other)
     learned, held = split_fold(other, "moon", Fold(0, 3))
     (test,) = (record for record in load(other, "moon") if record.split == "test")
     for record in (*held, test):
         shutil.copy(learned[0].file, record.file)
-    ours = train("tiny", data, tmp_path / "ours", FAST, fold="0/3")
-    theirs = train("tiny", other, tmp_path / "theirs", FAST, fold="0/3")
-    for a, b in zip(weights(ours.keras_file), weights(theirs.keras_file), strict=True):
+    first = train("tiny", data, tmp_path / "first", FAST, fold="0/3")
+    second = train("tiny", other, tmp_path / "second", FAST, fold="0/3")
+    for a, b in zip(weights(first.keras_file), weights(second.keras_file), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert ours.history[-1].val_loss != theirs.history[-1].val_loss
+    assert first.history[-1].val_loss != second.history[-1].val_loss
 
 
-def test_what_is_written_says_the_fold(data: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_fit")
+def test_the_written_files_name_the_fold(data: Path, tmp_path: Path) -> None:
     arguments = ["train", "tiny", "--data", str(data), "--out", str(tmp_path), "--fold", "2/3"]
     assert cli.main([*arguments, *(word for name, value in FAST.items() for word in ("--set", f"{name}={value}"))]) == 0
     described = json.loads((tmp_path / "train.json").read_text())
     assert described["fold"] == described["manifest"]["training"]["fold"] == "2/3"
 
 
-def test_the_result_in_words_names_the_fold(data: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_fit")
+def test_the_text_of_the_result_names_the_fold(data: Path, tmp_path: Path) -> None:
     assert "val records of fold 0/2)" in train("tiny", data, tmp_path, FAST, fold="0/2").table()
 
 
 def test_an_unfinished_training_of_another_fold_is_refused(data: Path, tmp_path: Path) -> None:
-    class Stop(Exception):
+    class Interrupted(Exception):
         pass
 
-    def stop(what: str, share: float) -> None:
-        raise Stop
+    def interrupt(share: float | None, doing: str) -> None:
+        raise Interrupted
 
-    with pytest.raises(Stop):
-        train("tiny", data, tmp_path, FAST, stop, fold="0/3")
+    with pytest.raises(Interrupted):
+        train("tiny", data, tmp_path, FAST, interrupt, fold="0/3")
     with pytest.raises(ConfigError, match="holds an unfinished training of another recipe, fold or data"):
         train("tiny", data, tmp_path, FAST, fold="1/3")
 
 
 @pytest.mark.parametrize(("fold", "error"), [("3/3", ConfigError), ("one", ConfigError), ("0/9", DataError)])
-def test_folds_that_cannot_be_are_refused(data: Path, tmp_path: Path, fold: str, error: type[Exception]) -> None:
+def test_impossible_folds_are_refused(data: Path, tmp_path: Path, fold: str, error: type[Exception]) -> None:
     with pytest.raises(error, match="expected"):
         train("tiny", data, tmp_path / "out", FAST, fold=fold)
     assert not (tmp_path / "out").exists()

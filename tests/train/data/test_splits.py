@@ -1,4 +1,4 @@
-"""Splits are whole event groups, the data's own or held out of the NASA packet's layout."""
+"""Splits consist of whole event groups: those of the tables, or groups held out of the NASA packet."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEADER = ["filename", "time_abs(%Y-%m-%dT%H:%M:%S.%f)", "time_rel(sec)", "evid",
 
 @pytest.fixture(scope="module")
 def packet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return synthetic records in the packet's layout: data files and a catalogue, no splits."""
+    """Return synthetic records in the layout of the packet: data files and a catalogue, no splits."""
     source = write_dataset(tmp_path_factory.mktemp("own") / "data", 5, n_train=8, n_val=1, n_test=1)
     folder = tmp_path_factory.mktemp("packet")
     (folder / "data").mkdir()
@@ -37,20 +37,20 @@ def packet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_own_splits_are_kept(tmp_path: Path) -> None:
-    folder = write_dataset(tmp_path / "data", 6, n_train=3, n_val=2, n_test=1)
-    learnt, watched = train_and_val(folder, "moon")
-    assert {record.split for record in learnt} == {"train"} and {record.split for record in watched} == {"val"}
-    assert (len(learnt), len(watched)) == (3, 2)
+def test_the_splits_of_the_tables_are_kept(data: Path) -> None:
+    train_records, val_records = train_and_val(data, "moon")
+    assert {record.split for record in train_records} == {"train"}
+    assert {record.split for record in val_records} == {"val"}
+    assert (len(train_records), len(val_records)) == (4, 2)
 
 
 def test_every_fifth_group_of_a_packet_is_held_out(packet: Path) -> None:
-    learnt, watched = train_and_val(packet, "moon")
-    groups = sorted({record.group for record in (*learnt, *watched)})
+    train_records, val_records = train_and_val(packet, "moon")
+    groups = sorted({record.group for record in (*train_records, *val_records)})
     assert len(groups) >= 5
-    assert sorted({record.group for record in watched}) == groups[::5]
-    assert not {record.group for record in learnt} & set(groups[::5])
-    assert len(learnt) + len(watched) == len(load(packet, "moon"))
+    assert sorted({record.group for record in val_records}) == groups[::5]
+    assert not {record.group for record in train_records} & set(groups[::5])
+    assert len(train_records) + len(val_records) == len(load(packet, "moon"))
 
 
 def test_a_packet_can_be_trained_on(packet: Path, tmp_path: Path) -> None:
@@ -76,8 +76,8 @@ def test_a_single_group_cannot_be_split(packet: Path, tmp_path: Path) -> None:
         train_and_val(tmp_path, "moon")
 
 
-def test_data_without_train_records_are_refused(tmp_path: Path) -> None:
-    folder = write_dataset(tmp_path / "data", 6, n_train=1, n_val=1, n_test=1)
+def test_data_without_training_records_are_refused(data: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(data, tmp_path / "data"))
     table = (folder / "records.csv").read_text().replace("train,", "val,")
     (folder / "records.csv").write_text(table)
     with pytest.raises(DataError, match="holds no record of body 'moon' in split 'train'"):

@@ -1,4 +1,4 @@
-"""Examples: the device's own frames, truthful labels, and nothing drawn from outside the seed."""
+"""Examples: frames identical to those of the device, correct labels, and draws that depend only on the seed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from edgequake.edge.features.spectra import BandPower
 from edgequake.edge.formats.miniseed import index_file, read_indexed
 from edgequake.edge.formats.waveforms import channel_of
 from edgequake.edge.manifest.front_end_config import SpectrogramConfig
-from edgequake.synthetic.synthetic_dataset import write_dataset
 from edgequake.train.configuration.recipe import Recipe, load_recipe
 from edgequake.train.data.noise_bank import NoiseBank, build_bank, even_channels
 from edgequake.train.data.records import record_traces
-from edgequake.train.examples.augmentation import make_record
-from edgequake.train.examples.examples import made_examples, real_examples, real_targets
+from edgequake.train.examples.augmentation import injected_record
+from edgequake.train.examples.examples import recorded_examples, recorded_targets, synthetic_examples
 
 NO_BANK = NoiseBank((), ())
 
@@ -30,15 +29,8 @@ def recipe() -> Recipe:
     return load_recipe("tiny", {"examples.n_blocks": 200, "examples.max_front_blocks": 50})
 
 
-@pytest.fixture(scope="module")
-def records(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledRecord]:
-    folder = tmp_path_factory.mktemp("data")
-    write_dataset(folder, 3, n_train=4, n_val=1, n_test=1)
-    return load(folder, "moon", "train")
-
-
 def device_rows(record: LabelledRecord, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
-    """Read and frame a record the way the lander does: through pymseed, record by record."""
+    """Compute the frames of a record as the lander does: through pymseed, record by record."""
     index = index_file(record.file)
     headers = [header for header in index.headers if channel_of(header.source_id) in record.channels]
     rows = station_rows(recipe.front_end, recipe.sampling_rate_hz, read_indexed(index, headers))
@@ -58,10 +50,10 @@ def test_training_frames_are_the_devices_frames(records: list[LabelledRecord], r
 
 
 @pytest.mark.records
-def test_training_frames_are_the_devices_frames_on_real_records(records_dir: Path, recipe: Recipe) -> None:
-    real = [record for record in load(records_dir, "moon") if record.split != "train"]
+def test_training_frames_are_the_devices_frames_for_recorded_data(records_dir: Path, recipe: Recipe) -> None:
+    recorded = [record for record in load(records_dir, "moon") if record.split != "train"]
     wanted = ("xa.s14.00.1973-06-30", "a01_S12.XA.MHN.1973.241", "impact_A17_S-IVB_S14", "xa.s12.00.mhz.1971-04-08")
-    chosen = [record for record in real if record.file.name.startswith(wanted)]
+    chosen = [record for record in recorded if record.file.name.startswith(wanted)]
     assert len(chosen) == 4
     for record in chosen:
         assert_training_frames_are_the_devices(record, recipe)
@@ -70,46 +62,46 @@ def test_training_frames_are_the_devices_frames_on_real_records(records_dir: Pat
 def test_the_same_seed_gives_the_same_examples_and_another_gives_others(
     records: list[LabelledRecord], recipe: Recipe
 ) -> None:
-    first, again, other = (made_examples(recipe, NO_BANK, 3, seed) for seed in (5, 5, 6))
+    first, again, other = (synthetic_examples(recipe, NO_BANK, 3, seed) for seed in (5, 5, 6))
     for name in ("rows", "targets", "weights"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
     assert np.any(first.rows != other.rows)
-    real, same = (real_examples(recipe, records, 5, 1) for _ in range(2))
-    np.testing.assert_array_equal(real.rows, same.rows)
+    recorded, same = (recorded_examples(recipe, records, 5, 1) for _ in range(2))
+    np.testing.assert_array_equal(recorded.rows, same.rows)
 
 
-def test_real_examples_begin_at_random_instants(records: list[LabelledRecord], recipe: Recipe) -> None:
-    examples = real_examples(recipe, records[:1], 8, 0)
+def test_recorded_examples_have_random_starts(records: list[LabelledRecord], recipe: Recipe) -> None:
+    examples = recorded_examples(recipe, records[:1], 8, 0)
     onsets = [np.flatnonzero(example[:, 0])[:1].tolist() for example in examples.targets]
     assert len({tuple(onset) for onset in onsets}) >= 3
 
 
-def test_the_excess_of_a_made_record_is_the_power_that_was_added(recipe: Recipe) -> None:
+def test_the_excess_of_a_record_is_the_injected_power(recipe: Recipe) -> None:
     plan = replace(
         recipe.examples, integer_share=0.0, synthetic_noise_share=1.0, synthetic_quake_share=1.0, quakes_per_example=3.0
     )
     loud = 0
     for seed in range(12):
-        made = make_record(np.random.default_rng(seed), NO_BANK, plan, 20_000, 64, recipe.sampling_rate_hz)
+        record = injected_record(np.random.default_rng(seed), NO_BANK, plan, 20_000, 64, recipe.sampling_rate_hz)
         low, high = plan.excess_decades
-        assert made.excess.min() >= 0.0
-        # One band of three may peak above the drawn power, which is over the whole band of the wave.
-        assert made.excess.max() <= high + 1.0
-        loud += bool(made.arrivals_s) and made.excess.max() >= low
-        assert bool(made.arrivals_s) or made.excess.max() == 0.0
+        assert record.excess.min() >= 0.0
+        # One band of three may exceed the drawn power, which is that of the whole band of the wave.
+        assert record.excess.max() <= high + 1.0
+        loud += bool(record.arrivals_s) and record.excess.max() >= low
+        assert bool(record.arrivals_s) or record.excess.max() == 0.0
     assert loud >= 6
 
 
-def test_quakes_are_where_the_labels_say(recipe: Recipe) -> None:
-    """Independent of the labels' own excess: band power of the finished record, first minutes against quiet time."""
+def test_quakes_are_at_their_labels(recipe: Recipe) -> None:
+    """Independent of the excess behind the labels: features of the record in the first minutes and in quiet time."""
     plan = replace(recipe.examples, excess_decades=(1.5, 2.5), quakes_per_example=1.0)
-    examples = made_examples(replace(recipe, examples=plan), NO_BANK, 20, 11)
+    examples = synthetic_examples(replace(recipe, examples=plan), NO_BANK, 20, 11)
     onset, event = examples.targets[..., 0] > 0, examples.targets[..., 1] > 0
     level = examples.rows[:, :, 0, 1:5].mean(axis=2)
     assert onset.any() and level[onset].mean() > level[~event & (examples.weights > 0)].mean() + 0.5
 
 
-def test_quiet_parts_keep_away_from_every_known_event(records: list[LabelledRecord], recipe: Recipe) -> None:
+def test_quiet_parts_exclude_every_known_event(records: list[LabelledRecord], recipe: Recipe) -> None:
     rate_hz, scales = recipe.sampling_rate_hz, recipe.examples.scales
     before_s, after_s = scales.before_event_s, scales.after_event_s
     for record in records:
@@ -123,22 +115,20 @@ def test_quiet_parts_keep_away_from_every_known_event(records: list[LabelledReco
         assert all(len(part) == len(channels) for part in bank.noise)
 
 
-def test_even_channels_is_the_plain_record_where_nothing_is_lost(records: list[LabelledRecord], recipe: Recipe) -> None:
-    traces = [replace(trace, start_ns=0, samples=np.arange(500.0) * k) for k, trace in ((1, records_trace(records)),)]
-    channels, start_ns = even_channels(traces, recipe.front_end, recipe.sampling_rate_hz)
+def test_even_channels_returns_the_samples_of_a_record_without_gaps(
+    records: list[LabelledRecord], recipe: Recipe
+) -> None:
+    trace = replace(record_traces(records[0])[0], start_ns=0, samples=np.arange(500.0))
+    channels, start_ns = even_channels([trace], recipe.front_end, recipe.sampling_rate_hz)
     np.testing.assert_array_equal(channels[0], np.arange(500.0) - 249.5)
     assert start_ns == 0
 
 
-def records_trace(records: list[LabelledRecord]):  # type: ignore[no-untyped-def]
-    return record_traces(records[0])[0]
-
-
-def test_labels_of_synthetic_records_lie_at_their_onsets(records: list[LabelledRecord], recipe: Recipe) -> None:
+def test_labels_of_synthetic_records_are_at_their_onsets(records: list[LabelledRecord], recipe: Recipe) -> None:
     found = 0
     for record in records:
         rows = station_rows(recipe.front_end, recipe.sampling_rate_hz, record_traces(record))
-        targets = real_targets(rows, record, recipe.front_end, recipe.sampling_rate_hz, recipe.examples.scales)
+        targets = recorded_targets(rows, record, recipe.front_end, recipe.sampling_rate_hz, recipe.examples.scales)
         begins = np.flatnonzero(np.diff(np.concatenate([[0], targets.onset])) > 0)
         times_s = [(rows.block[i] + 1) * 64 / recipe.sampling_rate_hz for i in begins]
         for time_s in times_s:
@@ -148,7 +138,7 @@ def test_labels_of_synthetic_records_lie_at_their_onsets(records: list[LabelledR
     assert found >= 2
 
 
-def test_label_bands_lie_in_the_features_band(recipe: Recipe) -> None:
+def test_label_bands_separate_a_tone(recipe: Recipe) -> None:
     config = SpectrogramConfig(128, recipe.examples.scales.label_bands_hz, -1.0, 3.0, 64)
     tone = np.sin(2 * np.pi * 0.8 * np.arange(128) / recipe.sampling_rate_hz)[np.newaxis]
     power = BandPower(config, recipe.sampling_rate_hz)(tone)[0]

@@ -13,10 +13,10 @@ import pytest
 from edgequake.data.phasenet import phasenet_split
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.train.configuration.recipe import Recipe, bundled_recipes, load_recipe
-from edgequake.train.data.noise_bank import NoiseBank, RealQuake
-from edgequake.train.data.records import picked_records, record_traces
-from edgequake.train.examples.augmentation import make_record
-from edgequake.train.examples.examples import made_examples
+from edgequake.train.data.noise_bank import NoiseBank, RecordedQuake
+from edgequake.train.data.records import phasenet_records, record_traces
+from edgequake.train.examples.augmentation import injected_record
+from edgequake.train.examples.examples import synthetic_examples
 from edgequake.train.examples.labels import Targets, loudest_bands, mark
 from edgequake.train.signals.noise import in_band, peak_rms, robust_rms
 
@@ -75,7 +75,7 @@ def test_a_recipe_without_scales_is_refused(tmp_path: Path) -> None:
 def test_moon_examples_are_those_of_before_there_were_other_bodies() -> None:
     """Recorded from the pipeline whose scales were constants: seeds 1 and 4 of `tiny`, 12 examples each."""
     for seed, n_onset, n_event, weight in MOON_BEFORE:
-        examples = made_examples(load_recipe("tiny"), NO_BANK, 12, seed)
+        examples = synthetic_examples(load_recipe("tiny"), NO_BANK, 12, seed)
         assert int(examples.targets[..., 0].sum()) == n_onset
         assert int(examples.targets[..., 1].sum()) == n_event
         assert float(examples.weights.sum()) == pytest.approx(weight, abs=0.01)
@@ -109,8 +109,8 @@ def test_a_real_quake_is_made_little_clearer_than_it_is_in_its_own_record(body: 
     tone = np.sin(2 * np.pi * 2.0 * np.arange(2400) / RATE_HZ)[np.newaxis]
     loudest = {}
     for clear_decades in (0.6, 9.0):
-        bank = NoiseBank((), (RealQuake(tone, clear_decades),))
-        made = [make_record(np.random.default_rng(s), bank, plan, 8000, 32, RATE_HZ) for s in range(4)]
+        bank = NoiseBank((), (RecordedQuake(tone, clear_decades),))
+        made = [injected_record(np.random.default_rng(s), bank, plan, 8000, 32, RATE_HZ) for s in range(4)]
         loudest[clear_decades] = max(float(one.excess.max()) for one in made)
     assert loudest[9.0] > loudest[0.6] + 1.0
 
@@ -146,7 +146,7 @@ def test_a_second_phase_belongs_to_the_event_when_it_comes_soon() -> None:
 def test_made_quakes_are_where_the_labels_say(body: str) -> None:
     """Independent of the labels' own excess: features of the finished record, first blocks against quiet ones."""
     recipe = small(body, excess_decades=[2.0, 3.0], quakes_per_example=1.0)
-    examples = made_examples(recipe, NO_BANK, 16, 3)
+    examples = synthetic_examples(recipe, NO_BANK, 16, 3)
     onset, event = examples.targets[..., 0] > 0, examples.targets[..., 1] > 0
     quiet = ~event & (examples.weights == 1)
     level = examples.rows[:, :, 0, :-1].max(axis=2)
@@ -161,7 +161,7 @@ def test_made_quakes_are_where_the_labels_say(body: str) -> None:
 
 @pytest.mark.parametrize("body", BODIES)
 def test_the_same_seed_gives_the_same_examples(body: str) -> None:
-    first, again, other = (made_examples(small(body), NO_BANK, 2, seed).rows for seed in (5, 5, 6))
+    first, again, other = (synthetic_examples(small(body), NO_BANK, 2, seed).rows for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, again)
     assert np.any(first != other)
 
@@ -181,7 +181,7 @@ def write_picked(folder: Path, name: str, n_channels: int) -> np.ndarray:
 def test_picked_records_are_read_as_they_are(tmp_path: Path) -> None:
     names = [f"BG_ACR_20121204133307{i:02d}" for i in range(20)]
     data = {name: write_picked(tmp_path / "earth" / "phasenet", name, 1 + 2 * (i % 2)) for i, name in enumerate(names)}
-    train, val = picked_records(tmp_path, "train"), picked_records(tmp_path, "val")
+    train, val = phasenet_records(tmp_path, "train"), phasenet_records(tmp_path, "val")
     assert {r.file.stem for r in train} == {name for name in names if phasenet_split(f"{name}.npz") == "train"}
     assert {r.split for r in val} == {"val"} and not {r.group for r in val} & {r.group for r in train}
     for record in train[:4]:
@@ -194,4 +194,4 @@ def test_picked_records_are_read_as_they_are(tmp_path: Path) -> None:
 
 def test_picked_records_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="needs PhaseNet's"):
-        picked_records(tmp_path, "train")
+        phasenet_records(tmp_path, "train")

@@ -8,9 +8,9 @@ from scipy import signal
 
 from edgequake.train.configuration.recipe import load_recipe
 from edgequake.train.data.noise_bank import NoiseBank
-from edgequake.train.examples.augmentation import make_record
+from edgequake.train.examples.augmentation import injected_record
 from edgequake.train.signals import earth, mars
-from edgequake.train.signals.bodies import WORLDS
+from edgequake.train.signals.bodies import BODY_SIGNALS
 
 RATE_HZ = 20.0
 BODIES = ("mars", "earth")
@@ -89,7 +89,7 @@ def test_disturbances_are_added_to_noise_and_leave_it_alone_elsewhere(body: str)
     noise = np.random.default_rng(0).standard_normal((3, 72_000))
     before, loud = noise.copy(), 0
     for seed in range(6):
-        disturbed = WORLDS[body].disturb(np.random.default_rng(seed), noise, RATE_HZ)
+        disturbed = BODY_SIGNALS[body].disturb(np.random.default_rng(seed), noise, RATE_HZ)
         assert disturbed.shape == noise.shape and np.isfinite(disturbed).all()
         loud += bool(np.abs(disturbed - noise).max() > 5.0)
     np.testing.assert_array_equal(noise, before)
@@ -100,7 +100,7 @@ def test_disturbances_are_added_to_noise_and_leave_it_alone_elsewhere(body: str)
 def test_records_are_counts_or_floats_of_one_to_three_channels(body: str) -> None:
     plan, n_channels, kinds = load_recipe(body).examples, set(), set()
     for seed in range(12):
-        made = make_record(np.random.default_rng(seed), NoiseBank((), ()), plan, 6000, 64, RATE_HZ)
+        made = injected_record(np.random.default_rng(seed), NoiseBank((), ()), plan, 6000, 64, RATE_HZ)
         ids = {trace.source_id for trace in made.traces}
         n_channels.add(len(ids))
         kinds |= {trace.samples.dtype.kind for trace in made.traces}

@@ -11,9 +11,8 @@ import numpy as np
 
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, channel_of
 from edgequake.report.charts import images
-from edgequake.report.charts.picture import Floats
-from edgequake.report.recording.samples import by_channel, channel_order, unit_of
-from edgequake.results.tables.words import station_name
+from edgequake.report.recording.samples import Floats, by_channel, channel_order, unit_of
+from edgequake.results.words import station_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,16 +23,16 @@ NS_PER_HOUR = 60 * NS_PER_MINUTE
 NS_PER_DAY = 24 * NS_PER_HOUR
 
 N_COLUMNS = 1800  # of an hour: about two for each pixel
-WHOLE_DAY_HOURS = 6  # records that touch fewer hours are drawn without the empty lines of the day
-USUAL_SHARE = 97.0  # percentile of the motion that fills half the room between two lines
-MOST_SPACINGS = 0.95  # larger motion is cut off this far from its line
-MARK_MINUTES, LETTER_MINUTES = 0.9, 0.7  # room that a mark and each letter of its label take on a line
+WHOLE_DAY_HOURS = 6  # records that cover fewer hours are drawn without the empty lines of the day
+USUAL_SHARE = 97.0  # percentile of the motion that fills half the space between two lines
+MOST_SPACINGS = 0.95  # larger motion is clipped at this distance from its line
+MARK_MINUTES, LETTER_MINUTES = 0.9, 0.7  # width of a mark and of each letter of its label, on a line
 LINE_HEIGHT_IN = 0.33
 
 
 @dataclass(frozen=True)
 class Mark:
-    """An onset with the number of its event in the table."""
+    """An onset and the number of its event in the table."""
 
     time_ns: int
     number: int
@@ -41,7 +40,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class StationDay:
-    """What is drawn of one station on one day, [start_ns, start_ns + 24 h) in UTC."""
+    """The data of one station on one day, [start_ns, start_ns + 24 h) in UTC."""
 
     station_id: str
     start_ns: int
@@ -51,12 +50,12 @@ class StationDay:
 
     @property
     def date(self) -> str:
-        """The day, as 1973-06-30."""
+        """The date, for example 1973-06-30."""
         return f"{datetime.fromtimestamp(self.start_ns // NS_PER_S, timezone.utc):%Y-%m-%d}"
 
     @property
     def hours(self) -> range:
-        """The hours that are drawn: all 24, or those that hold anything where these are few."""
+        """The hours to draw: all 24, or only those with data where they are few."""
         spans = [(trace.start_ns, trace.stop_ns) for trace in self.traces]
         spans += [*self.kept_ns, *((mark.time_ns, mark.time_ns + 1) for mark in self.marks)]
         first = max(0, (min(start for start, _ in spans) - self.start_ns) // NS_PER_HOUR)
@@ -67,7 +66,7 @@ class StationDay:
 def station_days(
     station_id: str, traces: Sequence[Trace], kept_ns: Sequence[tuple[int, int]], marks: Sequence[Mark]
 ) -> Iterator[StationDay]:
-    """Yield the days on which a station was heard or kept, oldest first; all arguments are of that station."""
+    """Yield the days on which a station has data or kept intervals, oldest first; all arguments are of that station."""
     spans = [(trace.start_ns, trace.stop_ns) for trace in traces if len(trace.samples)] + list(kept_ns)
     for day in sorted({day for start, stop in spans for day in range(start // NS_PER_DAY, -(-stop // NS_PER_DAY))}):
         start_ns, stop_ns = day * NS_PER_DAY, (day + 1) * NS_PER_DAY
@@ -80,7 +79,7 @@ def station_days(
 
 
 def day_figure(day: StationDay) -> Figure:
-    """Draw a station's day: one channel, the vertical one if it moves."""
+    """Draw one channel of a station's day: the vertical one, if it is live."""
     from matplotlib.figure import Figure  # no pyplot: it would look for a display
 
     hours = day.hours
@@ -102,7 +101,7 @@ def day_figure(day: StationDay) -> Figure:
     axes.set_ylabel("hour (UTC)")
     axes.spines[["top", "right", "left"]].set_visible(False)
     unit = unit_of(day.traces) if day.traces else ""
-    scale = f"; the space between two lines is {spacing:.3g} {unit}; larger motion is cut off" if spacing else ""
+    scale = f"; the space between two lines is {spacing:.3g} {unit}; larger motion is clipped" if spacing else ""
     axes.set_title(f"{station_name(day.station_id)} {channel}, {day.date} UTC{scale}", loc="left", fontsize=9)
     _add_legend(axes, day)
     return figure
@@ -111,7 +110,7 @@ def day_figure(day: StationDay) -> Figure:
 def _draw_lines(axes: Axes, day: StationDay) -> tuple[str, float]:
     """Draw each hour of one channel about its own median.
 
-    Returns its code, and the motion that one spacing between lines stands for; 0 where there is nothing to draw.
+    Returns its code, and the motion that the space between two lines represents; 0 where there is nothing to draw.
     """
     samples = by_channel(day.traces)
     if not samples:
@@ -126,13 +125,13 @@ def _draw_lines(axes: Axes, day: StationDay) -> tuple[str, float]:
     minutes = (np.arange(N_COLUMNS) + 0.5) / N_COLUMNS * 60.0
     for hour in day.hours:
         below, above = (np.clip(part[hour] / spacing, -MOST_SPACINGS, MOST_SPACINGS) for part in (lows, highs))
-        # The axis runs downwards, as a day is read: upward motion is subtracted.
+        # The axis points downwards, from earlier to later hours: upward motion is subtracted.
         axes.fill_between(minutes, hour - below, hour - above, color=images.TRACE, lw=0.45)
     return channel_of(source_id), spacing
 
 
 def _centred(low: Floats, high: Floats) -> tuple[Floats, Floats]:
-    """Take each line's median from it; empty lines stay empty."""
+    """Subtract the median of each line; empty lines stay empty."""
     middle = np.full((len(low), 1), np.nan)
     for i, line in enumerate((low + high) / 2.0):
         if np.isfinite(line).any():
@@ -163,9 +162,9 @@ def _draw_marks(axes: Axes, day: StationDay) -> None:
 
 
 def labelled(day: StationDay) -> list[tuple[float, int, str]]:
-    """Return (minute, hour, label) of every mark; where marks crowd, the first alone has one: "3…7"."""
+    """Return (minute, hour, label) of every mark; of marks too close together only the first has a label: "3…7"."""
     placed: list[tuple[float, int, str]] = []
-    crowd: tuple[int, Mark] | None = None  # where the latest label stands in `placed`, and its first mark
+    crowd: tuple[int, Mark] | None = None  # place of the latest label in `placed`, and its first mark
     for mark in sorted(day.marks, key=lambda mark: mark.time_ns):
         hour, rest_ns = divmod(mark.time_ns - day.start_ns, NS_PER_HOUR)
         minute = rest_ns / NS_PER_MINUTE

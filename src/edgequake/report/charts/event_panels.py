@@ -1,4 +1,4 @@
-"""One event: the kept samples, their spectrogram, and what the network made of them, on one axis of time."""
+"""One event: the kept samples, their spectrogram and the network's probabilities on one time axis."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from edgequake.edge.formats.waveforms import NS_PER_S, Trace, channel_of
 from edgequake.edge.results.catalog import CatalogRow, Segment
 from edgequake.report.charts import images
 from edgequake.report.charts.day_plot import Mark
-from edgequake.report.charts.picture import Floats
 from edgequake.report.charts.spectrogram import DEFAULT_BRIDGE_S, DEFAULT_WINDOW_SAMPLES, spectrogram_of
 from edgequake.report.recording.probabilities import ProbabilityTrace
-from edgequake.report.recording.samples import Samples, by_channel, channel_order, unit_of
+from edgequake.report.recording.samples import Floats, Samples, by_channel, channel_order, unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,17 +28,17 @@ DECIBEL_RANGE = (5.0, 99.7)  # percentiles of the spectrogram that the colours s
 
 @dataclass(frozen=True)
 class EventPanel:
-    """What is drawn of one event."""
+    """The data of one event."""
 
     row: CatalogRow
     segment: Segment
     traces: tuple[Trace, ...]  # the kept samples, every channel
-    trace: ProbabilityTrace | None
+    probabilities: ProbabilityTrace | None
     marks: tuple[Mark, ...]  # of all events in the segment
     onset_threshold: float
     event_threshold: float | None  # None without a model
     window_samples: int = DEFAULT_WINDOW_SAMPLES  # of a spectrum
-    bridge_s: float = DEFAULT_BRIDGE_S  # longer gaps stay blank in the spectrogram
+    bridge_s: float = DEFAULT_BRIDGE_S  # longer gaps stay empty in the spectrogram
 
 
 def event_figure(panel: EventPanel) -> Figure:
@@ -48,14 +47,14 @@ def event_figure(panel: EventPanel) -> Figure:
 
     samples = by_channel(panel.traces)
     channels = channel_order(samples, samples)[:MAX_CHANNELS]
-    heights = [1.0] * len(channels) + [1.5] + ([1.3] if panel.trace is not None else [])
+    heights = [1.0] * len(channels) + [1.5] + ([1.3] if panel.probabilities is not None else [])
     figure = Figure(figsize=(images.PICTURE_WIDTH_IN, 0.9 + 1.15 * sum(heights)), layout="constrained")
     rows = list(figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0])
     for axes, source_id in zip(rows, channels, strict=False):
         _draw_waveform(axes, panel, source_id, samples[source_id])
     _draw_spectrogram(figure, rows[len(channels)], panel, channels[0], samples[channels[0]])
-    if panel.trace is not None:
-        _draw_probabilities(rows[-1], panel, panel.trace)
+    if panel.probabilities is not None:
+        _draw_probabilities(rows[-1], panel, panel.probabilities)
     for i, axes in enumerate(rows):
         _draw_onsets(axes, panel, with_numbers=i == 0)
         axes.spines[["top", "right"]].set_visible(False)
@@ -93,7 +92,7 @@ def _draw_spectrogram(figure: Figure, axes: Axes, panel: EventPanel, source_id: 
     axes.set_ylabel(f"{channel_of(source_id)}\nfrequency [Hz]")
     if spectrogram is None:
         axes.set_yticks([])
-        axes.text(0.5, 0.5, "nothing to make a spectrogram of", ha="center", va="center", transform=axes.transAxes)
+        axes.text(0.5, 0.5, "too few samples for a spectrogram", ha="center", va="center", transform=axes.transAxes)
         return
     low, high = np.nanpercentile(spectrogram.decibels, DECIBEL_RANGE)
     mesh = axes.pcolormesh(
@@ -108,8 +107,8 @@ def _draw_spectrogram(figure: Figure, axes: Axes, panel: EventPanel, source_id: 
     bar.update_ticks()
 
 
-def _draw_probabilities(axes: Axes, panel: EventPanel, trace: ProbabilityTrace) -> None:
-    cut = trace.between(panel.segment.start_ns, panel.segment.stop_ns)
+def _draw_probabilities(axes: Axes, panel: EventPanel, computed: ProbabilityTrace) -> None:
+    cut = computed.between(panel.segment.start_ns, panel.segment.stop_ns)
     lines = [("onset", cut.onset, images.ONSET_PROBABILITY, "-"), ("event", cut.event, images.EVENT_PROBABILITY, "--")]
     if np.array_equal(cut.onset, cut.event):
         lines = [("event, which is also the onset's", cut.event, images.EVENT_PROBABILITY, "-")]
@@ -132,17 +131,12 @@ def _draw_probabilities(axes: Axes, panel: EventPanel, trace: ProbabilityTrace) 
     )  # fmt: skip
 
 
-def _as_steps(trace: ProbabilityTrace, values: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Return corners of the steps that decisions are, with a break where a decision does not follow the last."""
-    times: list[int] = []
-    steps: list[float] = []
-    for start_ns, stop_ns, value in zip(trace.start_ns.tolist(), trace.stop_ns.tolist(), values.tolist(), strict=True):
-        if times and start_ns - times[-1] > stop_ns - start_ns:
-            times.append(start_ns)
-            steps.append(float("nan"))
-        times += [start_ns, stop_ns]
-        steps += [value, value]
-    return np.array(times, np.int64), np.array(steps)
+def _as_steps(computed: ProbabilityTrace, values: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Return decisions as the corners of steps, with a break where a decision does not follow the previous one."""
+    start_ns, stop_ns = computed.start_ns, computed.stop_ns
+    gaps = 1 + np.flatnonzero(start_ns[1:] - stop_ns[:-1] > (stop_ns - start_ns)[1:])
+    corners = np.column_stack([start_ns, stop_ns]).ravel()
+    return np.insert(corners, 2 * gaps, start_ns[gaps]), np.insert(np.repeat(values, 2), 2 * gaps, np.nan)
 
 
 def _draw_onsets(axes: Axes, panel: EventPanel, with_numbers: bool) -> None:

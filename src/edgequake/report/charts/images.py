@@ -1,7 +1,7 @@
-"""Figures as pictures that stand inside a page: PNG for dense traces, SVG for charts.
+"""Figures as pictures embedded in a page: PNG for dense traces, SVG for charts.
 
-The colours are those of Okabe and Ito, which people with any common form of colour blindness tell apart; every picture
-also tells its parts apart by line style, marker or place.
+The colours are those of Okabe and Ito, which people with any common form of colour blindness can distinguish; every
+picture also distinguishes its parts by line style, marker or position.
 
 References
 ----------
@@ -29,12 +29,12 @@ KEPT_ALPHA = 0.32
 
 PNG_DPI = 110
 PICTURE_WIDTH_IN = 10.0
-N_COLOURS = 160  # a picture of a spectrogram is a third as large with a palette, and looks the same
-N_SHADES = 12  # from each ground to each colour that is drawn on it
+N_COLOURS = 160  # with a palette a picture of a spectrogram is a third as large, and looks the same
+N_SHADES = 12  # from each background to each colour drawn on it
 
 
 def png_uri(figure: Figure) -> str:
-    """Return a figure as a `data:` address of a PNG with the palette that suits it best."""
+    """Return a figure as a `data:` address of a PNG with an adaptive palette."""
     picture = _drawn(figure)
     return _png_uri(picture.quantize(N_COLOURS))
 
@@ -42,8 +42,8 @@ def png_uri(figure: Figure) -> str:
 def plain_png_uri(figure: Figure) -> str:
     """Return a figure of traces, shades and marks as a `data:` address of a PNG.
 
-    Its palette holds those colours and what lies between them: one made for the picture would lose that of a few small
-    marks, and a noisy day without one is several times as large.
+    Its palette holds those colours and the shades between them: an adaptive one would lose the colour of a few small
+    marks, and without one the picture of a noisy day is several times as large.
     """
     from PIL import Image
 
@@ -51,7 +51,7 @@ def plain_png_uri(figure: Figure) -> str:
     drawn = [_rgb(colour) for colour in (TRACE, BLACK, ONSET)]
     shares = [i / (N_SHADES - 1) for i in range(N_SHADES)]
     shades = {_blend(ground, colour, share) for ground in grounds for colour in drawn for share in shares}
-    shades |= {_blend(ground, _rgb(GRID), 1.0) for ground in grounds}  # its lighter shades would stand in for white
+    shades |= {_blend(ground, _rgb(GRID), 1.0) for ground in grounds}  # its lighter shades would replace white
     palette = Image.new("P", (1, 1))
     palette.putpalette([part for shade in sorted(shades) for part in shade])
     return _png_uri(_drawn(figure).quantize(palette=palette, dither=Image.Dither.NONE))
@@ -81,7 +81,7 @@ def _blend(ground: Rgb, colour: Rgb, share: float) -> Rgb:
 
 
 def svg_uri(figure: Figure) -> str:
-    """Return a figure as a `data:` address of an SVG; letters are outlines, so no font can be missing."""
+    """Return a figure as a `data:` address of an SVG; letters are outlines, so that no font can be missing."""
     import matplotlib
 
     drawn = io.BytesIO()

@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgequake.edge.formats.waveforms import NS_PER_S
-from edgequake.report.charts.picture import Floats
-from edgequake.report.recording.samples import Samples, even
+from edgequake.report.recording.samples import Floats, Samples, even
 
-DEFAULT_WINDOW_SAMPLES = 128  # where no model says how long its spectra are
-DEFAULT_BRIDGE_S = 60.0  # where no model says which gaps it bridges
+DEFAULT_WINDOW_SAMPLES = 128  # without a model, which gives the length of its spectra
+DEFAULT_BRIDGE_S = 60.0  # without a model, which gives the gaps that it interpolates
 MIN_WINDOW_SAMPLES = 16
 MAX_SPECTRA = 900
 
@@ -29,8 +28,8 @@ class Spectrogram:
 def spectrogram_of(samples: Samples, rate_hz: float, window_samples: int, bridge_s: float) -> Spectrogram | None:
     """Return the spectrogram of one channel in decibels of 1 (unit of the record)² / Hz.
 
-    Gaps up to `bridge_s` are bridged by straight lines, as the runner bridges them; longer ones stay NaN. None where
-    there are too few samples, or nothing but one value.
+    Gaps up to `bridge_s` are interpolated linearly, as in the runner; longer ones stay NaN. None where there are too
+    few samples, or all have one value.
     """
     from matplotlib import mlab
 
@@ -53,7 +52,7 @@ def spectrogram_of(samples: Samples, rate_hz: float, window_samples: int, bridge
             decibels[:, i] = np.nan
     half_hz = frequencies_hz[1] / 2
     edges_hz = np.concatenate([[0.0], frequencies_hz[1:] - half_hz, [frequencies_hz[-1]]])
-    # A spectrum stands for the hop in the middle of its window.
+    # A spectrum represents the hop in the middle of its window.
     firsts = np.arange(power.shape[1] + 1) * step + (window - step) / 2
     edges_ns = grid.start_ns + np.round(firsts * NS_PER_S / rate_hz).astype(np.int64)
     return Spectrogram(decibels, edges_hz, edges_ns) if np.isfinite(decibels).any() else None

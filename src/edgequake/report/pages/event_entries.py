@@ -10,24 +10,24 @@ from edgequake.edge.results.catalog import CatalogRow, Segment
 from edgequake.report.charts.day_plot import Mark
 from edgequake.report.charts.event_panels import EventPanel, event_figure
 from edgequake.report.charts.images import png_uri
-from edgequake.report.charts.picture import read_record
 from edgequake.report.charts.spectrogram import DEFAULT_BRIDGE_S, DEFAULT_WINDOW_SAMPLES
 from edgequake.report.recording.recorded_run import RecordedRun
-from edgequake.results.tables.words import duration, moment, plural, size, station_name, thousands, time_of_day
+from edgequake.report.recording.samples import read_record
+from edgequake.results.words import duration, moment, plural, size, station_name, thousands, time_of_day
 
 EVENT_COLUMNS = ("±", "station", "lasts", "peak probability", "class", "channels", "samples", "size", "sent")
 
 
 @dataclass(frozen=True)
 class EventEntry:
-    """What the page says of one event."""
+    """The page's entry for one event."""
 
     number: int  # from 1, in the catalogue's order
     onset: str
     station: str
     cells: tuple[str, ...]  # under EVENT_COLUMNS
     facts: tuple[tuple[str, str], ...]
-    picture: str | None  # data: address; None where its samples are gone
+    picture: str | None  # data: address; None where its samples are not available
     alt: str
 
 
@@ -40,9 +40,9 @@ def event_entry(run: RecordedRun, row: CatalogRow, marks: Sequence[Mark]) -> Eve
         The kept segment is damaged, or of another run.
     """
     segment = run.segment_of(row)
-    together = [mark for other, mark in zip(run.facts.events, marks, strict=True) if other.segment == row.segment]
-    number = next(mark.number for other, mark in zip(run.facts.events, marks, strict=True) if other is row)
-    traces, whence = _samples(run, segment)
+    together = [mark for other, mark in zip(run.summary.events, marks, strict=True) if other.segment == row.segment]
+    number = next(mark.number for other, mark in zip(run.summary.events, marks, strict=True) if other is row)
+    traces, source = _samples(run, segment)
     panel = _panel(run, row, segment, traces, together)
     length = duration((row.stop_ns - row.onset_ns) / NS_PER_S)
     shared = f", shared by {plural(len(together), 'event')}" if together[1:] else ""
@@ -67,7 +67,7 @@ def event_entry(run: RecordedRun, row: CatalogRow, marks: Sequence[Mark]) -> Eve
             ("peak probability", f"{row.peak_probability:.4f}"),
             ("in the input", f"{row.filename}, {row.time_rel_s:.1f} s after its first sample"),
             ("kept segment", f"{row.segment}, {size(row.size_bytes)}, {time_of_day(segment.start_ns)} to "
-             f"{time_of_day(segment.stop_ns)}{shared}{whence}"),
+             f"{time_of_day(segment.stop_ns)}{shared}{source}"),
             ("name", row.evid),
         ),
         picture=png_uri(event_figure(panel)) if traces else None,
@@ -80,11 +80,11 @@ def _uncertainty(row: CatalogRow) -> str:
 
 
 def _samples(run: RecordedRun, segment: Segment) -> tuple[tuple[Trace, ...], str]:
-    """Return the kept samples; from the records where the segment is gone, as one that was sent may be."""
+    """Return the kept samples; from the records where the segment has been deleted after it was sent."""
     path = run.folder / segment.file
     if path.is_file():
         return tuple(read_record(path)), ""
-    own = (trace for trace in run.heard if run.from_records and trace.station_id == segment.station_id)
+    own = (trace for trace in run.traces if run.from_records and trace.station_id == segment.station_id)
     cut = (trace.between(segment.start_ns, segment.stop_ns) for trace in own)
     traces = tuple(trace for trace in cut if len(trace.samples))
     return traces, "; no longer in the run's folder" + (": drawn from the records" if traces else "")
@@ -99,9 +99,9 @@ def _panel(
         row=row,
         segment=segment,
         traces=traces,
-        trace=run.trace_of(row),
+        probabilities=run.probabilities_of(row),
         marks=tuple(together),
-        onset_threshold=run.facts.onset_threshold,
+        onset_threshold=run.summary.onset_threshold,
         event_threshold=manifest.trigger.event_threshold if manifest else None,
         window_samples=manifest.front_end.window_samples if manifest and spectral else DEFAULT_WINDOW_SAMPLES,
         bridge_s=manifest.front_end.bridge_s if manifest else DEFAULT_BRIDGE_S,
@@ -109,8 +109,8 @@ def _panel(
 
 
 def _alt(panel: EventPanel, number: int) -> str:
-    """Say in words what the picture shows."""
-    with_network = " and the network's probabilities" if panel.trace else ""
+    """Describe the picture in words."""
+    with_network = " and the network's probabilities" if panel.probabilities else ""
     return (
         f"Event {number}: waveforms of {', '.join(panel.row.channels)}, spectrogram{with_network} from "
         f"{time_of_day(panel.segment.start_ns)} to {time_of_day(panel.segment.stop_ns)} UTC, with the onset at "

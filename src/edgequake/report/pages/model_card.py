@@ -1,4 +1,4 @@
-"""What a manifest says of its model, for people."""
+"""A model card: the contents of a manifest as tables."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from edgequake.edge.manifest.front_end_config import FrontEndConfig
 from edgequake.edge.manifest.manifest import Manifest
 from edgequake.report.recording.probabilities import Model
 from edgequake.results.tables.table import Table
-from edgequake.results.tables.words import size, thousands
+from edgequake.results.words import size, thousands
 
-LONGEST_LIST = 8  # longer lists in the provenance are counted, not shown
+LONGEST_LIST = 8  # of longer lists in the provenance only the length is shown
 
 
 def model_card(model: Model) -> list[Table]:
@@ -75,7 +75,7 @@ def _mode(manifest: Manifest) -> str:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested values as (name, text); names of nested ones follow their table's."""
+    """Return nested values as (name, text); nested names begin with the name of their table."""
     rows: list[tuple[str, str]] = []
     for name, value in values.items():
         words = f"{prefix}{_words(name)}"

@@ -1,4 +1,4 @@
-"""Pages from the templates: everything stands inside the page, and the browser is told to fetch nothing."""
+"""Pages from the templates: everything is embedded in the page, and the browser is forbidden to fetch anything."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from edgequake._version import __version__
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a template filled in; whatever a record or a file name holds is escaped."""
+    """Return a template filled in; all values are escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

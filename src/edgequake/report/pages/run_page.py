@@ -1,4 +1,4 @@
-"""The report of a run: its facts, its days, its events, what went wrong in the records, and the model's card."""
+"""The report of a run: its figures, days and events, gaps and faults in the records, and the model card."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from edgequake.report.charts.images import plain_png_uri
 from edgequake.report.pages.event_entries import EVENT_COLUMNS, EventEntry, event_entry
 from edgequake.report.pages.model_card import model_card
 from edgequake.report.pages.page import render
-from edgequake.report.recording.recorded_run import Progress, RecordedRun, read_run
+from edgequake.report.recording.recorded_run import RecordedRun, read_run
+from edgequake.results.progress import Progress, silent
 from edgequake.results.tables.table import Table
-from edgequake.results.tables.words import duration, percent, plural, size, station_name, thousands, time_of_day
+from edgequake.results.words import duration, percent, plural, size, station_name, thousands, time_of_day
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,14 @@ class DayPicture:
 
 @dataclass(frozen=True)
 class RunReport:
-    """The page, and what people should know of how it came about."""
+    """The page, and notes on what is missing in it."""
 
     html: str
     notes: tuple[str, ...]
 
 
 def run_report(
-    folder: Path, inputs: Sequence[Path] = (), model: str | None = None, progress: Progress | None = None
+    folder: Path, inputs: Sequence[Path] = (), model: str | None = None, progress: Progress = silent
 ) -> RunReport:
     """Return the report of a run as one HTML page.
 
@@ -46,54 +47,53 @@ def run_report(
         As `edgequake.report.recording.recorded_run.read_run`; or a kept segment that is damaged.
     """
     run = read_run(folder, inputs, model, progress)
-    marks = [Mark(row.onset_ns, i + 1) for i, row in enumerate(run.facts.events)]
+    marks = [Mark(row.onset_ns, i + 1) for i, row in enumerate(run.summary.events)]
     days = _days(run, marks)
     events: list[EventEntry] = []
-    for row in run.facts.events:
-        if progress is not None:
-            progress("drawing the events", len(events) / len(marks))
+    for row in run.summary.events:
+        progress(len(events) / len(marks), "drawing the events")
         events.append(event_entry(run, row, marks))
     html = render(
         "run.html.j2",
-        title=f"edgequake: {plural(len(events), 'event')} at {_stations(run.facts)}",
-        facts=_rows(run.facts),
-        notes=[*run.notes, *run.facts.warnings],
+        title=f"edgequake: {plural(len(events), 'event')} at {_stations(run.summary)}",
+        facts=_rows(run.summary),
+        notes=[*run.notes, *run.summary.warnings],
         days=days,
         days_of_segments=not run.from_records,
         events=events,
         event_columns=EVENT_COLUMNS,
         probabilities=_where_from(run),
-        counters=_counters(run.facts),
+        counters=_counters(run.summary),
         card=model_card(run.model) if run.model else [],
     )
     return RunReport(html, run.notes)
 
 
-def _rows(facts: Summary) -> list[tuple[str, str]]:
-    saved_bytes = facts.bytes_in - facts.bytes_kept
-    share_saved = saved_bytes / facts.bytes_in if facts.bytes_in else None
+def _rows(summary: Summary) -> list[tuple[str, str]]:
+    saved_bytes = summary.bytes_in - summary.bytes_kept
+    share_saved = saved_bytes / summary.bytes_in if summary.bytes_in else None
     return [
-        ("events", str(len(facts.events))),
-        ("stations", _stations(facts)),
-        ("record", f"{facts.record_s / 3600:.2f} h, {thousands(facts.samples_in)} samples"),
-        ("kept", f"{facts.kept_s / 3600:.2f} h = {percent(facts.kept_fraction)} of the time; "
-         f"{thousands(facts.samples_kept)} samples = {percent(facts.samples_kept / max(1, facts.samples_in))}"),
+        ("events", str(len(summary.events))),
+        ("stations", _stations(summary)),
+        ("record", f"{summary.record_s / 3600:.2f} h, {thousands(summary.samples_in)} samples"),
+        ("kept", f"{summary.kept_s / 3600:.2f} h = {percent(summary.kept_fraction)} of the time; "
+         f"{thousands(summary.samples_kept)} samples = {percent(summary.samples_kept / max(1, summary.samples_in))}"),
         ("downlink saved", f"{thousands(saved_bytes)} bytes = {percent(share_saved)}: segments of "
-         f"{size(facts.bytes_kept)} are sent instead of inputs of {size(facts.bytes_in)}"),
-        ("model", f"{facts.model}, variant {facts.variant}, onset threshold {facts.onset_threshold:g}"),
-        ("graph's sha256", facts.graph_sha256),
-        ("runtime", f"{facts.runtime}, edgequake {facts.edgequake_version}"),
-        ("cost", f"{facts.wall_s:.2f} s, of these {facts.cpu_s:.2f} s on the processor; at most "
-         f"{size(facts.peak_memory_bytes)} of memory"),
-        ("inputs", ", ".join(facts.inputs)),
+         f"{size(summary.bytes_kept)} are sent instead of inputs of {size(summary.bytes_in)}"),
+        ("model", f"{summary.model}, variant {summary.variant}, onset threshold {summary.onset_threshold:g}"),
+        ("graph's sha256", summary.graph_sha256),
+        ("runtime", f"{summary.runtime}, edgequake {summary.edgequake_version}"),
+        ("cost", f"{summary.wall_s:.2f} s, of these {summary.cpu_s:.2f} s on the processor; at most "
+         f"{size(summary.peak_memory_bytes)} of memory"),
+        ("inputs", ", ".join(summary.inputs)),
     ]  # fmt: skip
 
 
 def _days(run: RecordedRun, marks: Sequence[Mark]) -> list[DayPicture]:
     days = []
-    for station_id in run.facts.stations:
-        own = [trace for trace in run.heard if trace.station_id == station_id]
-        numbered = zip(run.facts.events, marks, strict=True)
+    for station_id in run.summary.stations:
+        own = [trace for trace in run.traces if trace.station_id == station_id]
+        numbered = zip(run.summary.events, marks, strict=True)
         onsets = [mark for row, mark in numbered if row.station_id == station_id]
         for day in station_days(station_id, own, run.kept_ns(station_id), onsets):
             title = f"{station_name(station_id)}, {day.date}"
@@ -102,7 +102,7 @@ def _days(run: RecordedRun, marks: Sequence[Mark]) -> list[DayPicture]:
 
 
 def _alt(day: StationDay) -> str:
-    """Say in words what the picture of a day shows."""
+    """Describe the picture of a day in words."""
     kept_s = sum(stop - start for start, stop in day.kept_ns) / NS_PER_S
     onsets = "".join(f", {mark.number} at {time_of_day(mark.time_ns)}" for mark in day.marks)
     return (
@@ -112,34 +112,35 @@ def _alt(day: StationDay) -> str:
 
 
 def _where_from(run: RecordedRun) -> str:
-    """Say what the probabilities were computed from, and whether they lead to the events of the catalogue."""
+    """State what the probabilities were computed from, and whether they lead to the events of the catalogue."""
     if run.model is None:
-        return "The network's probabilities are not shown: its manifest and graph are not at hand."
+        return "The network's probabilities are not shown: its manifest and graph are not available."
     again = (
-        f"they lead to {run.n_events_found_again} of the {plural(len(run.facts.events), 'event')} of the catalogue, "
+        f"they lead to {run.n_events_found_again} of the {plural(len(run.summary.events), 'event')} of the catalogue, "
         "to the microsecond."
     )
     if run.from_records:
         return f"The network's probabilities were computed again from the records that were run; {again}"
     return (
-        "The network's probabilities were computed again from each kept segment alone, as the records are not at hand. "
-        f"The network starts cold there, so they differ from those of the run at first; {again}"
+        "The network's probabilities were computed again from each kept segment alone, as the records are not "
+        "available. The network starts without state there, so they differ from those of the run at first; "
+        f"{again}"
     )
 
 
-def _counters(facts: Summary) -> Table:
+def _counters(summary: Summary) -> Table:
     rows = [
-        ("tears bridged", thousands(facts.tears_bridged), "short gaps filled by straight lines and flagged"),
-        ("samples bridged", thousands(facts.samples_bridged), "that were missing in those"),
-        ("restarts", thousands(facts.restarts), "longer gaps, after which the network starts anew"),
-        ("lost samples marked", thousands(facts.fill_samples), "values of the record that mean: no sample"),
-        ("not finite", thousands(facts.not_finite_samples), "samples that are NaN or infinite"),
-        ("overlapping", thousands(facts.overlap_samples), "samples that came twice, used once"),
-        ("unreadable bytes", thousands(facts.unreadable_bytes), "in the inputs, of no readable record"),
-        ("channels left out", ", ".join(facts.ignored_channels) or "none", "in the inputs, and not the model's"),
+        ("gaps interpolated", thousands(summary.tears_bridged), "short gaps, interpolated and flagged"),
+        ("samples interpolated", thousands(summary.samples_bridged), "missing in those gaps"),
+        ("restarts", thousands(summary.restarts), "after longer gaps, which reset the front end and the network"),
+        ("fill values", thousands(summary.fill_samples), "values of the record that mark lost samples"),
+        ("not finite", thousands(summary.not_finite_samples), "samples that are NaN or infinite"),
+        ("overlapping", thousands(summary.overlap_samples), "duplicate samples, used once"),
+        ("unreadable bytes", thousands(summary.unreadable_bytes), "of the inputs, not part of a readable record"),
+        ("channels ignored", ", ".join(summary.ignored_channels) or "none", "in the inputs but not in the model"),
     ]
-    return Table("What was wrong with the records", ("counter", "value", "what it counts"), tuple(rows))
+    return Table("Gaps and faults in the records", ("counter", "value", "what it counts"), tuple(rows))
 
 
-def _stations(facts: Summary) -> str:
-    return ", ".join(map(station_name, facts.stations)) or "no station"
+def _stations(summary: Summary) -> str:
+    return ", ".join(map(station_name, summary.stations)) or "no station"

@@ -1,7 +1,7 @@
 """The network's probabilities over time, computed again as the runner computed them.
 
-A run keeps its events and their samples, not its probabilities. Here the same detector runs once more over the records
-that the run names, or, where these have gone, over each kept segment alone.
+A run stores its events and their samples, not its probabilities. Here the same detector runs again over the records
+that the run names, or, where these are not available, over each kept segment alone.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from edgequake.edge.detection.trigger import Decision, Event, Trigger
 from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.inputs.files import plan_inputs
 from edgequake.edge.manifest.manifest import Manifest, Variant
+from edgequake.results.progress import Progress, silent
 
-Progress = Callable[[float], None]  # takes the share done, 0..1
+COMPUTING = "computing the probabilities again"  # reported as progress
 
 
 @dataclass(frozen=True)
 class Model:
-    """What is needed to run a network."""
+    """A network, ready to run."""
 
     manifest: Manifest
     graph: bytes
@@ -37,17 +38,17 @@ class Model:
 
 @dataclass(frozen=True)
 class ProbabilityTrace:
-    """What the network said of one stream, in time order; arrays have shape (n_decisions,)."""
+    """The network's decisions on one stream, in time order; arrays have shape (n_decisions,)."""
 
     station_id: str
     start_ns: npt.NDArray[np.int64]
     stop_ns: npt.NDArray[np.int64]
     onset: npt.NDArray[np.float64]
     event: npt.NDArray[np.float64]
-    onsets_ns: tuple[int, ...]  # of the events that the trigger made of it
+    onsets_ns: tuple[int, ...]  # of the events that the trigger declared
 
     def between(self, start_ns: int, stop_ns: int) -> ProbabilityTrace:
-        """Return the decisions that meet [start_ns, stop_ns)."""
+        """Return the decisions that overlap [start_ns, stop_ns)."""
         first = int(np.searchsorted(self.stop_ns, start_ns, side="right"))
         stop = int(np.searchsorted(self.start_ns, stop_ns, side="left"))
         cut = slice(first, max(first, stop))
@@ -58,7 +59,7 @@ class ProbabilityTrace:
 
 
 class RecordingTrigger(Trigger):
-    """A trigger that takes down what it judges."""
+    """A trigger that records the decisions it judges."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -66,7 +67,7 @@ class RecordingTrigger(Trigger):
         self._onset, self._event = array("d"), array("d")
 
     def push(self, decision: Decision) -> Event | None:
-        """Take down the next decision and judge it."""
+        """Record the next decision and judge it."""
         self._start_ns.append(decision.start_ns)
         self._stop_ns.append(decision.stop_ns)
         self._onset.append(decision.onset)
@@ -74,7 +75,7 @@ class RecordingTrigger(Trigger):
         return super().push(decision)
 
     def trace(self, station_id: str, onsets_ns: Iterable[int]) -> ProbabilityTrace:
-        """Return all that was taken down."""
+        """Return all that was recorded."""
         return ProbabilityTrace(
             station_id,
             np.array(self._start_ns, np.int64),
@@ -86,7 +87,7 @@ class RecordingTrigger(Trigger):
 
 
 def probabilities(model: Model, threshold: float, station_id: str, traces: Iterable[Trace]) -> ProbabilityTrace:
-    """Return a model's probabilities on the pieces of one stream, which come in the order of their start times.
+    """Return a model's probabilities on the traces of one stream, which are in the order of their start times.
 
     Raises
     ------
@@ -95,14 +96,14 @@ def probabilities(model: Model, threshold: float, station_id: str, traces: Itera
     """
     trigger = RecordingTrigger(model.manifest.trigger, threshold)
     detector = Detector(model.manifest, model.graph, model.variant, threshold, trigger=trigger)
-    held: list[Trace] = []
+    read: list[Trace] = []
     events: list[Event] = []
     for trace in traces:
-        held.append(trace)
+        read.append(trace)
         events += detector.push(trace)
     events += detector.finish()
     refine = refiner(model.manifest)
-    onsets_ns = [refine(held, event.onset_ns).onset_ns if refine else event.onset_ns for event in events]
+    onsets_ns = [refine(read, event.onset_ns).onset_ns if refine else event.onset_ns for event in events]
     return trigger.trace(station_id, onsets_ns)
 
 
@@ -111,13 +112,13 @@ def of_inputs(
     threshold: float,
     inputs: Sequence[Path],
     channels: tuple[str, ...] | None,
-    heard: Callable[[Trace], None],
+    on_trace: Callable[[Trace], None],
     out: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> list[ProbabilityTrace]:
-    """Return the probabilities on every stream of some records; each trace is also handed to `heard`.
+    """Return the probabilities on every stream of some records; `on_trace` is called with each trace.
 
-    What lies under `out`, the run's folder, is passed over where a folder of records is given.
+    Files under `out`, the run's folder, are ignored where a folder of records is given.
 
     Raises
     ------
@@ -127,15 +128,15 @@ def of_inputs(
     plan = plan_inputs(tuple(map(str, inputs)), model.manifest, channels, out)
     n_read = 0
 
-    def told(traces: Iterator[Trace]) -> Iterator[Trace]:
+    def watched(traces: Iterator[Trace]) -> Iterator[Trace]:
         nonlocal n_read
         for trace in traces:
-            heard(trace)
+            on_trace(trace)
             n_read += len(trace.samples)
-            if progress is not None:
-                progress(min(1.0, n_read / max(1, plan.n_samples)))
+            progress(min(1.0, n_read / max(1, plan.n_samples)), COMPUTING)
             yield trace
 
     return [
-        probabilities(model, threshold, stream.station_id, told(stream.traces(plan.note))) for stream in plan.streams
+        probabilities(model, threshold, stream.station_id, watched(stream.traces(plan.diagnostics)))
+        for stream in plan.streams
     ]

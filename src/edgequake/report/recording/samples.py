@@ -1,35 +1,86 @@
-"""One channel's samples made ready for drawing: no lost ones, no spikes of the telemetry, on an even grid if wanted."""
+"""Records read from their files, and one channel's samples prepared for drawing: without gap marks and spikes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace
-from edgequake.report.charts.picture import GAP_COUNTS, Floats
+from edgequake.edge.base.errors import DataError
+from edgequake.edge.formats.miniseed import index_file, read_indexed
+from edgequake.edge.formats.space_apps_csv import read_packet_csv
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, merge_contiguous
 
+Floats = npt.NDArray[np.float64]
+
+SUFFIXES = (".mseed", ".miniseed", ".ms")
+GAP_COUNTS = -1  # marks lost samples in archived integer records
 SPIKE_LOCAL = 7.4  # five robust standard deviations, in median absolute deviations of five samples
 SPIKE_USUAL = 5.0  # times what 95 % of the samples differ from the median of their neighbours
 USUAL_SHARE = 95.0
 
 
+def record_files(paths: Iterable[Path]) -> list[Path]:
+    """Return the files among `paths`, and the miniSEED files in the folders among them.
+
+    Raises
+    ------
+    DataError
+        A path that does not exist.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            files += [file for file in sorted(path.rglob("*")) if file.is_file() and file.suffix.lower() in SUFFIXES]
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise DataError(f"{path} does not exist: name the records that were run with --input")
+    return files
+
+
+def read_record(path: Path) -> list[Trace]:
+    """Return the contiguous traces of a miniSEED file or of a Space Apps CSV file.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read.
+    """
+    if path.suffix.lower() == ".csv":
+        return list(read_packet_csv(path))
+    index = index_file(path)
+    return merge_contiguous(read_indexed(index, index.headers))
+
+
+def join_intervals(intervals: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the union of half-open intervals as disjoint ones, rising."""
+    union: list[tuple[int, int]] = []
+    for start, stop in sorted(intervals):
+        if union and start <= union[-1][1]:
+            union[-1] = (union[-1][0], max(stop, union[-1][1]))
+        else:
+            union.append((start, stop))
+    return union
+
+
 @dataclass(frozen=True)
 class Samples:
-    """Samples in time order, without lost ones and spikes; arrays of shape (n_samples,)."""
+    """Samples of a channel in time order, without gap marks and spikes; arrays of shape (n_samples,)."""
 
     times_ns: npt.NDArray[np.int64]
     values: Floats
 
     @property
     def live(self) -> bool:
-        """Whether the channel moves at all: a dead one sends one value, with a spike here and there."""
+        """Whether the channel records motion: a dead one repeats one value, with an occasional spike."""
         return bool(len(self.values)) and bool(np.ptp(np.percentile(self.values, [0.5, 99.5])) > 0)
 
     def extremes(self, start_ns: int, stop_ns: int, n_columns: int) -> tuple[Floats, Floats]:
-        """Return the smallest and largest sample in each of `n_columns` equal parts of time; NaN where none is."""
+        """Return the smallest and largest sample in each of `n_columns` equal intervals; NaN where there is none."""
         low, high = np.full(n_columns, np.inf), np.full(n_columns, -np.inf)
         columns = np.floor((self.times_ns - start_ns) / (stop_ns - start_ns) * n_columns).astype(np.int64)
         inside = (columns >= 0) & (columns < n_columns)
@@ -42,16 +93,16 @@ class Samples:
 
 @dataclass(frozen=True)
 class EvenSamples:
-    """Samples on an even grid, gaps bridged by straight lines; arrays of shape (n_samples,)."""
+    """Samples on a regular grid, gaps interpolated linearly; arrays of shape (n_samples,)."""
 
     start_ns: int
     rate_hz: float
     values: Floats
-    missing: npt.NDArray[np.bool_]  # where the gap is too long to be believed
+    missing: npt.NDArray[np.bool_]  # where the gap is too long to be interpolated
 
 
 def joined(traces: Iterable[Trace]) -> Samples:
-    """Join one channel's traces, without samples that mark a gap, and take spikes out."""
+    """Join the traces of one channel, without samples that mark a gap, and remove spikes."""
     times, parts = [np.zeros(0, np.int64)], [np.zeros(0)]
     for trace in sorted(traces, key=lambda trace: trace.start_ns):
         values = trace.samples.astype(np.float64)
@@ -67,7 +118,7 @@ def joined(traces: Iterable[Trace]) -> Samples:
 def despiked(values: Floats) -> Floats:
     """Return samples with each spike replaced by the median of the five samples around it.
 
-    A spike stands out both from its four neighbours and from what is usual in the whole stretch: so the steps of a
+    A spike differs both from its four neighbours and from the usual differences in the whole trace. So the steps of a
     coarse digitizer, which the runner's own filter takes for spikes in quiet times, stay as they are.
     """
     if len(values) < 5:
@@ -81,7 +132,7 @@ def despiked(values: Floats) -> Floats:
 
 
 def even(samples: Samples, rate_hz: float, bridge_s: float) -> EvenSamples | None:
-    """Lay samples on an even grid; None where there are none."""
+    """Return samples on a regular grid; None where there are none."""
     if not len(samples.values):
         return None
     start_ns = int(samples.times_ns[0])
@@ -95,7 +146,7 @@ def even(samples: Samples, rate_hz: float, bridge_s: float) -> EvenSamples | Non
 
 
 def channel_order(source_ids: Iterable[str], samples: dict[str, Samples]) -> list[str]:
-    """Return channels as they are drawn: those that move, then the dead ones; the vertical one first."""
+    """Return channels in the order in which they are drawn: live before dead ones, the vertical one first."""
     return sorted(source_ids, key=lambda name: (not samples[name].live, not name.endswith("Z"), name))
 
 
@@ -106,5 +157,5 @@ def by_channel(traces: Sequence[Trace]) -> dict[str, Samples]:
 
 
 def unit_of(traces: Sequence[Trace]) -> str:
-    """Return what samples are measured in: integers are the digitizer's counts, others what the record is in."""
+    """Return the unit of samples: integers are counts of the digitizer, others in the unit of the record."""
     return "counts" if traces and np.issubdtype(traces[0].samples.dtype, np.integer) else "record's units"

@@ -1,0 +1,94 @@
+"""`edgequake bench accuracy|folds|budget`: recall and false alarms on labelled records."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edgequake.commands.bench_output import JsonFile, Reference, output, output_and_check
+from edgequake.commands.options import HeldOut, LabelledData, Model, MoreModels, Seeds, Split, Variant
+from edgequake.commands.terminal import progress_bar
+
+
+def accuracy(
+    data: LabelledData,
+    model: Model = "moon",
+    variant: Variant = None,
+    also: MoreModels = None,
+    split: Split = None,
+    fold: HeldOut = None,
+    seeds: Seeds = 5,
+    sensitivity: Annotated[str, typer.Option(help="low, normal or high.")] = "normal",
+    baselines: Annotated[bool, typer.Option(help="Score periodic alarms, STA/LTA and z-detectors too.")] = True,
+    peers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--peer", metavar="phasenet|eqtransformer[:WEIGHTS]", help="Score a SeisBench picker too; repeatable."
+        ),
+    ] = None,
+    curves: Annotated[bool, typer.Option(help="Vary the thresholds: recall against the share of data kept.")] = False,
+    window_s: Annotated[
+        float | None, typer.Option(help="Window length in seconds; by default 900 (Moon), 300 (Mars), 30 (Earth).")
+    ] = None,
+    json_file: JsonFile = None,
+    check: Reference = None,
+) -> None:
+    """Score models and baselines on continuous records: by events, onsets, windows, classes and stations."""
+    from edgequake.benchmarks.accuracy.accuracy import bench_accuracy
+    from edgequake.data.selection import Fold
+
+    with progress_bar() as show:
+        report = bench_accuracy(
+            model, data, split, variant, seeds,
+            fold=Fold.parse(fold) if fold else None, sensitivity=sensitivity, baselines=baselines, curves=curves,
+            also=also or (), peers=peers or (), window_s=window_s, progress=show,
+        )  # fmt: skip
+    output_and_check(report, json_file, check)
+
+
+def folds(
+    models: Annotated[
+        list[str], typer.Argument(metavar="MANIFEST:K/N...", help="A model, and the fold held out from its training.")
+    ],
+    data: LabelledData,
+    variant: Variant = None,
+    seeds: Seeds = 5,
+    json_file: JsonFile = None,
+) -> None:
+    """Score the models of a cross-validation on the records held out from them, pooled over the folds."""
+    from edgequake.benchmarks.tuning.cross_validation import FoldModel, cross_validate
+
+    parsed = [FoldModel.parse(text) for text in models]
+    with progress_bar() as show:
+        result = cross_validate(parsed, data, variant=variant, seeds=seeds, progress=show)
+    output(result, json_file)
+
+
+def budget(
+    data: LabelledData,
+    more: Annotated[
+        list[int] | None, typer.Argument(metavar="BYTES...", help="Further budgets, after --budgets or alone.")
+    ] = None,
+    budgets: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="BYTES...",
+            help="Bytes per UTC day, one or more; by default 2000 5000 10000 20000 50000.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Model = "moon",
+    variant: Variant = None,
+    split: Split = None,
+    seeds: Seeds = 5,
+    json_file: JsonFile = None,
+) -> None:
+    """Measure recall against the daily downlink budget, for a model and for STA/LTA."""
+    from edgequake.benchmarks.downlink.budget import BUDGETS, bench_budget
+
+    # An option takes one value: `--budgets 2000 5000` arrives as an option and an argument.
+    chosen = [*(budgets or ()), *(more or ())] or BUDGETS
+    with progress_bar() as show:
+        report = bench_budget(model, data, split, chosen, seeds, variant=variant, progress=show)
+    output(report, json_file)

@@ -1,0 +1,83 @@
+"""`edgequake bench faults|soak|shake`: crashes, damaged records, long runs and bad networks, in their long form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgequake.commands.bench_output import JsonFile, output
+from edgequake.commands.terminal import progress_bar
+
+if TYPE_CHECKING:
+    from edgequake.results.robustness import FaultTest
+
+Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same instants and damage.")]
+
+
+def faults(
+    kills: Annotated[int, typer.Option(min=0, help="Random instants at which a run is killed; 0: none.")] = 200,
+    mutations: Annotated[int, typer.Option(min=0, help="Damaged copies of a record to run; 0: none.")] = 10_000,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder with records.csv: use its Moon records, not synthetic ones.", show_default=False),
+    ] = None,
+    seed: Seed = 1,
+    json_file: JsonFile = None,
+) -> None:
+    """Kill runs at random instants and resume them; run damaged records. Exit code 3 if anything is lost or fails."""
+    from edgequake.benchmarks.robustness.fault_reports import bench_faults
+
+    with progress_bar() as show:
+        report = bench_faults(kills, mutations, data, seed, show)
+    _output_and_judge(report, json_file)
+
+
+def soak(
+    days: Annotated[
+        int, typer.Option(min=2, help="Synthetic days in one stream; memory growth is counted from day 1.")
+    ] = 100,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="With archive, SSAM channel, downlink and event hook.")
+    ] = False,
+    seed: Seed = 1,
+    json_file: JsonFile = None,
+) -> None:
+    """Send a long stream to one live run. Exit code 3 if its memory grows by 1 MB (--everything: 3) after day 1."""
+    from edgequake.benchmarks.robustness.fault_reports import bench_soak
+
+    with progress_bar() as show:
+        report = bench_soak(days, seed, everything, show)
+    _output_and_judge(report, json_file)
+
+
+def shake(
+    minutes: Annotated[float, typer.Option(min=10.0, help="Minutes of signal, with a quake about every 150 s.")] = 30.0,
+    speed: Annotated[
+        float, typer.Option(min=1.0, help="How many times faster than real time packets are sent.")
+    ] = 20.0,
+    seed: Seed = 1,
+    json_file: JsonFile = None,
+) -> None:
+    """Simulate a Raspberry Shake on a bad network. Exit code 3 if the live run misses an event of a run on the file."""
+    from edgequake.benchmarks.robustness.shake import bench_shake
+
+    with progress_bar() as show:
+        report = bench_shake(minutes, speed, seed, show)
+    _output_and_judge(report, json_file)
+
+
+def _output_and_judge(report: FaultTest, json_file: Path | None) -> None:
+    """Print and write a report.
+
+    Raises
+    ------
+    GateError
+        A figure is beyond its limit.
+    """
+    from edgequake.edge.base.errors import GateError
+
+    output(report, json_file)
+    if report.failed:
+        raise GateError("; ".join(report.failed))

@@ -1,0 +1,74 @@
+"""The output of every `edgequake bench` command: print a report, write it, and compare it with a reference."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgequake.commands.terminal import to_json
+from edgequake.edge.base.errors import GateError
+from edgequake.results.provenance import Report
+
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write every figure to this file.")]
+Reference = Annotated[
+    Path | None,
+    typer.Option("--check", metavar="FILE", help="Reference results; exit code 3 if a figure is worse than allowed."),
+]
+
+
+def output(report: Report, json_file: Path | None) -> None:
+    """Print a report's tables, and write all of its figures to a file if one is named."""
+    from edgequake.edge.base.atomic_files import write_bytes_atomically
+    from edgequake.results.tables.report_text import report_text
+
+    typer.echo(report_text(report))
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes_atomically(json_file, (to_json(report.to_json()) + "\n").encode())
+
+
+def output_and_check(report: Report, json_file: Path | None, reference: Path | None) -> None:
+    """Print and write a report, and compare it with a reference if one is named.
+
+    Raises
+    ------
+    GateError
+        A figure is worse than allowed.
+    ConfigError, DataError
+        The results cannot be compared.
+    """
+    from edgequake.results.reader import read_json
+
+    output(report, json_file)
+    if reference is not None:
+        new = json.loads(to_json(report.to_json()))
+        require_none_worse(find_worse(new, read_json(reference), reference.name), reference)
+
+
+def find_worse(new: Any, reference: Any, name: str) -> list[str]:
+    """Return a line per figure that is worse than allowed; on the reference's machine, print how many figures agree."""
+    from edgequake.results.regressions import agreement, regressions, same_machine
+
+    if same_machine(new, reference):
+        n_agreeing, n_shared = agreement(new, reference)
+        if n_shared:
+            typer.echo(f"{name}: same machine; the spreads of {n_agreeing} of {n_shared} figures overlap", err=True)
+    return regressions(new, reference)
+
+
+def require_none_worse(worse: Sequence[str], reference: Path) -> None:
+    """Print the figures that are worse than the reference allows.
+
+    Raises
+    ------
+    GateError
+        There is at least one.
+    """
+    for line in worse:
+        typer.echo(f"worse: {line}", err=True)
+    if worse:
+        raise GateError(f"{len(worse)} figure{'s'[: len(worse) > 1]} worse than {reference} allows")

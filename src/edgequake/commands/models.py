@@ -1,0 +1,130 @@
+"""`edgequake train|convert|inspect|tune`: from labelled records to a model that the runner takes."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgequake.commands.options import AsJson, HeldOut, LabelledData, Model, Seeds, Split, Variant
+from edgequake.commands.terminal import native_stderr_silenced, print_result, progress_bar
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A bundled recipe (moon, tiny, seed, ...) or a TOML file.")],
+    data: LabelledData,
+    out: Annotated[Path, typer.Option(help="Folder for NAME.keras, train.json and calibration.npz.")],
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Override a recipe field; repeatable.")
+    ] = None,
+    fold: Annotated[
+        str | None, typer.Option(metavar="K/N", help="Cross-validation: hold out fold K, counted from 0, of N.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a network on labelled records."""
+    overrides = _parse_changes(changes)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with native_stderr_silenced():  # no setting turns off what TensorFlow prints when it is imported
+        from edgequake.train.trainer import train as train_network
+
+    with progress_bar() as show:
+        result = train_network(recipe, data, out, overrides, show, fold)
+    print_result(result, result.table(), as_json)
+
+
+def convert(
+    model: Annotated[Path, typer.Argument(help="NAME.keras or NAME.h5, with train.json.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for NAME.json and the graphs.")],
+    quantize: Annotated[str, typer.Option(metavar="VARIANT", help="float32, dynamic, int8, int16x8 or all.")] = "all",
+    calibration: Annotated[
+        Path | None, typer.Option(help="Folder of records; by default calibration.npz beside MODEL.")
+    ] = None,
+    verify: Annotated[bool, typer.Option(help="Compare the graphs with Keras over a long sequence.")] = True,
+    describe: Annotated[
+        Path | None, typer.Option(help="TOML file that describes the input rows of a network trained elsewhere.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Set a field of that description; repeatable."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Convert a network to one-step TFLite graphs and their manifest."""
+    from edgequake.convert.converter import convert_model
+
+    with progress_bar() as show:
+        result = convert_model(
+            model, out, quantize, calibration, verify, describe, _parse_changes(changes),
+            progress=lambda stage: show(None, stage),
+        )  # fmt: skip
+    print_result(result, result.table(), as_json)
+
+
+def inspect(
+    model: Annotated[
+        str, typer.Argument(help="NAME.VARIANT.tflite, a manifest or a shipped model's name.", show_default=False)
+    ],
+    variant: Annotated[str | None, typer.Option(help="Of a manifest; by default its default variant.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a graph's operators, tensors, sizes, work and state, and the oldest runtime that runs it."""
+    from edgequake.convert.inspection.inspection import inspect_model
+
+    result = inspect_model(model, variant)
+    print_result(result, result.table(), as_json)
+
+
+def tune(
+    data: Annotated[Path, typer.Option(envvar="EDGEQUAKE_DATA", help="Folder of records, with or without labels.")],
+    out: Annotated[Path, typer.Option(help="Folder for the tuned copy: NAME.json, its graphs and tuning.json.")],
+    model: Model = "moon",
+    false_per_day: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Choose thresholds for this rate of false alarms; needs no labels."),
+    ] = None,
+    split: Split = None,
+    fold: HeldOut = None,
+    stations: Annotated[
+        list[str] | None, typer.Option("--station", metavar="ID", help="STA or NET_STA; repeatable; by default all.")
+    ] = None,
+    variant: Variant = None,
+    seeds: Seeds = 5,
+    prefer: Annotated[
+        str, typer.Option(help="Among equally good settings: quiet (fewest false alarms) or recall (most recall).")
+    ] = "quiet",
+    as_json: AsJson = False,
+) -> None:
+    """Choose a model's trigger thresholds on labelled records, or for a rate of false alarms on any records."""
+    from edgequake.benchmarks.tuning.false_alarm_tuning import tune_to_rate
+    from edgequake.benchmarks.tuning.label_tuning import tune_to_labels
+    from edgequake.data.selection import Fold, Selection
+    from edgequake.results.tables.report_text import report_text
+    from edgequake.results.tuning import LabelTuning, RateTuning
+
+    selection = Selection(split, Fold.parse(fold) if fold else None, tuple(stations or ()))
+    result: LabelTuning | RateTuning
+    with progress_bar() as show:
+        common: dict[str, Any] = {"variant": variant, "seeds": seeds, "progress": show}
+        if false_per_day is None:
+            result = tune_to_labels(model, data, out, selection, prefer=prefer, **common)
+        else:
+            result = tune_to_rate(model, data, out, selection, false_per_day, **common)
+    print_result(result.to_json(), report_text(result), as_json)
+
+
+def _parse_changes(changes: list[str] | None) -> dict[str, Any]:
+    """Read FIELD=VALUE pairs; a value is read as JSON where possible, else as text."""
+    overrides: dict[str, Any] = {}
+    for change in changes or ():
+        field, equals, text = change.partition("=")
+        if not (field and equals):
+            raise typer.BadParameter(f"expected FIELD=VALUE, got '{change}'", param_hint="--set")
+        try:
+            overrides[field] = json.loads(text)
+        except ValueError:
+            overrides[field] = text
+    return overrides

@@ -1,0 +1,140 @@
+"""`edgequake run|plot|export|report`: run a model on records, and present what a run found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgequake.commands.options import AsJson, RunFolder
+from edgequake.commands.terminal import print_result, progress_bar
+from edgequake.edge.base.errors import ConfigError
+
+Inputs = Annotated[
+    list[Path] | None,
+    typer.Option("--input", help="A record or folder that was run; repeatable; by default those the run names."),
+]
+
+
+def run(context: typer.Context) -> None:
+    """Run a model on records and keep the segments with events; as `edgequake-edge run`, and from seedlink://HOST/..."""
+    from edgequake.edge.__main__ import main
+    from edgequake.seedlink import SCHEME, run_seedlink
+
+    if any(argument.startswith(SCHEME) for argument in context.args):
+        raise typer.Exit(run_seedlink(context.args, lambda line: typer.echo(f"edgequake: {line}", err=True)))
+    raise typer.Exit(main(["run", *context.args], program="edgequake"))
+
+
+def plot(
+    run_dir: RunFolder,
+    inputs: Inputs = None,
+    out: Annotated[Path | None, typer.Option(help="The picture; by default picture.png in RUN_DIR.")] = None,
+    station: Annotated[str | None, typer.Option(help="NET_STA; by default the station with most samples.")] = None,
+) -> None:
+    """Draw the records of a run, with the segments shaded and the onsets marked."""
+    from edgequake.report.charts.picture import draw_run
+
+    typer.echo(f"drawn: {draw_run(run_dir, out or run_dir / 'picture.png', inputs or (), station)}")
+
+
+def export(
+    run_dir: RunFolder,
+    quakeml: Annotated[bool, typer.Option("--quakeml", help="Events with picks as QuakeML 1.2.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Events as a table.")] = False,
+    snuffler: Annotated[bool, typer.Option("--snuffler", help="Events as markers of Pyrocko's Snuffler.")] = False,
+    sac: Annotated[bool, typer.Option("--sac", help="Segments as SAC files with the onsets marked.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="File, or folder for SAC; by default in RUN_DIR.", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Export a run's events or segments for other programs."""
+    from edgequake.export.exporting import export_run
+
+    wanted = {"quakeml": quakeml, "csv": csv, "snuffler": snuffler, "sac": sac}
+    forms = [form for form, is_wanted in wanted.items() if is_wanted]
+    if len(forms) != 1:
+        raise typer.BadParameter(f"name one format, got {len(forms)}", param_hint="--quakeml|--csv|--snuffler|--sac")
+    with progress_bar() as show:
+        result = export_run(run_dir, forms[0], out, force, show)
+    print_result(result, result.text(), as_json)
+
+
+def report(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN_DIR|FILE.json...", help="Output folder of a run, or results of bench.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The page; by default report.html in RUN_DIR, or FILE.html beside a single FILE.json."),
+    ] = None,
+    inputs: Inputs = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|MANIFEST", help="The run's model; by default the shipped model of that name."),
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Write results as Markdown tables, to --out or to the terminal.")
+    ] = False,
+    readme: Annotated[
+        Path | None, typer.Option(metavar="FILE.md", help="Put the headline table between the marks in this file.")
+    ] = None,
+) -> None:
+    """Write a run, or results of bench, as one self-contained HTML page; results also as Markdown."""
+    folders = [path for path in paths if path.is_dir()]
+    if folders and (markdown or readme or len(paths) > 1):
+        raise ConfigError(f"{folders[0]} is a folder: a run is reported alone and as HTML; expected files of results")
+    if (inputs or model) and not folders:
+        raise ConfigError("--input and --model need the folder of a run; got files of results")
+    if markdown or readme:
+        _write_markdown(paths, out, readme, whole_page=markdown)
+    elif folders:
+        _write_run(folders[0], out or folders[0] / "report.html", inputs or [], model)
+    else:
+        _write_results(paths, out)
+
+
+def _write_run(folder: Path, out: Path, inputs: list[Path], model: str | None) -> None:
+    from edgequake.report.pages.run_page import run_report
+
+    with progress_bar() as show:
+        page = run_report(folder, inputs, model, show)
+    _write(out, page.html)
+    for note in page.notes:
+        typer.echo(f"note: {note}", err=True)
+
+
+def _write_results(paths: list[Path], out: Path | None) -> None:
+    from edgequake.report.pages.bench_page import bench_report
+
+    if out is None and len(paths) > 1:
+        raise ConfigError(f"{len(paths)} files of results: name the page with --out")
+    _write(out or paths[0].with_suffix(".html"), bench_report(paths))
+
+
+def _write_markdown(paths: list[Path], out: Path | None, readme: Path | None, whole_page: bool) -> None:
+    from edgequake.report.pages.bench_page import fill_file, headline, results_page
+
+    if whole_page:
+        page = results_page(paths)
+        if out is None:
+            typer.echo(page, nl=False)
+        else:
+            _write(out, page)
+    if readme is not None:
+        fill_file(readme, headline(paths))
+        typer.echo(f"filled in: {readme}")
+
+
+def _write(path: Path, text: str) -> None:
+    from edgequake.edge.base.atomic_files import write_bytes_atomically
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes_atomically(path, text.encode())
+    typer.echo(f"written: {path}")
