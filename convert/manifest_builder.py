@@ -1,4 +1,4 @@
-"""Build the manifest of a converted network from the graphs themselves and from what training or a description says."""
+"""Build the manifest of a converted network from its graphs and from the training or a description."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def complete(partial: dict[str, Any], graph: StepGraph, where: str) -> dict[str,
 
 
 def _check_declared(graph: StepGraph, partial: dict[str, Any], where: str) -> None:
-    """Compare the network with what training or a description says about it.
+    """Compare the network with the fields that the training or a description declares.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def build_manifest(partial: dict[str, Any], graph: StepGraph, files: dict[str, T
         "variants": {name: _variant(file, graph, f"{partial['name']}.{name}.tflite") for name, file in files.items()},
         "training": {**partial["training"], "conversion": conversion},
     }
-    # By way of JSON, so that what is checked here is exactly what the device will read.
+    # By way of JSON, so that exactly the values that the device will read are checked.
     return schema.build(Manifest, json.loads(json.dumps(values)), "train.json: manifest", ConfigError)
 
 

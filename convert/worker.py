@@ -30,7 +30,7 @@ from edgequake.edge.manifest.manifest import Manifest
 
 @dataclass(frozen=True)
 class Job:
-    """What to convert, and how."""
+    """A conversion job."""
 
     keras_file: str
     partial: dict[str, Any]  # the manifest as far as training knows it

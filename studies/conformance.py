@@ -3,7 +3,7 @@
     EDGEQUAKE_LANDER_PYTHONS="tflite-runtime=PYTHON;ai-edge-litert=PYTHON" python studies/conformance.py [NAME ...]
 
 `make conformance` sets the variable. Each measured row is stored in WORK/measured.jsonl, so that an interrupted run can
-be continued; delete the file to start again. With names, only these are measured, anew; for a short run, give --work
+be continued; delete the file to start again. With names, only these are measured again; for a short run, give --work
 and --page too.
 """
 
@@ -65,7 +65,12 @@ def main() -> int:
     from edgequake.edge.detection.network import import_runtime
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="architectures to measure anew; by default all others")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="architectures to measure again; by default all that are not yet measured",
+    )
     parser.add_argument("--work", type=Path, default=ROOT / "out" / "conformance", help="folder for graphs and results")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "conformance.md", help="page to write")
     options = parser.parse_args()

@@ -1,17 +1,17 @@
-"""How well onsets are refined: python studies/onset_study.py DATA [SPLIT].
+"""Errors of refined onsets against labels: python studies/onset_study.py DATA [SPLIT].
 
-DATA is a folder of real records, SPLIT `val` (the default) or `train`. A trigger is simulated: each label is taken late
-by a random time, or now and then early, as a frame-by-frame trigger is. Then the onset is picked again by least AIC
-(obspy, on the first live channel) and by `edgequake.edge.detection.onset`. Prints a table of errors against the label; what it
-printed is in docs/onsets.md.
+DATA is a folder of recorded data, SPLIT `val` (the default) or `train`. Simulated triggers follow each label by a
+random time, or precede it in some cases, like those of a detector that decides once a frame. Onsets are picked by least
+AIC (obspy, on the first live channel) and by `edgequake.edge.detection.onset`. The output is in docs/onsets.md.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,15 +34,15 @@ from edgequake.train.data.records import record_traces
 
 Float = npt.NDArray[np.float64]
 
-N_TRIGGERS = 8  # simulated per label
+N_TRIGGERS = 8  # simulated for each label
 EARLY_SHARE = 0.15
 N_RESAMPLES = 1000
-# Each late_s and late_spread_s (s) is that of the triggers simulated here; everything else is the recipe's.
+# late_s and late_spread_s of the triggers simulated here; all other constants are those of the recipes.
 LATENESS_S = {"moon": (40.0, 60.0), "mars": (8.0, 8.0), "earth": (0.5, 0.7)}
 
 
 def simulated_config(body: str) -> OnsetConfig:
-    """Return a recipe's constants, for triggers that are late as the simulated ones are."""
+    """Return the constants of a body's recipe, adapted to the lateness of the simulated triggers."""
     onset = load_recipe(body).onset
     assert onset is not None
     late_s, late_spread_s = LATENESS_S[body]
@@ -59,53 +59,65 @@ class LabelSet:
 
     name: str
     labels: tuple[tuple[LabelledRecord, Arrival], ...]
-    latest_s: float  # the trigger is late by up to this, evenly
+    latest_s: float  # the trigger is late by up to this, uniformly distributed
     earliest_s: float  # or, in `EARLY_SHARE` of the cases, early by up to this
     bridge_s: float
     configs: dict[str, OnsetConfig]  # name of the method -> its constants
 
     @property
     def config(self) -> OnsetConfig:
+        """The constants of the first method."""
         return next(iter(self.configs.values()))
 
 
 @dataclass(frozen=True)
 class Pick:
-    """What one method made of one simulated trigger."""
+    """The onset of one method for one simulated trigger."""
 
     error_s: float
-    sigma_s: float  # nan: the method does not say
+    sigma_s: float  # nan: the method gives no uncertainty
     refined: bool
 
 
-def main(data: str, split: str = "val") -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table."""
-    if split not in ("train", "val"):
-        raise SystemExit("split: expected train or val; the test part is for the final figures only")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("split", nargs="?", choices=("train", "val"), default="val")
+    parser.add_argument("--bodies", nargs="+", choices=("earth", "moon", "mars"), default=["earth", "moon", "mars"])
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="edgequake-onsets-") as folder:
-        print(f"split {split}, {N_TRIGGERS} simulated triggers a label, |error| in s, 90 % interval of the median")
+        print(
+            f"split {options.split}, {N_TRIGGERS} simulated triggers a label, |error| in s, 90 % interval of the median"
+        )
         print("| labels | n | method | median | interval | 67 % | 90 % | bias | within sigma | refined | ms |")
         print("|---|---|---|---|---|---|---|---|---|---|---|")
-        for labels in label_sets(Path(data), split, Path(folder)):
-            print_rows(labels, np.random.default_rng(0))
+        for body in options.bodies:
+            for labels in label_sets(body, options.data, options.split, Path(folder)):
+                if labels.labels:
+                    print_rows(labels, np.random.default_rng(0))
     return 0
 
 
-def label_sets(data: Path, split: str, converted: Path) -> Iterator[LabelSet]:
-    """Yield the labels of a split that are precise enough to be compared with."""
-    phasenet = convert_phasenet(data / "earth" / "phasenet", converted, split)
-    earth = {"refined": CONFIGS["earth"], "refined, 3-20 Hz": SHARP_EARTH}
-    yield LabelSet("Earth, manual P (PhaseNet)", _labels(phasenet, 0.1), 1.5, 0.5, 1.0, earth)
-    yield LabelSet("Earth, AIC P (AZ, II)", _labels(load(data, "earth", split), 2.0), 1.5, 0.5, 1.0, earth)
-    moon = [r for r in load(data, "moon", split) if any(a.event_type == "impact_artificial" for a in r.arrivals)]
-    yield LabelSet("Moon, artificial impacts", _labels(moon, 20.0), 120.0, 20.0, 300.0, {"refined": CONFIGS["moon"]})
-    mars = load(data, "mars", split)
-    for name, precision_s in (("Mars, labels to 5 s", 5.0), ("Mars, all labels", 60.0)):
-        yield LabelSet(name, _labels(mars, precision_s), 20.0, 5.0, 10.0, {"refined": CONFIGS["mars"]})
+def label_sets(body: str, data: Path, split: str, converted: Path) -> Iterator[LabelSet]:
+    """Yield the labels of a body and split that are precise enough for a comparison."""
+    records, refined = load(data, body, split), {"refined": CONFIGS[body]}
+    if body == "earth":
+        methods = {**refined, "refined, 3-20 Hz": SHARP_EARTH}
+        phasenet = convert_phasenet(data / "earth" / "phasenet", converted, split)
+        yield LabelSet("Earth, manual P (PhaseNet)", _labels(phasenet, 0.1), 1.5, 0.5, 1.0, methods)
+        pinon_flat = [record for record in records if record.station_id == "PFO"]
+        yield LabelSet("Earth, AIC P (AZ, II)", _labels(pinon_flat, 2.0), 1.5, 0.5, 1.0, methods)
+    elif body == "moon":
+        impacts = [r for r in records if any(a.event_type == "impact_artificial" for a in r.arrivals)]
+        yield LabelSet("Moon, artificial impacts", _labels(impacts, 20.0), 120.0, 20.0, 300.0, refined)
+    else:
+        for name, precision_s in (("Mars, labels to 5 s", 5.0), ("Mars, all labels", 60.0)):
+            yield LabelSet(name, _labels(records, precision_s), 20.0, 5.0, 10.0, refined)
 
 
 def print_rows(labels: LabelSet, rng: np.random.Generator) -> None:
-    """Print one row a method, and one each for the clearer and the fainter half of the labels."""
+    """Print one row for each method, and one each for the fainter and the clearer half of the labels."""
     front_end = front_end_of(labels)
     late_s = [trigger_lateness_s(rng, labels) for _ in labels.labels]
     picked: dict[str, list[list[Pick]]] = {"trigger": [[Pick(float(s), np.nan, False) for s in row] for row in late_s]}
@@ -138,15 +150,15 @@ def row_of(name: str, method: str, picks: list[list[Pick]], groups: list[str], c
     sigmas = np.array([[pick.sigma_s for pick in row] for row in picks])
     size = np.abs(errors)
     low, high = median_interval(size, groups)
-    told = "" if np.isnan(sigmas).all() else f"{np.mean(size <= sigmas):.2f}"
-    refined = "" if not told else f"{np.mean([[pick.refined for pick in row] for row in picks]):.2f}"
+    within = "" if np.isnan(sigmas).all() else f"{np.mean(size <= sigmas):.2f}"
+    refined = "" if not within else f"{np.mean([[pick.refined for pick in row] for row in picks]):.2f}"
     figures = f"{np.median(size):.2f} | {low:.2f}-{high:.2f} | {np.quantile(size, 0.67):.2f} | "
     figures += f"{np.quantile(size, 0.9):.2f} | {np.median(errors):+.2f}"
-    return f"| {name} | {len(picks)} | {method} | {figures} | {told} | {refined} | {cost_ms} |"
+    return f"| {name} | {len(picks)} | {method} | {figures} | {within} | {refined} | {cost_ms} |"
 
 
 def median_interval(size: Float, groups: list[str]) -> tuple[float, float]:
-    """Return the 90 % bootstrap interval of the median, whole event groups drawn."""
+    """Return the 90 % bootstrap interval of the median; whole event groups are resampled."""
     rng, names = np.random.default_rng(0), sorted(set(groups))
     rows = {name: size[[i for i, group in enumerate(groups) if group == name]] for name in names}
     drawn = [
@@ -158,21 +170,21 @@ def median_interval(size: Float, groups: list[str]) -> tuple[float, float]:
 
 
 def trigger_lateness_s(rng: np.random.Generator, labels: LabelSet) -> Float:
-    """Draw how late the simulated triggers of one label are, early ones below zero."""
+    """Draw the lateness of the simulated triggers of one label; early ones are negative."""
     late = rng.uniform(0.0, labels.latest_s, N_TRIGGERS)
     early = rng.uniform(-labels.earliest_s, 0.0, N_TRIGGERS)
     return np.where(rng.random(N_TRIGGERS) < EARLY_SHARE, early, late)
 
 
 def front_end_of(labels: LabelSet) -> FrontEndConfig:
-    """Return the lunar model's rule for gaps and spikes, with this body's longest bridged tear."""
+    """Return the lunar model's rule for gaps and spikes, with the longest interpolated gap of this body."""
     manifest, _ = load_manifest("moon")
     fills = manifest.front_end.fill_values if labels.name.startswith("Moon") else ()
     return replace(manifest.front_end, bridge_s=labels.bridge_s, fill_values=fills)
 
 
 class FilteredRecord:
-    """The first live channel of a record, band-passed with zero phase: nothing of it comes from `edgequake.edge`."""
+    """The first live channel of a record, band-passed with zero phase, without any code of `edgequake.edge`."""
 
     def __init__(self, record: LabelledRecord, config: OnsetConfig) -> None:
         station = station_samples(record, record.start_ns)
@@ -183,13 +195,13 @@ class FilteredRecord:
         self._samples = sosfiltfilt(sections, samples - np.mean(samples))
 
     def pick(self, arrival: Arrival, late_s: float, config: OnsetConfig) -> Pick:
-        """Return the sample of least AIC in the refiner's own window."""
+        """Return the sample of least AIC in the window that the refinement uses."""
         first, window = self._between(arrival, late_s - config.before_s, late_s + config.after_s)
         picked_ns = self._start_ns + round((first + int(np.argmin(aic_simple(window)))) / self._rate_hz * NS_PER_S)
         return Pick((picked_ns - arrival.time_ns) / NS_PER_S, np.nan, False)
 
     def ratio(self, arrival: Arrival, config: OnsetConfig) -> float:
-        """Return the amplitude after the label over that before it."""
+        """Return the ratio of the amplitudes after and before the label."""
         _, before = self._between(arrival, -config.before_s, 0.0)
         _, after = self._between(arrival, 0.0, config.after_s)
         return float(np.std(after) / max(float(np.std(before)), 1e-30))
@@ -212,4 +224,4 @@ def _labels(records: list[LabelledRecord], precision_s: float) -> tuple[tuple[La
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main())

@@ -62,7 +62,7 @@ def bench_accuracy(
     """
     named = NamedModel.find(model, variant) if model else None
     if body is None and named is None:
-        raise ConfigError("nothing says whose records to score: name a model or a body (moon, mars or earth)")
+        raise ConfigError("no body to score: name a model or a body (moon, mars or earth)")
     chosen = body or (named.body if named else "")
     further = [NamedModel.parse(text) for text in also]
     for one in (*([named] if named else []), *further):

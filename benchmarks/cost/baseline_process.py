@@ -38,7 +38,7 @@ def measure(folder: Path, body: str, name: str) -> dict[str, Any]:
     """Return the wall time of a detection in s, and the number of onsets."""
     for module in IMPORTED_LATE:
         importlib.import_module(module)
-    (detector,) = (entrant.detector for entrant in baseline_detectors(body, curves=False) if entrant.name == name)
+    (detector,) = (one.detector for one in baseline_detectors(body, curves=False) if one.name == name)
     record = load(folder, body, SPLIT)[0]
     kernel_us = kernel_s() * 1e6
     begun = time.perf_counter()
@@ -61,7 +61,7 @@ def _imported_bytes(before: set[str]) -> dict[str, int]:
 
 def baseline_names(body: str) -> list[str]:
     """Return the baselines of a body that read samples."""
-    return [entrant.name for entrant in baseline_detectors(body, curves=False) if entrant.name != CLOCK]
+    return [one.name for one in baseline_detectors(body, curves=False) if one.name != CLOCK]
 
 
 if __name__ == "__main__":

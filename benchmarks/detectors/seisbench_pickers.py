@@ -116,12 +116,12 @@ def seisbench_detectors(asked: Sequence[str], body: str) -> tuple[tuple[PeerResu
 
 def _class_of(name: str) -> Any:
     if name not in CLASSES:
-        raise ConfigError(f"no peer '{name}': expected {' or '.join(CLASSES)}, each alone or as NAME:WEIGHTS")
+        raise ConfigError(f"no picker '{name}': expected {' or '.join(CLASSES)}, each alone or as NAME:WEIGHTS")
     try:
         models = importlib.import_module("seisbench.models")
     except ImportError as problem:
         raise ConfigError(
-            f"peer '{name}' needs SeisBench, which cannot be imported ({problem}); pip install 'edgequake[peers]'"
+            f"picker '{name}' needs SeisBench, which cannot be imported ({problem}); pip install 'edgequake[peers]'"
         ) from problem
     return getattr(models, CLASSES[name])
 

@@ -67,7 +67,7 @@ def _sizes_after_each_day(command: list[str], n_days: int, seed: int, log: Path)
             finally:
                 process.kill()  # without effect if it has ended
     except (OSError, subprocess.TimeoutExpired) as problem:
-        raise GateError(f"the run failed on day {day + 1}: {problem}; it said: {_tail(log)}") from problem
+        raise GateError(f"the run failed on day {day + 1}: {problem}; its last output: {_tail(log)}") from problem
     if process.returncode != 0:
         raise GateError(f"the run ended with exit code {process.returncode}: {_tail(log)}")
 

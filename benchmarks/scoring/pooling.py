@@ -22,17 +22,16 @@ from edgequake.results.accuracy import RateFigures, Score, ScoreSummary, Spread
 
 CONFIDENCE = 0.90
 NS_PER_DAY = 86_400 * NS_PER_S
-
-
-SPREAD_FIELDS = (
-    "n_recalled,n_captured,n_fixed_recalled,n_false,n_extra,quiet_days,recall,precision,f1,kept,kept_long,wasted,"
-    "false_per_quiet_day,groups_recalled,groups_captured,group_recall,group_captured,onset_error_s,mean_onset_error_s"
-).split(",")
+SPREAD_FIELDS = (  # of Score, summarised over passes
+    "n_recalled", "n_captured", "n_fixed_recalled", "n_false", "n_extra", "quiet_days", "recall", "precision", "f1",
+    "kept", "kept_long", "wasted", "false_per_quiet_day", "groups_recalled", "groups_captured", "group_recall",
+    "group_captured", "onset_error_s", "mean_onset_error_s",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Counts and times of a pass over some records, or over one; they add up. Rates of nothing are None."""
+    """Counts and times of a pass over some records, or of a single record; they add up."""
 
     n_arrivals: int = 0  # primary ones, here and below
     n_recalled: int = 0
@@ -72,7 +71,10 @@ class Counts:
         )
 
     def rates(self) -> dict[str, float | None]:
-        """Return every rate by name: ratios of sums, so that long records weigh more in the rates of time."""
+        """Return every rate by name, None where there is nothing to divide by.
+
+        Rates are ratios of sums, so long records weigh more in the rates of time.
+        """
         return {
             "recall": ratio(self.n_recalled, self.n_arrivals),
             "captured": ratio(self.n_captured, self.n_arrivals),

@@ -49,8 +49,8 @@ LAG_TRIALS = 16
 LAG_STEP_S = {"moon": 1.0, "mars": 1.0, "earth": 0.1}
 
 THRESHOLDS = (*(round(0.05 * i, 2) for i in range(1, 20)), 0.98)
-MIN_DECISIONS = (1, 2, 4, 6)  # shortest rise, in decisions of the network, beside the manifest's own
-EVENT_THRESHOLDS = (0.3, 0.5, 0.7)  # beside the manifest's own
+MIN_DECISIONS = (1, 2, 4, 6)  # shortest rise, in decisions of the network; the manifest's own is added
+EVENT_THRESHOLDS = (0.3, 0.5, 0.7)  # the manifest's own is added
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ PER_CHANNEL_DENSE = "2.14.0"
 
 @dataclass(frozen=True)
 class OperatorUse:
-    """What one operator of a graph requires of a runtime."""
+    """The requirements of one operator of a graph on a runtime."""
 
     name: str
     version: int
@@ -139,7 +139,7 @@ class OperatorUse:
 
 
 def operator_uses(graph: Graph) -> list[OperatorUse]:
-    """Return what each operator of a graph requires of a runtime."""
+    """Return the requirements of each operator of a graph on a runtime."""
     uses = []
     for operator in graph.operators:
         dtypes = frozenset(graph.tensors[i].dtype for i in (*operator.inputs, *operator.outputs) if i >= 0)

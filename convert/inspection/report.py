@@ -15,7 +15,7 @@ MAX_CLIPPED_LINES = 3  # tensors per variant in the table; --json has all of the
 MIN_CLIPPED_SHARE = 1e-4  # share of values below which clipping is not listed
 COLUMNS = (
     *("variant", "size (bytes)", "runtime from", "rows compared"),
-    *("max error", "rms error", "rms error last third", "flips", "events", ""),
+    *("max error", "rms error", "rms last third", "flips", "events", ""),
 )
 
 

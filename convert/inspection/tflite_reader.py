@@ -124,14 +124,14 @@ def _operator_code(entry: Any) -> tuple[str, int, bool]:
 
 
 def _tensor(entry: Any, buffers: list[int]) -> Tensor:
-    held = entry.Quantization()
-    has_scale = held is not None and held.ScaleLength() > 0
+    parameters = entry.Quantization()
+    has_scale = parameters is not None and parameters.ScaleLength() > 0
     return Tensor(
         name=(entry.Name() or b"").decode(errors="replace"),
         dtype=_TYPES[entry.Type()],
         shape=tuple(int(n) for n in _numbers(entry.ShapeAsNumpy())),
-        scales=tuple(float(s) for s in _numbers(held.ScaleAsNumpy())) if has_scale else (),
-        zero_points=tuple(int(z) for z in _numbers(held.ZeroPointAsNumpy())) if has_scale else (),
+        scales=tuple(float(s) for s in _numbers(parameters.ScaleAsNumpy())) if has_scale else (),
+        zero_points=tuple(int(z) for z in _numbers(parameters.ZeroPointAsNumpy())) if has_scale else (),
         buffer=int(entry.Buffer()),
         constant_bytes=buffers[entry.Buffer()],
     )

@@ -112,7 +112,7 @@ class _CellGraph(FlatGraph):
         self.apply_insertions()
 
     def _narrow(self, tensor: int, ends: dict[str, int]) -> None:
-        """Convert what leaves the cell back to 8 bits, except a wide state."""
+        """Convert a tensor that leaves the cell back to 8 bits, unless it is a wide state."""
         outside = [k for k in self.readers(tensor) if k not in self.cell]
         is_output = tensor in self.subgraph.outputs and tensor not in self.leaving
         if not outside and not is_output:
@@ -127,7 +127,7 @@ class _CellGraph(FlatGraph):
         self.insert(tensor, flatbuffer.new_operator(self.model, "QUANTIZE", QUANTIZE_VERSION, [tensor], narrow))
 
     def _cast(self, tensor: int) -> None:
-        """Widen what enters the cell: the integers stay, so its zero point must be the 0 of 16-bit tensors."""
+        """Widen a tensor that enters the cell: the integers stay, so its zero point must be the 0 of 16-bit tensors."""
         scale = flatbuffer.largest(self.tensors[tensor]) / 127
         for source in self.upstream(tensor):
             flatbuffer.set_quantization(self.tensors[source], scale)

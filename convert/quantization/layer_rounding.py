@@ -2,8 +2,9 @@
 
 Every tensor becomes float32 and keeps its weights as they were rounded; then the tensors of a single layer are passed
 through QUANTIZE and DEQUANTIZE with their scales of the integer graph. Such a graph is stepped like any other, carrying
-its own state, so the measured error of the probability is what this layer alone would cause: by clipping, by rounding,
-and by what its cell state accumulates. The errors of several layers do not simply add up, but their order is right.
+its own state, so the measured error of the probability is the one that this layer alone would cause: by clipping, by
+rounding, and by what its cell state accumulates. The errors of several layers do not simply add up, but their order is
+right.
 """
 
 from __future__ import annotations

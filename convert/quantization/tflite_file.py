@@ -1,4 +1,4 @@
-"""Finish a TFLite file: plain tensor names, equal scales at both ends of a state, and what the manifest says of it."""
+"""Finish a TFLite file: plain tensor names, equal scales at both ends of a state, and the manifest's description."""
 
 from __future__ import annotations
 

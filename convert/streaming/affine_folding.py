@@ -41,7 +41,7 @@ class FoldedGraph:
 
 
 def affine_of(call: LayerCall) -> Affine:
-    """Return what a normalization does to the last axis.
+    """Return a normalization as scale and offset of the last axis.
 
     Raises
     ------

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from keras import layers, ops
 
-from edgequake.convert.streaming.affine_folding import Weights
+from edgequake.convert.streaming.affine_folding import Weights, full_weights
 from edgequake.convert.streaming.layer_graph import LayerCall, refuse
 from edgequake.convert.streaming.state import StepBuilder, Streams, TensorStream
 
@@ -30,7 +30,7 @@ def recur(build: StepBuilder, call: LayerCall, sources: Streams, weights: Weight
     for row in rows:  # (1, features)
         state = cell.step(row, *state)
         hidden_rows.append(state[0])
-    cell.set_weights([np.asarray(weight, np.float32) for weight in weights] if weights else layer.get_weights())
+    cell.set_weights([np.asarray(weight, np.float32) for weight in weights or full_weights(layer)])
     for suffix, tensor in zip(cell.states, state, strict=True):
         build.keep(call, suffix, tensor)
     if not layer.return_sequences:
@@ -57,12 +57,12 @@ class _Cell(ABC):
     """A recurrent layer applied to one row."""
 
     states: tuple[str, ...] = ("h",)
+    n_gates: int
 
     def __init__(self, layer: Any, name: str) -> None:
         self.layer, self.name = layer, name
         self.activation = layer.activation
         self.squash: Callable[[Any], Any] = getattr(layer, "recurrent_activation", layer.activation)
-        self.n_gates = {layers.LSTM: 4, layers.GRU: 3, layers.SimpleRNN: 1}[type(layer)]
         self.of_row = self.product("gates_x", self.n_gates, True)
 
     def product(self, suffix: str, n_gates: int, use_bias: bool) -> Any:
@@ -75,11 +75,7 @@ class _Cell(ABC):
 
     @abstractmethod
     def set_weights(self, weights: list[Any]) -> None:
-        """Set the Keras layer's weights."""
-
-    def bias(self, weights: list[Any]) -> Any:
-        """Return the bias, of zeros where there is none."""
-        return weights[2] if len(weights) == 3 else np.zeros(weights[0].shape[1], np.float32)
+        """Set the Keras layer's weights: kernel, recurrent kernel and bias."""
 
 
 class _SummedCell(_Cell):
@@ -90,14 +86,16 @@ class _SummedCell(_Cell):
         self.of_hidden = self.product("gates_h", self.n_gates, False)
 
     def set_weights(self, weights: list[Any]) -> None:
-        self.of_row.set_weights([weights[0], self.bias(weights)])
-        self.of_hidden.set_weights([weights[1]])
+        kernel, recurrent, bias = weights
+        self.of_row.set_weights([kernel, bias])
+        self.of_hidden.set_weights([recurrent])
 
 
 class _Lstm(_SummedCell):
     """Hochreiter and Schmidhuber (1997) with forget gates, in Keras' order of the gates."""
 
     states = ("h", "c")
+    n_gates = 4
 
     def step(self, row: Any, *state: Any) -> list[Any]:
         hidden, cell = state
@@ -110,12 +108,16 @@ class _Lstm(_SummedCell):
 class _SimpleRnn(_SummedCell):
     """h = activation(x W + h U + b)."""
 
+    n_gates = 1
+
     def step(self, row: Any, *state: Any) -> list[Any]:
         return [self.activation(self.of_row(row) + self.of_hidden(state[0]))]
 
 
 class _Gru(_Cell):
     """Cho et al. (2014): the reset gate acts before the product with h, or after it (reset_after=True, as in cuDNN)."""
+
+    n_gates = 3
 
     def __init__(self, layer: Any, name: str) -> None:
         super().__init__(layer, name)
@@ -133,16 +135,14 @@ class _Gru(_Cell):
         return [update * hidden + (1.0 - update) * candidate]
 
     def set_weights(self, weights: list[Any]) -> None:
-        kernel, recurrent, *bias = weights
-        units, width = self.layer.units, kernel.shape[1]
-        if self.of_reset is not None:
-            self.of_row.set_weights([kernel, self.bias(weights)])
-            self.of_hidden.set_weights([recurrent[:, : 2 * units]])
-            self.of_reset.set_weights([recurrent[:, 2 * units :]])
+        kernel, recurrent, bias = weights
+        if self.of_reset is None:  # one bias for the row and one for h
+            self.of_row.set_weights([kernel, bias[0]])
+            self.of_hidden.set_weights([recurrent, bias[1]])
             return
-        of_row, of_hidden = bias[0] if bias else np.zeros((2, width), np.float32)
-        self.of_row.set_weights([kernel, of_row])
-        self.of_hidden.set_weights([recurrent, of_hidden])
+        self.of_row.set_weights([kernel, bias])
+        self.of_hidden.set_weights([recurrent[:, : 2 * self.layer.units]])
+        self.of_reset.set_weights([recurrent[:, 2 * self.layer.units :]])
 
 
 _CELLS: dict[type, type[_Cell]] = {layers.LSTM: _Lstm, layers.GRU: _Gru, layers.SimpleRNN: _SimpleRnn}

@@ -37,7 +37,7 @@ PROBABILITIES = "probabilities"
 
 @dataclass(frozen=True)
 class StepGraph:
-    """A Keras model of one step, and what is needed to step it."""
+    """A Keras model of one step, with the properties needed to step it."""
 
     model: keras.Model  # inputs [rows, *states], outputs {"probabilities": ..., state + "_next": ...}
     mode: str  # "continuous" or "windowed"

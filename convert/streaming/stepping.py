@@ -1,6 +1,6 @@
 """Step through sequences on the desktop: the one loop in which every graph of a conversion is stepped.
 
-`walk` carries the state as the runner does. What runs a step is a function from inputs to outputs by name:
+`walk` carries the state as the runner does. A step is run by a function from inputs to outputs by name:
 `keras_step`, or `interpreter_step` of a TFLite interpreter.
 """
 

@@ -4,7 +4,7 @@ Convolutions and pooling slide in one dimension, or in two (time x features), wi
 state.
 
 Layers that aggregate a window (Flatten, global pooling) are exact in windowed mode only: all rows of the window are
-kept as state and aggregated anew in each step, as in Keras. A running sum would need one state instead, but in 8 bits
+kept as state and aggregated again in each step, as in Keras. A running sum would need one state instead, but in 8 bits
 it would soon stagnate: the contribution of a row to the mean is less than one step of the sum. A running maximum has no
 such fault, and is used where nothing is below zero, the value with which its state begins.
 """

@@ -1,4 +1,4 @@
-"""How well a graph's integer ranges fit its values: what is clipped, and which part of a range is unused."""
+"""How well the integer ranges of a graph fit its values: the share that is clipped, and the unused part of a range."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ WINDOWED: dict[str, tuple[Layers, int]] = {
         ],
         8,
     ),
-    # zeros before a window are what Keras pads with
+    # Keras pads with zeros before a window
     "causal": (
         lambda L: [
             L.Conv1D(4, 5, padding="causal", activation="relu"),

@@ -24,19 +24,19 @@ def small(write: Write, loud: np.ndarray) -> Path:
     return write("small.mseed", loud[20_000:38_000])
 
 
-def test_a_hundred_damaged_records_end_with_a_summary_or_an_error_message(small: Path) -> None:
-    found = run_mutations(small, 100, seed=1)
-    assert found.failures == () and found.n_done + found.n_refused == 100
-    assert found.n_done > 90 and found.n_events_kept > 70
+def test_damaged_records_end_with_a_summary_or_an_error_message(small: Path) -> None:
+    found = run_mutations(small, 30, seed=1)  # `edgequake bench faults` runs ten thousand
+    assert found.failures == () and found.n_done + found.n_refused == 30
+    assert found.n_done > 26 and found.n_events_kept > 20
     assert found.growth_bytes < 10_000_000
 
 
 def test_damage_costs_little_more_than_the_records_hit(small: Path) -> None:
-    """Three hundred damaged copies, as files and as streams, give the samples of their undamaged records."""
+    """A hundred damaged copies, as files and as streams, give the samples of their undamaged records."""
     data = small.read_bytes()
     records = {data[i : i + 512] for i in range(0, len(data), 512)}
     n_intact = n_read = 0
-    for i in range(300):
+    for i in range(100):
         damaged = mutated(data, np.random.default_rng([7, i]))
         small.write_bytes(damaged)
         whole = [record for record in records if record in damaged]
@@ -50,7 +50,7 @@ def test_damage_costs_little_more_than_the_records_hit(small: Path) -> None:
         as_stream = {(trace.start_ns, trace.samples.tobytes()) for trace in streamed}
         n_intact += 2 * len(wanted)
         n_read += len(wanted & as_file) + len(wanted & as_stream)
-    assert n_intact > 10_000 and n_read > 0.999 * n_intact
+    assert n_intact > 3_000 and n_read > 0.999 * n_intact
 
 
 def _traces(path: Path) -> list:  # type: ignore[type-arg]

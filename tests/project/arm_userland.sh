@@ -1,8 +1,8 @@
 #!/bin/sh
-# Set up an aarch64 userland as Raspberry Pi OS (Bookworm) has it, run by qemu's user-mode emulation: Debian's Python
-# 3.11, the aarch64 wheels of what a device needs, and this checkout's wheel. No mounts, no binfmt_misc.
+# Set up an aarch64 userland like that of Raspberry Pi OS (Bookworm), run by qemu's user-mode emulation: Debian's Python
+# 3.11, the aarch64 wheels that a lander needs, and this checkout's wheel. No mounts, no binfmt_misc.
 # Prints the path of a script that is the guest's Python. Run from the repository's root.
-#   sh arm_userland.sh BUILDER FOLDER     BUILDER has pip and setuptools; MIRROR=URL is another archive of Debian
+#   sh arm_userland.sh BUILDER FOLDER     BUILDER has pip and setuptools; MIRROR=URL names another Debian archive
 set -eu
 builder=$1
 mkdir -p "$2"
@@ -19,7 +19,7 @@ done
 if [ ! "$folder/ready" -nt "$0" ]; then
     echo "setting up $folder" >&2
     rm -rf "$folder/system" "$folder/packages" "$folder/ready"
-    # Debian's packages are unpacked and not configured, so nothing of the guest has to run for it.
+    # Debian's packages are unpacked but not configured, so that no program of the guest has to run.
     mmdebstrap --quiet --variant=extract --architectures=arm64 --include=python3.11,libstdc++6 \
         bookworm "$folder/system" "${MIRROR:-http://deb.debian.org/debian}" >&2
     # By name, not as the `edge` extra: pip reads its markers for the Python that runs pip, not for the guest's.

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Two environments as a lander would have them. Run from the repository's root.
-#   sh lander_environments.sh prepare PYTHON           make what is missing of them, with what the wheel requires
+# Two environments like that of a lander. Run from the repository's root.
+#   sh lander_environments.sh prepare PYTHON           make those that are missing, with the requirements of the wheel
 #   sh lander_environments.sh install BUILDER PYTHON   install today's wheel in both, built by BUILDER (which has
-#       setuptools), and print NAME=INTERPRETER or NAME=WHY NOT, joined by ';', for EDGEQUAKE_LANDER_PYTHONS
-# The first needs no other environment, so that it can run beside the making of a large one.
+#       setuptools), and print NAME=INTERPRETER or NAME=REASON, joined by ';', for EDGEQUAKE_LANDER_PYTHONS
+# `prepare` needs no other environment, so that it can run while another one is set up.
 set -eu
 pip="-m pip --disable-pip-version-check -q"
 mode=$1
@@ -19,7 +19,7 @@ find_tflite_python() {
     done
 }
 
-# make_environment FOLDER PYTHON EXTRA REQUIREMENT...: only where pyproject.toml is newer than it
+# make_environment FOLDER PYTHON EXTRA REQUIREMENT...: only if pyproject.toml is newer than FOLDER
 make_environment() {
     folder=$1 interpreter=$2 extra=$3
     shift 3

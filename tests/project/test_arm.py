@@ -1,4 +1,4 @@
-"""The aarch64 wheels find what the x86-64 ones find, under user-mode emulation; the tests' own Python is compared.
+"""The aarch64 wheels, under user-mode emulation, give the results of the x86-64 wheels in the tests' own Python.
 
 `make arm` builds the guest (tests/project/arm_userland.sh), names its Python in EDGEQUAKE_ARM_PYTHON and prints what
 was the same. Nothing here says how fast a board is: emulated times mean nothing.
@@ -19,8 +19,8 @@ from edgequake.edge.manifest.manifest import load_manifest
 from edgequake.edge.results.catalog import read_catalog
 from edgequake.synthetic.synthetic_dataset import write_day
 
-REAL_RECORD = Path("moon") / "xa.s14.00.1973-06-30.mseed"  # three channels, tears, three events
-# A rounding tie in the graph moves an int8 probability by a unit or two, in few steps (measured: 4 of 8 941).
+REAL_RECORD = Path("moon") / "xa.s14.00.1973-06-30.mseed"  # three channels, gaps, three events
+# A rounding tie in the graph changes an int8 probability by one or two units in a few steps (measured: 4 of 8 941).
 UNIT = 1 / 256
 LARGEST_TIE_UNITS = 2
 SHARE_OF_TIES = 0.005
@@ -59,7 +59,7 @@ np.savez(sys.argv[2], rows=rows, default=default, reference=reference)
 
 @pytest.fixture(scope="module")
 def guest() -> str:
-    """Return the guest's Python; the tests are skipped, saying how to get one, where there is none."""
+    """Return the guest's Python; without one, the tests are skipped with instructions."""
     python = os.environ.get("EDGEQUAKE_ARM_PYTHON", "")
     if not Path(python).is_file():
         pytest.skip(f"no aarch64 Python in EDGEQUAKE_ARM_PYTHON ({python or 'not set'}): `make arm` builds one")
@@ -68,12 +68,12 @@ def guest() -> str:
 
 @pytest.fixture(scope="module")
 def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a synthesised lunar day: three channels, four moonquakes, tears, spikes."""
+    """Return a synthetic lunar day: three channels, four moonquakes, gaps, spikes."""
     return write_day(tmp_path_factory.mktemp("synthesised") / "day", seed=1)
 
 
 def run_python(python: str, *arguments: str) -> str:
-    """Run an interpreter away from the checkout and from this environment's paths, and return what it printed."""
+    """Run an interpreter outside the checkout and without this environment's paths; return its output."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run([python, *arguments], capture_output=True, text=True, cwd="/", env=environment)
     assert done.returncode == 0, done.stderr
@@ -114,7 +114,7 @@ def _same_bytes(path: Path, other: Path) -> bool:
     return other.is_file() and path.read_bytes() == other.read_bytes()
 
 
-def test_the_guest_is_what_a_board_has(guest: str) -> None:
+def test_the_guest_has_the_versions_of_a_board(guest: str) -> None:
     script = (
         "import json, platform; from importlib.metadata import version;"
         "import edgequake.edge.formats.miniseed, edgequake.edge;"
@@ -127,7 +127,7 @@ def test_the_guest_is_what_a_board_has(guest: str) -> None:
     assert Path(package).is_relative_to(Path(guest).parent)
 
 
-def test_rows_have_the_same_bits_and_probabilities_but_for_ties(guest: str, day: Path, tmp_path: Path) -> None:
+def test_rows_are_identical_and_probabilities_differ_only_by_ties(guest: str, day: Path, tmp_path: Path) -> None:
     arrays = {}
     for name, python in (("here", sys.executable), ("there", guest)):
         run_python(python, "-c", PROBABILITIES, str(day), str(tmp_path / f"{name}.npz"))
@@ -147,10 +147,10 @@ def test_rows_have_the_same_bits_and_probabilities_but_for_ties(guest: str, day:
     assert differences.max() <= LARGEST_TIE_UNITS * UNIT
 
 
-def test_a_synthesised_day(guest: str, day: Path, tmp_path: Path) -> None:
+def test_a_synthetic_day(guest: str, day: Path, tmp_path: Path) -> None:
     assert_same_events(guest, day, tmp_path)
 
 
 @pytest.mark.records
-def test_a_real_lunar_day(guest: str, records_dir: Path, tmp_path: Path) -> None:
+def test_a_recorded_lunar_day(guest: str, records_dir: Path, tmp_path: Path) -> None:
     assert_same_events(guest, records_dir / REAL_RECORD, tmp_path)

@@ -1,4 +1,4 @@
-"""What the README promises exists: make targets, commands with their options, files, the picture."""
+"""Everything that the README mentions exists: make targets, commands and their options, files, the picture."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def readme(root: Path) -> str:
 
 
 def leaf_commands(command: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    """Return each command of the typer application that is no group, by the words that call it."""
+    """Return each command of the typer application except groups, by the words that call it."""
     if not hasattr(command, "commands"):
         return {path: command}
     leaves: dict[tuple[str, ...], Any] = {}
@@ -43,20 +43,20 @@ def makefile_targets(root: Path) -> set[str]:
     return set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
 
 
-def test_first_screen_says_what_it_is_shows_a_picture_and_gives_two_commands(root: Path, readme: str) -> None:
+def test_the_first_screen_shows_a_picture_and_two_commands(root: Path, readme: str) -> None:
     first_screen = "\n".join(readme.splitlines()[:FIRST_SCREEN_LINES])
     (picture,) = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", first_screen)
     assert (root / picture).stat().st_size > 10_000
     assert [line.split()[1] for line in shell_lines(first_screen, "make")] == ["demo", "test"]
 
 
-def test_make_targets_that_are_named_exist(root: Path, readme: str) -> None:
+def test_all_make_targets_exist(root: Path, readme: str) -> None:
     contributing = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
     named = set(re.findall(r"(?:`|^    )make ([a-z]+)", readme + contributing, flags=re.MULTILINE))
     assert {"demo", "test", "pipeline", "check"} <= named <= makefile_targets(root)
 
 
-def test_what_runs_on_every_change_is_make_test(root: Path) -> None:
+def test_make_test_runs_on_every_change(root: Path) -> None:
     script = root / ".ci" / "run"
     assert script.read_text(encoding="utf-8").splitlines()[-1].split()[-2:] == ["make", "test"]
     assert script.stat().st_mode & 0o111
@@ -84,7 +84,7 @@ def test_commands_in_the_readme_exist_with_their_options(readme: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
-def test_links_lead_somewhere(root: Path, name: str) -> None:
+def test_links_have_targets(root: Path, name: str) -> None:
     targets = re.findall(r"\]\(([^)#]+)\)", (root / name).read_text(encoding="utf-8"))
     for target in targets:
         assert target.startswith("https://") or (root / target).exists(), target

@@ -1,6 +1,6 @@
-"""Environments as a lander has them (numpy, a TFLite runtime, pymseed and the wheel) run the shipped model alike.
+"""Environments like that of a lander (numpy, a TFLite runtime, pymseed and the wheel) give the same results.
 
-`make test` builds them and names their interpreters in EDGEQUAKE_LANDER_PYTHONS, as NAME=PATH or NAME=WHY NOT, joined
+`make test` builds them and names their interpreters in EDGEQUAKE_LANDER_PYTHONS, as NAME=PATH or NAME=REASON, joined
 by ';' (tests/project/lander_environments.sh). The environment of the tests themselves is compared with them.
 """
 
@@ -20,7 +20,7 @@ from edgequake.edge.results.catalog import CatalogRow, read_catalog
 from edgequake.synthetic.synthetic_dataset import synthetic_record, write_miniseed
 
 LANDERS = ("tflite-runtime", "ai-edge-litert")
-# pymseed brings cffi and orjson; ai-edge-litert brings so much of its own that only the smaller lander is listed.
+# pymseed brings cffi and orjson; ai-edge-litert has so many dependencies that only the smaller environment is listed.
 ALLOWED = {
     "tflite-runtime": {
         "edgequake",
@@ -49,7 +49,7 @@ print(json.dumps([network.runtime, np.__version__, hashlib.sha256(probabilities.
 
 
 def interpreter_of(lander: str) -> str:
-    """Return a lander environment's Python; the test is skipped, saying why, where there is none."""
+    """Return the Python of a lander environment; without one, the test is skipped with the reason."""
     listed = dict(item.partition("=")[::2] for item in os.environ.get("EDGEQUAKE_LANDER_PYTHONS", "").split(";"))
     python = listed.get(lander, "EDGEQUAKE_LANDER_PYTHONS does not name it; `make test` builds it")
     if not Path(python).is_file():
@@ -58,7 +58,7 @@ def interpreter_of(lander: str) -> str:
 
 
 def run_python(python: str, *arguments: str) -> str:
-    """Run an interpreter away from the checkout and from this environment's paths, and return what it printed."""
+    """Run an interpreter outside the checkout and without this environment's paths; return its output."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run([python, *arguments], capture_output=True, text=True, cwd="/", env=environment)
     assert done.returncode == 0, done.stderr
@@ -67,14 +67,14 @@ def run_python(python: str, *arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return six hours with two plain moonquakes, tears and spikes."""
+    """Return six hours with two clear moonquakes, gaps and spikes."""
     made = synthetic_record(np.random.default_rng(11), 6 * 3600.0, [5400.0, 14400.0], ratios=[20.0, 10.0])
     return write_miniseed(made, tmp_path_factory.mktemp("record") / "record.mseed")
 
 
 @pytest.fixture(scope="module")
 def reference(record: Path, tmp_path_factory: pytest.TempPathFactory) -> list[CatalogRow]:
-    """Return what this environment finds."""
+    """Return the catalogue of this environment."""
     return catalogue(sys.executable, record, tmp_path_factory.mktemp("reference"))
 
 
@@ -84,7 +84,9 @@ def catalogue(python: str, record: Path, out: Path) -> list[CatalogRow]:
 
 
 @pytest.mark.parametrize("lander", LANDERS)
-def test_lander_finds_the_same_events(lander: str, record: Path, reference: list[CatalogRow], tmp_path: Path) -> None:
+def test_a_lander_environment_finds_the_same_events(
+    lander: str, record: Path, reference: list[CatalogRow], tmp_path: Path
+) -> None:
     found = catalogue(interpreter_of(lander), record, tmp_path)
     manifest, _ = load_manifest("moon")
     frame_ns = manifest.front_end.hop_samples / manifest.sampling_rate_hz * 1e9
@@ -100,7 +102,7 @@ def test_lander_finds_the_same_events(lander: str, record: Path, reference: list
     assert len(list((tmp_path / "segments").glob("*.mseed"))) == len({row.segment for row in found})
 
 
-def test_int8_probabilities_have_the_same_bits_in_both(tmp_path: Path) -> None:
+def test_int8_probabilities_are_identical_in_both(tmp_path: Path) -> None:
     manifest, _ = load_manifest("moon")
     if manifest.default_variant != "int8":
         pytest.skip(f"the shipped variant is {manifest.default_variant}: only int8 promises the same bits")
@@ -118,6 +120,6 @@ def test_int8_probabilities_have_the_same_bits_in_both(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lander", sorted(ALLOWED))
-def test_lander_environment_holds_nothing_more(lander: str) -> None:
+def test_a_lander_environment_contains_nothing_else(lander: str) -> None:
     listed = json.loads(run_python(interpreter_of(lander), "-m", "pip", "list", "--format", "json"))
     assert {package["name"].lower().replace("_", "-") for package in listed} <= ALLOWED[lander]

@@ -1,4 +1,4 @@
-"""The wheel holds what a device needs and nothing else, and the packages listed by hand are the folders."""
+"""The wheel contains what a lander needs and nothing else, and the packages in pyproject.toml are the folders."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def test_packages_are_the_folders(root: Path, pyproject: dict[str, Any]) -> None
     assert len(setuptools["packages"]) == len(packages)
 
 
-def test_wheel_has_one_top_level_name(wheel_names: list[str]) -> None:
+def test_the_wheel_has_one_top_level_name(wheel_names: list[str]) -> None:
     tops = {name.partition("/")[0] for name in wheel_names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"edgequake"}
 
 
-def test_wheel_has_every_module_the_models_and_the_recipes(root: Path, wheel_names: list[str]) -> None:
+def test_the_wheel_has_every_module_the_models_and_the_recipes(root: Path, wheel_names: list[str]) -> None:
     source = root / "src"
     expected = {path.relative_to(source).as_posix() for path in (source / "edgequake").rglob("*.py")}
     templates = (source / "edgequake" / "report" / "templates").iterdir()
@@ -70,23 +70,23 @@ def test_wheel_has_every_module_the_models_and_the_recipes(root: Path, wheel_nam
     assert "edgequake/train/recipes/tiny.toml" in packed
 
 
-def test_wheel_has_no_keras_file_and_no_test(wheel_names: list[str]) -> None:
+def test_the_wheel_has_no_keras_file_and_no_test(wheel_names: list[str]) -> None:
     assert not [name for name in wheel_names if name.endswith(".keras") or name.startswith("edgequake/train/models")]
     assert not [name for name in wheel_names if "test" in name]
 
 
-def test_wheel_carries_the_licence(root: Path, wheel_names: list[str], pyproject: dict[str, Any]) -> None:
+def test_the_wheel_contains_the_licence(root: Path, wheel_names: list[str], pyproject: dict[str, Any]) -> None:
     assert pyproject["project"]["license"] == "Apache-2.0"
     assert "Apache License" in (root / "LICENSE").read_text(encoding="utf-8")[:200]
     assert [name for name in wheel_names if name.endswith("LICENSE")]
 
 
-def test_wheel_is_small_enough_to_send_to_a_lander(root: Path) -> None:
+def test_the_wheel_is_small_enough_to_send_to_a_lander(root: Path) -> None:
     models = [path for path in (root / "edge" / "models").iterdir() if path.suffix in (".json", ".tflite")]
     assert sum(path.stat().st_size for path in models) < 400_000
 
 
-def test_version_is_the_changelog_s_newest(root: Path) -> None:
+def test_the_version_is_the_newest_of_the_changelog(root: Path) -> None:
     from edgequake import __version__
 
     headings = [line for line in (root / "CHANGELOG.md").read_text(encoding="utf-8").splitlines() if line[:4] == "## ["]

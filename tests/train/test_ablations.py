@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgequake import cli
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.features.front_end import station_rows
 from edgequake.train import fitting, trainer
@@ -94,17 +92,6 @@ def test_without_despiking_spikes_reach_the_features(records: list[LabelledRecor
     }
     assert np.abs(rows[0.0][1] - rows[0.0][0]).max() > 1.0
     assert np.abs(rows[5.0][1] - rows[5.0][0]).max() < 0.5
-
-
-@pytest.mark.slow
-def test_a_network_with_one_output_is_trained_converted_and_run(data: Path, tmp_path: Path) -> None:
-    out, model = tmp_path / "training", tmp_path / "model"
-    train("tiny", data, out, {**FAST, "network.outputs": ["event"]})
-    assert cli.main(["convert", str(out / "tiny.keras"), "--out", str(model), "--quantize", "float32"]) == 0
-    assert json.loads((model / "tiny.json").read_text())["network"]["outputs"] == ["event"]
-    arguments = ["run", "--model", str(model / "tiny.json"), str(data / "moon" / "synthetic_val_00.mseed")]
-    assert cli.main([*arguments, "--out", str(tmp_path / "run")]) == 0
-    assert (tmp_path / "run" / "catalog.csv").is_file()
 
 
 def test_one_output_has_the_target_of_the_event() -> None:

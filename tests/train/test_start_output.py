@@ -118,44 +118,6 @@ def test_the_error_of_the_start_is_in_seconds(name: str, window_s: float) -> Non
     assert fitting.evaluate(ConstantNetwork(0.5, 0.25), recipe, nothing)[1] is None
 
 
-def test_an_interrupted_training_with_dropout_continues_to_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A small network with the window, the outputs and the dropout of `seed-spectrogram`."""
-    monkeypatch.setattr(fitting, "STEPS_PER_EPOCH", 2)
-    recipe = load_recipe("seed-spectrogram", {"fit.batch": 4, "fit.steps": 4, "fit.time_budget_s": 1e9})
-    rng = np.random.default_rng(0)
-    targets = np.repeat(onset_at(130, 70), 4, axis=0)[..., None].repeat(2, axis=2)
-    rows = rng.standard_normal((4, 130, 1, 9)).astype(np.float32)
-    examples = Examples(rows, targets, np.ones((4, 130), np.float32))
-
-    def network() -> Any:
-        keras.utils.set_random_seed(1)
-        layers = keras.layers
-        return keras.Sequential(
-            [keras.Input((64, 9)), layers.Dropout(0.3), layers.LSTM(3), layers.Dropout(0.3), layers.Dense(2, "sigmoid")]
-        )
-
-    class Interrupted(Exception):
-        pass
-
-    def interrupt(epoch: fitting.Epoch) -> None:
-        raise Interrupted
-
-    whole, resumed = network(), network()
-    (tmp_path / "whole").mkdir()
-    (tmp_path / "stopped").mkdir()
-    fitting.fit(whole, recipe, examples, examples, tmp_path / "whole", lambda epoch: None)
-    with pytest.raises(Interrupted):
-        fitting.fit(network(), recipe, examples, examples, tmp_path / "stopped", interrupt)
-    history = fitting.fit(resumed, recipe, examples, examples, tmp_path / "stopped", lambda epoch: None)
-    assert [epoch.step for epoch in history] == [2, 4]
-    assert all(epoch.val_start_error_s is not None for epoch in history)
-    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-6)
-    assert any(np.any(a != b) for a, b in zip(whole.get_weights(), network().get_weights(), strict=True))
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_fit")
 def test_the_seed_network_is_converted_and_run_with_both_outputs(data: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from edgequake import cli
 from edgequake.convert.converter import convert_model
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.detection.network import StepNetwork
@@ -92,8 +93,10 @@ def test_targets_of_all_front_ends_refer_to_the_same_time() -> None:
 
 
 @pytest.mark.slow
-def test_the_converted_network_agrees_with_keras_and_has_one_output_a_block(data: Path, tmp_path: Path) -> None:
+def test_a_strided_network_with_one_output_is_trained_converted_and_run(data: Path, tmp_path: Path) -> None:
+    """Both ablations in one conversion: the graphs agree with Keras, with one probability for each block."""
     fast = {
+        "network.outputs": ["event"],
         "examples.n_examples": 8,
         "examples.n_blocks": 120,
         "examples.max_front_blocks": 10,
@@ -104,6 +107,7 @@ def test_the_converted_network_agrees_with_keras_and_has_one_output_a_block(data
     trained = train("moon-waveform", data, tmp_path / "training", fast).keras_file
     convert_model(trained, tmp_path / "model")
     manifest, folder = load_manifest(tmp_path / "model" / "moon-waveform.json")
+    assert manifest.network.outputs == ("event",)
     assert manifest.network.rows_per_step == manifest.front_end.rows_per_block == HOP
     rng = np.random.default_rng(7)
     samples = np.rint(512 + 5 * rng.standard_normal(200 * HOP)).astype(np.int32)
@@ -114,6 +118,9 @@ def test_the_converted_network_agrees_with_keras_and_has_one_output_a_block(data
         got = StepNetwork(manifest, graph, described).run(rows)
         assert len(got) == len(expected) == len(rows)
         np.testing.assert_allclose(got, expected, atol=tolerance)
+    arguments = ["run", "--model", str(tmp_path / "model" / "moon-waveform.json")]
+    assert cli.main([*arguments, str(data / "moon" / "synthetic_val_00.mseed"), "--out", str(tmp_path / "run")]) == 0
+    assert (tmp_path / "run" / "catalog.csv").is_file()
 
 
 @pytest.mark.parametrize(

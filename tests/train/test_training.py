@@ -14,7 +14,7 @@ import pytest
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.manifest.manifest import Variant
 from edgequake.train import fitting, networks
-from edgequake.train.configuration.recipe import load_recipe
+from edgequake.train.configuration.recipe import NetworkRecipe, load_recipe
 from edgequake.train.trainer import CHECKPOINT_FORMAT, IDENTITY_FILE, train
 
 FAST = {
@@ -72,26 +72,39 @@ def test_training_lowers_the_loss_and_writes_what_convert_needs(data: Path, tmp_
     assert Variant.__name__ not in described
 
 
+def small_network(recipe: NetworkRecipe, n_features: int, seed: int) -> keras.Model:
+    """Return a network with the window, the outputs and the dropout of `seed-spectrogram`."""
+    keras.utils.set_random_seed(seed)
+    inner = [keras.layers.Dropout(0.3), keras.layers.LSTM(4), keras.layers.Dropout(0.3)]
+    return keras.Sequential(
+        [keras.Input((recipe.window_rows, n_features)), *inner, keras.layers.Dense(2, activation="sigmoid")]
+    )
+
+
 def test_an_interrupted_training_continues_to_the_same_weights(data: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(fitting, "STEPS_PER_EPOCH", 4)
+    monkeypatch.setattr(fitting, "STEPS_PER_EPOCH", 2)
+    monkeypatch.setattr(networks, "build", small_network)
     # Without a time budget only the steps decide the learning rate, as equal weights require.
-    plan = {**FAST, "fit.time_budget_s": 1e9}
-    whole = train("tiny", data, tmp_path / "whole", plan)
+    plan = {"examples.n_examples": 8, "examples.n_blocks": 130, "examples.max_front_blocks": 10}
+    plan |= {"fit.steps": 6, "fit.batch": 8, "fit.time_budget_s": 10**9}
+    whole = train("seed-spectrogram", data, tmp_path / "whole", plan)
 
     class Interrupted(Exception):
         pass
 
     def interrupt_after_two_epochs(share: float | None, doing: str) -> None:
-        if doing.startswith("step 8/"):
+        if doing.startswith("step 4/"):
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        train("tiny", data, tmp_path / "stopped", plan, interrupt_after_two_epochs)
-    assert not (tmp_path / "stopped" / "tiny.keras").exists()
-    resumed = train("tiny", data, tmp_path / "stopped", plan)
-    assert [epoch.step for epoch in resumed.history] == [4, 8, 12]
+        train("seed-spectrogram", data, tmp_path / "stopped", plan, interrupt_after_two_epochs)
+    assert not (tmp_path / "stopped" / "seed-spectrogram.keras").exists()
+    resumed = train("seed-spectrogram", data, tmp_path / "stopped", plan)
+    assert [epoch.step for epoch in resumed.history] == [2, 4, 6]
     for a, b in zip(weights(whole.keras_file), weights(resumed.keras_file), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
+    history = json.loads((tmp_path / "stopped" / "train.json").read_text())["history"]
+    assert all("val_start_error_s" in epoch for epoch in history)
 
 
 def test_a_folder_with_another_unfinished_training_is_refused(data: Path, tmp_path: Path) -> None:

@@ -145,8 +145,9 @@ def _inputs(recipe: Recipe, plan: ClassesRecipe, record: LabelledRecord, traces:
         visible = _visible(recipe, rows, record)
         if visible is None:
             continue
-        onset_ns = visible[0] + round(rng.uniform(*plan.onset_error_s) * NS_PER_S)
-        stop_ns = visible[1] + round(rng.uniform(*plan.stop_error_s) * NS_PER_S)
+        (onset_low_s, onset_high_s), (stop_low_s, stop_high_s) = plan.onset_error_s, plan.stop_error_s
+        onset_ns = visible[0] + round(rng.uniform(onset_low_s, onset_high_s) * NS_PER_S)
+        stop_ns = visible[1] + round(rng.uniform(stop_low_s, stop_high_s) * NS_PER_S)
         classifier = EventClassifier(untrained_classes(plan, recipe.trigger.max_event_s), front_end, rate_hz)
         classifier.add(rows)
         inputs = classifier.inputs(onset_ns, stop_ns)

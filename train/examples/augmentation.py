@@ -103,7 +103,8 @@ def _add_quake(
     rng: np.random.Generator, bank: NoiseBank, recipe: ExamplesRecipe, quakes: Float, arrival_s: float, rate_hz: float
 ) -> None:
     waves, lead_s, max_decades = _waves(rng, bank, recipe, len(quakes), rate_hz)
-    decades = min(rng.uniform(*recipe.excess_decades), max_decades)
+    low_decades, high_decades = recipe.excess_decades
+    decades = min(rng.uniform(low_decades, high_decades), max_decades)
     scales = recipe.scales
     peak = max(peak_rms(in_band(wave, scales.loudness_band_hz, rate_hz), scales.level_s, rate_hz) for wave in waves)
     amplitude = np.sqrt(10.0**decades - 1.0) / peak

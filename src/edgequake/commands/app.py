@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -39,19 +40,19 @@ def _root(
     pass
 
 
-for _command in (records.synth, records.fetch, models.train, models.convert, models.inspect, models.tune):
-    app.command()(_command)
+def _add(group: typer.Typer, *commands: Callable[..., None]) -> None:
+    for command in commands:
+        group.command()(command)
+
+
+_add(app, records.synth, records.fetch, models.train, models.convert, models.inspect, models.tune)
 app.command(  # the runner parses the options
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 )(runs.run)
-for _command in (runs.plot, runs.export, runs.report):
-    app.command()(_command)
-for _command in (bench_accuracy.accuracy, bench_accuracy.folds, bench_accuracy.budget):
-    bench.command()(_command)
-for _command in (bench_cost.latency, bench_cost.footprint, bench_cost.energy):
-    bench.command()(_command)
-for _command in (bench_faults.faults, bench_faults.soak, bench_faults.shake):
-    bench.command()(_command)
+_add(app, runs.plot, runs.export, runs.report)
+_add(bench, bench_accuracy.accuracy, bench_accuracy.folds, bench_accuracy.budget)
+_add(bench, bench_cost.latency, bench_cost.footprint, bench_cost.energy)
+_add(bench, bench_faults.faults, bench_faults.soak, bench_faults.shake)
 bench.command("all")(everything)
 app.add_typer(bench, name="bench")

@@ -202,7 +202,7 @@ def test_a_packet_has_no_splits_and_is_scored_whole(tmp_path: Path, fakes: list[
 
 
 def test_nothing_to_score_is_an_error(data: Path) -> None:
-    with pytest.raises(ConfigError, match="nothing says whose records to score"):
+    with pytest.raises(ConfigError, match="no body to score"):
         bench_accuracy(None, data)
     with pytest.raises(ConfigError, match="leave the baselines in"):
         bench_accuracy(None, data, body="moon", baselines=False)

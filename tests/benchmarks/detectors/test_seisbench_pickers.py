@@ -150,9 +150,9 @@ def test_a_picker_with_cached_weights_is_scored_on_earth_only(
 
 def test_a_missing_or_unknown_picker_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "seisbench.models", None)  # as if it were not installed
-    with pytest.raises(ConfigError, match=r"peer 'phasenet' needs SeisBench, .*pip install 'edgequake\[peers\]'"):
+    with pytest.raises(ConfigError, match=r"picker 'phasenet' needs SeisBench, .*pip install 'edgequake\[peers\]'"):
         seisbench_detectors(("phasenet",), "earth")
-    with pytest.raises(ConfigError, match="no peer 'gpd': expected phasenet or eqtransformer"):
+    with pytest.raises(ConfigError, match="no picker 'gpd': expected phasenet or eqtransformer"):
         seisbench_detectors(("gpd",), "earth")
 
 

@@ -142,11 +142,11 @@ def test_clipping_is_measured_tensor_by_tensor(
         described = made.manifest.variants[variant]
         uses = tensor_uses(made.manifest, made.graphs[variant], described, rows, [la.name for la in model.layers])
         of_rows = next(use for use in uses if use.tensor == "rows")
-        held = described.quantization["rows"]
+        form = described.quantization["rows"]
         limits = np.iinfo(dtype)
-        low, high = ((limit - held.zero_point) * held.scale for limit in (limits.min, limits.max))
+        low, high = ((limit - form.zero_point) * form.scale for limit in (limits.min, limits.max))
         assert (of_rows.available_low, of_rows.available_high) == pytest.approx((low, high))
-        outside = np.mean((rows < low - held.scale / 2) | (rows > high + held.scale / 2))
+        outside = np.mean((rows < low - form.scale / 2) | (rows > high + form.scale / 2))
         assert outside > 0.1
         assert of_rows.clipped_share == pytest.approx(outside, abs=2e-3)
         assert of_rows.used_share == pytest.approx(1, abs=0.01)

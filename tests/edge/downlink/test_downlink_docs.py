@@ -36,7 +36,7 @@ def test_the_formula_is_that_of_the_code(text: str) -> None:
     (formula,) = re.findall(r"priority = peak \* class \* .*", text)
     assert formula in (priority.__doc__ or "")
     for kind, weight in priority.CLASS_WEIGHTS.items():
-        assert f"{weight:g} {kind or 'where none is told'}" in text
+        assert f"{weight:g} {kind or 'without a class'}" in text
 
 
 def test_weights_and_levels_are_those_of_the_code(text: str) -> None:
@@ -45,10 +45,10 @@ def test_weights_and_levels_are_those_of_the_code(text: str) -> None:
     assert send_queue.LEAD_SHARE == 1 / 6 and "onset - window / 6" in text
     levels = re.findall(r"^\| (\d) \| (.*?) \|", text, re.MULTILINE)
     words = {
-        SendLevel.REQUEST: "asked for",
-        SendLevel.EVENT_REPORT: "notices",
+        SendLevel.REQUEST: "requested",
+        SendLevel.EVENT_REPORT: "event reports",
         SendLevel.RECORD: "records",
-        SendLevel.SSAM: "summary channel",
+        SendLevel.SSAM: "SSAM channels",
     }
     for (_, said), level in zip(levels, sorted(SendLevel, reverse=True), strict=True):
         assert words[level] in said

@@ -238,7 +238,7 @@ def test_live_with_kills_no_catalogued_event_is_lost_and_nothing_is_sent_twice(r
                 process.stdin.write(b"".join(records[first:stop]))
                 process.stdin.flush()
                 with pytest.raises(subprocess.TimeoutExpired):
-                    process.wait(timeout=float(rng.uniform(1.5, 5.0)))
+                    process.wait(timeout=float(rng.uniform(0.8, 2.5)))
                 process.kill()
         now = {row.evid for row in read_catalog(out / "catalog.csv")} if (out / "catalog.csv").exists() else set()
         assert rows <= now

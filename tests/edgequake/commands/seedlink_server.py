@@ -1,4 +1,4 @@
-"""A small SeedLink 3 server for tests: stations in multi-station mode, packets with sequence numbers, its bad days."""
+"""A small SeedLink 3 server for tests: stations in multi-station mode, packets with sequence numbers, and failures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 
 @dataclass
 class SeedLinkServer:
-    """What the server holds, how it behaves, and what it was asked.
+    """The server's data, its faults, and the requests that it received.
 
     `cuts` says after how many bytes of packets each connection breaks, one after another; an exhausted list: never.
     A connection that is asked for no more than the server holds stays open, as a real one does while it waits for data.

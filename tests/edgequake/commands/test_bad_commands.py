@@ -1,4 +1,4 @@
-"""Bad input to every command: one clear line, the right exit code, nothing left that looks complete."""
+"""Bad input to every command: a clear error, the right exit code, and no file that looks complete."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgequake.synthetic import synthetic_dataset
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int = 1) -> str:
-    """Run a command that must refuse in one line, and return the line."""
+    """Run a command that must fail with one line, and return the line."""
     assert cli.main(arguments) == code
     said = capsys.readouterr()
     assert said.out == ""
@@ -27,7 +27,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int 
 
 @pytest.fixture
 def record(tmp_path: Path) -> Path:
-    """Return half an hour of quiet."""
+    """Return half an hour without an event."""
     return synthetic_dataset.write_miniseed(
         synthetic_dataset.synthetic_record(np.random.default_rng(1), 1800.0), tmp_path / "a.mseed"
     )
@@ -184,7 +184,7 @@ def test_run_without_input_is_a_usage_error(capsys: pytest.CaptureFixture[str]) 
     assert "usage: edgequake run" in capsys.readouterr().err
 
 
-def test_run_refuses_a_folder_that_holds_a_run(
+def test_run_refuses_a_folder_with_an_earlier_run(
     record: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["run", str(record), "--out", str(tmp_path / "out")]

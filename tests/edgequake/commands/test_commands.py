@@ -1,4 +1,4 @@
-"""The command line: what it hands on, what it prints, and how it refuses."""
+"""The command line: arguments, output and errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgequake.edge.base.errors import ConfigError, DataError, ManifestError, Mo
 
 
 def refusal(capsys: pytest.CaptureFixture[str]) -> str:
-    """Return what a refused command said: one line on stderr, nothing on stdout."""
+    """Return the error of a command: one line on stderr, nothing on stdout."""
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("edgequake: error: ") and said.err.count("\n") == 1, said.err
@@ -53,7 +53,7 @@ def test_usage_error_is_exit_code_two(
 
 
 @pytest.mark.parametrize("error", [DataError, ManifestError, ModelError, ConfigError])
-def test_our_errors_become_one_line_and_exit_code_one(
+def test_expected_errors_become_one_line_and_exit_code_one(
     error: type[Exception], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def refuse(folder: Path, seed: int) -> Path:
@@ -74,7 +74,7 @@ def test_interrupt_is_exit_code_130(capsys: pytest.CaptureFixture[str], monkeypa
 
 
 @pytest.mark.parametrize(("package", "extra"), [("matplotlib", "cli"), ("tensorflow", "desktop"), ("scipy", "desktop")])
-def test_missing_package_becomes_a_line_that_says_what_to_install(
+def test_the_error_for_a_missing_package_says_what_to_install(
     package: str, extra: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lack(folder: Path, seed: int) -> Path:
@@ -85,7 +85,7 @@ def test_missing_package_becomes_a_line_that_says_what_to_install(
     assert f"needs the Python package '{package}': pip install 'edgequake[{extra}]'" in refusal(capsys)
 
 
-def test_missing_module_of_our_own_is_a_defect_and_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_module_of_the_package_is_a_defect_and_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     def lack(folder: Path, seed: int) -> Path:
         raise ModuleNotFoundError("No module named 'edgequake.nothing'", name="edgequake.nothing")
 
@@ -94,7 +94,7 @@ def test_missing_module_of_our_own_is_a_defect_and_is_raised(monkeypatch: pytest
         cli.main(["synth", "--out", "x"])
 
 
-def test_command_line_without_typer_says_so_in_one_line() -> None:
+def test_the_command_line_without_typer_fails_with_one_line() -> None:
     code = "import sys; sys.modules['typer'] = None; from edgequake.cli import main; sys.exit(main(['--help']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
@@ -108,18 +108,18 @@ def test_synth_writes_a_day_and_says_where(tmp_path: Path, capsys: pytest.Captur
     (record,) = (tmp_path / "day").glob("*.mseed")
     assert str(record) in capsys.readouterr().out
     assert cli.main(["synth", "--out", str(tmp_path / "again"), "--seed", "3", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["seed"] == 3 and told["kind"] == "day"
-    assert Path(told["written"]).read_bytes() == record.read_bytes()
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["seed"] == 3 and printed["kind"] == "day"
+    assert Path(printed["written"]).read_bytes() == record.read_bytes()
 
 
-def test_synth_refuses_a_folder_in_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_synth_refuses_a_folder_that_is_not_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "records.csv").write_text("precious")
     assert cli.main(["synth", "--kind", "dataset", "--out", str(tmp_path)]) == 1
     assert "is not empty and is not overwritten" in refusal(capsys)
 
 
-def test_synth_names_the_path_that_the_system_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_synth_names_the_path_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     assert cli.main(["synth", "--out", str(tmp_path / "file" / "day")]) == 1
     assert str(tmp_path / "file") in refusal(capsys)

@@ -26,7 +26,7 @@ def small_report(cycles: float = 1000.0) -> EnergyReport:
     return EnergyReport(machine, f"{cycles:g} cycles", (Consumer("STA/LTA", None, "moon", work, (estimate,)),), ())
 
 
-def test_energy_is_estimated_and_passes_against_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_energy_is_estimated_and_agrees_with_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "energy.json"
     arguments = ["bench", "energy", "--model", "moon", "--no-measure"]
     assert cli.main([*arguments, "--json", str(out)]) == 0
@@ -37,7 +37,7 @@ def test_energy_is_estimated_and_passes_against_itself(tmp_path: Path, capsys: p
     assert cli.main([*arguments, "--check", str(out)]) == 0
 
 
-def test_worse_than_the_reference_is_exit_code_three_and_a_line_each(
+def test_each_figure_worse_than_the_reference_is_listed_and_the_exit_code_is_three(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "energy.json"
@@ -54,11 +54,11 @@ def test_worse_than_the_reference_is_exit_code_three_and_a_line_each(
     assert [line.startswith("worse: moon int8, moon, ") for line in lines] == [True] * 5 + [False]
     assert "the estimated work is 2.00 times" in lines[0]
     assert lines[-1] == f"edgequake: error: 5 figures worse than {out} allows"
-    assert "AN ESTIMATE" in said.out  # the table comes all the same
+    assert "AN ESTIMATE" in said.out  # the table is printed nevertheless
 
 
 @pytest.mark.parametrize("command", ["latency", "footprint", "energy"])
-def test_a_reference_that_is_none_is_refused(
+def test_a_missing_reference_is_refused(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("latency_runs.bench_latency", "footprint.bench_footprint", "energy.bench_energy"):
@@ -67,25 +67,25 @@ def test_a_reference_that_is_none_is_refused(
     assert "none.json cannot be read as results" in capsys.readouterr().err
 
 
-def test_options_of_latency_are_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    handed: dict[str, Any] = {}
+def test_options_of_latency_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed: dict[str, Any] = {}
 
     def measure(models: Any, variant: Any, **options: Any) -> EnergyReport:
-        handed.update(options, models=models, variant=variant)
+        passed.update(options, models=models, variant=variant)
         return small_report()
 
     monkeypatch.setattr(latency_runs, "bench_latency", measure)
     monkeypatch.delenv(ENVIRONMENTS, raising=False)
     arguments = "--model moon --model mars --variant int8 --also earth --python py --threads 4 --rounds 2 --steps 200"
     assert cli.main(["bench", "latency", *arguments.split(), "--no-days", "--no-baselines"]) == 0
-    del handed["progress"]
-    assert handed == {
+    del passed["progress"]
+    assert passed == {
         "models": ["moon", "mars"], "variant": "int8", "also": ["earth"], "pythons": ["py"], "threads": (4,),
         "n_rounds": 2, "n_steps": 200, "whole_days": False, "baselines": False,
     }  # fmt: skip
 
 
-def test_lander_environments_are_named_by_the_variable_that_make_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lander_environments_are_read_from_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ENVIRONMENTS, f"tflite-runtime=no Python 3.11 here;ai-edge-litert={sys.executable}")
     assert interpreters(None) == [sys.executable]
     assert interpreters([Path("mine")]) == ["mine"]
@@ -93,7 +93,7 @@ def test_lander_environments_are_named_by_the_variable_that_make_prints(monkeypa
     assert interpreters(None) == []
 
 
-def test_all_writes_a_file_each_and_compares_with_a_folder(
+def test_all_writes_one_file_per_benchmark_and_compares_with_a_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def costs(*arguments: Any) -> Any:
@@ -116,7 +116,7 @@ def test_all_writes_a_file_each_and_compares_with_a_folder(
     assert cli.main(["bench", "all", "--out", str(tmp_path / "third"), "--check", str(first)]) == 3
     said = capsys.readouterr().err
     assert said.count("worse: ") == 1 and "1 figure worse than" in said
-    assert len(list((tmp_path / "third").iterdir())) == 3  # all is measured and kept before the gate
+    assert len(list((tmp_path / "third").iterdir())) == 3  # everything is measured and written before the comparison
 
 
 def test_all_scores_every_shipped_model_on_both_splits_with_the_others_of_its_body(
@@ -141,7 +141,7 @@ def test_all_scores_every_shipped_model_on_both_splits_with_the_others_of_its_bo
     assert "== earth-test\ntable of earth-test\n" in capsys.readouterr().out
 
 
-def test_an_accuracy_that_fails_says_why(
+def test_the_error_of_a_failed_accuracy_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bench_all, "_costs", lambda *arguments: iter(()))
@@ -151,7 +151,7 @@ def test_an_accuracy_that_fails_says_why(
     assert "nowhere" in said
 
 
-def test_all_refuses_a_reference_that_is_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_refuses_a_reference_that_is_not_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bench", "all", "--out", str(tmp_path / "out"), "--check", str(tmp_path / "none")]) == 1
     assert "is not a folder: expected one that `bench all` wrote" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

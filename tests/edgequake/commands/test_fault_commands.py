@@ -1,4 +1,4 @@
-"""`edgequake bench faults` and `bench soak`: what they print and write, and that a failed gate is exit code 3."""
+"""`edgequake bench faults` and `bench soak`: output, and exit code 3 where a limit is exceeded."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SOAK = Soak(n_days=3, resident_bytes=(50_000_000, 50_400_000, 50_200_000), growt
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, found: Any) -> None:
-    """Let a part of the benchmark return what a test says, at once."""
+    """Replace a part of the benchmark by a function that returns the given result."""
     monkeypatch.setattr(fault_reports, name, lambda *arguments, **options: found)
 
 
@@ -41,7 +41,7 @@ def stand_in_for_kills(monkeypatch: pytest.MonkeyPatch, found: Kills) -> None:
 
 
 def failed_gate(arguments: list[str], out: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """Run a command whose gate must fail: the table and the JSON come all the same; return the line on stderr."""
+    """Run a command that must exceed a limit: table and JSON are written nevertheless; return the line on stderr."""
     assert cli.main([*arguments, "--json", str(out / "report.json")]) == cli.GATE_FAILED == 3
     said = capsys.readouterr()
     assert "measured" in said.out and "limit" in said.out
@@ -51,9 +51,7 @@ def failed_gate(arguments: list[str], out: Path, capsys: pytest.CaptureFixture[s
     return said.err
 
 
-def test_kills_and_damage_leave_synthesised_records_unharmed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_kills_and_damage_do_no_harm_on_synthetic_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "faults.json"
     assert cli.main(["bench", "faults", "--kills", "2", "--mutations", "20", "--json", str(out)]) == 0
     table = capsys.readouterr().out
@@ -69,7 +67,7 @@ def test_kills_and_damage_leave_synthesised_records_unharmed(
     assert damaged["n_events_kept"] > 10 and damaged["failures"] == []
 
 
-def test_of_a_data_folder_the_largest_record_is_killed_over_and_the_smallest_damaged(
+def test_runs_over_the_largest_record_are_killed_and_the_smallest_is_damaged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = synthetic_dataset.write_dataset(tmp_path / "data", seed=3, n_train=3, n_val=0, n_test=0)
@@ -86,7 +84,7 @@ def test_of_a_data_folder_the_largest_record_is_killed_over_and_the_smallest_dam
      ({"partial_files": 1}, "1 files looked complete"), ({"handed_twice": 2}, "2 were handed over again"),
      ({"sent_twice": 3}, "3 records were sent twice"), ({"days_over_budget": 1}, "1 days exceeded the budget")],
 )  # fmt: skip
-def test_harm_by_a_kill_fails_the_gate(
+def test_harm_by_a_kill_exceeds_the_limit(
     harm: dict[str, Any], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -99,7 +97,7 @@ def test_harm_by_a_kill_fails_the_gate(
     [({"failures": ("7: the run hangs",)}, "1 of 9 damaged inputs crashed"),
      ({"growth_bytes": 10_000_001}, "memory grew by 10 MB")],
 )  # fmt: skip
-def test_harm_by_damaged_input_fails_the_gate(
+def test_harm_by_damaged_input_exceeds_the_limit(
     harm: dict[str, Any], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -108,7 +106,7 @@ def test_harm_by_damaged_input_fails_the_gate(
 
 
 @pytest.mark.parametrize(("undisturbed_is_fine", "code"), [(True, 3), (False, 1)])
-def test_an_error_is_a_failed_gate_only_where_the_undisturbed_run_had_none(
+def test_an_error_counts_only_if_the_uninterrupted_run_had_none(
     undisturbed_is_fine: bool, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(inputs: tuple[str, ...], folder: Path, *arguments: Any, progress: Callable[..., None] | None) -> Kills:
@@ -144,7 +142,7 @@ def test_two_days_in_one_stream(tmp_path: Path, capsys: pytest.CaptureFixture[st
     ("found", "reason"),
     [({"growth_bytes": 1_000_000}, "memory grew by 1 MB after day 1"), ({"n_events": 2}, "2 events in 3 days")],
 )
-def test_growth_or_deafness_fails_the_gate(
+def test_growth_or_missing_events_exceed_the_limit(
     found: dict[str, Any], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

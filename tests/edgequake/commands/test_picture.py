@@ -1,4 +1,4 @@
-"""The picture of a run: what it reads, what it computes for the drawing, and how it refuses."""
+"""The picture of a run: input, computed columns and errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def day(tmp_path: Path) -> Path:
 
 
 def write_run(folder: Path, day: Path) -> Path:
-    """Leave what a run would leave that kept everything and found one event."""
+    """Write the folder of a run with one event whose segment is the whole record."""
     (folder / "segments").mkdir(parents=True)
     (folder / "segments" / "one.mseed").write_bytes(day.read_bytes())
     onset_ns = synthetic_dataset.DAY_START_NS + 1200 * NS
@@ -52,10 +52,10 @@ def test_intervals_are_joined() -> None:
     assert join_intervals([]) == []
 
 
-def test_columns_hold_extremes_without_spikes_and_gap_marks() -> None:
+def test_columns_are_extremes_without_spikes_and_fill_values() -> None:
     samples = np.full(1000, 500, dtype=np.int32)
     samples[100] = 900  # a spike in column 1
-    samples[300:400] = -1  # column 3: nothing but marks of a gap
+    samples[300:400] = -1  # column 3: only fill values
     samples[750:800] = 510  # half of column 7
     trace = Trace("FDSN:XX_LUN_00_M_H_Z", 0, 10.0, samples)
     low, high = joined([trace]).extremes(0, 100 * NS, n_columns=10)
@@ -63,7 +63,7 @@ def test_columns_hold_extremes_without_spikes_and_gap_marks() -> None:
     np.testing.assert_array_equal(high, [500, 500, 500, np.nan, 500, 500, 500, 510, 500, 500])
 
 
-def test_record_is_read_as_obspy_reads_it(day: Path) -> None:
+def test_the_record_is_read_as_obspy_reads_it(day: Path) -> None:
     traces = read_record(day)
     obspy_traces = obspy.read(str(day))
     assert len(traces) == len(obspy_traces)
@@ -82,7 +82,7 @@ def test_plot_draws_and_shades(day: Path, tmp_path: Path, capsys: pytest.Capture
     out = run_dir / "picture.png"
     assert str(out) in capsys.readouterr().out
     pixels = imread(out)
-    # Everything was kept here: much of the picture is the shade, lighter in blue than in red.
+    # The segment is the whole record: much of the picture is shaded, with less blue than red.
     shaded = (pixels[..., 0] > 0.9) & (pixels[..., 2] < 0.8)
     assert shaded.mean() > 0.3
 

@@ -1,4 +1,4 @@
-"""`edgequake run seedlink://...`: a SeedLink server's records reach the runner, all of them, whatever breaks."""
+"""`edgequake run seedlink://...`: all records of a SeedLink server reach the runner, whatever fails."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PACKET_BYTES = 520
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the file of three channels, two and a half hours, with one strong moonquake."""
+    """Return a file of three channels and two and a half hours, with one strong moonquake."""
     quake = synthetic_dataset.synthetic_record(
         np.random.default_rng(11), 9000.0, (4000.0,), ratios=(25.0,), noise_counts=0.5
     )
@@ -43,7 +43,7 @@ def from_file(record: Path, tmp_path_factory: pytest.TempPathFactory) -> Summary
 
 @pytest.fixture(scope="module")
 def records(record: Path) -> list[bytes]:
-    """Return its records in the order in which they would arrive, some of less than 512 bytes filled up."""
+    """Return its records in the order in which they would arrive, shorter ones padded to 512 bytes."""
     data = record.read_bytes()
     return [data[h.offset : h.offset + h.size_bytes] for h in index_file(record).headers]
 
@@ -81,7 +81,7 @@ def test_an_address_is_read(text: str, expected: tuple[object, ...]) -> None:
         ("seedlink://h/IU_ANMO\rEND", "is not a station"),
     ],
 )
-def test_an_address_that_is_none_is_refused(text: str, reason: str) -> None:
+def test_a_malformed_address_is_refused(text: str, reason: str) -> None:
     with pytest.raises(ConfigError) as refused:
         parse_seedlink(text)
     assert reason in str(refused.value) and "expected seedlink://HOST[:PORT]/NET_STA" in str(refused.value)
@@ -96,7 +96,7 @@ def test_one_address_at_a_time(capsys: pytest.CaptureFixture[str], tmp_path: Pat
 # --- runs ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_servers_records_give_the_events_of_the_file(
+def test_the_records_of_a_server_give_the_events_of_the_file(
     records: list[bytes], from_file: Summary, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with SeedLinkServer({"XX_LUN": records}).served() as server:
@@ -118,10 +118,8 @@ def _catalog_of(summary: Summary, folder: Path) -> Path:
     return folder / "expected.csv"
 
 
-def test_a_connection_that_breaks_is_made_anew_and_nothing_is_missing(
-    records: list[bytes], from_file: Summary, tmp_path: Path
-) -> None:
-    """Cut before any packet, within packets and between two: each time it goes on where it was."""
+def test_no_record_is_lost_when_connections_break(records: list[bytes], from_file: Summary, tmp_path: Path) -> None:
+    """Cut before any packet, within packets and between two: each time it continues where it was."""
     said: list[str] = []
     cuts = [0, 3 * PACKET_BYTES + 7, 40 * PACKET_BYTES, 100, 60 * PACKET_BYTES + 519]
     with SeedLinkServer({"XX_LUN": records}, cuts).served() as server:
@@ -137,7 +135,7 @@ def test_a_connection_that_breaks_is_made_anew_and_nothing_is_missing(
     assert any("the server closed the connection" in line for line in said)
 
 
-def test_only_the_stations_and_channels_that_were_asked_for_come(records: list[bytes], tmp_path: Path) -> None:
+def test_only_the_requested_stations_and_channels_are_received(records: list[bytes], tmp_path: Path) -> None:
     other = [record[:8] + b"SOL  " + record[13:] for record in records]
     with SeedLinkServer({"XX_LUN": records[:60], "XX_SOL": other[:60], "XX_MAR": records}).served() as server:
         address = f"seedlink://{server.address}/XX_LUN_00_MHZ,XX_SOL"
@@ -149,14 +147,14 @@ def test_only_the_stations_and_channels_that_were_asked_for_come(records: list[b
 
 
 @pytest.mark.parametrize("wrong", ["no server", "no station", "no SeedLink"])
-def test_what_is_wrong_is_said_once_and_tried_again(wrong: str, records: list[bytes], tmp_path: Path) -> None:
+def test_a_fault_is_reported_once_and_the_client_retries(wrong: str, records: list[bytes], tmp_path: Path) -> None:
     said: list[str] = []
     greeting = b"HTTP/1.1 400 Bad Request\r\n" if wrong == "no SeedLink" else SeedLinkServer({}).greeting
     held = {} if wrong == "no station" else {"XX_LUN": records}
     with SeedLinkServer(held, greeting=greeting).served() as server:
         address = "127.0.0.1:1" if wrong == "no server" else server.address
         arguments = [f"seedlink://{address}/XX_LUN", "--out", str(tmp_path / "out"), "--idle-stop", "3"]
-        assert run_seedlink(arguments, said.append, reconnect_s=0.3) == 1  # the runner heard no sample
+        assert run_seedlink(arguments, said.append, reconnect_s=0.3) == 1  # the runner received no sample
     reason = {
         "no server": "127.0.0.1:1: cannot connect to SeedLink server: [Errno 111] Connection refused; trying again",
         "no station": "negotiation with remote SeedLink failed: 'no stations accepted'",
@@ -167,7 +165,7 @@ def test_what_is_wrong_is_said_once_and_tried_again(wrong: str, records: list[by
 
 
 def test_a_request_to_stop_reaches_the_runner(records: list[bytes], tmp_path: Path) -> None:
-    """Ctrl-C goes to the whole group of the terminal; the runner must hear it once, and end in order."""
+    """Ctrl-C goes to the whole group of the terminal; the runner must receive it once, and end regularly."""
     out = tmp_path / "out"
     with SeedLinkServer({"XX_LUN": records}).served() as server:
         command = [sys.executable, "-m", "edgequake.cli", "run", f"seedlink://{server.address}/XX_LUN", "--out",

@@ -1,4 +1,4 @@
-"""`edgequake bench shake`: what it prints and writes, and that a failed gate is exit code 3."""
+"""`edgequake bench shake`: output, and exit code 3 where a limit is exceeded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REPORT = ShakeReport(
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, found: ShakeReport) -> list[tuple[Any, ...]]:
-    """Let the benchmark return what a test says, at once; return what it is asked for."""
+    """Replace the benchmark by a function that returns the given result; return its arguments."""
     asked: list[tuple[Any, ...]] = []
 
     def bench_shake(minutes: float, speed: float, seed: int, progress: Any) -> ShakeReport:
@@ -57,7 +57,7 @@ def test_figures_are_printed_and_written(
         ({"cost": dataclasses.replace(COST, resident_bytes=(48_000_000, 49_000_000))}, "memory grew by 1 MB"),
     ],
 )
-def test_what_is_worse_than_its_limit_fails_the_gate(
+def test_a_figure_beyond_its_limit_gives_exit_code_three(
     harm: dict[str, Any], reason: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in(monkeypatch, dataclasses.replace(REPORT, **harm))

@@ -1,4 +1,4 @@
-"""`edgequake tune` and `edgequake bench folds`: what they print and write, and how they refuse."""
+"""`edgequake tune` and `edgequake bench folds`: output and errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgequake.synthetic import synthetic_dataset
 
 @pytest.fixture(scope="module")
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with two hours of quiet and no labels."""
+    """Return a folder with two hours without an event and no labels."""
     folder = tmp_path_factory.mktemp("quiet")
     record = synthetic_dataset.synthetic_record(np.random.default_rng(1), 7200.0, spikes_per_hour=0.0)
     synthetic_dataset.write_miniseed(record, folder / "a.mseed")
@@ -31,7 +31,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """Run a command that must refuse in one line, and return the line."""
+    """Run a command that must fail with one line, and return the line."""
     assert cli.main(arguments) == 1
     said = capsys.readouterr()
     assert said.out == ""
@@ -94,7 +94,7 @@ def test_folders_that_cannot_be_used(quiet: Path, tmp_path: Path, capsys: pytest
     assert "folder of the model itself" in refused(tune(quiet, own, *rate), capsys)
 
 
-def test_records_too_short_to_decide_anything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_records_too_short_for_a_decision(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     short = tmp_path / "short"
     short.mkdir()
     record = synthetic_dataset.synthetic_record(np.random.default_rng(1), 10.0, gaps_per_hour=0.0, fills_per_hour=0.0)
@@ -130,7 +130,7 @@ def test_bad_options(
     assert not (tmp_path / "t").exists()
 
 
-def test_bench_folds_prints_and_keeps_the_report(
+def test_bench_folds_prints_and_writes_the_report(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = tmp_path / "folds.json"
@@ -143,13 +143,13 @@ def test_bench_folds_prints_and_keeps_the_report(
 @pytest.mark.parametrize(
     ("models", "words"), [(["moon"], "expected MANIFEST:K/N"), (["moon:0/2"], "two or more folds")]
 )
-def test_bench_folds_refuses_what_makes_no_round(
+def test_bench_folds_refuses_incomplete_folds(
     models: list[str], words: str, labelled: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert words in refused(["bench", "folds", *models, "--data", str(labelled)], capsys)
 
 
-def test_bench_accuracy_scores_what_a_fold_holds_out(
+def test_bench_accuracy_scores_the_records_that_a_fold_holds_out(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = tmp_path / "fold.json"

@@ -1,4 +1,4 @@
-"""Our own layout: records.csv and catalog.csv."""
+"""Folders with records.csv and catalog.csv."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_arrivals_are_in_time_order_with_their_own_group(folder: Path) -> None:
     assert (moon.arrivals[1].precision_s, moon.arrivals[1].event_type) == (60.0, "deep, A1")
 
 
-def test_body_and_split_choose(folder: Path) -> None:
+def test_records_are_selected_by_body_and_split(folder: Path) -> None:
     assert [record.body for record in load(folder, split="train")] == ["mars"]
     with pytest.raises(DataError, match="no record of body 'earth' and split 'any'; bodies are moon, mars, earth"):
         load(folder, body="earth")
@@ -73,7 +73,7 @@ def test_body_and_split_choose(folder: Path) -> None:
         ("catalog.csv", "02:50:00.250000Z", "2:50 pm", "row 2: time .* expected ISO 8601"),
     ],
 )
-def test_a_bad_table_is_named_with_its_place(folder: Path, table: str, old: str, new: str, message: str) -> None:
+def test_an_error_names_table_and_row(folder: Path, table: str, old: str, new: str, message: str) -> None:
     text = (folder / table).read_text()
     assert old in text
     (folder / table).write_text(text.replace(old, new))
@@ -81,13 +81,13 @@ def test_a_bad_table_is_named_with_its_place(folder: Path, table: str, old: str,
         read_dataset(folder)
 
 
-def test_a_missing_table_is_named(folder: Path) -> None:
+def test_an_error_names_a_missing_table(folder: Path) -> None:
     (folder / "catalog.csv").unlink()
     with pytest.raises(DataError, match=r"catalog\.csv cannot be read"):
         read_dataset(folder)
 
 
-def test_the_hash_is_of_names_and_contents_in_any_order(folder: Path) -> None:
+def test_the_hash_depends_on_names_and_contents_and_not_on_order(folder: Path) -> None:
     records = read_dataset(folder)
     expected = hashlib.sha256()
     for name, content in (("a.mseed", b"ay"), ("b.mseed", b"bee")):
@@ -98,7 +98,7 @@ def test_the_hash_is_of_names_and_contents_in_any_order(folder: Path) -> None:
 
 
 @pytest.mark.records
-def test_the_real_tables_hold_what_their_readme_says(records_dir: Path) -> None:
+def test_the_recorded_data_have_the_documented_numbers_of_arrivals(records_dir: Path) -> None:
     counts = {}
     for split in ("val", "test"):
         for body in ("moon", "mars"):
@@ -113,7 +113,7 @@ def test_the_real_tables_hold_what_their_readme_says(records_dir: Path) -> None:
 
 
 @pytest.mark.records
-def test_every_real_lunar_span_is_what_obspy_reads(records_dir: Path) -> None:
+def test_spans_of_recorded_data_are_those_that_obspy_reads(records_dir: Path) -> None:
     obspy = pytest.importorskip("obspy")
     for record in read_dataset(records_dir, "moon", "val"):
         stream = obspy.read(str(record.file), headonly=True)

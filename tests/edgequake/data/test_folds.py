@@ -1,4 +1,4 @@
-"""Folds: whole groups, every one held out once, about as many arrivals in each."""
+"""Folds consist of whole groups; each group is held out once, and folds have similar numbers of arrivals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def record(name: str, group: str, n_arrivals: int) -> LabelledRecord:
     return LabelledRecord(Path(name), "moon", "train", group, "S12", ("MHZ",), 0, 10, 6.625, arrivals, "")
 
 
-def test_groups_are_dealt_out_whole_and_evenly() -> None:
+def test_whole_groups_are_assigned_evenly() -> None:
     records = [record(f"r{i}", f"g{i // 2}", i % 3) for i in range(40)]
     place = assign_folds(records, 4)
     assert set(place) == {f"g{i}" for i in range(20)}
@@ -28,7 +28,7 @@ def test_groups_are_dealt_out_whole_and_evenly() -> None:
 
 
 @pytest.mark.parametrize("text", ["3/3", "0/1", "1", "a/b", "-1/3", "1/2/3"])
-def test_a_fold_that_is_none_is_refused(text: str) -> None:
+def test_a_malformed_fold_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="expected K/N"):
         Fold.parse(text)
 

@@ -1,4 +1,4 @@
-"""Records with manual picks: PhaseNet's .npz files become miniSEED, sample for sample."""
+"""PhaseNet's .npz files with manual picks are converted to miniSEED sample for sample."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAME = "BG_ACR_2012120413330715"
 
 
 def write(folder: Path, name: str = NAME, **changes: Any) -> Path:
-    """Write a file of PhaseNet's layout."""
+    """Write a file in PhaseNet's layout."""
     data = np.random.default_rng(7).standard_normal((9001, 3))
     arrays: dict[str, Any] = {"data": data, "itp": 3000, "its": 3094, "channels": "DPE_DPN_DPZ"} | changes
     path = folder / f"{name}.npz"
@@ -26,7 +26,7 @@ def write(folder: Path, name: str = NAME, **changes: Any) -> Path:
     return path
 
 
-def test_samples_times_and_picks_come_through_bit_for_bit(tmp_path: Path) -> None:
+def test_samples_times_and_picks_are_preserved_bit_for_bit(tmp_path: Path) -> None:
     data = np.load(write(tmp_path))["data"]
     (record,) = convert_phasenet(tmp_path, tmp_path / "mseed")
     stream = obspy.read(str(record.file))
@@ -44,7 +44,7 @@ def test_samples_times_and_picks_come_through_bit_for_bit(tmp_path: Path) -> Non
     assert record.note == "S picked 0.94 s after P"
 
 
-def test_the_device_reads_what_was_written(tmp_path: Path) -> None:
+def test_the_runner_reads_the_converted_file(tmp_path: Path) -> None:
     data = np.load(write(tmp_path))["data"]
     (record,) = convert_phasenet(tmp_path, tmp_path / "mseed")
     index = index_file(record.file)
@@ -60,7 +60,7 @@ def test_a_single_channel_is_the_last_column(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.samples, data[:, 2:].T)
 
 
-def test_split_goes_by_the_name_alone(tmp_path: Path) -> None:
+def test_the_split_depends_on_the_name_alone(tmp_path: Path) -> None:
     names = [f"NC_MMS_20091224020657{i:02d}" for i in range(40)]
     paths = [write(tmp_path, name) for name in names]
     wanted = {path.stem for path in paths if zlib.crc32(path.name.encode()) % 5 == 0}
@@ -103,7 +103,7 @@ def test_other_names_damaged_files_and_empty_folders_are_refused(tmp_path: Path)
 
 
 @pytest.mark.records
-def test_real_files_against_numpy(records_dir: Path, tmp_path: Path) -> None:
+def test_recorded_files_against_numpy(records_dir: Path, tmp_path: Path) -> None:
     folder = records_dir / "earth" / "phasenet"
     records = convert_phasenet(folder, tmp_path, "val")
     assert len(records) == sum(zlib.crc32(path.name.encode()) % 5 == 0 for path in folder.glob("*.npz"))

@@ -1,4 +1,4 @@
-"""The NASA Space Apps packet's layout, with its known traps."""
+"""The NASA Space Apps packet's layout, with its known defects."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ HEADER = "filename,time_abs(%Y-%m-%dT%H:%M:%S.%f),time_rel(sec),evid,mq_type\n"
 LUNAR = (
     HEADER
     + "xa.s12.00.mhz.1970-01-19HR00_evid00002,1970-01-19T20:25:00.000000,73500.0,evid00002,impact_mq\n"
-    # the packet's own fault: the file is called HR02; and its relative time counts from midnight
+    # a defect of the packet: the file is named HR02; its relative time counts from midnight
     + "xa.s12.00.mhz.1971-04-13HR00_evid00029,1971-04-13T12:55:00.000000,46500.0,evid00029,deep_mq\n"
 )
-START_NS = 40_358_568_990_062_000  # 1971-04-13T02:42:48.990062Z, as in the real file
+START_NS = 40_358_568_990_062_000  # 1971-04-13T02:42:48.990062Z, as in the packet
 
 
 def write_mseed(path: Path, start_ns: int, n_samples: int, source_id: str, rate_hz: float) -> None:
@@ -42,7 +42,7 @@ def lunar(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_names_without_extension_find_miniseed_and_csv(lunar: Path) -> None:
+def test_names_without_extension_match_miniseed_and_csv(lunar: Path) -> None:
     first, second = read_packet(lunar)
     assert first.file.name == "xa.s12.00.mhz.1970-01-19HR00_evid00002.csv"
     assert (first.body, first.station_id, first.channels) == ("moon", "XA_S12", ("MHZ",))
@@ -60,14 +60,14 @@ def test_a_name_without_file_is_found_by_its_event_number(lunar: Path) -> None:
     assert (second.group, second.arrivals[0].event_type) == ("evid00029", "deep_mq")
 
 
-def test_times_are_the_absolute_ones_not_those_since_midnight(lunar: Path) -> None:
+def test_absolute_times_are_used_not_those_since_midnight(lunar: Path) -> None:
     second = read_packet(lunar)[1]
     # 12:55:00 less 02:42:48.990062
     assert second.arrivals[0].time_ns - second.start_ns == 36_731_009_938_000
     assert second.arrivals[0].precision_s == 60.0
 
 
-def test_miniseed_goes_before_its_csv_copy_and_mars_names_carry_csv(tmp_path: Path) -> None:
+def test_miniseed_is_preferred_to_its_csv_copy_and_martian_names_end_in_csv(tmp_path: Path) -> None:
     name = "XB.ELYSE.02.BHV.2022-02-03HR08_evid0005"
     (tmp_path / "Mars_InSight_training_catalog_final.csv").write_text(
         HEADER + f"{name}.csv,2022-02-03T08:08:27.000000,507.0,evid0005,\n"
@@ -89,19 +89,19 @@ def test_two_rows_of_one_file_are_one_record(lunar: Path) -> None:
     assert [arrival.event for arrival in records[0].arrivals] == ["evid00003", "evid00002"]
 
 
-def test_a_row_without_any_file_is_an_error(lunar: Path) -> None:
+def test_a_row_without_a_file_is_an_error(lunar: Path) -> None:
     catalog = lunar / "catalogs" / "apollo12_catalog_GradeA_final.csv"
     catalog.write_text(LUNAR.replace("evid00029", "evid00030"))
     with pytest.raises(DataError, match=r"no file for 'xa.*evid00030' \(evid00030\) .* got 0"):
         read_packet(lunar)
 
 
-def test_a_folder_that_is_neither_layout_is_an_error(tmp_path: Path) -> None:
+def test_a_folder_in_neither_layout_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no records: expected records\.csv, or a catalogue CSV"):
         load(tmp_path)
 
 
-def test_a_file_that_is_no_miniseed_is_an_error(lunar: Path) -> None:
+def test_a_file_that_is_not_miniseed_is_an_error(lunar: Path) -> None:
     next(lunar.rglob("*.mseed")).write_bytes(b"not miniSEED" * 100)
     with pytest.raises(DataError, match=r"evid00029\.mseed is not miniSEED"):
         read_packet(lunar)

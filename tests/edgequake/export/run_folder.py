@@ -1,4 +1,4 @@
-"""A finished run drawn by hand: two stations, three events, segments with a gap, floats, a shared segment."""
+"""A finished run written by hand: two stations, three events, segments with a gap, floats, a shared segment."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def lunar_row(name: str, onset_ns: int, duration_s: float, segment: str) -> dict
 
 
 def write_run(folder: Path, uncertainties: tuple[str, ...] | None = None) -> Path:
-    """Leave what a run leaves; with `uncertainties` the catalogue has one column more."""
+    """Write the folder of a run; with `uncertainties` the catalogue has one more column."""
     (folder / "segments").mkdir(parents=True)
     rows = catalog_rows()
     for row, uncertainty in zip(rows, uncertainties or (), strict=False):

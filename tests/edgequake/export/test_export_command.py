@@ -1,4 +1,4 @@
-"""`edgequake export`: a run of the shipped model all the way, and what the command refuses."""
+"""`edgequake export`: a run of the shipped model in all formats, and the errors of the command."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def damaged_segment(run_dir: Path) -> None:
         (damaged_segment, "is not miniSEED"),
     ],
 )
-def test_spoilt_runs_are_refused(
+def test_damaged_runs_are_refused(
     form: str, spoil: Callable[[Path], None], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_dir = write_run(tmp_path / "run")
@@ -112,7 +112,9 @@ def test_sac_without_its_segments_is_refused(tmp_path: Path, capsys: pytest.Capt
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_is_there_is_replaced_only_by_force(form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_existing_files_are_replaced_only_with_force(
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run_dir = write_run(tmp_path / "run")
     assert cli.main(["export", str(run_dir), form]) == 0
     written = run_dir / FORMS[form]
@@ -136,12 +138,12 @@ def test_output_of_the_wrong_kind_is_refused(
     assert words in refused(["export", str(run_dir), form, "--out", str(out), "--force"], capsys)
 
 
-def test_folder_that_does_not_exist_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "nowhere" / "events.csv"
     line = refused(["export", str(write_run(tmp_path / "run")), "--csv", "--out", str(out)], capsys)
     assert "nowhere does not exist" in line
 
 
 @pytest.mark.parametrize("forms", [[], ["--csv", "--sac"], ["--gcf"]])
-def test_one_form_must_be_named(forms: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_exactly_one_format_must_be_named(forms: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Usage: edgequake export" in refused(["export", str(write_run(tmp_path / "run")), *forms], capsys, code=2)

@@ -1,4 +1,4 @@
-"""QuakeML, read back by obspy and held against the catalogue and QuakeML's own schema."""
+"""QuakeML, read back by obspy and compared with the catalogue and the QuakeML schema."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgequake.edge.formats.waveforms import parse_time
 
 from .run_folder import MODEL, catalog_rows, write_run
 
-# QuakeML-BED 1.2, section 3.1.1: the form of a resource identifier.
+# QuakeML-BED 1.2, section 3.1.1: the syntax of a resource identifier.
 PUBLIC_ID = re.compile(r"(smi|quakeml):[\w\d][\w\d\-\.\*\(\)_~']{2,}/[\w\d\-\.\*\(\)_~'][\w\d\-\.\*\(\)\+\?_~'=,;#/&]*")
 
 
@@ -27,7 +27,7 @@ def comments(event: obspy.core.event.Event) -> dict[str, str]:
     return dict(comment.text.split("=", 1) for comment in event.comments)
 
 
-def test_every_event_is_there_as_the_catalogue_has_it(tmp_path: Path) -> None:
+def test_every_event_of_the_catalogue_is_exported(tmp_path: Path) -> None:
     events = obspy.read_events(str(exported(write_run(tmp_path / "run"))))
     rows = catalog_rows()
     assert len(events) == len(rows) == 3
@@ -35,7 +35,7 @@ def test_every_event_is_there_as_the_catalogue_has_it(tmp_path: Path) -> None:
         (pick,) = event.picks
         assert pick.time.ns == parse_time(row["time_abs(%Y-%m-%dT%H:%M:%S.%f)"])
         assert f"{pick.waveform_id.network_code}_{pick.waveform_id.station_code}" == row["station_id"]
-        assert pick.waveform_id.channel_code == row["channels"].split()[-1]  # the vertical one, or the only one
+        assert pick.waveform_id.channel_code == row["channels"].split()[-1]  # the vertical channel, or the only one
         assert pick.evaluation_mode == "automatic"
         assert pick.phase_hint is None and pick.time_errors.uncertainty is None
         assert pick.method_id.id.endswith(f"/moon/int8/{MODEL['graph_sha256']}")
@@ -46,19 +46,19 @@ def test_every_event_is_there_as_the_catalogue_has_it(tmp_path: Path) -> None:
     assert [event.picks[0].waveform_id.location_code for event in events] == ["00", "00", "02"]
 
 
-def test_classes_become_types_only_where_quakeml_has_a_word_for_them(tmp_path: Path) -> None:
+def test_classes_become_types_only_where_quakeml_has_one(tmp_path: Path) -> None:
     events = obspy.read_events(str(exported(write_run(tmp_path / "run"))))
     assert [event.event_type for event in events] == [None, "meteorite", None]
     assert events[1].event_type_certainty == "suspected"
     assert comments(events[1])["class"] == "impact_mq" and "class" not in comments(events[0])
 
 
-def test_uncertainties_are_taken_where_the_catalogue_has_them(tmp_path: Path) -> None:
+def test_uncertainties_are_exported_where_the_catalogue_has_them(tmp_path: Path) -> None:
     events = obspy.read_events(str(exported(write_run(tmp_path / "run", ("4.5", "", "0.25")))))
     assert [event.picks[0].time_errors.uncertainty for event in events] == [4.5, None, 0.25]
 
 
-def test_document_meets_the_schema_and_its_identifiers_the_form(tmp_path: Path) -> None:
+def test_the_document_conforms_to_the_schema(tmp_path: Path) -> None:
     path = exported(write_run(tmp_path / "run", ("4.5", "", "0.25")))
     assert _validate(str(path))
     found = re.findall(r'(?:publicID|id)="([^"]*)"|<methodID>([^<]*)<', path.read_text())
@@ -68,11 +68,11 @@ def test_document_meets_the_schema_and_its_identifiers_the_form(tmp_path: Path) 
     assert len(set(named)) == len(named)
 
 
-def test_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
     assert exported(write_run(tmp_path / "one")).read_bytes() == exported(write_run(tmp_path / "two")).read_bytes()
 
 
-def test_events_of_the_same_name_stay_apart(tmp_path: Path) -> None:
+def test_events_of_the_same_name_get_different_identifiers(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path / "run")
     text = (run_dir / "catalog.csv").read_text().replace("XA_S12_1,", "XA_S12_0,")
     (run_dir / "catalog.csv").write_text(text)
@@ -80,7 +80,7 @@ def test_events_of_the_same_name_stay_apart(tmp_path: Path) -> None:
     assert [event.resource_id.id.rpartition("/")[2] for event in events] == ["XA_S12_0", "XA_S12_0_2", "XB_ELYSE_1"]
 
 
-def test_names_with_strange_characters_stay_valid(tmp_path: Path) -> None:
+def test_names_with_unusual_characters_give_valid_identifiers(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path / "run")
     (run_dir / "summary.json").write_text(
         (run_dir / "summary.json").read_text().replace('"moon"', '"my moon & mars/ü"')
@@ -91,14 +91,14 @@ def test_names_with_strange_characters_stay_valid(tmp_path: Path) -> None:
     assert method.split("/")[3] == "my-moon---mars--" and PUBLIC_ID.fullmatch(method)
 
 
-def test_run_without_events_is_an_empty_document(tmp_path: Path) -> None:
+def test_a_run_without_events_gives_an_empty_document(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path / "run")
     (run_dir / "catalog.csv").write_text((run_dir / "catalog.csv").read_text().partition("\n")[0] + "\n")
     path = exported(run_dir)
     assert _validate(str(path)) and len(obspy.read_events(str(path))) == 0
 
 
-def test_segment_that_was_cleared_leaves_the_location_open(tmp_path: Path) -> None:
+def test_the_location_is_empty_where_the_segment_is_deleted(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path / "run")
     (run_dir / "segments" / "XB_ELYSE_one.mseed").unlink()
     events = obspy.read_events(str(exported(run_dir)))
@@ -106,7 +106,7 @@ def test_segment_that_was_cleared_leaves_the_location_open(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("cell", ["soon", "4,5"])
-def test_uncertainty_that_is_no_number_is_refused(
+def test_an_uncertainty_that_is_not_a_number_is_refused(
     cell: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_dir = write_run(tmp_path / "run", (f'"{cell}"', "", ""))

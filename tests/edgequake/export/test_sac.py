@@ -1,4 +1,4 @@
-"""SAC files, read back by obspy and held against the kept segments sample for sample."""
+"""SAC files, read back by obspy and compared with the segments sample for sample."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SEGMENT = "segments/XA_S12_one.mseed"
 
 def exported(run_dir: Path) -> list[obspy.Trace]:
     assert cli.main(["export", str(run_dir), "--sac"]) == 0
-    # Without the switch obspy rounds the header's interval to the microsecond: 0.4 us off at Apollo's rate.
+    # By default obspy rounds the header's interval to the microsecond: 0.4 us off at Apollo's rate.
     return [
         trace
         for path in sorted((run_dir / "sac").glob("*.SAC"))
@@ -54,7 +54,7 @@ def test_samples_and_times_are_those_of_the_segments(tmp_path: Path) -> None:
         assert abs(sac.stats.endtime - trace.stats.endtime) < 1e-3 / trace.stats.sampling_rate
 
 
-def test_integers_come_through_exactly(tmp_path: Path) -> None:
+def test_integers_are_preserved_exactly(tmp_path: Path) -> None:
     obspy_traces = exported(write_run(tmp_path / "run"))
     for trace in lunar_traces():
         channel = trace.source_id[-5::2].replace("_", "")
@@ -75,7 +75,7 @@ def test_reference_time_is_the_first_sample_to_the_millisecond(tmp_path: Path) -
     assert [header[name].strip() for name in ("knetwk", "kstnm", "khole", "kcmpnm")] == ["XA", "S12", "00", "MHZ"]
 
 
-def test_onsets_are_marked_in_the_stretch_that_holds_them(tmp_path: Path) -> None:
+def test_onsets_are_marked_in_the_file_that_contains_them(tmp_path: Path) -> None:
     traces = exported(write_run(tmp_path / "run"))
     torn_at_s = 1000 / RATE_HZ  # 151 s: the first onset comes before the gap, the second after it
     assert ONSETS_S[0] < torn_at_s < torn_at_s + GAP_SAMPLES / RATE_HZ < ONSETS_S[1]
@@ -91,7 +91,7 @@ def test_onsets_are_marked_in_the_stretch_that_holds_them(tmp_path: Path) -> Non
     assert onsets["ELYSE"] == {martian_trace().start_ns + 30 * NS_PER_S}
 
 
-def test_further_onsets_in_one_stretch_are_t0_and_on(tmp_path: Path) -> None:
+def test_further_onsets_of_a_file_are_t0_and_following(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path / "run")
     joined = [
         Trace(trace.source_id, trace.start_ns, RATE_HZ, np.arange(2000, dtype=np.int32))
@@ -115,7 +115,7 @@ def test_onset_within_a_gap_is_in_no_header(tmp_path: Path) -> None:
     )
 
 
-def test_rounding_of_64_bit_samples_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rounding_of_64_bit_samples_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_dir = write_run(tmp_path / "run")
     assert cli.main(["export", str(run_dir), "--sac"]) == 0
     assert "note: 64-bit samples were rounded" in capsys.readouterr().out
@@ -145,7 +145,7 @@ def test_samples_that_do_not_fit_are_refused(
     assert not (run_dir / "sac").exists()
 
 
-def test_largest_exact_integer_is_taken(tmp_path: Path) -> None:
+def test_the_largest_exact_integer_is_accepted(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path / "run")
     write_segment(
         run_dir, "segments/XB_ELYSE_one.mseed",

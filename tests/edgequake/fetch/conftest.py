@@ -16,12 +16,12 @@ from edgequake.synthetic import synthetic_dataset
 from .fdsn_service import FdsnService
 
 FIRST_DAY = "1971-04-17"
-HOURS = 60  # from noon of the first day: the last day is whole, and nothing follows
+HOURS = 60  # from noon of the first day: the last day is complete, and nothing follows
 
 
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> obspy.Stream:
-    """Return 60 h of three channels at S12, torn now and then; from noon on 17 April to midnight after the 19th."""
+    """Return 60 h of three channels at S12 with some gaps, from noon on 17 April to midnight after the 19th."""
     start_ns = parse_time(f"{FIRST_DAY}T12:00:00.030000")
     record = synthetic_dataset.synthetic_record(
         np.random.default_rng(3), HOURS * 3600.0, [30_000.0], start_ns=start_ns, gaps_per_hour=0.5
@@ -35,7 +35,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> obspy.Stream:
 
 @pytest.fixture
 def service(recorded: obspy.Stream, monkeypatch: pytest.MonkeyPatch) -> Iterator[FdsnService]:
-    """Serve the records; a client that is sent away comes back at once."""
+    """Serve the records; the client repeats a failed request at once."""
     monkeypatch.setattr(data_centre, "RETRY_WAITS_S", (0.0, 0.0))
     with FdsnService(recorded, {"XA": ("S12", "S14"), "XB": ("ELYSE",)}).served() as served:
         yield served

@@ -1,4 +1,4 @@
-"""A small FDSN web service for tests: dataselect and station, as a data centre serves them, with its bad days."""
+"""A small FDSN web service for tests: dataselect and station, as of a data centre, and with its failures."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ _PARAMETERS = {
     "station": "starttime endtime network station location channel minlatitude maxlatitude minlongitude maxlongitude "
     "level format",
 }
-LETTER = b"<html>please log in<br></html>" * 40
+HTML_PAGE = b"<html>please log in<br></html>" * 40
 _TIMES = ("starttime", "endtime")
 
 
 @dataclass
 class FdsnService:
-    """What the service holds, how it behaves, and what it was asked.
+    """The service's data, its faults, and the requests that it received.
 
     `faults` maps a day, as 1971-04-17, to what happens to the requests for it, one after another: a status such as
-    "500", or "cut" (the connection breaks within the promised bytes), "short" (a whole answer without its last bytes),
-    "letter" (no miniSEED), "wide" (whole records that reach out of the day), "empty". An exhausted list means no fault.
+    "500", or "cut" (the connection breaks within the announced bytes), "short" (a complete response without its last
+    bytes), "html" (no miniSEED), "wide" (records that extend beyond the day), "empty". An exhausted list means no fault.
     """
 
     stream: obspy.Stream
     stations: dict[str, tuple[str, ...]]  # network -> station codes
     offered: tuple[str, ...] = ("dataselect", "station")
-    letters_only: bool = False  # as behind the login page of a hotel: every answer is a page of HTML
+    html_only: bool = False  # every response is an HTML page, as behind the login page of a hotel network
     faults: dict[str, list[str]] = field(default_factory=dict)
-    asked: list[dict[str, str]] = field(default_factory=list)  # of dataselect
+    requests: list[dict[str, str]] = field(default_factory=list)  # to dataselect
     url: str = ""
 
     @property
-    def days_asked(self) -> list[str]:
+    def days_requested(self) -> list[str]:
         """The first day of each request for samples."""
-        return [query["starttime"][:10] for query in self.asked]
+        return [query["starttime"][:10] for query in self.requests]
 
     @contextmanager
     def served(self) -> Iterator[FdsnService]:
@@ -59,10 +59,10 @@ class FdsnService:
             server.server_close()
 
     def records(self, query: dict[str, str], wide: bool) -> bytes:
-        """Return what a query selects, as miniSEED."""
+        """Return the data that a query selects, as miniSEED."""
         start, stop = obspy.UTCDateTime(query["starttime"]), obspy.UTCDateTime(query["endtime"])
         found = obspy.Stream([trace for trace in self.stream if _matches(trace, query)])
-        if wide:  # as a service does that cuts no record
+        if wide:  # like a service that does not cut records
             start, stop = start - 300, stop + 300
         found = found.slice(start, stop)
         buffer = io.BytesIO()
@@ -78,8 +78,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         parts = urlparse(self.path)
         _, _, name, _, resource = parts.path.split("/")
-        if self.service.letters_only:
-            self._answer(200, LETTER)
+        if self.service.html_only:
+            self._answer(200, HTML_PAGE)
         elif name not in self.service.offered:
             self._answer(404)
         elif resource == "application.wadl":
@@ -101,33 +101,33 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200 if codes else 204, "\n".join([head, *lines, ""]).encode() if codes else b"")
 
     def _dataselect(self, query: dict[str, str]) -> None:
-        self.service.asked.append(query)
+        self.service.requests.append(query)
         faults = self.service.faults.get(query["starttime"][:10], [])
         fault = faults.pop(0) if faults else ""
         content = self.service.records(query, wide=fault == "wide")
         if fault.isdigit():
-            self._answer(int(fault), b"the data centre is ill\nand says so at length")
-        elif fault == "letter":
-            self._answer(200, LETTER)
+            self._answer(int(fault), b"the data centre fails\nwith a long explanation")
+        elif fault == "html":
+            self._answer(200, HTML_PAGE)
         elif fault == "empty" or not content:
             self._answer(200 if fault == "empty" else 204)
         elif fault == "short":
             self._answer(200, content[:-100])
         elif fault == "cut":
-            self._answer(200, content[: len(content) // 2], promised=len(content))
+            self._answer(200, content[: len(content) // 2], announced=len(content))
         else:
             self._answer(200, content)
 
-    def _answer(self, status: int, content: bytes = b"", promised: int | None = None) -> None:
+    def _answer(self, status: int, content: bytes = b"", announced: int | None = None) -> None:
         self.send_response(status)
-        self.send_header("Content-Length", str(len(content) if promised is None else promised))
+        self.send_header("Content-Length", str(len(content) if announced is None else announced))
         self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(content)
         self.close_connection = True
 
     def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def _matches(trace: obspy.Trace, query: dict[str, str]) -> bool:

@@ -1,4 +1,4 @@
-"""`edgequake fetch` when the archive, the network or the request is at fault: one line, and nothing half done."""
+"""`edgequake fetch` when the data centre, the network or the request fails: one line, and no incomplete day."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FAULTS = {
     "429": "Sent too many requests",
     "cut": "IncompleteRead",
     "short": "the transfer is incomplete",
-    "letter": "is not miniSEED",
+    "html": "is not miniSEED",
 }
 
 
@@ -42,15 +42,15 @@ def files_below(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_fault_that_passes_is_asked_through(fault: str, service: FdsnService, data: Path) -> None:
+def test_a_request_is_repeated_after_a_temporary_fault(fault: str, service: FdsnService, data: Path) -> None:
     service.faults[DAYS[1]] = [fault, fault]
     assert fetch(service.url, data) == 0
-    assert service.days_asked == [DAYS[0], DAYS[1], DAYS[1], DAYS[1], DAYS[2]]
+    assert service.days_requested == [DAYS[0], DAYS[1], DAYS[1], DAYS[1], DAYS[2]]
     assert len(dataset.load(data)) == 3
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_fault_that_stays_keeps_the_days_before(
+def test_a_lasting_fault_keeps_the_earlier_days(
     fault: str, service: FdsnService, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     service.faults[DAYS[1]] = [fault] * 3
@@ -59,30 +59,32 @@ def test_fault_that_stays_keeps_the_days_before(
     assert FAULTS[fault] in line and f"{DAYS[1]}: " in line and "give the same command again" in line
     assert files_below(data) == ["catalog.csv", f"moon/xa.s12.00.mh.6.625hz.{DAYS[0]}.mseed", "records.csv"]
     assert [record.group for record in dataset.load(data)] == [DAYS[0]]
-    service.asked.clear()
+    service.requests.clear()
     assert fetch(service.url, data) == 0
-    assert service.days_asked == list(DAYS[1:])
+    assert service.days_requested == list(DAYS[1:])
     assert [record.group for record in dataset.load(data)] == list(DAYS)
 
 
 @pytest.mark.parametrize(("fault", "words"), [("400", "Bad request"), ("403", "Authentication"), ("413", "too much")])
-def test_refusal_is_not_repeated(
+def test_a_refused_request_is_not_repeated(
     fault: str, words: str, service: FdsnService, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     service.faults[DAYS[0]] = [fault]
     assert fetch(service.url, data) == 1
     line = refusal(capsys)
     assert "refuses the request" in line and words in line
-    assert service.days_asked == [DAYS[0]] and not data.exists()
+    assert service.days_requested == [DAYS[0]] and not data.exists()
 
 
-def test_interrupt_leaves_no_part_of_a_day(service: FdsnService, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_leaves_no_incomplete_day(
+    service: FdsnService, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from obspy.clients.fdsn import Client
 
     whole = Client.get_waveforms
 
     def interrupted(self: Client, *arguments: object, **options: object) -> object:
-        if service.asked:
+        if service.requests:
             raise KeyboardInterrupt
         return whole(self, *arguments, **options)
 
@@ -92,7 +94,7 @@ def test_interrupt_leaves_no_part_of_a_day(service: FdsnService, data: Path, mon
     assert len(files_below(data)) == 3
 
 
-def test_full_disk_leaves_no_part_of_a_day(
+def test_a_full_disk_leaves_no_incomplete_day(
     service: FdsnService, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(descriptor: int) -> None:
@@ -104,13 +106,13 @@ def test_full_disk_leaves_no_part_of_a_day(
     assert files_below(data) == []
 
 
-def test_unknown_station_is_named_with_those_that_exist(
+def test_the_error_for_an_unknown_station_lists_those_that_exist(
     service: FdsnService, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert fetch(service.url, data, "--station", "S99") == 1
     line = refusal(capsys)
     assert "no station S99 of network XA" in line and "it has S12, S14" in line
-    assert service.asked == [] and not data.exists()
+    assert service.requests == [] and not data.exists()
 
 
 def test_no_data_at_all_is_an_error(service: FdsnService, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,7 +122,7 @@ def test_no_data_at_all_is_an_error(service: FdsnService, data: Path, capsys: py
     assert not data.exists()
 
 
-def test_nobody_answers(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_server_answers(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as held:  # bound and not listening: connections are refused
         held.bind(("127.0.0.1", 0))
         assert fetch(f"http://127.0.0.1:{held.getsockname()[1]}", data) == 1
@@ -129,21 +131,23 @@ def test_nobody_answers(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("url", ["not a url", "archive", "ftp://archive.example"])
-def test_url_that_is_none(url: str, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_malformed_url(url: str, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert fetch(url, data) == 1
     assert "expected a URL such as" in refusal(capsys)
 
 
-def test_data_centre_without_dataselect(recorded: obspy.Stream, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_data_centre_without_dataselect(
+    recorded: obspy.Stream, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with FdsnService(recorded, {}, offered=("station",)).served() as served:
         assert fetch(served.url, data) == 1
     assert "does not offer the FDSN service dataselect" in refusal(capsys)
 
 
-def test_network_that_answers_with_a_login_page(
+def test_a_network_that_answers_with_a_login_page(
     recorded: obspy.Stream, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with FdsnService(recorded, {}, letters_only=True).served() as served:
+    with FdsnService(recorded, {}, html_only=True).served() as served:
         assert fetch(served.url, data) == 1
     assert "no FDSN service answers at" in refusal(capsys) and not data.exists()
 
@@ -158,14 +162,14 @@ def test_network_that_answers_with_a_login_page(
         ("1977-12-31", "1978-01-02", "only from 1969-01-01 until 1978-01-01"),
     ],
 )
-def test_days_that_cannot_be_asked_for(
+def test_days_that_cannot_be_requested(
     start: str, stop: str, words: str, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert fetch("http://127.0.0.1:9", data, start=start, stop=stop) == 1
     assert words in refusal(capsys) and not data.exists()
 
 
-def test_file_of_another_request_is_not_replaced_unasked(
+def test_a_file_of_another_request_is_not_replaced_without_force(
     service: FdsnService, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert fetch(service.url, data, stop=DAYS[1]) == 0
@@ -184,7 +188,7 @@ def test_file_of_another_request_is_not_replaced_unasked(
     ("name", "text", "words"),
     [("records.csv", "a,b\n1,2\n", "has no column"), ("", None, "is a file; name a data folder")],
 )
-def test_folder_that_is_no_data_folder(
+def test_a_folder_that_is_not_a_data_folder(
     name: str, text: str | None, words: str, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if text is None:
@@ -197,7 +201,7 @@ def test_folder_that_is_no_data_folder(
 
 
 @pytest.mark.parametrize("missing", ["--start", "--stop", "--out"])
-def test_options_that_must_be_given(missing: str, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_required_options(missing: str, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = {"--start": DAYS[0], "--stop": DAYS[1], "--out": str(data)}
     arguments = [word for option, value in given.items() if option != missing for word in (option, value)]
     assert cli.main(["fetch", "moon", *arguments]) == 2

@@ -1,4 +1,4 @@
-"""`edgequake fetch` against a local FDSN service: what arrives, in which layout, and how it goes on."""
+"""`edgequake fetch` against a local FDSN service: samples, layout, and how it continues."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ def fetch(service: FdsnService, data: Path, *options: str, start: str = DAYS[0],
     return cli.main([*arguments, *options])
 
 
-def test_samples_are_those_of_the_archive(service: FdsnService, data: Path, recorded: obspy.Stream) -> None:
+def test_samples_are_those_of_the_data_centre(service: FdsnService, data: Path, recorded: obspy.Stream) -> None:
     assert fetch(service, data) == 0
     assert sorted(path.name for path in (data / "moon").iterdir()) == NAMES
-    came = obspy.Stream()
+    fetched = obspy.Stream()
     for name, day in zip(NAMES, DAYS, strict=True):
         part = obspy.read(str(data / "moon" / name))
         assert all(str(trace.stats.starttime.date) == str(trace.stats.endtime.date) == day for trace in part)
-        came += part
-    came.merge(-1)  # joins what the days' borders cut, nothing else
+        fetched += part
+    fetched.merge(-1)  # joins what was cut at midnight, nothing else
     expected = recorded.copy().sort(["channel", "starttime"])
-    came.sort(["channel", "starttime"])
-    assert len(came) == len(expected)
-    for trace, original in zip(came, expected, strict=True):
+    fetched.sort(["channel", "starttime"])
+    assert len(fetched) == len(expected)
+    for trace, original in zip(fetched, expected, strict=True):
         assert trace.id == original.id and abs(trace.stats.starttime - original.stats.starttime) < 1e-5
         np.testing.assert_array_equal(trace.data, original.data)
 
 
-def test_folder_is_what_the_other_commands_read(service: FdsnService, data: Path, recorded: obspy.Stream) -> None:
+def test_the_folder_is_read_by_the_other_commands(service: FdsnService, data: Path, recorded: obspy.Stream) -> None:
     assert fetch(service, data) == 0
     records = dataset.load(data, "moon", "unlabelled")
     assert [record.file.name for record in records] == NAMES
@@ -69,45 +69,45 @@ def test_fetched_days_can_be_run(service: FdsnService, data: Path, tmp_path: Pat
     assert summary["record_s"] == pytest.approx(12 * 3600, rel=1e-3)
 
 
-def test_days_that_are_there_are_not_asked_for_again(
+def test_fetched_days_are_not_requested_again(
     service: FdsnService, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert fetch(service, data, stop=DAYS[1]) == 0
     assert "fetched 1 day(s) of XA.S12.*.MH?" in capsys.readouterr().out
     first = (data / "moon" / NAMES[0]).stat().st_mtime_ns
-    service.asked.clear()
+    service.requests.clear()
     assert fetch(service, data) == 0
-    assert service.days_asked == list(DAYS[1:])
+    assert service.days_requested == list(DAYS[1:])
     assert "1 day(s) had been fetched before" in capsys.readouterr().out
     assert (data / "moon" / NAMES[0]).stat().st_mtime_ns == first
     assert len(dataset.load(data)) == 3
-    service.asked.clear()
+    service.requests.clear()
     assert fetch(service, data, "--json") == 0
-    assert service.asked == []
+    assert service.requests == []
     assert json.loads(capsys.readouterr().out)["days_there"] == list(DAYS)
 
 
-def test_day_whose_file_has_gone_is_asked_for_again(service: FdsnService, data: Path) -> None:
+def test_a_day_whose_file_is_missing_is_requested_again(service: FdsnService, data: Path) -> None:
     assert fetch(service, data) == 0
     (data / "moon" / NAMES[1]).unlink()
-    service.asked.clear()
+    service.requests.clear()
     assert fetch(service, data) == 0
-    assert service.days_asked == [DAYS[1]]
+    assert service.days_requested == [DAYS[1]]
     assert len(dataset.load(data)) == 3
 
 
-def test_force_asks_for_everything_again(service: FdsnService, data: Path) -> None:
+def test_force_requests_all_days_again(service: FdsnService, data: Path) -> None:
     assert fetch(service, data) == 0
     table = (data / "records.csv").read_text()
-    (data / "moon" / NAMES[1]).write_bytes(b"spoilt")
-    service.asked.clear()
+    (data / "moon" / NAMES[1]).write_bytes(b"damaged")
+    service.requests.clear()
     assert fetch(service, data, "--force") == 0
-    assert service.days_asked == list(DAYS)
+    assert service.days_requested == list(DAYS)
     assert (data / "records.csv").read_text() == table
     assert len(obspy.read(str(data / "moon" / NAMES[1]))) >= 3
 
 
-def test_days_without_data_are_named(service: FdsnService, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_days_without_data_are_listed(service: FdsnService, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     service.faults[DAYS[1]] = ["empty"]
     assert (
         fetch(
@@ -122,16 +122,16 @@ def test_days_without_data_are_named(service: FdsnService, data: Path, capsys: p
     assert [record.group for record in dataset.load(data)] == [DAYS[0], DAYS[2]]
 
 
-def test_times_within_a_day_mean_the_whole_day(service: FdsnService, data: Path) -> None:
+def test_times_within_a_day_select_the_whole_day(service: FdsnService, data: Path) -> None:
     assert fetch(service, data, start="1971-04-18T13:00:00", stop="1971-04-18T14:00:00") == 0
-    (query,) = service.asked
+    (query,) = service.requests
     assert query["starttime"] == "1971-04-18T00:00:00.000000"
     assert query["endtime"] == "1971-04-18T23:59:59.999999"  # a sample at midnight is the next day's
     (record,) = dataset.load(data)
     assert record.stop_ns - record.start_ns == pytest.approx(86_400e9, rel=1e-4)
 
 
-def test_records_that_reach_out_of_the_day_are_cut_at_the_sample(service: FdsnService, data: Path) -> None:
+def test_records_that_extend_beyond_the_day_are_cut_at_the_sample(service: FdsnService, data: Path) -> None:
     assert fetch(service, data) == 0
     expected = [obspy.read(str(data / "moon" / name)).merge(-1) for name in NAMES]
     service.faults = {day: ["wide"] for day in DAYS}
@@ -144,7 +144,7 @@ def test_records_that_reach_out_of_the_day_are_cut_at_the_sample(service: FdsnSe
             np.testing.assert_array_equal(trace.data, original.data)
 
 
-def test_instruments_and_locations_get_files_of_their_own(
+def test_each_instrument_and_location_has_its_own_file(
     service: FdsnService, data: Path, recorded: obspy.Stream
 ) -> None:
     short = recorded.select(channel="MHZ").slice(obspy.UTCDateTime("1971-04-18"), obspy.UTCDateTime("1971-04-18T01"))
@@ -164,7 +164,7 @@ def test_instruments_and_locations_get_files_of_their_own(
     assert sorted(record.sampling_rate_hz for record in dataset.load(data)) == [6.625, 6.625, 53.0]
 
 
-def test_rows_and_labels_of_ones_own_are_kept(service: FdsnService, data: Path) -> None:
+def test_rows_and_labels_of_the_user_are_kept(service: FdsnService, data: Path) -> None:
     assert fetch(service, data, stop=DAYS[1]) == 0
     label = f"train,moon,{DAYS[0]},moon/{NAMES[0]},q1,deep,{DAYS[0]}T20:00:00,1.0,60,1,mine\n"
     with (data / "catalog.csv").open("a") as table:
@@ -177,7 +177,7 @@ def test_rows_and_labels_of_ones_own_are_kept(service: FdsnService, data: Path) 
     assert [record.split for record in dataset.load(data)] == ["train", "unlabelled", "unlabelled"]
 
 
-def test_mars_is_another_network(service: FdsnService, data: Path, recorded: obspy.Stream) -> None:
+def test_mars_has_its_own_network(service: FdsnService, data: Path, recorded: obspy.Stream) -> None:
     martian = recorded.select(channel="MHZ").copy()
     for trace in martian:
         trace.stats.network, trace.stats.station, trace.stats.location, trace.stats.channel = "XB", "ELYSE", "02", "BHU"
@@ -188,5 +188,5 @@ def test_mars_is_another_network(service: FdsnService, data: Path, recorded: obs
     assert [path.name for path in (data / "mars").iterdir()] == ["xb.elyse.02.bh.20hz.2019-05-23.mseed"]
     (record,) = dataset.load(data, "mars")
     assert record.station_id == "ELYSE" and record.channels == ("BHU",) and record.sampling_rate_hz == 20.0
-    (query,) = service.asked
+    (query,) = service.requests
     assert (query["network"], query["location"], query["channel"]) == ("XB", "02", "BH?")

@@ -1,4 +1,4 @@
-"""Debian's Chromium without a window, controlled over a pipe by the DevTools protocol, with the standard library alone."""
+"""Debian's Chromium without a window, controlled by the DevTools protocol over a pipe (standard library alone)."""
 
 from __future__ import annotations
 

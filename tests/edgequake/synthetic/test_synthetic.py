@@ -1,4 +1,4 @@
-"""Synthetic records: reproducible, shaped as they claim, and written so that another reader gets the same samples."""
+"""Synthetic records are reproducible, have the documented properties, and are read by obspy sample for sample."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def moonquake(seed: int, **shape: float) -> np.ndarray:
     return lunar_signals.quake_component(rng, lunar_signals.draw_shape(rng, **shape), RATE_HZ)
 
 
-def test_noise_has_the_level_asked_for_and_is_peaked_near_the_instrument_resonance() -> None:
+def test_noise_has_the_requested_level_and_a_peak_at_the_resonance() -> None:
     noise = lunar_signals.quiet_noise(np.random.default_rng(1), 400_000, RATE_HZ, level_counts=0.6)
     assert noise.dtype == np.float64
-    # The level wanders by a fifth, log-normally, in steps of half an hour: about 33 of them here.
+    # The level varies log-normally by a fifth, in steps of half an hour: about 33 of them here.
     assert np.sqrt(np.mean(noise**2)) == pytest.approx(0.6, rel=0.15)
     assert band_power(noise, 0.4, 0.5) > 5 * band_power(noise, 1.4, 2.0)
     assert band_power(noise, 0.4, 0.5) > 5 * band_power(noise, 0.05, 0.15)
@@ -39,7 +39,7 @@ def test_noise_has_the_level_asked_for_and_is_peaked_near_the_instrument_resonan
     assert hourly.max() > 1.1 * hourly.min()
 
 
-def test_quiet_record_is_a_staircase_of_a_few_counts() -> None:
+def test_a_quiet_record_has_only_a_few_values() -> None:
     record = synthetic_dataset.synthetic_record(
         np.random.default_rng(2), 3600.0, noise_counts=0.4, spikes_per_hour=0, gaps_per_hour=0, fills_per_hour=0
     )
@@ -48,25 +48,25 @@ def test_quiet_record_is_a_staircase_of_a_few_counts() -> None:
         assert abs(np.median(row) - synthetic_dataset.CENTRE_COUNTS) <= 25
 
 
-def test_moonquake_rises_slowly_and_its_coda_decays_at_the_rate_asked_for() -> None:
+def test_a_moonquake_rises_slowly_and_its_coda_decays_at_the_requested_rate() -> None:
     wave = moonquake(3, rise_s=120.0, decay_s=600.0)
     minute = int(60 * RATE_HZ)
-    loudness = np.sqrt(np.mean(wave[: wave.size // minute * minute].reshape(-1, minute) ** 2, axis=1))
-    assert loudness[0] < 0.8 * loudness.max()
-    assert loudness.max() == pytest.approx(1.0, abs=0.25)
-    assert 1 <= loudness.argmax() <= 6
-    slope_per_minute = np.polyfit(np.arange(10, 40), np.log(loudness[10:40]), 1)[0]
+    amplitude = np.sqrt(np.mean(wave[: wave.size // minute * minute].reshape(-1, minute) ** 2, axis=1))
+    assert amplitude[0] < 0.8 * amplitude.max()
+    assert amplitude.max() == pytest.approx(1.0, abs=0.25)
+    assert 1 <= amplitude.argmax() <= 6
+    slope_per_minute = np.polyfit(np.arange(10, 40), np.log(amplitude[10:40]), 1)[0]
     assert -60.0 / slope_per_minute == pytest.approx(600.0, rel=0.15)
 
 
-def test_moonquake_lies_in_its_band() -> None:
+def test_a_moonquake_is_limited_to_its_band() -> None:
     wave = moonquake(4)
     inside = band_power(wave, 0.3, 2.0)
     assert band_power(wave, 2.2, 3.3) < 1e-3 * inside
     assert band_power(wave, 0.02, 0.2) < 1e-2 * inside
 
 
-def test_envelope_has_a_maximum_of_one_near_the_rise_time() -> None:
+def test_the_envelope_has_a_maximum_of_one_near_the_rise_time() -> None:
     shape = lunar_signals.QuakeShape(rise_s=100.0, decay_s=1000.0, peak_hz=0.8)
     envelope = lunar_signals.quake_envelope(shape, RATE_HZ)
     assert envelope.max() == 1.0
@@ -88,7 +88,7 @@ def test_glitches_are_spikes_of_one_sample_and_steps() -> None:
     assert np.abs(np.diff(stepped)).max() <= 4.0
 
 
-def test_components_share_the_onset_and_scatter_independently() -> None:
+def test_components_share_the_onset_and_are_uncorrelated() -> None:
     record = synthetic_dataset.synthetic_record(
         np.random.default_rng(6), 7200.0, [3600.0], ratios=[60.0], noise_counts=0.5, spikes_per_hour=0,
         gaps_per_hour=0, fills_per_hour=0,
@@ -102,7 +102,7 @@ def test_components_share_the_onset_and_scatter_independently() -> None:
     assert record.onsets_ns == (record.sample_time_ns(onset),)
 
 
-def test_same_seed_same_record_other_seed_another() -> None:
+def test_the_record_depends_on_the_seed() -> None:
     first, again, other = (
         synthetic_dataset.synthetic_record(np.random.default_rng(seed), 1800.0, [600.0]) for seed in (7, 7, 8)
     )
@@ -119,14 +119,14 @@ def test_same_seed_same_record_other_seed_another() -> None:
         (60.0, [30.0], [1.0, 2.0], "one ratio for each"),
     ],
 )
-def test_contradicting_arguments_are_refused(
+def test_contradictory_arguments_are_refused(
     duration_s: float, onsets_s: list[float], ratios: list[float] | None, words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):
         synthetic_dataset.synthetic_record(np.random.default_rng(0), duration_s, onsets_s, ratios=ratios)
 
 
-def test_written_file_reads_back_in_obspy_sample_for_sample(tmp_path: Path) -> None:
+def test_obspy_reads_the_written_file_sample_for_sample(tmp_path: Path) -> None:
     record = synthetic_dataset.synthetic_record(
         np.random.default_rng(9), 4 * 3600.0, [5000.0], gaps_per_hour=10.0, fills_per_hour=2.0
     )
@@ -145,7 +145,7 @@ def test_written_file_reads_back_in_obspy_sample_for_sample(tmp_path: Path) -> N
     assert record.samples.max() <= 1023
 
 
-def test_day_has_four_quakes_and_a_truth_beside_it(tmp_path: Path) -> None:
+def test_a_day_has_four_quakes_and_their_true_onsets_beside_it(tmp_path: Path) -> None:
     path = synthetic_dataset.write_day(tmp_path / "day", seed=1)
     stream = obspy.read(str(path))
     assert stream[0].stats.starttime == obspy.UTCDateTime(2030, 1, 1)
@@ -158,7 +158,7 @@ def test_day_has_four_quakes_and_a_truth_beside_it(tmp_path: Path) -> None:
         assert row["file"] == path.name
 
 
-def test_dataset_has_the_layout_of_a_real_data_folder(tmp_path: Path) -> None:
+def test_a_dataset_has_the_layout_of_a_data_folder(tmp_path: Path) -> None:
     synthetic_dataset.write_dataset(tmp_path, seed=1, n_train=3, n_val=1, n_test=1)
     records = list(csv.DictReader((tmp_path / "records.csv").open()))
     catalog = list(csv.DictReader((tmp_path / "catalog.csv").open()))
@@ -170,12 +170,12 @@ def test_dataset_has_the_layout_of_a_real_data_folder(tmp_path: Path) -> None:
         assert int(row["n_samples"]) == sum(trace.stats.npts for trace in traces)
         assert obspy.UTCDateTime(row["start"]) == min(trace.stats.starttime for trace in traces)
     groups = {row["group"] for row in records}
-    assert {row["group"] for row in catalog} < groups  # some records are quiet
+    assert {row["group"] for row in catalog} < groups  # some records have no event
     assert len({row["event"] for row in catalog}) == len(catalog)
 
 
 @pytest.mark.parametrize("write", [synthetic_dataset.write_day, synthetic_dataset.write_dataset])
-def test_folder_that_holds_something_is_not_overwritten(tmp_path: Path, write: Callable[[Path, int], Path]) -> None:
+def test_a_folder_that_is_not_empty_is_not_overwritten(tmp_path: Path, write: Callable[[Path, int], Path]) -> None:
     (tmp_path / "records.csv").write_text("precious")
     with pytest.raises(DataError, match="is not empty and is not overwritten"):
         write(tmp_path, 1)
@@ -184,6 +184,6 @@ def test_folder_that_holds_something_is_not_overwritten(tmp_path: Path, write: C
 
 @pytest.mark.records
 @pytest.mark.parametrize(("name", "columns"), [("records.csv", "RECORD_COLUMNS"), ("catalog.csv", "CATALOG_COLUMNS")])
-def test_columns_are_those_of_the_real_tables(records_dir: Path, name: str, columns: str) -> None:
+def test_columns_are_those_of_the_recorded_data(records_dir: Path, name: str, columns: str) -> None:
     with (records_dir / name).open() as file:
         assert file.readline().strip() == ",".join(getattr(tables, columns))

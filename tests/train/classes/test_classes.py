@@ -68,6 +68,7 @@ def test_a_class_that_is_often_wrong_needs_a_higher_probability() -> None:
     lenient = fit_classes(dataclasses.replace(PLAN, least_probability=0.1, min_right=0.6), UNTRAINED, known)
     strict = fit_classes(dataclasses.replace(PLAN, least_probability=0.1, min_right=0.95), UNTRAINED, known)
     assert lenient.min_probability < strict.min_probability
+    known = examples(0.25, n_events=8)
     hopeless = dataclasses.replace(known, label=np.random.default_rng(5).permutation(known.label))
     by_row = tuple(str(i) for i in range(len(known.label)))
     hopeless = dataclasses.replace(hopeless, event=by_row, family=by_row, inputs=hopeless.inputs * 1e3)

@@ -1,4 +1,4 @@
-"""Recipes: strict, layered, overridable."""
+"""Recipes: fields are checked, a recipe may build on another, and fields can be overridden."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def test_a_recipe_changes_only_what_it_names(tmp_path: Path) -> None:
     assert mine == moon
 
 
-def test_false_in_place_of_a_table_leaves_it_out(tmp_path: Path) -> None:
+def test_false_in_place_of_a_table_removes_it(tmp_path: Path) -> None:
     assert load_recipe("moon").onset is not None
     assert load_recipe(written(tmp_path, 'base = "moon"\nname = "mine"\nonset = false\n')).onset is None
 
 
-def test_overrides_go_on_top() -> None:
+def test_overrides_replace_fields() -> None:
     assert load_recipe("moon", {"fit.steps": 3}).fit.steps == 3
 
 
@@ -57,10 +57,14 @@ def test_overrides_go_on_top() -> None:
         ('base = "moon"\n[network]\nconv_kernels = [5]\n', "as many conv_kernels as conv_filters"),
         ("name = 'x'\n", r"field 'body' is missing"),
         ("name = ", "is not TOML"),
+        ('base = "moon"\n[network]\nrounded = true\n', r"\.network: unknown field 'rounded'; known fields are kind"),
+        ('base = "moon"\n[examples]\nbandpower_share = 0.5\n', r"\.examples: unknown field 'bandpower_share'"),
+        ('base = "moon"\n[examples]\nearth_quake_share = 0.5\n', r"\.examples: unknown field 'earth_quake_share'"),
+        ('base = "moon-pretrain"\n', r"no recipe 'moon-pretrain': expected a TOML file or one of"),
         ('base = "sun"\n', r"no recipe 'sun': expected a TOML file or one of .*moon,.*seed,.*tiny"),
     ],
 )
-def test_a_bad_recipe_is_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
+def test_a_bad_recipe_gives_a_one_line_error(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         load_recipe(written(tmp_path, text))
     assert "\n" not in str(caught.value)
@@ -79,13 +83,13 @@ def test_overriding_an_unknown_table_is_refused() -> None:
 
 
 @pytest.mark.parametrize("factor", [2, 8])
-def test_the_decimators_keep_the_band_and_stop_what_folds_into_it(factor: int) -> None:
+def test_the_decimators_pass_the_band_and_suppress_aliases(factor: int) -> None:
     taps = np.asarray(low_pass_taps(factor))
     np.testing.assert_allclose(taps, taps[::-1])
     frequency, response = signal.freqz(taps, worN=4096, fs=2.0 * factor)  # 1 is the new Nyquist
     gain_db = 20 * np.log10(np.abs(response) + 1e-12)
     assert np.abs(gain_db[frequency <= 0.6]).max() < 0.1
-    assert gain_db[frequency >= 1.0].max() < -45  # folds to 1.0 and below
+    assert gain_db[frequency >= 1.0].max() < -45  # aliases to 1.0 and below
 
 
 @pytest.mark.parametrize(
@@ -97,6 +101,6 @@ def test_the_decimators_keep_the_band_and_stop_what_folds_into_it(factor: int) -
         ("front_end.despike_threshold", -1.0, "despike_threshold must be positive, or 0 for no despiking"),
     ],
 )
-def test_values_that_make_no_sense_are_refused(field: str, value: object, message: str) -> None:
+def test_unusable_values_are_refused(field: str, value: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_recipe("moon", {field: value})

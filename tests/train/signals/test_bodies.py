@@ -1,4 +1,4 @@
-"""Mars and Earth: what their made records hold, measured with scipy and by hand; and the Moon, which is as it was."""
+"""Examples of the Moon, Mars and the Earth: scales, amplitudes, labels, and records with manual picks."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from edgequake.train.data.noise_bank import NoiseBank, RecordedQuake
 from edgequake.train.data.records import phasenet_records, record_traces
 from edgequake.train.examples.augmentation import injected_record
 from edgequake.train.examples.examples import synthetic_examples
-from edgequake.train.examples.labels import Targets, loudest_bands, mark
+from edgequake.train.examples.labels import Targets, loudest_bands, mark_event
 from edgequake.train.signals.noise import in_band, peak_rms, robust_rms
 
 RATE_HZ = 20.0
 NO_BANK = NoiseBank((), ())
 SMALL: Mapping[str, Any] = {"examples.n_blocks": 260, "examples.max_front_blocks": 40}
 BODIES = ("mars", "earth")
-MOON_BEFORE = ((1, 161, 817, 4314.8), (4, 133, 864, 4303.0))  # seed, blocks of onset and of event, sum of weights
+MOON_REFERENCE = ((1, 161, 817, 4314.8), (4, 133, 864, 4303.0))  # seed, blocks of onset and of event, sum of weights
 
 
 def small(body: str, **more: Any) -> Recipe:
@@ -34,7 +34,7 @@ def small(body: str, **more: Any) -> Recipe:
 # --- the table of scales
 
 
-def test_every_bundled_recipe_says_whose_scales_it_uses() -> None:
+def test_the_signals_of_a_bundled_recipe_are_those_of_its_body() -> None:
     for name in ("moon", "tiny", "seed", "mars", "earth"):
         recipe = load_recipe(name)
         assert recipe.examples.signals == recipe.body
@@ -55,7 +55,7 @@ def test_every_bundled_recipe_says_whose_scales_it_uses() -> None:
         ("signals", "venus", "signals must be 'moon', 'mars' or 'earth', got 'venus'"),
     ],
 )
-def test_a_bad_scale_is_one_clear_line(field: str, value: object, message: str) -> None:
+def test_a_bad_scale_gives_a_one_line_error(field: str, value: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         load_recipe("mars", {f"examples.{field}": value})
     assert "\n" not in str(caught.value)
@@ -72,19 +72,19 @@ def test_a_recipe_without_scales_is_refused(tmp_path: Path) -> None:
 # --- the Moon
 
 
-def test_moon_examples_are_those_of_before_there_were_other_bodies() -> None:
-    """Recorded from the pipeline whose scales were constants: seeds 1 and 4 of `tiny`, 12 examples each."""
-    for seed, n_onset, n_event, weight in MOON_BEFORE:
+def test_moon_examples_agree_with_those_of_the_first_version() -> None:
+    """Reference values of the version whose scales were constants: seeds 1 and 4 of `tiny`, 12 examples each."""
+    for seed, n_onset, n_event, weight in MOON_REFERENCE:
         examples = synthetic_examples(load_recipe("tiny"), NO_BANK, 12, seed)
         assert int(examples.targets[..., 0].sum()) == n_onset
         assert int(examples.targets[..., 1].sum()) == n_event
         assert float(examples.weights.sum()) == pytest.approx(weight, abs=0.01)
 
 
-# --- loudness
+# --- amplitudes
 
 
-def test_loudness_is_measured_in_its_band() -> None:
+def test_amplitudes_are_measured_in_their_band() -> None:
     time_s = np.arange(4000) / RATE_HZ
     tones = np.stack([np.sin(2 * np.pi * hz * time_s) for hz in (0.1, 1.0, 8.0)])
     rms = np.sqrt(np.mean(np.square(in_band(tones, (0.3, 2.7), RATE_HZ)[:, 400:-400]), axis=1))
@@ -92,7 +92,7 @@ def test_loudness_is_measured_in_its_band() -> None:
     assert in_band(tones, (), RATE_HZ) is tones
 
 
-def test_scales_of_noise_and_quakes() -> None:
+def test_the_rms_of_noise_and_the_peak_rms_of_quakes() -> None:
     noise = np.random.default_rng(1).normal(0.0, 3.0, (1, 50_000))
     assert robust_rms(noise)[0] == pytest.approx(3.0, rel=0.02)
     wave = np.concatenate([np.zeros(40), np.full(40, 2.0), np.zeros(50)])
@@ -100,7 +100,7 @@ def test_scales_of_noise_and_quakes() -> None:
 
 
 @pytest.mark.parametrize("body", BODIES)
-def test_a_real_quake_is_made_little_clearer_than_it_is_in_its_own_record(body: str) -> None:
+def test_a_recorded_quake_is_amplified_little_beyond_its_own_record(body: str) -> None:
     recipe = small(
         body, synthetic_noise_share=1.0, synthetic_quake_share=0.0, quakes_per_example=6.0, excess_decades=[2.5, 3.0]
     )
@@ -110,8 +110,8 @@ def test_a_real_quake_is_made_little_clearer_than_it_is_in_its_own_record(body: 
     loudest = {}
     for clear_decades in (0.6, 9.0):
         bank = NoiseBank((), (RecordedQuake(tone, clear_decades),))
-        made = [injected_record(np.random.default_rng(s), bank, plan, 8000, 32, RATE_HZ) for s in range(4)]
-        loudest[clear_decades] = max(float(one.excess.max()) for one in made)
+        records = [injected_record(np.random.default_rng(s), bank, plan, 8000, 32, RATE_HZ) for s in range(4)]
+        loudest[clear_decades] = max(float(one.excess.max()) for one in records)
     assert loudest[9.0] > loudest[0.6] + 1.0
 
 
@@ -127,13 +127,13 @@ def test_the_loudest_bands_are_a_run_of_neighbours() -> None:
     np.testing.assert_array_equal(loudest_bands(excess, 2)[:15], 0.0)
 
 
-def test_a_second_phase_belongs_to_the_event_when_it_comes_soon() -> None:
+def test_a_second_phase_belongs_to_the_event_if_it_follows_soon() -> None:
     scales = replace(load_recipe("mars").examples.scales, rejoin_s=0.0)
     excess = np.zeros(600)
     excess[100:130] = excess[180:230] = 1.0  # 3.2 s blocks: S begins 160 s after P has faded
     for rejoin_s, stop in ((0.0, 136), (300.0, 236)):
         targets = Targets.quiet(600)
-        assert mark(targets, excess, 100, 3.2, replace(scales, rejoin_s=rejoin_s))
+        assert mark_event(targets, excess, 100, 3.2, replace(scales, rejoin_s=rejoin_s))
         assert np.flatnonzero(targets.event)[-1] == pytest.approx(stop, abs=3)
         assert targets.event[100:130].all() and not targets.event[:98].any()
         assert bool(targets.event[155]) == (rejoin_s > 0)
@@ -143,8 +143,8 @@ def test_a_second_phase_belongs_to_the_event_when_it_comes_soon() -> None:
 
 
 @pytest.mark.parametrize("body", BODIES)
-def test_made_quakes_are_where_the_labels_say(body: str) -> None:
-    """Independent of the labels' own excess: features of the finished record, first blocks against quiet ones."""
+def test_injected_quakes_are_at_their_labels(body: str) -> None:
+    """Independent of the excess behind the labels: features of the record in the first and in quiet blocks."""
     recipe = small(body, excess_decades=[2.0, 3.0], quakes_per_example=1.0)
     examples = synthetic_examples(recipe, NO_BANK, 16, 3)
     onset, event = examples.targets[..., 0] > 0, examples.targets[..., 1] > 0
@@ -169,7 +169,7 @@ def test_the_same_seed_gives_the_same_examples(body: str) -> None:
 # --- manual picks
 
 
-def write_picked(folder: Path, name: str, n_channels: int) -> np.ndarray:
+def write_phasenet(folder: Path, name: str, n_channels: int) -> np.ndarray:
     data = np.random.default_rng(3).normal(size=(9000, 3))
     data[:, : 3 - n_channels] = 0.0
     channels = "_".join(("HHE", "HHN", "HHZ")[3 - n_channels :])
@@ -178,9 +178,11 @@ def write_picked(folder: Path, name: str, n_channels: int) -> np.ndarray:
     return data
 
 
-def test_picked_records_are_read_as_they_are(tmp_path: Path) -> None:
+def test_phasenet_records_are_read_unchanged(tmp_path: Path) -> None:
     names = [f"BG_ACR_20121204133307{i:02d}" for i in range(20)]
-    data = {name: write_picked(tmp_path / "earth" / "phasenet", name, 1 + 2 * (i % 2)) for i, name in enumerate(names)}
+    data = {
+        name: write_phasenet(tmp_path / "earth" / "phasenet", name, 1 + 2 * (i % 2)) for i, name in enumerate(names)
+    }
     train, val = phasenet_records(tmp_path, "train"), phasenet_records(tmp_path, "val")
     assert {r.file.stem for r in train} == {name for name in names if phasenet_split(f"{name}.npz") == "train"}
     assert {r.split for r in val} == {"val"} and not {r.group for r in val} & {r.group for r in train}
@@ -192,6 +194,6 @@ def test_picked_records_are_read_as_they_are(tmp_path: Path) -> None:
         assert arrival.time_ns - record.start_ns == 30_000_000_000
 
 
-def test_picked_records_must_be_there(tmp_path: Path) -> None:
+def test_missing_phasenet_records_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="needs PhaseNet's"):
         phasenet_records(tmp_path, "train")

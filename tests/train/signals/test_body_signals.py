@@ -1,4 +1,4 @@
-"""What is imitated of Mars and Earth, measured with scipy and by hand: glitches, quakes, knocks, records."""
+"""Synthetic signals of Mars and the Earth, measured with scipy and by hand: glitches, quakes, knocks, records."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_glitch_is_a_one_sided_pulse_of_ten_to_twentyfive_seconds() -> None:
 @pytest.mark.parametrize(
     ("family", "low_hz", "high_hz"), [("low", 0.1, 1.6), ("2.4 Hz", 1.8, 3.2), ("high", 1.5, 10.0), ("broad", 0.1, 8.0)]
 )
-def test_marsquakes_have_their_familys_band(
+def test_marsquakes_are_in_the_band_of_their_family(
     monkeypatch: pytest.MonkeyPatch, family: str, low_hz: float, high_hz: float
 ) -> None:
     monkeypatch.setattr(mars, "FAMILY_SHARES", {family: 1.0})
@@ -64,7 +64,7 @@ def test_a_marsquake_has_two_phases_and_decays() -> None:
         assert power[: int(high_s / 10) + 10].max() == power.max()
 
 
-def test_an_earthquake_begins_sharply() -> None:
+def test_an_earthquake_has_a_sharp_onset() -> None:
     scales = load_recipe("earth").examples.scales
     for seed in range(20):
         (wave,) = earth.earthquake(np.random.default_rng(seed), scales, 1, RATE_HZ)
@@ -85,7 +85,7 @@ def test_knocks_and_pulses_are_short() -> None:
 
 
 @pytest.mark.parametrize("body", BODIES)
-def test_disturbances_are_added_to_noise_and_leave_it_alone_elsewhere(body: str) -> None:
+def test_disturbances_are_added_to_a_copy_of_the_noise(body: str) -> None:
     noise = np.random.default_rng(0).standard_normal((3, 72_000))
     before, loud = noise.copy(), 0
     for seed in range(6):
@@ -100,10 +100,10 @@ def test_disturbances_are_added_to_noise_and_leave_it_alone_elsewhere(body: str)
 def test_records_are_counts_or_floats_of_one_to_three_channels(body: str) -> None:
     plan, n_channels, kinds = load_recipe(body).examples, set(), set()
     for seed in range(12):
-        made = injected_record(np.random.default_rng(seed), NoiseBank((), ()), plan, 6000, 64, RATE_HZ)
-        ids = {trace.source_id for trace in made.traces}
+        record = injected_record(np.random.default_rng(seed), NoiseBank((), ()), plan, 6000, 64, RATE_HZ)
+        ids = {trace.source_id for trace in record.traces}
         n_channels.add(len(ids))
-        kinds |= {trace.samples.dtype.kind for trace in made.traces}
-        by_channel = [[(p.start_ns, len(p.samples)) for p in made.traces if p.source_id == name] for name in ids]
+        kinds |= {trace.samples.dtype.kind for trace in record.traces}
+        by_channel = [[(p.start_ns, len(p.samples)) for p in record.traces if p.source_id == name] for name in ids]
         assert all(spans == by_channel[0] for spans in by_channel)
     assert n_channels == {1, 2, 3} and kinds == {"i", "f"}

@@ -136,10 +136,10 @@ def budget_tables(report: BudgetReport) -> list[Table]:
     note = (
         "Each record from each start is a mission of its own, which ends at the following UTC midnight. Delivered: the "
         "arrival is recalled, and records that were sent overlap its onset. Reported: the event report of that "
-        "detection was sent. Whole onset: delivered, with all records around the detection, from a sixth of the window before to "
-        "the window after. Events: mean over events of the share of their arrivals delivered, and its 90 % Wilson "
-        f"interval. {report.n_long_arrivals} of the arrivals lie in records of 10 h or more; in a short one an event "
-        "has a day's budget almost to itself. Sent and used: over all days that missions touch."
+        "detection was sent. Whole onset: delivered, with all records around the detection, from a sixth of the window "
+        "before to the window after. Events: mean over events of the share of their arrivals delivered, and its 90 % "
+        f"Wilson interval. {report.n_long_arrivals} of the arrivals lie in records of 10 h or more; in a short one an "
+        "event has a day's budget almost to itself. Sent and used: over all days that missions touch."
     )
     tables = [_budget_table(curve, several=len(report.seeds) > 1) for curve in report.curves]
     return [Table(title, (), ()), *tables, Table("", (), (), (note,))]
@@ -255,7 +255,8 @@ def _confusion(title: str, counts: Mapping[str, Mapping[str, float]]) -> Table:
 
 def _budget_table(curve: BudgetCurve, several: bool) -> Table:
     columns = (
-        "B/day", "delivered", "events", "reported", "whole onset", "delivered, ≥ 10 h", "sent B/day", "largest day", "used",
+        "B/day", "delivered", "events", "reported", "whole onset", "delivered, ≥ 10 h", "sent B/day", "largest day",
+        "used",
     )  # fmt: skip
     title = f"{curve.name}: recall {curve.recalled.mean:.2f} whatever the budget, {curve.n_events.mean:.4g} events"
     return Table(title, columns, tuple(_budget_row(point, several) for point in curve.points))

@@ -48,8 +48,8 @@ def test_a_cell_that_accumulates_needs_sixteen_bits(
     plain, _ = int8_error(convert, remembering, make_rows)
     assert plain > 0.05
     assert recovered < 0.015
-    held = made.manifest.variants["int8"].quantization
-    dtypes = {name: held[name].dtype for name in ("rows", "lstm_h", "lstm_h_next", "lstm_c", "lstm_c_next")}
+    forms = made.manifest.variants["int8"].quantization
+    dtypes = {name: forms[name].dtype for name in ("rows", "lstm_h", "lstm_h_next", "lstm_c", "lstm_c_next")}
     assert dtypes == {
         "rows": "int8",
         "lstm_h": "int8",
@@ -94,7 +94,7 @@ def test_a_network_without_cells_is_left_unchanged(
         return [layers.Conv1D(8, 4, padding="causal", activation="relu"), layers.Dense(2, activation="sigmoid")]
 
     _, made = int8_error(convert, build_network(layers_of, None), make_rows)
-    assert {held.dtype for held in made.manifest.variants["int8"].quantization.values()} == {"int8"}
+    assert {form.dtype for form in made.manifest.variants["int8"].quantization.values()} == {"int8"}
 
 
 def test_rounding_all_layers_reproduces_the_integer_graph(

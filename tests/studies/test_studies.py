@@ -1,0 +1,139 @@
+"""Every study runs, in a short form on synthetic records, and prints or draws what its page shows."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgequake.benchmarks.robustness.shake_signal import RATE_HZ, START_NS, shake_signal
+from edgequake.data.phasenet import phasenet_split
+from edgequake.synthetic.synthetic_dataset import write_dataset
+
+PLAN = """
+folds = 2
+
+[overrides]
+"fit.steps" = 2
+"examples.n_examples" = 40
+
+[[experiment]]
+name = "tiny"
+description = "two steps of training"
+recipe = "tiny"
+"""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's short form: its arguments, and what it must print or write."""
+
+    arguments: Sequence[str]  # DATA: the folder of synthetic records; OUT: an empty folder; ROOT: the repository
+    prints: str = ""  # regular expression
+    writes: str = ""  # file in OUT that must not be empty
+    needs: str = ""  # runtime of a lander environment
+
+
+STUDIES = {
+    "compare_models": Study(
+        ["--data", "DATA", "--work", "OUT", "--plan", "OUT/plan.toml", "--json", "OUT/table.json"],
+        r"\n\| two steps of training \| \d\.\d\d \| ",
+        "table.json",
+    ),
+    "conformance": Study(
+        ["Conv1D, LSTM", "--work", "OUT", "--page", "OUT/page.md"], r"\| Conv1D, LSTM \| ", "page.md", "ai-edge-litert"
+    ),
+    "convert_remedies": Study(
+        ["ROOT/train/models/moon/moon.keras", "--calibration", "DATA", "--rows", "200"],
+        r"\| 16-bit cells \| \d+ \| 0\.\d",
+    ),
+    "draw_budget": Study(["--out", "OUT/budget.png"], writes="budget.png"),
+    "draw_day": Study(["--out", "OUT/day.png"], writes="day.png"),
+    "draw_recall_kept": Study(["--out", "OUT/recall.png"], writes="recall.png"),
+    "event_classes": Study(["DATA", "--quick"], r"simulated triggers: right / wrong / blank events"),
+    "onset_labels": Study(["DATA", "--body", "moon", "--stations", "LUN"], r"\| one way \| 2-8 \| [+-]\d"),
+    "onset_study": Study(["DATA", "--bodies", "moon"], r"\| Moon.* \| \d+ \| refined \| \d"),
+    "phasenet_picks": Study(["DATA", "--quick"], r"\| high \| 2 \| \d\.\d\d \| "),
+    "plain_route": Study(
+        ["GRU reset_after", "--variants", "float32", "--work", "OUT", "--page", "OUT/page.md"],
+        r"GRU reset_after \| float32 \| ",
+        "page.md",
+        "tflite-runtime",
+    ),
+    "same_events": Study(
+        ["moon", "DATA", "val", "--variants", "int8", "int8", "--quick"],
+        r"moon on val: events .* the same within 9\.66 s",
+    ),
+    "summary_share": Study(
+        ["DATA", "--body", "moon", "--most", "1"], r"\| moon \| 6\.625 Hz, repeated \| 3 \| 0\.\d\d \|"
+    ),
+    "tune_baselines": Study(["DATA", "moon", "classic", "--quick"], r"moon classic: .*recall \d\.\d\d, F1 "),
+}
+SLOW = ("compare_models", "conformance", "convert_remedies", "plain_route")  # TensorFlow alone takes seconds to import
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of synthetic lunar records with event classes, and of two terrestrial ones with picks."""
+    folder = write_dataset(tmp_path_factory.mktemp("studies") / "data", seed=5, n_train=5, n_val=3, n_test=1)
+    with (folder / "catalog.csv").open(newline="") as table:
+        rows = list(csv.DictReader(table))
+    with (folder / "catalog.csv").open("w", newline="") as table:
+        writer = csv.DictWriter(table, list(rows[0]))
+        writer.writeheader()
+        kinds = ("deep_unlocated", "impact_artificial")
+        writer.writerows({**row, "event_type": kinds[i % 2]} for i, row in enumerate(rows))
+    write_picks(folder / "earth" / "phasenet")
+    return folder
+
+
+def prepare(out: Path, models: Path) -> None:
+    """Write a plan, a page to fill in, and the finished training of the second fold, so that only the first one trains."""
+    (out / "plan.toml").write_text(PLAN)
+    (out / "page.md").write_text("<!-- studies/plain_route.py writes from here -->\n<!-- to here -->\n")
+    trained = out / "tiny-1"
+    trained.mkdir()
+    (trained / "tiny.keras").touch()
+    shutil.copy(models / "moon.json", trained / "tiny.json")
+    shutil.copy(models / "moon.int8.tflite", trained)
+
+
+def write_picks(folder: Path) -> None:
+    """Write two records of 90 s with an earthquake in PhaseNet's layout, both of the split `val`."""
+    folder.mkdir(parents=True)
+    names = (f"NC_MMS_20091224020657{i:02d}.npz" for i in range(100))
+    for seed, name in enumerate([name for name in names if phasenet_split(name) == "val"][:2]):
+        signal = shake_signal(np.random.default_rng(seed), 240.0)
+        onset = round((signal.onsets_ns[0] - START_NS) / 1e9 * RATE_HZ)
+        data = signal.samples[::-1, onset - 3000 : onset + 6000].T  # columns east, north, vertical
+        np.savez(folder / name, data=data, itp=3000, its=3400, channels="EHE_EHN_EHZ")
+
+
+def test_every_study_has_a_test(root: Path) -> None:
+    assert {path.stem for path in (root / "studies").glob("*.py")} == set(STUDIES)
+    readme = (root / "studies" / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)\.py` \|", readme, re.MULTILINE)) == set(STUDIES)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in STUDIES])
+def test_a_study_runs_in_its_short_form(name: str, root: Path, data: Path, tmp_path: Path) -> None:
+    study = STUDIES[name]
+    if study.needs and f"{study.needs}=/" not in os.environ.get("EDGEQUAKE_LANDER_PYTHONS", ""):
+        pytest.skip(f"EDGEQUAKE_LANDER_PYTHONS names no environment with {study.needs}; `make test` builds them")
+    prepare(tmp_path, root / "edge" / "models")
+    places = {"DATA": data, "OUT": tmp_path, "ROOT": root}
+    arguments = [re.sub("DATA|OUT|ROOT", lambda match: str(places[match[0]]), text) for text in study.arguments]
+    command = [sys.executable, str(root / "studies" / f"{name}.py"), *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(study.prints, done.stdout), done.stdout
+    assert not study.writes or (tmp_path / study.writes).stat().st_size > 100
