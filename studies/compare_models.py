@@ -21,7 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgequake.train.configuration.recipe import tomllib
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 PLAN = Path(__file__).with_suffix(".toml")
 HEADER = """\
@@ -71,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [e for e in plan.experiments if options.only is None or e.name in options.only]
     jobs = [(e, fold) for fold in range(plan.folds) for e in chosen]  # fold by fold: early figures for every row
     with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(lambda job: train_and_convert(plan, *job, options.data, options.work), jobs))
+        list(pool.map(lambda job: train_and_convert(plan, job[0], job[1], options.data, options.work), jobs))
     table = {e.name: score(e, plan.folds, options.data, options.work) for e in chosen}
     print(HEADER)
     for name, scored in table.items():

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from edgequake.benchmarks.detectors.model_detector import ModelDetector
 from edgequake.benchmarks.scoring.pooling import pool
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _figures(errors_s: np.ndarray) -> str:
+def _figures(errors_s: npt.NDArray[np.float64]) -> str:
     """Return the median size, two quantiles of the size and the median error; dashes if nothing was recalled."""
     if not len(errors_s):
         return "- | - | - | -"

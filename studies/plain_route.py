@@ -20,8 +20,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from conformance import ROOT, load
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from studies.conformance import ROOT, load
 
 VARIANTS = ("float32", "dynamic", "int8", "int16x8")
 NETWORKS = (

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found = [list(detector(record, start_ns).onsets_ns) for detector in detectors]
             for name, onsets_ns in zip(options.variants, found, strict=True):
                 n_events[name] += len(onsets_ns)
-            n_same += _remove_common(*found, frame_ns)
+            n_same += _remove_common(found[0], found[1], frame_ns)
             for name, onsets_ns in zip(options.variants, found, strict=True):
                 for onset_ns in onsets_ns:
                     print(f"only {name}: {record.file.name}, start {seed}, {onset_ns / 1e9:.1f} s since 1970")

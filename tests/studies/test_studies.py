@@ -45,7 +45,7 @@ class Study:
 
 STUDIES = {
     "compare_models": Study(
-        ["--data", "DATA", "--work", "OUT", "--plan", "OUT/plan.toml", "--json", "OUT/table.json"],
+        ["--data", "OUT/data", "--work", "OUT", "--plan", "OUT/plan.toml", "--json", "OUT/table.json"],
         r"\n\| two steps of training \| \d\.\d\d \| ",
         "table.json",
     ),
@@ -96,15 +96,24 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def prepare(out: Path, models: Path) -> None:
-    """Write a plan, a page to fill in, and the finished training of the second fold, so that only the first one trains."""
+def prepare(out: Path, models: Path, data: Path) -> None:
+    """Write the input of single studies.
+
+    For `compare_models`, two records, and the finished training of the second fold, so that only the first one trains;
+    for `plain_route`, a page to fill in.
+    """
     (out / "plan.toml").write_text(PLAN)
+    (out / "tiny-1").mkdir()
+    (out / "tiny-1" / "tiny.keras").touch()
+    shutil.copy(models / "moon.json", out / "tiny-1" / "tiny.json")
+    shutil.copy(models / "moon.int8.tflite", out / "tiny-1")
+    (out / "data").mkdir()
+    (out / "data" / "moon").symlink_to(data / "moon")
+    for name in ("records.csv", "catalog.csv"):
+        header, *rows = (data / name).read_text().splitlines()
+        chosen = [row for row in rows if re.search("synthetic_(train|val)_01", row)]
+        (out / "data" / name).write_text("\n".join([header, *chosen, ""]))
     (out / "page.md").write_text("<!-- studies/plain_route.py writes from here -->\n<!-- to here -->\n")
-    trained = out / "tiny-1"
-    trained.mkdir()
-    (trained / "tiny.keras").touch()
-    shutil.copy(models / "moon.json", trained / "tiny.json")
-    shutil.copy(models / "moon.int8.tflite", trained)
 
 
 def write_picks(folder: Path) -> None:
@@ -121,7 +130,12 @@ def write_picks(folder: Path) -> None:
 def test_every_study_has_a_test(root: Path) -> None:
     assert {path.stem for path in (root / "studies").glob("*.py")} == set(STUDIES)
     readme = (root / "studies" / "README.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"^\| `(\w+)\.py` \|", readme, re.MULTILINE)) == set(STUDIES)
+    rows = re.findall(r"^\| `(\w+)\.py` \|.*\]\(\.\./([^)]+)\)", readme, re.MULTILINE)
+    assert {name for name, _ in rows} == set(STUDIES)
+    for name, page in rows:
+        text = (root / page).read_text(encoding="utf-8")
+        picture = re.sub(r"draw_(\w+)", r"\1.png", name)
+        assert f"{name}.py" in text or picture in text, f"{page} names neither {name}.py nor {picture}"
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in STUDIES])
@@ -129,7 +143,7 @@ def test_a_study_runs_in_its_short_form(name: str, root: Path, data: Path, tmp_p
     study = STUDIES[name]
     if study.needs and f"{study.needs}=/" not in os.environ.get("EDGEQUAKE_LANDER_PYTHONS", ""):
         pytest.skip(f"EDGEQUAKE_LANDER_PYTHONS names no environment with {study.needs}; `make test` builds them")
-    prepare(tmp_path, root / "edge" / "models")
+    prepare(tmp_path, root / "edge" / "models", data)
     places = {"DATA": data, "OUT": tmp_path, "ROOT": root}
     arguments = [re.sub("DATA|OUT|ROOT", lambda match: str(places[match[0]]), text) for text in study.arguments]
     command = [sys.executable, str(root / "studies" / f"{name}.py"), *arguments]

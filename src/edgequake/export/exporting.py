@@ -10,7 +10,7 @@ from edgequake.data.tables import table_bytes
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.formats.waveforms import NS_PER_S, format_time
-from edgequake.results.finished_run import FinishedRun, RunEvent, read_run
+from edgequake.results.finished_run import RunEvent, read_run
 from edgequake.results.progress import Progress, silent
 
 # The default file or folder of each format, in the run's folder.
@@ -75,21 +75,23 @@ def export_run(
         raise ConfigError(f"{target} exists; name another file with --out, or replace it with --force")
     if not target.parent.is_dir():
         raise DataError(f"folder {target.parent} does not exist; make it, or name another with --out")
-    write_bytes_atomically(target, _encode(run, form))
-    return Exported(form, (target,), len(run.events))
-
-
-def _encode(run: FinishedRun, form: str) -> bytes:
     if form == "quakeml":
         from edgequake.export.quakeml import quakeml
 
-        return quakeml(run)
-    return table_bytes(CSV_COLUMNS, map(_csv_row, run.events)) if form == "csv" else to_snuffler(run.events).encode()
+        content = quakeml(run)
+    else:
+        content = to_csv(run.events) if form == "csv" else to_snuffler(run.events)
+    write_bytes_atomically(target, content)
+    return Exported(form, (target,), len(run.events))
 
 
-def _csv_row(event: RunEvent) -> dict[str, str]:
-    """Return a row of the CSV table: times in ISO 8601 with Z, empty cells where the catalogue has no value."""
-    values = (
+def to_csv(events: Iterable[RunEvent]) -> bytes:
+    """Return a table of events: times in ISO 8601 with Z, empty cells where the catalogue has no value."""
+    return table_bytes(CSV_COLUMNS, (dict(zip(CSV_COLUMNS, _csv_cells(event), strict=True)) for event in events))
+
+
+def _csv_cells(event: RunEvent) -> tuple[str, ...]:
+    return (
         format_time(event.onset_ns) + "Z",
         event.network,
         event.station,
@@ -102,10 +104,9 @@ def _csv_row(event: RunEvent) -> dict[str, str]:
         event.segment,
         event.name,
     )
-    return dict(zip(CSV_COLUMNS, values, strict=True))
 
 
-def to_snuffler(events: Iterable[RunEvent]) -> str:
+def to_snuffler(events: Iterable[RunEvent]) -> bytes:
     """Return a marker file of Pyrocko's Snuffler: a pick at the onset of each event, and a span from onset to stop.
 
     A pick with an uncertainty u spans onset - u to onset + u, as in Snuffler's own files.
@@ -122,7 +123,7 @@ def to_snuffler(events: Iterable[RunEvent]) -> str:
         # Event hash, day, time, phase and polarity are unknown; the last field marks the pick as automatic.
         lines.append(f"phase: {onset} 0 {_nslc(event, event.pick_channel)} None None None onset None True")
         lines.append(f"{span} 1 {','.join(_nslc(event, channel) for channel in event.channels) or 'None'}")
-    return "\n".join(lines) + "\n"
+    return ("\n".join(lines) + "\n").encode()
 
 
 def _snuffler_span(start_ns: int, stop_ns: int) -> str:

@@ -45,13 +45,11 @@ class DataCentre:
             self._client = Client(base_url, timeout=TIMEOUT_S, service_mappings={"event": None})
         except (FDSNException, HTTPException, OSError, *_MALFORMED) as problem:
             if re.search("not a valid URL|is unknown", str(problem)):
-                raise ConfigError(
-                    f"--base-url {base_url}: expected a URL such as https://service.earthscope.org"
-                ) from problem
-            raise DataError(
-                f"no FDSN service answers at {base_url} ({_first_line(problem)}): check the network, or name another "
-                f"with --base-url"
-            ) from problem
+                example = "https://service.earthscope.org"
+                raise ConfigError(f"--base-url {base_url}: expected a URL such as {example}") from problem
+            reason = _first_line(problem)
+            remedy = "check the network, or name another with --base-url"
+            raise DataError(f"no FDSN service answers at {base_url} ({reason}): {remedy}") from problem
         missing = {"dataselect", "station"} - set(self._client.services)
         if missing:
             raise DataError(

@@ -72,16 +72,14 @@ def _cut(
     index: FileIndex, header: RecordHeader, data: bytes, start_ns: int, stop_ns: int
 ) -> tuple[RecordHeader, bytes] | None:
     """Return a record, cut to [start, stop), and its bytes; None where it has no sample in the interval."""
-    if start_ns <= header.start_ns and header.stop_ns <= stop_ns:
-        return header, data[header.offset : header.offset + header.size_bytes]
-    (trace,) = read_indexed(index, [header])
-    part = trace.between(start_ns, stop_ns)
-    if not len(part.samples):
-        return None
-    if len(part.samples) == len(trace.samples):
-        return header, data[header.offset : header.offset + header.size_bytes]
-    cut = replace(header, offset=0, size_bytes=0, start_ns=part.start_ns, n_samples=len(part.samples))
-    return cut, encode([part])
+    if header.start_ns < start_ns or stop_ns < header.stop_ns:
+        (trace,) = read_indexed(index, [header])
+        part = trace.between(start_ns, stop_ns)
+        if not len(part.samples):
+            return None
+        if len(part.samples) < len(trace.samples):
+            return replace(header, start_ns=part.start_ns, n_samples=len(part.samples)), encode([part])
+    return header, data[header.offset : header.offset + header.size_bytes]
 
 
 def _file_name(header: RecordHeader, start_ns: int) -> str:

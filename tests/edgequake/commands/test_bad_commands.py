@@ -12,6 +12,7 @@ import pymseed
 import pytest
 
 from edgequake import cli
+from edgequake.commands.bench_cost import ENVIRONMENTS
 from edgequake.edge.manifest.manifest import shipped_models
 from edgequake.synthetic import synthetic_dataset
 
@@ -155,8 +156,9 @@ def test_run_refuses_models(
 @pytest.mark.parametrize("bench", ["accuracy", "latency"])
 def test_bench_refuses_models(
     bench: str, spoil: Callable[[Path], None], words: str, model: Path, tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
+    monkeypatch.delenv(ENVIRONMENTS, raising=False)
     spoil(model)
     data = ["--data", str(tmp_path)] if bench == "accuracy" else []
     assert words in refused(["bench", bench, "--model", str(model), *data], capsys)

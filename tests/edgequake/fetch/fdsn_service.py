@@ -28,7 +28,7 @@ class FdsnService:
 
     `faults` maps a day, as 1971-04-17, to what happens to the requests for it, one after another: a status such as
     "500", or "cut" (the connection breaks within the announced bytes), "short" (a complete response without its last
-    bytes), "html" (no miniSEED), "wide" (records that extend beyond the day), "empty". An exhausted list means no fault.
+    bytes), "html" (no miniSEED), "wide" (records that extend beyond the day), "empty". No fault once exhausted.
     """
 
     stream: obspy.Stream
