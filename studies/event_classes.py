@@ -67,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.quick:
         plan = dataclasses.replace(plan, n_starts=1)
         recipe = dataclasses.replace(recipe, classes=plan)
-    records = [record for split in ("train", "val") for record in load(options.data, manifest.body, split)]
+    both = [record for split in ("train", "val") for record in load(options.data, manifest.body, split)]
+    # Records with secondary arrivals only begin inside their event, which then has no onset.
+    records = [record for record in both if not record.arrivals or any(a.primary for a in record.arrivals)]
     untrained = untrained_classes(plan, manifest.trigger.max_event_s)
     known = class_examples(recipe, records)
     print("inputs, simulated triggers: right / wrong / blank events of each class")

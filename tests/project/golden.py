@@ -1,10 +1,10 @@
-"""Golden hashes: what edgequake writes for fixed inputs, so that a change of its code shows whether it changes that.
+"""Golden hashes of everything that edgequake writes for fixed inputs: they show whether a change of the code alters it.
 
-    python tests/project/golden.py [--group NAME ...]       compare with golden.json; exit code 1 where they differ
-    python tests/project/renew_golden.py --why TEXT         take over what differs, and write down why
+    python tests/project/golden.py [--group NAME ...]       compare with golden.json; exit code 1 if they differ
+    python tests/project/renew_golden.py --why TEXT         renew the hashes that differ, and record why
 
-Everything goes through commands, so this holds however the modules are moved. `PYTHONPATH=FOLDER` before it compares
-a copy of the package that was installed in FOLDER with `pip install --no-deps --target FOLDER .`.
+Only commands are used, so that the comparison does not depend on module names. With `PYTHONPATH=FOLDER` it compares a
+copy of the package installed in FOLDER with `pip install --no-deps --target FOLDER .`.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ else:  # run as a script
 __all__ = ["GOLDEN", "GROUPS", "SLOW", "collect", "compare", "machine", "read_golden", "skipped"]
 
 GROUPS = DEVICE | DESKTOP
-SLOW = {"accuracy", "convert", "train"}  # longer than ten seconds on a machine that is busy
+SLOW = {"accuracy", "convert", "train"}  # longer than ten seconds on a busy machine
 
 GOLDEN = Path(__file__).with_name("golden.json")
 
-# Groups whose bytes depend on more than edgequake; elsewhere they are left out, by name.
+# Groups whose bytes depend on more than edgequake; on other machines they are skipped, and listed.
 NEEDS = {
     "convert": ("cpu", "keras", "numpy", "tensorflow"),
     "train": ("cpu", "keras", "numpy", "tensorflow"),
@@ -50,7 +50,7 @@ PACKAGES = ("keras", "matplotlib", "numpy", "scipy", "tensorflow")
 
 
 def machine() -> dict[str, str]:
-    """Return what the bytes of some groups depend on: the processor's features and versions of packages."""
+    """Return the processor features and package versions on which the bytes of some groups depend."""
     extensions: dict[str, Any] = np.show_config(mode="dicts")["SIMD Extensions"]  # type: ignore[call-arg, index]
     features = sorted({*extensions.get("baseline", ()), *extensions.get("found", ())})
     found = {"cpu": hashlib.sha256(" ".join(features).encode()).hexdigest()[:16]}
@@ -63,13 +63,13 @@ def machine() -> dict[str, str]:
 
 
 def read_golden() -> tuple[dict[str, str], dict[str, str]]:
-    """Return the machine that the golden hashes are of, and the hashes."""
+    """Return the machine on which the golden hashes were made, and the hashes."""
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
     return golden["machine"], golden["hashes"]
 
 
 def skipped(golden_machine: dict[str, str]) -> dict[str, str]:
-    """Return the groups that cannot be compared on this machine, and what differs."""
+    """Return the groups that cannot be compared on this machine, and the reason."""
     here = machine()
     differing = {
         group: ", ".join(name for name in names if here[name] != golden_machine[name]) for group, names in NEEDS.items()
@@ -101,7 +101,7 @@ def main() -> int:
     """Compare with golden.json; return 1 where something differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--group", nargs="+", choices=GROUPS, default=list(GROUPS), help="by default all")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="leave what the commands wrote in DIR")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the files of the commands in DIR")
     arguments = parser.parse_args()
     golden_machine, expected = read_golden()
     left_out = skipped(golden_machine)

@@ -1,4 +1,4 @@
-"""Commands as subprocesses in a folder of their own, and the hashes of what they leave behind."""
+"""Commands run as subprocesses in a folder of their own, and the hashes of their output."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 300.0
 CLI = "import sys; from edgequake.cli import main; sys.exit(main())"
 
-# Warnings are the program's words and are hashed apart from its figures, so that new words hide no new figure.
+# Warnings are text and are hashed separately from the figures, so that a new wording does not hide a new figure.
 WORDS = {"warnings"}
-# What differs from run to run, or tells of the machine and not of the program.
+# Fields that differ from run to run, or depend on the machine rather than the program.
 VOLATILE = {
     "age_s",  # since status.json was written
     "cpu_s",
     "date_saved",
     "edgequake_version",  # each release raises it
     "edgequake",  # ... in lists of versions
-    "heard_at",  # the machine's clock when samples last came
-    "learning_rate",  # falls with the share of the time allowed, which differs in its last digit
+    "heard_at",  # the machine's clock when samples last arrived
+    "learning_rate",  # depends on the elapsed time, and differs in its last digit
     "measured_at",
     "peak_memory_bytes",
     "provenance",  # machine, versions and time of a measurement
-    "runtime",  # tflite-runtime or ai-edge-litert, whichever is there
+    "runtime",  # tflite-runtime or ai-edge-litert, whichever is installed
     "seconds",  # that training took
-    "silent_s",  # since samples last came
-    "versions",  # of the packages that are there
+    "silent_s",  # since samples last arrived
+    "versions",  # of the installed packages
     "wall_s",
     "written_at",
 }
-DIGITS = 10  # of floating-point figures in JSON: the last ones are the processor's
+DIGITS = 10  # of floating-point figures in JSON; further digits depend on the processor
 
 
 class Workplace:
-    """A folder in which commands run, and the hashes of what was found there.
+    """A folder in which commands run, and the hashes of their output.
 
-    Commands run in the folder and get relative paths, so that no path of a machine gets into what they write.
+    Commands run in the folder and get relative paths, so that their output contains no path of a machine.
     """
 
     def __init__(self, folder: Path, group: str) -> None:
@@ -65,7 +65,7 @@ class Workplace:
         return self._finish(["-c", CLI, *words], None, expect)[0]
 
     def refused(self, program: str, *words: str) -> tuple[int, str]:
-        """Run a command that is expected to fail, and return its exit code and what it says."""
+        """Run a command that is expected to fail; return its exit code and its message."""
         start = ["-m", "edgequake.edge"] if program == "edge" else ["-c", CLI]
         process = self.begin([*start, *words])
         _, said = process.communicate(timeout=TIMEOUT_S)
@@ -86,21 +86,21 @@ class Workplace:
         )
 
     def live(self, out: str, n_samples: int, feed: Callable[[], None], *words: str) -> None:
-        """Run over a live input that `feed` fills, until so many samples have been heard; then end it by SIGTERM.
+        """Run on a live input that `feed` provides until so many samples have been received; then send SIGTERM.
 
-        Waiting for conditions, never for a time: the same on a machine that is busy.
+        It waits for conditions, never for a time, so that the result is the same on a busy machine.
         """
         process = self.begin(["-m", "edgequake.edge", "run", *words, "--out", out, "--checkpoint-every", "0.1"])
         try:
             feed()
-            wait_until(lambda: self.heard(out) >= n_samples, process, f"{n_samples} samples in {out}")
+            wait_until(lambda: self.n_received(out) >= n_samples, process, f"{n_samples} samples in {out}")
         finally:
             process.send_signal(signal.SIGTERM)
             _, said = process.communicate(timeout=TIMEOUT_S)
         _require(process.returncode == 0, f"a live run of {self.group} ended with {process.returncode}: {said!r}")
 
-    def heard(self, out: str) -> int:
-        """Return how many samples a live run says that it has heard."""
+    def n_received(self, out: str) -> int:
+        """Return the number of samples that a live run reports as received."""
         try:
             return int(json.loads((self.folder / out / "status.json").read_bytes())["samples_in"])
         except FileNotFoundError:
@@ -122,7 +122,7 @@ class Workplace:
         self.found[full_name] = hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
 
     def add_json(self, name: str, value: Any, volatile: Iterable[str] = ()) -> None:
-        """Hash a JSON value without what is volatile."""
+        """Hash a JSON value without its volatile fields."""
         self.add(name, json.dumps(settled(value, {*VOLATILE, *volatile}), sort_keys=True))
 
     def add_file(self, name: str, path: str, hide: str | None = None) -> None:
@@ -131,7 +131,7 @@ class Workplace:
         self.add(name, data.replace(hide.encode(), b"*") if hide else data)
 
     def add_tree(self, name: str, folder: str) -> None:
-        """Hash each file below a folder; that there is none is an error, since it would prove nothing."""
+        """Hash each file below a folder; an empty folder is an error, because it would prove nothing."""
         top = self.folder / folder
         paths = sorted(path for path in top.rglob("*") if path.is_file())
         _require(bool(paths), f"{self.group}: there is nothing in {folder}")
@@ -139,10 +139,10 @@ class Workplace:
             self.add(f"{name}/{path.relative_to(top).as_posix()}", path.read_bytes())
 
     def add_run(self, name: str, out: str, n_events: int = 1, hide: str | None = None) -> None:
-        """Hash what every run leaves: catalogue, segments, figures and words of its summary.
+        """Hash the output of a run: catalogue, segments, figures and texts of its summary.
 
-        A run with fewer than `n_events` is an error: that nothing was found stays true of a detector that is broken.
-        `hide` is a text that differs from run to run, as the number of a free port.
+        A run with fewer than `n_events` is an error: a broken detector would find nothing either.
+        `hide` is a text that differs from run to run, for example the number of a free port.
         """
         catalog = (self.folder / out / "catalog.csv").read_text(encoding="utf-8")
         _require(len(catalog.splitlines()) > n_events, f"{self.group}/{name}: fewer than {n_events} event(s)")
@@ -155,13 +155,13 @@ class Workplace:
         self.add_json(f"{name}/warnings", summary["warnings"])
 
     def add_status(self, name: str, out: str) -> None:
-        """Hash what `status --json` prints."""
+        """Hash the output of `status --json`."""
         status = json.loads(self.edge("status", out, "--json"))
         self.add_json(f"{name}/status", status, WORDS)
 
 
 def settled(value: Any, volatile: set[str]) -> Any:
-    """Return a JSON value without volatile fields, its floating-point numbers rounded."""
+    """Return a JSON value without volatile fields and with rounded floating-point numbers."""
     if isinstance(value, dict):
         return {key: settled(inner, volatile) for key, inner in value.items() if key not in volatile}
     if isinstance(value, list):
@@ -172,7 +172,7 @@ def settled(value: Any, volatile: set[str]) -> Any:
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes], what: str) -> None:
-    """Wait until something is so, as long as a process runs."""
+    """Wait until a condition holds, as long as a process runs."""
     until_s = time.monotonic() + TIMEOUT_S
     while not condition():
         _require(process.poll() is None, f"waited for {what}, but the run ended with {process.returncode}")
@@ -187,32 +187,32 @@ def _require(is_so: bool, otherwise: str) -> None:
 
 # --- datagrams -------------------------------------------------------------------------------------------------------
 
-MOST_WAITING_BYTES = 50_000  # in a socket's buffer, which holds some 200 kB
+MOST_WAITING_BYTES = 50_000  # in a socket's buffer, which holds about 200 kB
 
 
 def free_port() -> int:
-    """Return the number of a UDP port that nobody uses."""
+    """Return the number of a free UDP port."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def send(port: int, datagrams: Iterable[bytes]) -> None:
-    """Send datagrams to a port of this machine once it is listened to, no faster than they are taken.
+    """Send datagrams to a port of this machine once a process listens on it, no faster than they are received.
 
-    How much waits there is read from Linux's /proc, so that none is lost however slow the receiver is.
+    The fill of the buffer is read from Linux's /proc, so that none is lost however slow the receiver is.
     """
     until_s = time.monotonic() + TIMEOUT_S
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outlet:
         for i, data in enumerate(datagrams):
             while i % 20 == 0 and not 0 <= waiting_bytes(port) < MOST_WAITING_BYTES:
-                _require(time.monotonic() < until_s, f"nobody takes what is sent to port {port}")
+                _require(time.monotonic() < until_s, f"no process receives on port {port}")
                 time.sleep(0.005)
             outlet.sendto(data, ("127.0.0.1", port))
 
 
 def waiting_bytes(port: int) -> int:
-    """Return how much waits in the buffer of the socket at a port, -1 where nobody listens."""
+    """Return the number of bytes in the buffer of the socket at a port; -1 if no process listens."""
     for line in Path("/proc/net/udp").read_text(encoding="ascii").splitlines()[1:]:
         fields = line.split()
         if int(fields[1].rpartition(":")[2], 16) == port:

@@ -1,4 +1,4 @@
-"""What runs on the desktop, group by group, as golden_groups.py has it for the device."""
+"""Groups of commands on the desktop, like those of golden_groups.py for the lander."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def exports(place: Workplace) -> None:
 
 
 def pages(place: Workplace) -> None:
-    """The page and the picture of a run with gaps, and with fixed figures of its cost."""
+    """The page and the picture of a run with gaps, with fixed figures of its cost."""
     rows = signal(MOON, 3, *QUAKES["moon"])
     write(place, "day.mseed", body_records(MOON, rows, gaps=((30_000, 30_050), (50_000, 54_000))))
     place.edge("run", "day.mseed", "--out", "run")
     place.add_run("run", "run", 2)
     path = place.folder / "run" / "summary.json"
-    summary = json.loads(path.read_bytes())  # the page shows what the run cost, which differs each time
+    summary = json.loads(path.read_bytes())  # the page shows the cost of the run, which differs each time
     summary |= {"wall_s": 1.0, "cpu_s": 1.0, "peak_memory_bytes": 50_000_000, "runtime": "tflite-runtime 2.14.0"}
     path.write_text(json.dumps(summary, indent=1) + "\n")
     place.desktop("report", "run", "--out", "run.html")
@@ -64,7 +64,7 @@ def results(place: Workplace) -> None:
 
 
 def accuracy(place: Workplace) -> None:
-    """A model and the baselines scored on a small set of records, and what a budget brings home of it."""
+    """A model and the baselines scored on a small set of records, and the downlink of it under a budget."""
     place.desktop("synth", "--kind", "dataset", "--seed", "1", "--out", "data")
     place.desktop("bench", "accuracy", "--data", "data", "--seeds", "1", "--curves", "--json", "accuracy.json")
     place.desktop("bench", "budget", "--data", "data", "--seeds", "1", "5000", "20000", "--json", "budget.json")
@@ -82,7 +82,7 @@ def tune(place: Workplace) -> None:
 
 
 def train(place: Workplace) -> None:
-    """Twenty steps of training: figures, calibration rows and weights; the file around the weights bears a date."""
+    """Twenty steps of training: figures, calibration rows and weights (not their file, which contains a date)."""
     place.desktop("synth", "--kind", "dataset", "--seed", "1", "--out", "data")
     place.desktop("train", "tiny", "--data", "data", "--out", "out", "--set", "fit.steps=20")
     place.add_json("train.json", json.loads((place.folder / "out" / "train.json").read_bytes()))
@@ -105,7 +105,7 @@ def convert(place: Workplace) -> None:
 
 
 def models(place: Workplace) -> None:
-    """The shipped models, and what `inspect` says of them."""
+    """The shipped models, and the output of `inspect` for them."""
     for path in sorted((ROOT / "edge" / "models").iterdir()):
         if path.suffix in (".json", ".tflite"):
             shutil.copy(path, place.folder / path.name)
@@ -116,7 +116,7 @@ def models(place: Workplace) -> None:
 
 
 def refusals(place: Workplace) -> None:
-    """Exit codes of what is refused, and the words apart from them."""
+    """Exit codes of refused input, and separately the messages."""
     write(place, "junk.mseed", [b"no record" * 100])
     write(place, "good.mseed", body_records(MOON, moon_rows(3, 600.0, 300.0)))
     cases: dict[str, tuple[str, ...]] = {

@@ -1,4 +1,4 @@
-"""What flies, group by group: each group is a function that makes its own inputs, so that any may run alone."""
+"""Groups of commands on a lander: each group is a function that makes its own input, so that it can run alone."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write(place: Workplace, name: str, records: list[bytes]) -> str:
 
 
 def day(place: Workplace) -> None:
-    """The synthesised lunar day of `make demo`: three channels with gaps; spans, channels, thresholds."""
+    """The synthetic lunar day of `make demo`: three channels with gaps; spans, channels, thresholds."""
     place.desktop("synth", "--kind", "day", "--seed", "1", "--out", "day")
     place.add_tree("synth", "day")
     record = "day/xx.lun.00.2030-01-01.mseed"
@@ -57,7 +57,7 @@ def day(place: Workplace) -> None:
 
 
 def dataset(place: Workplace) -> None:
-    """A folder of twenty files, as `synth --kind dataset` writes it."""
+    """A folder of twenty files, written by `synth --kind dataset`."""
     place.desktop("synth", "--kind", "dataset", "--seed", "1", "--out", "data")
     place.add_tree("synth", "data")
     place.edge("run", "data/moon", "--out", "run")
@@ -77,7 +77,7 @@ def bodies(place: Workplace) -> None:
 
 
 def encodings(place: Workplace) -> None:
-    """One channel in every encoding, in both versions of miniSEED, as float, and in the packet's CSV form."""
+    """One channel in every encoding, in both versions of miniSEED, as float, and as CSV of the packet."""
     samples = moon_rows()[2]
     values = samples / 8.0
     forms = {
@@ -100,14 +100,14 @@ def encodings(place: Workplace) -> None:
 
 
 def faults(place: Workplace) -> None:
-    """Damaged, doubled and torn files of two stations in one folder, lost samples, a dead channel, other rates."""
+    """Damaged, duplicated and truncated files of two stations, lost samples, a dead channel, other sampling rates."""
     rng, rows = np.random.default_rng(8), moon_rows(4, 14_400.0, 9000.0)
     rows[0, 30_000:30_400] = -1  # fill values
     rows[1, :] = 512  # dead
     torn = inputs.body_records(MOON, rows, gaps=((20_000, 20_100), (40_000, 46_000)))
     torn[9] = torn[9][:64] + rng.bytes(448)  # samples that cannot be decoded
-    torn[15] = b"\x00" * 20 + torn[15][20:]  # a header that is none
-    torn[21] = torn[21][:300]  # cut short
+    torn[15] = b"\x00" * 20 + torn[15][20:]  # a damaged header
+    torn[21] = torn[21][:300]  # truncated
     for i in range(0, len(torn), 17):
         torn[i] += rng.bytes(int(rng.integers(1, 700)))
     write(place, "in/torn.mseed", torn)
@@ -130,7 +130,7 @@ def faults(place: Workplace) -> None:
 
 
 def rates(place: Workplace) -> None:
-    """The terrestrial model at the other rates that it takes."""
+    """The terrestrial model at the other sampling rates that it supports."""
     for rate_hz in (20.0, 40.0):
         channels = tuple(name.replace("_E_H_", "_B_H_") for name in EARTH.channels)
         body = replace(EARTH, rate_hz=rate_hz, channels=channels)
@@ -141,7 +141,7 @@ def rates(place: Workplace) -> None:
 
 
 def resume(place: Workplace) -> None:
-    """A run over files that gets SIGTERM at its first event and is resumed: what the undisturbed run leaves."""
+    """A run over files that gets SIGTERM at its first event and is resumed: the output of an uninterrupted run."""
     for i in range(6):
         rows = moon_rows(20 + i, 10_800.0, 6000.0)
         shifted = [d.replace(b"LUN  ", f"ST{i}  ".encode(), 1) for d in inputs.body_records(MOON, rows)]
@@ -152,7 +152,7 @@ def resume(place: Workplace) -> None:
     words = ("run", "in", "--out", "stopped-run", "--checkpoint-every", "0", "--on-event", hook, "--resume")
     place.edge(*words, expect=143)
     place.edge(*words)
-    place.add_run("resumed", "stopped-run", 6)  # `resumed` in the summary tells that it was stopped
+    place.add_run("resumed", "stopped-run", 6)  # `resumed` in the summary shows that it was stopped
     for name in [key for key in place.found if "/whole/" in key and "summary" not in key]:
         if place.found[name] != place.found[name.replace("/whole/", "/resumed/")]:
             raise RuntimeError(f"{name} differs in the resumed run")
@@ -162,7 +162,7 @@ def resume(place: Workplace) -> None:
 
 
 def stdin(place: Workplace) -> None:
-    """Records and raw samples on standard input; disorder, junk, repeats, a clock set back, a rate that changes."""
+    """Records and raw samples on standard input; disorder, junk, duplicates, a clock set back, a changed rate."""
     rows = moon_rows()
     good = inputs.body_records(MOON, rows)
     place.edge("run", "-", "--out", "records", data=b"".join(good))
@@ -184,7 +184,7 @@ def stdin(place: Workplace) -> None:
 
 
 def follow(place: Workplace) -> None:
-    """A folder that is written while it is followed, a record in halves; stopped, and gone on with."""
+    """A folder that is written while it is followed, a record in halves; stopped, and continued."""
     rows = moon_rows()
     data = b"".join(inputs.body_records(MOON, rows))
     path = place.folder / "in" / "all.mseed"
@@ -206,7 +206,7 @@ def follow(place: Workplace) -> None:
 
 
 def udp(place: Workplace) -> None:
-    """Datagrams of records with junk between, and of raw samples, some of them lost, late and twice."""
+    """Datagrams of records with junk in between, and of raw samples, some of them lost, late or duplicated."""
     rows = moon_rows()
     port = free_port()
     parts = [part for data in inputs.body_records(MOON, rows) for part in (data, b"junk" * (data[20] % 5 + 1))]
@@ -217,7 +217,7 @@ def udp(place: Workplace) -> None:
     raw[200], raw[201] = raw[201], raw[200]
     raw[300:300] = [raw[290]]
     del raw[100]
-    # The one that comes twice counts, and after a loss three always wait for their order until the run ends.
+    # The duplicate counts, and after a loss three are always held in the reorder buffer until the run ends.
     n_samples = 60 * (len(raw) - 3)
     place.live("raw", n_samples, lambda: send(port, raw), f"udp://127.0.0.1:{port}")
     place.add_run("raw", "raw", hide=str(port))
@@ -233,7 +233,7 @@ def shake(place: Workplace) -> None:
     place.add_run("run", "run", hide=str(port))
 
 
-# --- what is kept and sent beside ------------------------------------------------------------------------------------
+# --- archive, downlink and event hook --------------------------------------------------------------------------------
 
 TELL = "cat >> told.jsonl"
 EVERYTHING = ("--archive-bytes", "300000", "--summary-channel", "--budget", "60000", "--pass-every", "900")
@@ -241,7 +241,7 @@ KEPT = ("archive", "continuous", "outbox")
 
 
 def add_kept(place: Workplace, name: str, out: str) -> None:
-    """Hash archive, summary channel, outbox, journal, requests, events told, and the status."""
+    """Hash archive, SSAM channels, outbox, journal, requests, output of the event hook, and the status."""
     for folder in KEPT:
         place.add_tree(f"{name}/{folder}", f"{out}/{folder}")
     # A request is named by the time and the process that made it.
@@ -256,7 +256,7 @@ def add_kept(place: Workplace, name: str, out: str) -> None:
 
 
 def store_files(place: Workplace) -> None:
-    """Everything on over a day in a file: SIGTERM at the first event, a request, and a resumed run that honours it."""
+    """All services on a day in a file: SIGTERM at the first event, a request, and a resumed run that serves it."""
     place.desktop("synth", "--kind", "day", "--seed", "1", "--out", "day")
     hook = f"sh -c '{TELL}; test -e stopped || {{ touch stopped; kill -TERM $PPID; }}'"
     words = ("run", "day/xx.lun.00.2030-01-01.mseed", "--out", "run", *EVERYTHING, "--resume")
@@ -273,7 +273,7 @@ def store_files(place: Workplace) -> None:
 
 
 def store_live(place: Workplace) -> None:
-    """Everything on over a stream in two halves; what the ground asks for between them is sent by the second."""
+    """All services on a stream in two halves; a request between them is served by the second."""
     start_ns = inputs.START_NS
     records = inputs.body_records(MOON, inputs.signal(MOON, 5, 28_800.0, ((6000.0, 25.0), (20_000.0, 15.0))))
     half = len(records) // 2

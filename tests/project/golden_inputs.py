@@ -1,7 +1,7 @@
-"""Inputs of the golden runs: signals from seeded generators, and every form in which they reach a run.
+"""Input of the golden runs: signals from seeded generators, in every format that a run reads.
 
-Nothing here uses edgequake, so that the inputs stay what they are whatever becomes of it. Samples are whole counts:
-the last bits of a transform, in which processors differ, are rounded away.
+This module does not use edgequake, so that the input never changes with it. Samples are integers, because the last
+bits of a transform differ between processors.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MOON_Z = "FDSN:XX_LUN_00_M_H_Z"
 
 @dataclass(frozen=True)
 class Body:
-    """How a body's records look: rate, channels, noise, and the course of a quake."""
+    """Properties of a body's records: rate, channels, noise, and the shape of a quake."""
 
     rate_hz: float
     channels: tuple[str, ...]  # source identifiers
@@ -45,7 +45,7 @@ BODIES = {
 
 
 def signal(body: Body, seed: int, duration_s: float, quakes: Sequence[tuple[float, float]]) -> Counts:
-    """Return noise with quakes (onset in seconds, largest amplitude over the noise's), shape (channels, samples)."""
+    """Return noise with quakes (onset in seconds, peak amplitude over the noise), shape (channels, samples)."""
     rng, n = np.random.default_rng(seed), int(duration_s * body.rate_hz)
     rows = np.stack([_coloured(rng, n, body.rate_hz, body.noise_peak_hz, 0.6, 0.2) for _ in body.channels])
     for onset_s, ratio in quakes:
@@ -58,7 +58,7 @@ def signal(body: Body, seed: int, duration_s: float, quakes: Sequence[tuple[floa
 
 
 def _coloured(rng: np.random.Generator, n: int, rate_hz: float, peak_hz: float, width: float, floor: float) -> Floats:
-    """Return Gaussian noise of unit variance whose amplitude spectrum is a bump in log frequency on a floor."""
+    """Return Gaussian noise of unit variance whose amplitude spectrum is a peak in log frequency on a floor."""
     n_padded = 1 << max(n - 1, 1).bit_length()
     hz = np.fft.rfftfreq(n_padded, 1.0 / rate_hz)
     weights = np.zeros(hz.size)
@@ -74,7 +74,7 @@ def time_ns(index: int, rate_hz: float) -> int:
 
 
 def iso(ns: int) -> str:
-    """Return a time as the command line takes it."""
+    """Return a time in the format of the command line."""
     moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=ns // 1000)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%f")
 
@@ -129,7 +129,7 @@ def body_records(body: Body, rows: Counts, gaps: Sequence[tuple[int, int]] = ())
     )
 
 
-# --- other forms ---------------------------------------------------------------------------------------------------
+# --- other formats -------------------------------------------------------------------------------------------------
 
 
 def write_packet_csv(path: Path, rate_hz: float, samples: npt.NDArray[np.generic]) -> None:

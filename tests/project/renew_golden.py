@@ -1,4 +1,4 @@
-"""Take over what edgequake writes now as golden, and write down why it is another thing than before."""
+"""Renew the golden hashes from the present output of edgequake, and record why it has changed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TITLE = "# Changes of the golden hashes\n\nWritten by `renew_golden.py`, the new
 def main() -> int:
     """Recompute the hashes, write golden.json, and append to golden_changes.md what changed and why."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--why", required=True, help="what changed in edgequake that changes what it writes")
+    parser.add_argument("--why", required=True, help="the change of edgequake that alters its output")
     parser.add_argument("--group", nargs="+", choices=GROUPS, default=list(GROUPS), help="by default all")
     arguments = parser.parse_args()
     why = " ".join(arguments.why.split())
