@@ -17,6 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 300.0
+SETTINGS = ("EDGEQUAKE_", "TF_", "CUDA_", "KERAS_", "OMP_")  # settings of the caller that a golden command must not see
 CLI = "import sys; from edgequake.cli import main; sys.exit(main())"
 
 # Warnings are text and are hashed separately from the figures, so that a new wording does not hide a new figure.
@@ -73,7 +74,7 @@ class Workplace:
 
     def begin(self, arguments: Sequence[str], *, with_stdin: bool = False) -> subprocess.Popen[bytes]:
         """Start Python in the folder."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("EDGEQUAKE_")}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
         environment |= {"PYTHONWARNINGS": "ignore", "TF_CPP_MIN_LOG_LEVEL": "3", "TZ": "UTC", "MPLBACKEND": "agg"}
         environment |= {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb", "LC_ALL": "C.UTF-8"}
         return subprocess.Popen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +20,13 @@ LOSS, DISORDER, GARBAGE = 0.01, 0.01, 0.02  # shares of the datagrams that the s
 ONSET_TOLERANCE_S = 1.0  # of an event in the file's run: a lost datagram takes a quarter of a second of one channel
 
 
-class FaultTest(Report):
+class FaultTest(Report, ABC):
     """Base class of the reports that have limits."""
 
     @property
+    @abstractmethod
     def failed(self) -> tuple[str, ...]:
         """The figures beyond their limits, in words; empty where there are none."""
-        raise NotImplementedError
 
     def derived(self) -> dict[str, Any]:
         """Return what failed."""

@@ -22,6 +22,8 @@ from edgequake.edge.downlink import send_queue
 from edgequake.edge.downlink.send_queue import segment_records
 from edgequake.edge.formats.miniseed import index_file
 
+from ..power_loss import PowerLossError, lose_power_after
+
 Ground = Any  # of conftest.py
 Grounds = Callable[..., Ground]
 
@@ -274,8 +276,7 @@ def test_a_file_in_the_outbox_is_never_overwritten(ground: Ground) -> None:
 # --- power loss ------------------------------------------------------------------------------------------------------
 
 
-class PowerLossError(BaseException):
-    """Power is lost."""
+DISK_CALLS = ((os, "fsync"), (Path, "replace"), (Path, "unlink"))
 
 
 @pytest.mark.parametrize("replayed", [True, False])
@@ -294,7 +295,7 @@ def test_a_power_loss_before_or_after_any_write_loses_nothing(
         undisturbed.pass_at(hour)
         for n_calls in range(1, 100):
             with monkeypatch.context() as patch:
-                _lose_power_after(patch, n_calls)
+                lose_power_after(patch, n_calls, DISK_CALLS, half_written=True)
                 try:
                     killed.pass_at(hour)
                     break
@@ -314,36 +315,6 @@ def test_a_power_loss_before_or_after_any_write_loses_nothing(
         for file in done.files:
             assert hashlib.sha256(undisturbed.files()[file.name]).hexdigest() == file.sha256
     assert not list((killed.out / "outbox").glob(".*"))
-
-
-def _lose_power_after(patch: pytest.MonkeyPatch, n_calls: int) -> None:
-    left = [n_calls]
-
-    def guarded(function: Any) -> Any:
-        def call(*arguments: Any, **named: Any) -> Any:
-            left[0] -= 1
-            if left[0] == 0:
-                raise PowerLossError
-            done = function(*arguments, **named)
-            left[0] -= 1
-            if left[0] == 0:
-                raise PowerLossError
-            return done
-
-        return call
-
-    def half_written(descriptor: int, data: Any) -> int:
-        left[0] -= 1
-        if left[0] == 0:
-            before(descriptor, bytes(data)[: len(data) // 2])
-            raise PowerLossError
-        return before(descriptor, data)
-
-    before = os.write
-    patch.setattr(os, "write", half_written)
-    patch.setattr(os, "fsync", guarded(os.fsync))
-    patch.setattr(Path, "replace", guarded(Path.replace))
-    patch.setattr(Path, "unlink", guarded(Path.unlink))
 
 
 def test_a_part_without_a_journal_line_is_removed_and_one_with_a_line_is_renamed(ground: Ground) -> None:

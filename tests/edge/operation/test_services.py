@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,8 @@ from edgequake.edge.formats.waveforms import NS_PER_S
 from edgequake.edge.results.catalog import read_catalog
 from edgequake.edge.runner import RunConfig, run
 from edgequake.synthetic import synthetic_dataset
+
+from ..power_loss import PowerLossError, lose_power_after
 
 S = NS_PER_S
 BUDGET = 20_000
@@ -114,29 +115,10 @@ def test_a_power_loss_at_any_write_leaves_no_trace(
     """Each process gets some more writes, syncs and renames done than the one before; then power is lost."""
     out, config = tmp_path / "out", everything((str(record),), tmp_path / "out", resume=True)
 
-    class PowerLossError(BaseException):
-        pass
-
     n_losses = 0
     for n_calls in (*range(1, 60, 6), *range(60, 400, 17), 10**9):
-        left = [n_calls]
-
-        def guarded(function: Any, left: list[int] = left) -> Callable[..., Any]:
-            def call(*arguments: Any, **named: Any) -> Any:
-                left[0] -= 1
-                if left[0] == 0:
-                    raise PowerLossError
-                done = function(*arguments, **named)
-                left[0] -= 1
-                if left[0] == 0:
-                    raise PowerLossError
-                return done
-
-            return call
-
         with monkeypatch.context() as patch:
-            for owner, name in ((os, "fsync"), (os, "write"), (Path, "replace"), (os, "truncate")):
-                patch.setattr(owner, name, guarded(getattr(owner, name)))
+            lose_power_after(patch, n_calls, ((os, "fsync"), (os, "write"), (Path, "replace"), (os, "truncate")))
             try:
                 run(config)
                 break

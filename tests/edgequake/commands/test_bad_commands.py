@@ -16,14 +16,7 @@ from edgequake.commands.bench_cost import ENVIRONMENTS
 from edgequake.edge.manifest.manifest import shipped_models
 from edgequake.synthetic import synthetic_dataset
 
-
-def refused(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int = 1) -> str:
-    """Run a command that must fail with one line, and return the line."""
-    assert cli.main(arguments) == code
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("edgequake: error: ") and said.err.count("\n") == 1, said.err
-    return said.err
+from ..refusals import refused
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from edgequake import cli
 from edgequake.edge.manifest.manifest import load_manifest, shipped_models
 from edgequake.synthetic import synthetic_dataset
 
+from ..refusals import refused
+
 
 @pytest.fixture(scope="module")
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -28,15 +30,6 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("labelled") / "data"
     return synthetic_dataset.write_dataset(folder, seed=3, n_train=2, n_val=2, n_test=1)
-
-
-def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """Run a command that must fail with one line, and return the line."""
-    assert cli.main(arguments) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("edgequake: error: ") and said.err.count("\n") == 1, said.err
-    return said.err
 
 
 def tune(data: Path, out: Path, *more: str) -> list[str]:

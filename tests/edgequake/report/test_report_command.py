@@ -15,14 +15,7 @@ from edgequake.edge.manifest.manifest import load_manifest, shipped_models
 from edgequake.edge.results.catalog import read_catalog
 from edgequake.report.pages.bench_page import BEGIN, STOP
 
-
-def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """Run a command that must refuse its input in one line, and return the line."""
-    assert cli.main(arguments) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("edgequake: error: ") and said.err.count("\n") == 1, said.err
-    return said.err
+from ..refusals import refused
 
 
 def without_pictures(page: str) -> str:
