@@ -174,3 +174,12 @@ def decimation_factor(config: FrontEndConfig, model_rate_hz: float, sampling_rat
         f"sampling rate {sampling_rate_hz:g} Hz: this model takes {', '.join(f'{rate:g}' for rate in accepted)} Hz; "
         f"choose channels of such a rate, or another model"
     )
+
+
+def takes_rate(config: FrontEndConfig, model_rate_hz: float, sampling_rate_hz: float) -> bool:
+    """Return whether a model takes channels of a sampling rate."""
+    try:
+        decimation_factor(config, model_rate_hz, sampling_rate_hz)
+    except DataError:
+        return False
+    return True
