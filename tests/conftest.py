@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -32,3 +34,30 @@ def records_dir() -> Path:
     if not (folder / "records.csv").is_file():
         pytest.skip(f"no real records in {folder}: name their folder with EDGEQUAKE_DATA")
     return folder
+
+
+@pytest.fixture
+def worker_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convert within this process, where TensorFlow is loaded already, and compare on a tenth of the rows.
+
+    tests/convert/test_converter.py has conversions in a process of their own, compared on all rows.
+    """
+    from edgequake.convert import calibration, launcher, worker
+
+    class EndedWorker:
+        """Stands for the worker's process, which has ended before anybody waits for it."""
+
+        def __init__(self, command: list[str], **options: object) -> None:
+            self.returncode = worker.main(command[-1:])
+
+        def wait(self, timeout_s: float | None = None) -> int:
+            return self.returncode
+
+        def kill(self) -> None:
+            pass
+
+    monkeypatch.setattr(calibration, "MIN_VERIFIED_ROWS", calibration.MIN_VERIFIED_ROWS // 10)
+    monkeypatch.setattr(worker, "_limit_memory", lambda limit_bytes: None)  # of this process
+    monkeypatch.setattr(worker, "_quieten", lambda: None)  # it changes the environment of later tests
+    names = {"DEVNULL": subprocess.DEVNULL, "TimeoutExpired": subprocess.TimeoutExpired}
+    monkeypatch.setattr(launcher, "subprocess", SimpleNamespace(Popen=EndedWorker, **names))

@@ -103,6 +103,7 @@ def test_a_file_that_is_not_toml_is_refused(network: Path, tmp_path: Path) -> No
         read_description(tmp_path / "d.toml", {}, network / "elsewhere.keras")
 
 
+@pytest.mark.usefixtures("worker_here")
 @pytest.mark.parametrize("file", ["elsewhere.keras", "elsewhere.h5"])
 def test_a_described_network_converts_and_runs(network: Path, tmp_path: Path, file: str) -> None:
     arguments = ["convert", str(network / file), "--out", str(tmp_path / "out"), "--quantize", "int8", "--json"]
@@ -118,6 +119,7 @@ def test_a_described_network_converts_and_runs(network: Path, tmp_path: Path, fi
     assert json.loads((folder / "elsewhere.json").read_text())["body"] == "mars"
 
 
+@pytest.mark.usefixtures("worker_here")
 def test_a_description_that_contradicts_the_network_is_refused(network: Path, tmp_path: Path) -> None:
     def convert(**changes: Any) -> None:
         dotted = {name.replace("__", "."): value for name, value in changes.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,17 @@ from edgequake.train.fitting import Epoch
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of synthetic lunar records; tests that change files copy it."""
     return write_dataset(tmp_path_factory.mktemp("train") / "data", 7, n_train=4, n_val=2, n_test=1)
+
+
+@pytest.fixture(scope="session")
+def short_data(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return that folder without the two records of 12 h, which take most of the time of a training."""
+    folder = tmp_path_factory.mktemp("short")
+    (folder / "moon").symlink_to(data / "moon")
+    for name in ("records.csv", "catalog.csv"):
+        rows = (data / name).read_text().splitlines(keepends=True)
+        (folder / name).write_text("".join(row for row in rows if not re.search("synthetic_(train|val)_00", row)))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -119,16 +119,16 @@ def test_the_error_of_the_start_is_in_seconds(name: str, window_s: float) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("no_fit")
-def test_the_seed_network_is_converted_and_run_with_both_outputs(data: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_fit", "worker_here")
+def test_the_seed_network_is_converted_and_run_with_both_outputs(short_data: Path, tmp_path: Path) -> None:
     out, model = tmp_path / "training", tmp_path / "model"
-    train("seed-spectrogram", data, out, SMALL)
+    train("seed-spectrogram", short_data, out, SMALL)
     assert "val_start_error_s" in json.loads((out / "train.json").read_text())["history"][0]
     name = str(out / "seed-spectrogram.keras")
     assert cli.main(["convert", name, "--out", str(model), "--quantize", "int8"]) == 0
     manifest = json.loads((model / "seed-spectrogram.json").read_text())
     assert manifest["network"]["outputs"] == ["event", "start"]
-    record = str(data / "moon" / "synthetic_val_00.mseed")
+    record = str(short_data / "moon" / "synthetic_val_01.mseed")
     arguments = ["run", "--model", str(model / "seed-spectrogram.json"), "--threshold", "0.01", record]
     assert cli.main([*arguments, "--out", str(tmp_path / "run")]) == 0
     assert len((tmp_path / "run" / "catalog.csv").read_text().splitlines()) > 1

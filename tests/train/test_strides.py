@@ -93,7 +93,8 @@ def test_targets_of_all_front_ends_refer_to_the_same_time() -> None:
 
 
 @pytest.mark.slow
-def test_a_strided_network_with_one_output_is_trained_converted_and_run(data: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("worker_here")
+def test_a_strided_network_with_one_output_is_trained_converted_and_run(short_data: Path, tmp_path: Path) -> None:
     """Both ablations in one conversion: the graphs agree with Keras, with one probability for each block."""
     fast = {
         "network.outputs": ["event"],
@@ -104,7 +105,7 @@ def test_a_strided_network_with_one_output_is_trained_converted_and_run(data: Pa
         "fit.batch": 4,
         "fit.crop_blocks": 48,
     }
-    trained = train("moon-waveform", data, tmp_path / "training", fast).keras_file
+    trained = train("moon-waveform", short_data, tmp_path / "training", fast).keras_file
     convert_model(trained, tmp_path / "model")
     manifest, folder = load_manifest(tmp_path / "model" / "moon-waveform.json")
     assert manifest.network.outputs == ("event",)
@@ -119,7 +120,9 @@ def test_a_strided_network_with_one_output_is_trained_converted_and_run(data: Pa
         assert len(got) == len(expected) == len(rows)
         np.testing.assert_allclose(got, expected, atol=tolerance)
     arguments = ["run", "--model", str(tmp_path / "model" / "moon-waveform.json")]
-    assert cli.main([*arguments, str(data / "moon" / "synthetic_val_00.mseed"), "--out", str(tmp_path / "run")]) == 0
+    assert (
+        cli.main([*arguments, str(short_data / "moon" / "synthetic_val_01.mseed"), "--out", str(tmp_path / "run")]) == 0
+    )
     assert (tmp_path / "run" / "catalog.csv").is_file()
 
 

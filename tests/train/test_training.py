@@ -48,10 +48,10 @@ def test_the_seed_network_is_that_of_the_brief_layer_for_layer() -> None:
     assert head.units == 2  # detection and start time
 
 
-def test_training_lowers_the_loss_and_writes_what_convert_needs(data: Path, tmp_path: Path) -> None:
+def test_training_lowers_the_loss_and_writes_what_convert_needs(short_data: Path, tmp_path: Path) -> None:
     reported: list[str] = []
     plan = {**FAST, "fit.steps": 200}
-    result = train("tiny", data, tmp_path / "out", plan, lambda share, doing: reported.append(doing))
+    result = train("tiny", short_data, tmp_path / "out", plan, lambda share, doing: reported.append(doing))
     assert result.history[-1].loss < 0.8 * result.history[0].loss
     described = json.loads((tmp_path / "out" / "train.json").read_text())
     manifest = described["manifest"]
@@ -81,13 +81,15 @@ def small_network(recipe: NetworkRecipe, n_features: int, seed: int) -> keras.Mo
     )
 
 
-def test_an_interrupted_training_continues_to_the_same_weights(data: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_an_interrupted_training_continues_to_the_same_weights(
+    short_data: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
     monkeypatch.setattr(fitting, "STEPS_PER_EPOCH", 2)
     monkeypatch.setattr(networks, "build", small_network)
     # Without a time budget only the steps decide the learning rate, as equal weights require.
     plan = {"examples.n_examples": 8, "examples.n_blocks": 130, "examples.max_front_blocks": 10}
     plan |= {"fit.steps": 6, "fit.batch": 8, "fit.time_budget_s": 10**9}
-    whole = train("seed-spectrogram", data, tmp_path / "whole", plan)
+    whole = train("seed-spectrogram", short_data, tmp_path / "whole", plan)
 
     class Interrupted(Exception):
         pass
@@ -97,9 +99,9 @@ def test_an_interrupted_training_continues_to_the_same_weights(data: Path, tmp_p
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        train("seed-spectrogram", data, tmp_path / "stopped", plan, interrupt_after_two_epochs)
+        train("seed-spectrogram", short_data, tmp_path / "stopped", plan, interrupt_after_two_epochs)
     assert not (tmp_path / "stopped" / "seed-spectrogram.keras").exists()
-    resumed = train("seed-spectrogram", data, tmp_path / "stopped", plan)
+    resumed = train("seed-spectrogram", short_data, tmp_path / "stopped", plan)
     assert [epoch.step for epoch in resumed.history] == [2, 4, 6]
     for a, b in zip(weights(whole.keras_file), weights(resumed.keras_file), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)

@@ -107,6 +107,7 @@ def narrow_layer(build_network: Callable[..., Any]) -> Any:
     return model
 
 
+@pytest.mark.usefixtures("worker_here")
 def test_the_gate_names_the_layer_that_is_hard_to_quantize(
     narrow_layer: Any, make_partial: Callable[..., Any], write_training_files: Any, tmp_path: Path
 ) -> None:
