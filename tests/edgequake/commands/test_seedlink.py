@@ -7,13 +7,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from edgequake import cli
+from edgequake import cli, seedlink
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.results.catalog import CatalogRow, read_catalog
@@ -93,6 +98,15 @@ def test_one_address_at_a_time(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert "one SeedLink address at a time" in capsys.readouterr().err
 
 
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have obspy's client, which looks twice a second whether it may reconnect, look twenty times a second."""
+    from obspy.clients.seedlink.client import seedlinkconnection
+
+    clock = SimpleNamespace(time=time.time, sleep=lambda wait_s: time.sleep(wait_s / 10))
+    monkeypatch.setattr(seedlinkconnection, "time", clock)
+
+
 # --- runs ----------------------------------------------------------------------------------------------------------
 
 
@@ -118,13 +132,17 @@ def _catalog_of(summary: Summary, folder: Path) -> Path:
     return folder / "expected.csv"
 
 
-def test_no_record_is_lost_when_connections_break(records: list[bytes], from_file: Summary, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("short_waits")
+def test_no_record_is_lost_when_connections_break(
+    records: list[bytes], from_file: Summary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Cut before any packet, within packets and between two: each time it continues where it was."""
     said: list[str] = []
     cuts = [0, 3 * PACKET_BYTES + 7, 40 * PACKET_BYTES, 100, 60 * PACKET_BYTES + 519]
     with SeedLinkServer({"XX_LUN": records}, cuts).served() as server:
-        arguments = [f"seedlink://{server.address}/XX_LUN", "--out", str(tmp_path / "out"), "--idle-stop", "5"]
-        assert run_seedlink(arguments, said.append, reconnect_s=0.3) == 0
+        arguments = [f"seedlink://{server.address}/XX_LUN", "--out", str(tmp_path / "out"), "--checkpoint-every", "0.1"]
+        with stopped_after(from_file.samples_in, tmp_path / "out", monkeypatch):
+            assert run_seedlink(arguments, said.append, reconnect_s=0.1) == 0
     assert [line for line in server.asked if line.startswith("DATA")] == [
         "DATA", "DATA", "DATA 0x3", "DATA 0x2b", "DATA 0x2b", "DATA 0x67"
     ]  # fmt: skip
@@ -133,6 +151,32 @@ def test_no_record_is_lost_when_connections_break(records: list[bytes], from_fil
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["samples_in"] == from_file.samples_in and summary["unreadable_bytes"] == 0
     assert any("the server closed the connection" in line for line in said)
+
+
+@contextmanager
+def stopped_after(n_samples: int, out: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Send SIGTERM to the runner of `run_seedlink` once it has received so many samples, or after a minute."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen(*arguments, **options))
+        return started[-1]
+
+    def stop() -> None:
+        until_s = time.monotonic() + 60
+        while time.monotonic() < until_s and _samples_in(out) < n_samples and not is_over.wait(0.05):
+            pass
+        for runner in started:
+            runner.send_signal(signal.SIGTERM)  # no effect if it has ended
+
+    is_over, thread = threading.Event(), threading.Thread(target=stop)
+    monkeypatch.setattr(seedlink, "subprocess", SimpleNamespace(Popen=start, PIPE=subprocess.PIPE))
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def test_only_the_requested_stations_and_channels_are_received(records: list[bytes], tmp_path: Path) -> None:
@@ -153,8 +197,8 @@ def test_a_fault_is_reported_once_and_the_client_retries(wrong: str, records: li
     held = {} if wrong == "no station" else {"XX_LUN": records}
     with SeedLinkServer(held, greeting=greeting).served() as server:
         address = "127.0.0.1:1" if wrong == "no server" else server.address
-        arguments = [f"seedlink://{address}/XX_LUN", "--out", str(tmp_path / "out"), "--idle-stop", "3"]
-        assert run_seedlink(arguments, said.append, reconnect_s=0.3) == 1  # the runner received no sample
+        arguments = [f"seedlink://{address}/XX_LUN", "--out", str(tmp_path / "out"), "--idle-stop", "1"]
+        assert run_seedlink(arguments, said.append, reconnect_s=0.1) == 1  # the runner received no sample
     reason = {
         "no server": "127.0.0.1:1: cannot connect to SeedLink server: [Errno 111] Connection refused; trying again",
         "no station": "negotiation with remote SeedLink failed: 'no stations accepted'",
@@ -164,7 +208,7 @@ def test_a_fault_is_reported_once_and_the_client_retries(wrong: str, records: li
     assert wrong == "no server" or server.asked.count("HELLO") > 1
 
 
-def test_a_request_to_stop_reaches_the_runner(records: list[bytes], tmp_path: Path) -> None:
+def test_a_request_to_stop_reaches_the_runner(records: list[bytes], from_file: Summary, tmp_path: Path) -> None:
     """Ctrl-C goes to the whole group of the terminal; the runner must receive it once, and end regularly."""
     out = tmp_path / "out"
     with SeedLinkServer({"XX_LUN": records}).served() as server:
@@ -175,9 +219,10 @@ def test_a_request_to_stop_reaches_the_runner(records: list[bytes], tmp_path: Pa
             with subprocess.Popen(command + ["--resume"] * (number != signal.SIGINT), stderr=subprocess.PIPE,
                                   stdout=subprocess.DEVNULL, start_new_session=True) as process:  # fmt: skip
                 waited_s = time.monotonic() + 60
-                while time.monotonic() < waited_s and not _newer(out / "checkpoint.edgequake", begun_s):
-                    time.sleep(0.1)
-                time.sleep(2.0)
+                while time.monotonic() < waited_s and not (
+                    _newer(out / "checkpoint.edgequake", begun_s) and _samples_in(out) == from_file.samples_in
+                ):
+                    time.sleep(0.05)
                 os.killpg(process.pid, number)
                 _, err = process.communicate(timeout=30)
             assert process.returncode == code, err
@@ -185,6 +230,10 @@ def test_a_request_to_stop_reaches_the_runner(records: list[bytes], tmp_path: Pa
             server.records["XX_LUN"] = []  # what has been sent is not sent again
     summary = json.loads((out / "summary.json").read_text())
     assert summary["resumed"] == 1 and len(read_catalog(out / "catalog.csv")) == 1
+
+
+def _samples_in(out: Path) -> int:
+    return int(json.loads((out / "status.json").read_text())["samples_in"]) if (out / "status.json").exists() else 0
 
 
 def _newer(path: Path, time_s: float) -> bool:
