@@ -24,7 +24,10 @@ folds = 2
 
 [overrides]
 "fit.steps" = 2
-"examples.n_examples" = 40
+"examples.n_examples" = 8
+"examples.n_blocks" = 120
+"examples.max_front_blocks" = 20
+"fit.crop_blocks" = 96
 
 [[experiment]]
 name = "tiny"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ from edgequake.synthetic.synthetic_dataset import write_dataset
 from edgequake.train import trainer
 from edgequake.train.fitting import Epoch
 
+from ..short_records import without_long_records
+
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -23,13 +24,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def short_data(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return that folder without the two records of 12 h, which take most of the time of a training."""
-    folder = tmp_path_factory.mktemp("short")
-    (folder / "moon").symlink_to(data / "moon")
-    for name in ("records.csv", "catalog.csv"):
-        rows = (data / name).read_text().splitlines(keepends=True)
-        (folder / name).write_text("".join(row for row in rows if not re.search("synthetic_(train|val)_00", row)))
-    return folder
+    """Return that folder without the records of 12 h: three records to learn from and one to validate on."""
+    return without_long_records(data, tmp_path_factory.mktemp("short"))
 
 
 @pytest.fixture(scope="session")

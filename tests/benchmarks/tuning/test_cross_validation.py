@@ -25,14 +25,16 @@ from edgequake.results.tables.report_text import report_text
 from edgequake.results.tuning import CrossValidation
 from edgequake.synthetic import synthetic_dataset
 
+from ...short_records import without_long_records
+
 FOLDS = (Fold(0, 2), Fold(1, 2))
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return synthetic_dataset.write_dataset(
-        tmp_path_factory.mktemp("folds") / "data", seed=9, n_train=2, n_val=2, n_test=1
-    )
+    folder = tmp_path_factory.mktemp("folds")
+    whole = synthetic_dataset.write_dataset(folder / "data", seed=9, n_train=3, n_val=3, n_test=1)
+    return without_long_records(whole, folder / "short")
 
 
 class CachedTracer(DecisionTracer):

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,10 @@ def records_of(path: Path) -> list[bytes]:
     return [data[header.offset : header.offset + header.size_bytes] for header in index_file(path).headers]
 
 
+def is_written_after(path: Path, time_s: float) -> bool:
+    return path.exists() and path.stat().st_mtime > time_s
+
+
 LIVE = ("--budget", str(BUDGET), "--pass-every", "600", "--archive-bytes", "300000", "--summary-channel", "--resume")
 
 
@@ -211,6 +216,7 @@ def test_live_with_kills_no_catalogued_event_is_lost_and_nothing_is_sent_twice(r
     ]
     rows: set[str] = set()
     for first, stop in zip([0, *cuts], [*cuts, len(records)], strict=True):
+        begun_s = time.time()
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
             assert process.stdin is not None
             if stop == len(records):
@@ -219,8 +225,11 @@ def test_live_with_kills_no_catalogued_event_is_lost_and_nothing_is_sent_twice(r
             else:
                 process.stdin.write(b"".join(records[first:stop]))
                 process.stdin.flush()
+                until_s = time.monotonic() + 60
+                while not is_written_after(out / "status.json", begun_s) and time.monotonic() < until_s:
+                    time.sleep(0.01)
                 with pytest.raises(subprocess.TimeoutExpired):
-                    process.wait(timeout=float(rng.uniform(0.8, 2.5)))
+                    process.wait(timeout=float(rng.uniform(0.0, 0.8)))
                 process.kill()
         now = {row.evid for row in read_catalog(out / "catalog.csv")} if (out / "catalog.csv").exists() else set()
         assert rows <= now

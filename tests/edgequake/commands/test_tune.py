@@ -14,6 +14,7 @@ from edgequake import cli
 from edgequake.edge.manifest.manifest import load_manifest, shipped_models
 from edgequake.synthetic import synthetic_dataset
 
+from ...short_records import without_long_records
 from ..refusals import refused
 
 
@@ -28,8 +29,9 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("labelled") / "data"
-    return synthetic_dataset.write_dataset(folder, seed=3, n_train=2, n_val=2, n_test=1)
+    folder = tmp_path_factory.mktemp("labelled")
+    whole = synthetic_dataset.write_dataset(folder / "data", seed=3, n_train=3, n_val=3, n_test=1)
+    return without_long_records(whole, folder / "short")
 
 
 def tune(data: Path, out: Path, *more: str) -> list[str]:
