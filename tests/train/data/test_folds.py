@@ -61,14 +61,14 @@ def test_held_out_files_are_validated_on_and_the_others_learned_from(
     assert (result.n_train_records, result.n_val_records) == (len(everything - held), len(held))
 
 
-def test_the_samples_of_held_out_files_influence_no_weight(data: Path, tmp_path: Path) -> None:
+def test_the_samples_of_held_out_files_influence_no_weight(short_data: Path, tmp_path: Path) -> None:
     other = tmp_path / "data"
-    shutil.copytree(data, other)
+    shutil.copytree(short_data, other)
     learned, held = split_fold(other, "moon", Fold(0, 3))
     (test,) = (record for record in load(other, "moon") if record.split == "test")
     for record in (*held, test):
         shutil.copy(learned[0].file, record.file)
-    first = train("tiny", data, tmp_path / "first", FAST, fold="0/3")
+    first = train("tiny", short_data, tmp_path / "first", FAST, fold="0/3")
     second = train("tiny", other, tmp_path / "second", FAST, fold="0/3")
     for a, b in zip(weights(first.keras_file), weights(second.keras_file), strict=True):
         np.testing.assert_array_equal(a, b)
