@@ -26,6 +26,7 @@ FEW = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FEW)
 def test_an_architecture_is_converted_and_measured(
     name: str, conformance: Any, conformance_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -48,6 +48,7 @@ def test_importing_the_package_loads_no_tensorflow() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+@pytest.mark.slow
 def test_every_variant_is_written_and_described(converted: tuple[ConversionReport, list[str]]) -> None:
     report, stages = converted
     folder = report.manifest.parent
@@ -74,6 +75,7 @@ def _declared(written: dict[str, Any], partial: dict[str, Any]) -> dict[str, Any
     }
 
 
+@pytest.mark.slow
 def test_the_manifest_combines_training_and_the_graph(
     converted: tuple[ConversionReport, list[str]], trained_folder: Path
 ) -> None:
@@ -91,6 +93,7 @@ def test_the_manifest_combines_training_and_the_graph(
     assert [state.kind for state in manifest.network.states] == ["context", "context", "recurrent", "recurrent"]
 
 
+@pytest.mark.slow
 def test_the_report_is_a_table(converted: tuple[ConversionReport, list[str]]) -> None:
     report = converted[0]
     lines = report.table().splitlines()
@@ -105,6 +108,7 @@ def test_the_report_is_a_table(converted: tuple[ConversionReport, list[str]]) ->
     assert report.variants[0].probability_max_error is not None and report.variants[0].probability_max_error < 1e-5
 
 
+@pytest.mark.slow
 def test_the_report_names_operators_that_depend_on_the_runtime(
     converted: tuple[ConversionReport, list[str]], conformance: Any, conformance_run: Any, tmp_path: Path
 ) -> None:
@@ -137,6 +141,7 @@ def test_layers_named_like_operations_are_converted(
     assert report.n_states == 3
 
 
+@pytest.mark.slow
 def test_a_refusal_crosses_the_process_as_one_line(
     build_network: Callable[..., Any], make_partial: Callable[..., Any], write_training_files: Any, tmp_path: Path
 ) -> None:

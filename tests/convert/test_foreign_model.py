@@ -103,6 +103,7 @@ def test_a_file_that_is_not_toml_is_refused(network: Path, tmp_path: Path) -> No
         read_description(tmp_path / "d.toml", {}, network / "elsewhere.keras")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("worker_here")
 @pytest.mark.parametrize("file", ["elsewhere.keras", "elsewhere.h5"])
 def test_a_described_network_converts_and_runs(network: Path, tmp_path: Path, file: str) -> None:

@@ -24,6 +24,7 @@ def small(write: Write, loud: np.ndarray) -> Path:
     return write("small.mseed", loud[20_000:38_000])
 
 
+@pytest.mark.slow
 def test_damaged_records_end_with_a_summary_or_an_error_message(small: Path) -> None:
     found = run_mutations(small, 30, seed=1)  # `edgequake bench faults` runs ten thousand
     assert found.failures == () and found.n_done + found.n_refused == 30

@@ -49,7 +49,7 @@ def traces_of(record: synthetic_dataset.SyntheticRecord, size: int) -> list[Trac
     return out
 
 
-@pytest.mark.parametrize("size", [97, 1500])
+@pytest.mark.parametrize("size", [pytest.param(97, marks=pytest.mark.slow), 1500])
 def test_a_detector_restored_from_a_checkpoint_gives_the_same_events(
     size: int, quake: synthetic_dataset.SyntheticRecord, moon: Moon, tmp_path: Path
 ) -> None:

@@ -81,7 +81,10 @@ STUDIES = {
     ),
     "tune_baselines": Study(["DATA", "moon", "classic", "--quick"], r"moon classic: .*recall \d\.\d\d, F1 "),
 }
-SLOW = ("compare_models", "conformance", "convert_remedies", "plain_route")  # TensorFlow alone takes seconds to import
+SLOW = (
+    "compare_models", "conformance", "convert_remedies", "plain_route",  # TensorFlow alone takes seconds to import
+    "draw_day", "event_classes", "tune_baselines",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

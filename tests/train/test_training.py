@@ -48,6 +48,7 @@ def test_the_seed_network_is_that_of_the_brief_layer_for_layer() -> None:
     assert head.units == 2  # detection and start time
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_writes_what_convert_needs(short_data: Path, tmp_path: Path) -> None:
     reported: list[str] = []
     plan = {**FAST, "fit.steps": 200}
@@ -81,6 +82,7 @@ def small_network(recipe: NetworkRecipe, n_features: int, seed: int) -> keras.Mo
     )
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_continues_to_the_same_weights(
     short_data: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:

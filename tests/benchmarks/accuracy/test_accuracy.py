@@ -58,6 +58,7 @@ def test_no_seeds_mean_the_records_own_starts() -> None:
     assert starts == [drawn.start_ns]
 
 
+@pytest.mark.slow
 def test_the_report_holds_the_baselines_side_by_side(data: Path) -> None:
     report = bench_accuracy(None, data, "val", seeds=2, body="moon", curves=True)
     assert [result.name for result in report.results] == [
@@ -132,6 +133,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return cleared
 
 
+@pytest.mark.slow
 def test_the_model_comes_first_and_is_swept(data: Path, fakes: list[str]) -> None:
     steps: list[tuple[float, str]] = []
     report = bench_accuracy("fake", data, seeds=1, curves=True, progress=lambda *step: steps.append(step))

@@ -95,6 +95,7 @@ def test_a_baseline_by_hand() -> None:
     assert found.process.peak_rss_bytes.value == 5e8
 
 
+@pytest.mark.slow
 def test_a_measured_baseline_finds_the_same_onsets_as_in_the_accuracy_benchmark(tmp_path: Path) -> None:
     manifest, _ = load_manifest("moon")
     task = BaselineTask("STA/LTA, NASA notebook", write_signal_day(tmp_path / "day", manifest))

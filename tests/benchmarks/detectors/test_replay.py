@@ -166,6 +166,7 @@ def test_a_start_after_the_last_sample_is_refused(data: Path, tracer: DecisionTr
         tracer(drawn, drawn.stop_ns + NS_PER_S)
 
 
+@pytest.mark.slow
 @pytest.mark.records
 @pytest.mark.parametrize("body", ["moon"])
 def test_replay_gives_what_the_runner_gives_on_recorded_data(

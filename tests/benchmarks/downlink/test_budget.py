@@ -214,6 +214,7 @@ def test_passes_during_the_record_are_those_of_the_runner(data: Path, tmp_path: 
     assert [(row.evid, row.priority) for row in mission.rows] == [(row.evid, row.priority) for row in rows]
 
 
+@pytest.mark.slow
 def test_the_report_holds_both_detectors_and_no_day_is_above_budget(data: Path, tmp_path: Path) -> None:
     shares: list[float] = []
     report = bench_budget(

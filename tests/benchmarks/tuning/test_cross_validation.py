@@ -84,6 +84,7 @@ def test_an_operating_point_is_chosen_on_the_other_fold_alone(
         assert fold.trigger == expected
 
 
+@pytest.mark.slow
 def test_pooled_figures_are_those_of_the_runner_over_all_held_out_records(
     data: Path, result: CrossValidation, tmp_path: Path
 ) -> None:
@@ -109,6 +110,7 @@ def test_pooled_figures_are_those_of_the_runner_over_all_held_out_records(
         assert score.wasted == pytest.approx(pooled.wasted, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_report_holds_the_curve_and_the_rounds(data: Path, result: CrossValidation) -> None:
     (one,) = result.rounds
     kept = [point.kept for point in one.curve.values()]

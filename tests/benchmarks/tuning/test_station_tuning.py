@@ -51,6 +51,7 @@ def n_events(manifest: Path, sensitivity: str, folder: Path, out: Path) -> int:
     return len(run(RunConfig((str(folder),), out, model=str(manifest), sensitivity=sensitivity)).events)
 
 
+@pytest.mark.slow
 def test_the_requested_rate_is_reached_on_unlabelled_records(glitchy: Path, tmp_path: Path) -> None:
     result = tune_to_rate("moon", glitchy, tmp_path / "tuned", EVERYTHING, false_per_day=4.0)
     assert not result.quiet.labelled and result.quiet.stations == ("XX_LUN",)
@@ -76,6 +77,7 @@ def test_too_short_a_record_is_reported_in_one_line(tmp_path: Path) -> None:
     assert result.chosen["normal"].false_per_day_upper == pytest.approx(2.996 / result.quiet.quiet_days, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_rate_on_labelled_records_is_that_of_the_bench(data: Path, tmp_path: Path) -> None:
     result = tune_to_rate("moon", data, tmp_path / "tuned", EVERYTHING, false_per_day=20.0, seeds=2)
     assert result.quiet.labelled and result.quiet.part == "val"
@@ -103,6 +105,7 @@ def test_the_tuned_copy_scores_as_the_report_says(data: Path, tuned: Path) -> No
     assert report["after"]["normal"]["f1"] >= report["before"]["normal"]["f1"] - 0.01
 
 
+@pytest.mark.slow
 def test_the_copy_differs_from_the_model_only_in_its_trigger(tuned: Path) -> None:
     (copy, folder), (model, shipped) = load_manifest(tuned), load_manifest("moon")
     assert read_graph(copy, folder)[1] == read_graph(model, shipped)[1]
@@ -138,6 +141,7 @@ def test_stations_of_a_folder_are_chosen_by_name(glitchy: Path, tmp_path: Path) 
     assert result.quiet.quiet_days == pytest.approx(7200 / 86_400, rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.records
 def test_a_rate_tuned_on_recorded_quiet_time_is_that_of_the_bench(records_dir: Path, tmp_path: Path) -> None:
     result = tune_to_rate("moon", records_dir, tmp_path / "tuned", EVERYTHING, false_per_day=4.0, seeds=1)

@@ -71,6 +71,7 @@ def trained_like(
 # steps; half a step of it changes a sigmoid by up to 0.01, and some of that is carried on in the cell state. These
 # random weights of up to 0.9 are harder than trained ones. int16x8 has 256 times as many steps; dynamic only rounds
 # weights to 1/127 of their largest.
+@pytest.mark.slow
 @pytest.mark.parametrize(("variant", "rms_limit"), [("dynamic", 0.01), ("int8", 0.03), ("int16x8", 0.01)])
 def test_quantized_graphs_stay_close_to_keras(
     trained_like: tuple[Any, Any], make_rows: Callable[..., Any], variant: str, rms_limit: float

@@ -37,6 +37,7 @@ def int8_error(convert: Callable[..., Any], model: Any, make_rows: Callable[...,
     return float(np.sqrt(np.mean(error**2))), made
 
 
+@pytest.mark.slow
 def test_a_cell_that_accumulates_needs_sixteen_bits(
     remembering: Any, convert: Callable[..., Any], make_rows: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,6 +60,7 @@ def test_a_cell_that_accumulates_needs_sixteen_bits(
     }
 
 
+@pytest.mark.slow
 def test_units_of_different_range_get_scales_of_their_own(
     build_network: Callable[..., Any], convert: Callable[..., Any], make_rows: Callable[..., Any], monkeypatch: Any
 ) -> None:
@@ -76,6 +78,7 @@ def test_units_of_different_range_get_scales_of_their_own(
     assert even < uneven / 2
 
 
+@pytest.mark.slow
 def test_the_h_of_a_gru_has_sixteen_bits(
     build_network: Callable[..., Any], convert: Callable[..., Any], make_rows: Callable[..., Any]
 ) -> None:
@@ -97,6 +100,7 @@ def test_a_network_without_cells_is_left_unchanged(
     assert {form.dtype for form in made.manifest.variants["int8"].quantization.values()} == {"int8"}
 
 
+@pytest.mark.slow
 def test_rounding_all_layers_reproduces_the_integer_graph(
     remembering: Any, convert: Callable[..., Any], make_rows: Callable[..., Any]
 ) -> None:
@@ -140,6 +144,7 @@ def test_numbered_layers_are_distinguished(
     assert widths == {"the input": {5}, "dense": {7}, "dense_1": {6}, "dense_2": {2}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_16_bit_sums_leave_nothing_to_round(
     kind: str, build_network: Callable[..., Any], convert: Callable[..., Any], make_rows: Callable[..., Any]

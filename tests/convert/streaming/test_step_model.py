@@ -99,7 +99,7 @@ def test_building_leaves_the_network_unchanged(
         "LSTM on 2 rows at a time",
         "nested functional block, used twice",
         "Conv2D same over features, DepthwiseConv2D",
-        "TimeDistributed Conv1D, MaxPooling1D, Flatten, LSTM",
+        pytest.param("TimeDistributed Conv1D, MaxPooling1D, Flatten, LSTM", marks=pytest.mark.slow),
         "Conv1D tanh, GlobalMaxPooling1D",
         "residual with Cropping1D, LSTM",
         "overlapping MaxPooling1D, GRU",

@@ -107,6 +107,7 @@ def narrow_layer(build_network: Callable[..., Any]) -> Any:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("worker_here")
 def test_the_gate_names_the_layer_that_is_hard_to_quantize(
     narrow_layer: Any, make_partial: Callable[..., Any], write_training_files: Any, tmp_path: Path
@@ -123,6 +124,7 @@ def test_the_gate_names_the_layer_that_is_hard_to_quantize(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_clipping_is_measured_tensor_by_tensor(
     build_network: Callable[..., Any], convert: Callable[..., Any], make_rows: Callable[..., Any]
 ) -> None:

@@ -41,6 +41,7 @@ def finished(records_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.records
 def test_no_utc_day_gets_more_than_the_budget(finished: Path) -> None:
     by_day: dict[int, int] = {}
@@ -53,6 +54,7 @@ def test_no_utc_day_gets_more_than_the_budget(finished: Path) -> None:
     assert len(by_day) >= 3 and max(by_day.values()) > BUDGET / 4
 
 
+@pytest.mark.slow
 @pytest.mark.records
 def test_higher_ranks_are_sent_first(finished: Path) -> None:
     """A record precedes one of higher rank only if the event of the latter was reported in a later pass."""
@@ -88,6 +90,7 @@ def test_higher_ranks_are_sent_first(finished: Path) -> None:
             assert not (later > number and higher > rank + 1e-12 and reported[segment] <= number)
 
 
+@pytest.mark.slow
 @pytest.mark.records
 def test_the_outbox_has_the_samples_of_the_records(finished: Path, records_dir: Path) -> None:
     """Every record in the outbox has samples of the source, as obspy reads both."""

@@ -56,6 +56,7 @@ def test_kept_segments_cover_the_strong_onsets(day: tuple[Summary, list[int], Pa
         assert any(segment.start_ns <= onset_ns < segment.stop_ns for segment in summary.segments)
 
 
+@pytest.mark.slow
 def test_the_detector_alone_finds_what_the_run_found(
     day: tuple[Summary, list[int], Path], moon: tuple[Manifest, bytes, Variant]
 ) -> None:

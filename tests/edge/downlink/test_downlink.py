@@ -279,7 +279,7 @@ def test_a_file_in_the_outbox_is_never_overwritten(ground: Ground) -> None:
 DISK_CALLS = ((os, "fsync"), (Path, "replace"), (Path, "unlink"))
 
 
-@pytest.mark.parametrize("replayed", [True, False])
+@pytest.mark.parametrize("replayed", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_a_power_loss_before_or_after_any_write_loses_nothing(
     replayed: bool, tmp_path: Path, grounds: Grounds, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -362,6 +362,7 @@ def events_of(summary: Summary) -> list[tuple[int, int, float, int]]:
     return [(row.onset_ns, row.stop_ns, row.peak_probability, row.n_samples) for row in summary.events]
 
 
+@pytest.mark.slow
 def test_records_as_datagrams_give_the_events_of_the_file(quake_file: Path, tmp_path: Path) -> None:
     data, port = quake_file.read_bytes(), free_port()
     records = [data[header.offset : header.offset + header.size_bytes] for header in index_file(quake_file).headers]
@@ -384,6 +385,7 @@ def test_records_as_datagrams_give_the_events_of_the_file(quake_file: Path, tmp_
     assert summary.bytes_in == sum(map(len, records)) + summary.unreadable_bytes
 
 
+@pytest.mark.slow
 def test_two_stations_at_two_ports_with_lost_and_swapped_datagrams(
     loud: np.ndarray, write: Write, tmp_path: Path
 ) -> None:
@@ -412,6 +414,7 @@ def test_two_stations_at_two_ports_with_lost_and_swapped_datagrams(
     assert f"{2 * 30} datagram(s) came late or twice" in summary.warnings
 
 
+@pytest.mark.slow
 def test_data_without_a_matching_channel_are_reported(tmp_path: Path) -> None:
     port = free_port()
 
@@ -433,6 +436,7 @@ def test_data_without_a_matching_channel_are_reported(tmp_path: Path) -> None:
     assert summary.samples_in == 100
 
 
+@pytest.mark.slow
 def test_a_run_stopped_amid_junk_is_resumed_warm(quake_file: Path, tmp_path: Path) -> None:
     data, port = quake_file.read_bytes(), free_port()
     records = [data[header.offset : header.offset + header.size_bytes] for header in index_file(quake_file).headers]

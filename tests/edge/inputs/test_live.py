@@ -216,6 +216,7 @@ def test_options_of_live_input_are_refused_for_files(quake_file: Path, tmp_path:
         run(RunConfig((str(quake_file),), tmp_path / "out", follow=True))
 
 
+@pytest.mark.slow
 def test_a_stalled_pipe_is_reported_and_an_idle_one_ends_the_run(quake_file: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "edgequake.edge", "run", "-", "--out", str(tmp_path / "out"), "--json",
                "--stall-after", "0.3", "--idle-stop", "2"]  # fmt: skip
@@ -239,6 +240,7 @@ def test_a_stalled_pipe_is_reported_and_an_idle_one_ends_the_run(quake_file: Pat
 # --- a folder that is being written --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["one file", "a file a channel"])
 def test_a_folder_followed_while_it_grows_gives_the_events_of_the_whole(
     layout: str, quake_file: Path, from_file: Summary, tmp_path: Path
@@ -269,6 +271,7 @@ def test_a_folder_followed_while_it_grows_gives_the_events_of_the_whole(
     assert summary.bytes_in == quake_file.stat().st_size
 
 
+@pytest.mark.slow
 def test_a_followed_folder_is_resumed_where_it_was(quake_file: Path, from_file: Summary, tmp_path: Path) -> None:
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()

@@ -155,6 +155,7 @@ def test_a_simulated_bad_network_has_the_stated_losses() -> None:
     assert in_order != [data for data in originals if data in set(in_order)]
 
 
+@pytest.mark.slow
 def test_a_simulated_shake_on_a_bad_network_loses_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shake_benchmark, "_IDLE_STOP_S", 1.5)
     report = bench_shake(minutes=2.5, speed=40.0, seed=3)

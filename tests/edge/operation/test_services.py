@@ -249,6 +249,7 @@ def test_live_with_kills_no_catalogued_event_is_lost_and_nothing_is_sent_twice(r
             assert len(trace) > 0
 
 
+@pytest.mark.slow
 def test_live_the_budget_may_change_from_one_process_to_the_next(
     record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

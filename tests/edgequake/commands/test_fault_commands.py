@@ -51,6 +51,7 @@ def failed_gate(arguments: list[str], out: Path, capsys: pytest.CaptureFixture[s
     return said.err
 
 
+@pytest.mark.slow
 def test_kills_and_damage_do_no_harm_on_synthetic_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "faults.json"
     assert cli.main(["bench", "faults", "--kills", "2", "--mutations", "8", "--json", str(out)]) == 0
@@ -67,6 +68,7 @@ def test_kills_and_damage_do_no_harm_on_synthetic_records(tmp_path: Path, capsys
     assert damaged["n_events_kept"] > 4 and damaged["failures"] == []
 
 
+@pytest.mark.slow
 def test_runs_over_the_largest_record_are_killed_and_the_smallest_is_damaged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -110,6 +110,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- runs ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_records_of_a_server_give_the_events_of_the_file(
     records: list[bytes], from_file: Summary, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,6 +133,7 @@ def _catalog_of(summary: Summary, folder: Path) -> Path:
     return folder / "expected.csv"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_waits")
 def test_no_record_is_lost_when_connections_break(
     records: list[bytes], from_file: Summary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -179,6 +181,7 @@ def stopped_after(n_samples: int, out: Path, monkeypatch: pytest.MonkeyPatch) ->
         thread.join()
 
 
+@pytest.mark.slow
 def test_only_the_requested_stations_and_channels_are_received(records: list[bytes], tmp_path: Path) -> None:
     other = [record[:8] + b"SOL  " + record[13:] for record in records]
     with SeedLinkServer({"XX_LUN": records[:60], "XX_SOL": other[:60], "XX_MAR": records}).served() as server:
@@ -208,6 +211,7 @@ def test_a_fault_is_reported_once_and_the_client_retries(wrong: str, records: li
     assert wrong == "no server" or server.asked.count("HELLO") > 1
 
 
+@pytest.mark.slow
 def test_a_request_to_stop_reaches_the_runner(records: list[bytes], from_file: Summary, tmp_path: Path) -> None:
     """Ctrl-C goes to the whole group of the terminal; the runner must receive it once, and end regularly."""
     out = tmp_path / "out"

@@ -125,6 +125,7 @@ def test_bad_options(
     assert not (tmp_path / "t").exists()
 
 
+@pytest.mark.slow
 def test_bench_folds_prints_and_writes_the_report(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -205,6 +205,7 @@ def test_a_detector_looks_the_same_on_all_axes(values: dict[str, Any], tmp_path:
     assert len(set(first.values())) == len(first)
 
 
+@pytest.mark.slow
 def test_a_written_report_is_read_back_unchanged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_dataset(tmp_path / "data", seed=1, n_train=1, n_val=1, n_test=1)
     kept = tmp_path / "results.json"

@@ -50,6 +50,7 @@ def opened(browser: Browser, page: Path) -> Browser:
     return browser
 
 
+@pytest.mark.slow
 def test_browser_sees_what_a_page_fetches_and_what_goes_wrong(browser: Browser, tmp_path: Path) -> None:
     """Without this the absence of errors in the tests below would prove nothing."""
     bad = tmp_path / "bad.html"
@@ -60,6 +61,7 @@ def test_browser_sees_what_a_page_fetches_and_what_goes_wrong(browser: Browser, 
     assert any("ReferenceError" in complaint for complaint in browser.complaints)
 
 
+@pytest.mark.slow
 def test_page_renders_without_errors_and_fetches_nothing(browser: Browser, page: Path) -> None:
     opened(browser, page)
     assert browser.complaints == []

@@ -22,6 +22,7 @@ def without_pictures(page: str) -> str:
     return re.sub(r"data:image/[^\"]+", "", page)
 
 
+@pytest.mark.slow
 def test_report_of_a_run_holds_its_figures(own_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["report", str(own_run)]) == 0
     said = capsys.readouterr()
@@ -55,6 +56,7 @@ def test_report_without_the_records_has_a_note(own_run: Path, capsys: pytest.Cap
     assert page.count("<img") == 3
 
 
+@pytest.mark.slow
 def test_report_without_the_model_has_a_note_and_draws_the_rest(
     own_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -67,6 +69,7 @@ def test_report_without_the_model_has_a_note_and_draws_the_rest(
     assert "7 858" in (own_run / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_report_of_a_run_whose_segments_were_sent(own_run: Path) -> None:
     shutil.rmtree(own_run / "segments")
     assert cli.main(["report", str(own_run)]) == 0
@@ -89,6 +92,7 @@ def test_report_of_a_run_without_events(own_run: Path) -> None:
     assert "No event was detected." in page and page.count("<img") == 1
 
 
+@pytest.mark.slow
 def test_names_in_a_run_are_escaped(own_run: Path, finished_run: Path) -> None:
     name = own_run / "<b onload=alert(1)>&.mseed"
     shutil.copy(finished_run.parent / "record.mseed", name)

@@ -167,6 +167,7 @@ def test_an_inconsistent_recipe_is_refused() -> None:
         load_recipe("moon-waveform", {"classes": dataclasses.asdict(PLAN)})
 
 
+@pytest.mark.slow
 @pytest.mark.records
 def test_recorded_moonquakes_are_distinguished_from_impacts(records_dir: Path) -> None:
     """Learned from train and applied to val: each class is right for some event, and nine of ten events are right."""
@@ -181,6 +182,7 @@ def test_recorded_moonquakes_are_distinguished_from_impacts(records_dir: Path) -
     assert len(wrong) <= 0.1 * len({event for event, _, _ in named})
 
 
+@pytest.mark.slow
 @pytest.mark.records
 def test_classes_are_added_to_a_model(records_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert add_classes(["moon", "--data", str(records_dir), "--out", str(tmp_path / "out")]) == 0

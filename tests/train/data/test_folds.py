@@ -61,6 +61,7 @@ def test_held_out_files_are_validated_on_and_the_others_learned_from(
     assert (result.n_train_records, result.n_val_records) == (len(everything - held), len(held))
 
 
+@pytest.mark.slow
 def test_the_samples_of_held_out_files_influence_no_weight(short_data: Path, tmp_path: Path) -> None:
     other = tmp_path / "data"
     shutil.copytree(short_data, other)

@@ -53,6 +53,7 @@ def test_every_fifth_group_of_a_packet_is_held_out(packet: Path) -> None:
     assert len(train_records) + len(val_records) == len(load(packet, "moon"))
 
 
+@pytest.mark.slow
 def test_a_packet_can_be_trained_on(packet: Path, tmp_path: Path) -> None:
     plan = {
         "examples.n_examples": 16,

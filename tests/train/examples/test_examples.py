@@ -49,6 +49,7 @@ def test_training_frames_are_the_devices_frames(records: list[LabelledRecord], r
         assert_training_frames_are_the_devices(record, recipe)
 
 
+@pytest.mark.slow
 @pytest.mark.records
 def test_training_frames_are_the_devices_frames_for_recorded_data(records_dir: Path, recipe: Recipe) -> None:
     recorded = [record for record in load(records_dir, "moon") if record.split != "train"]
