@@ -18,7 +18,7 @@ from edgequake.edge.features.front_end import Rows, station_rows
 from edgequake.edge.formats.miniseed import index_file, read_indexed
 from edgequake.edge.formats.space_apps_csv import read_packet_csv
 from edgequake.edge.formats.waveforms import Trace, channel_of, station_of
-from edgequake.edge.manifest.front_end_config import FrontEndConfig, decimation_factor
+from edgequake.edge.manifest.front_end_config import FrontEndConfig, takes_rate
 
 FloatArray = npt.NDArray[np.float32]
 T = TypeVar("T")
@@ -96,12 +96,12 @@ def from_records(
     sequences: list[FloatArray] = []
     for path, patterns in _thin(_record_files(folder, body, channels), MAX_FILES):
         for traces in _stations(path, patterns):
-            suitable = (trace for trace in traces if _is_suitable(trace, front_end, rate_hz))
+            suitable = (trace for trace in traces if takes_rate(front_end, rate_hz, trace.sampling_rate_hz))
             sequences += _contiguous(station_rows(front_end, rate_hz, suitable))
     if not sequences:
         raise ConfigError(
-            f"calibration folder {folder} holds no record with channels like {', '.join(channels)} at {rate_hz:g} Hz "
-            "or a rate that the model decimates to it; give a folder of such records to --calibration"
+            f"calibration folder {folder} holds no record with channels like {', '.join(channels)} at a rate "
+            f"that the model takes ({rate_hz:g} Hz or a higher one); give a folder of such records to --calibration"
         )
     return _divide(sequences, layout, folder.name)
 
@@ -135,13 +135,6 @@ def _stations(path: Path, patterns: tuple[str, ...]) -> Iterator[Iterator[Trace]
     headers = [h for h in index.headers if any(fnmatchcase(channel_of(h.source_id), p) for p in patterns)]
     for station in sorted({station_of(header.source_id) for header in headers}):
         yield read_indexed(index, [header for header in headers if station_of(header.source_id) == station])
-
-
-def _is_suitable(trace: Trace, front_end: FrontEndConfig, rate_hz: float) -> bool:
-    try:
-        return decimation_factor(front_end, rate_hz, trace.sampling_rate_hz) > 0
-    except DataError:
-        return False
 
 
 def _contiguous(made: Rows) -> list[FloatArray]:

@@ -173,11 +173,16 @@ class GapBridge:
         return np.asarray(np.abs(samples - before) >= self._fill_min_jump, np.bool_)
 
 
+def gap_bridge(config: FrontEndConfig, sampling_rate_hz: float) -> GapBridge:
+    """Return the gap rule of a front end for a channel."""
+    return GapBridge(round(config.bridge_s * sampling_rate_hz), config.fill_values, config.fill_min_jump)
+
+
 def bridged_runs(
     config: FrontEndConfig, traces: Iterable[Trace], t0_ns: int, sampling_rate_hz: float
 ) -> Iterator[ContiguousRun]:
     """Yield the runs of one channel's traces by a front end's gap rule, on the grid that starts at `t0_ns`."""
-    bridge = GapBridge(round(config.bridge_s * sampling_rate_hz), config.fill_values, config.fill_min_jump)
+    bridge = gap_bridge(config, sampling_rate_hz)
     for trace in traces:
         yield from bridge.push((round((trace.start_ns - t0_ns) / NS_PER_S * sampling_rate_hz), trace.samples))
 
@@ -253,33 +258,3 @@ class Despike(TailedFilter):
         median = _median_of_five(a, b, c, d, e)
         deviation = _median_of_five(*(np.abs(part - median) for part in (a, b, c, d, e)))
         return np.where(np.abs(c - median) > self._limit * deviation, median, c)
-
-
-class Decimate(TailedFilter):
-    """Low-pass filter with symmetric taps that keeps every `factor`-th sample, without delay on the decimated grid.
-
-    Decimated position j lies at position ``j * factor`` of the input; it is returned once half the taps lie on both
-    sides of it. The taps are designed on the desktop and stored in the manifest.
-    """
-
-    def __init__(self, factor: int, taps: tuple[float, ...]) -> None:
-        super().__init__()
-        self._factor = factor
-        self._taps = np.asarray(taps, np.float64)
-        self._half = len(taps) // 2
-
-    def push(self, run: ContiguousRun) -> ContiguousRun | None:
-        """Take a run at the input rate; return one at the decimated rate, or None."""
-        joined = self._join(run)
-        first = -(-(joined.first + self._half) // self._factor)  # first decimated position with taps inside
-        centre = first * self._factor - joined.first
-        n_filtered = len(joined.values) - 2 * self._half
-        n_out = max(0, -(-(n_filtered - (centre - self._half)) // self._factor))
-        if n_out == 0:
-            self._keep(joined, 0, joined.fresh)
-            return None
-        filtered = np.convolve(joined.values, self._taps, "valid")[centre - self._half :: self._factor]
-        valid = joined.valid[centre :: self._factor][:n_out]
-        n_used = n_out * self._factor + centre - self._half
-        self._keep(joined, n_used, False)
-        return ContiguousRun(first, filtered, valid, joined.fresh)

@@ -1,6 +1,6 @@
 """The front end: the traces of one station to rows of features, the same in training and on the lander.
 
-`ChannelFrontEnd` chains gap rule, despiking, decimation, windows and features of one channel; `StationFrontEnd` puts
+`ChannelFrontEnd` chains gap rule, despiking, resampling, windows and features of one channel; `StationFrontEnd` puts
 the channels of a station on one grid of blocks and averages them.
 """
 
@@ -15,12 +15,13 @@ import numpy.typing as npt
 
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.features.conditioning import ContiguousRun, Decimate, Despike, GapBridge, GapCounts
+from edgequake.edge.features.conditioning import ContiguousRun, Despike, GapCounts, gap_bridge
 from edgequake.edge.features.normalization import PowerFeatures, WaveformFeatures
+from edgequake.edge.features.resampling import ToModelGrid
 from edgequake.edge.features.spectra import BandPower, WaveletPower
 from edgequake.edge.features.windows import Windower
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
-from edgequake.edge.manifest.front_end_config import FrontEndConfig, SpectrogramConfig, decimation_factor
+from edgequake.edge.manifest.front_end_config import FrontEndConfig, SpectrogramConfig
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,23 @@ class ChannelFeatures:
 
 
 class ChannelFrontEnd:
-    """Gap rule, despiking, decimation, windows and features of one channel."""
+    """Gap rule, despiking, resampling, windows and features of one channel."""
 
-    def __init__(self, config: FrontEndConfig, model_rate_hz: float, sampling_rate_hz: float) -> None:
-        factor = decimation_factor(config, model_rate_hz, sampling_rate_hz)
+    def __init__(
+        self, config: FrontEndConfig, model_rate_hz: float, sampling_rate_hz: float, grid_ns: int, start_ns: int
+    ) -> None:
+        """Begin at `start_ns`; the model's grid begins at `grid_ns`.
+
+        Raises
+        ------
+        DataError
+            The model does not take the sampling rate.
+        """
         self.sampling_rate_hz = sampling_rate_hz
-        bridge_samples = round(config.bridge_s * sampling_rate_hz)
-        self.gaps = GapBridge(bridge_samples, config.fill_values, config.fill_min_jump)
+        self.gaps = gap_bridge(config, sampling_rate_hz)
         self._despike = Despike(config.despike_threshold) if config.despike_threshold > 0 else None
-        self._decimate = Decimate(factor, config.decimators[str(factor)]) if factor > 1 else None
+        self._to_grid = ToModelGrid(config, model_rate_hz, sampling_rate_hz, grid_ns, start_ns)
+        self.clock = self._to_grid.clock
         stuck_blocks = max(1, round(config.stuck_s * model_rate_hz / config.hop_samples))
         self.windower = Windower(config.window_samples, config.hop_samples, config.max_gap_fraction, stuck_blocks)
         self._features = _features(config, model_rate_hz)
@@ -78,9 +87,8 @@ class ChannelFrontEnd:
         integer_samples = parts[0][1].dtype.kind in "iu"
         for run in self.gaps.push(*parts):
             clean: ContiguousRun | None = run if self._despike is None else self._despike.push(run)
-            if clean is not None and self._decimate is not None:
-                clean = self._decimate.push(clean)
-            windows = None if clean is None else self.windower.push(clean)
+            on_grid = None if clean is None else self._to_grid.push(clean)
+            windows = None if on_grid is None else self.windower.push(on_grid)
             if windows is not None:
                 features = self._features(windows, integer_samples)
                 self.queue.append(ChannelFeatures(windows.first_block, features, windows.valid))
@@ -90,7 +98,7 @@ class ChannelFrontEnd:
             "sampling_rate_hz": self.sampling_rate_hz,
             "gaps": self.gaps.state(),
             "despike": None if self._despike is None else self._despike.state(),
-            "decimate": None if self._decimate is None else self._decimate.state(),
+            "to_grid": self._to_grid.state(),
             "windower": self.windower.state(),
             "features": self._features.state(),
             "queue": [dict(vars(blocks)) for blocks in self.queue],
@@ -100,8 +108,7 @@ class ChannelFrontEnd:
         self.gaps.restore(state["gaps"])
         if self._despike is not None:
             self._despike.restore(state["despike"])
-        if self._decimate is not None:
-            self._decimate.restore(state["decimate"])
+        self._to_grid.restore(state["to_grid"])
         self.windower.restore(state["windower"])
         self._features.restore(state["features"])
         self.queue = [ChannelFeatures(**blocks) for blocks in state["queue"]]
@@ -169,7 +176,7 @@ class StationFrontEnd:
         Raises
         ------
         DataError
-            The sampling rate is neither the model's nor a multiple with a decimator, or it changes.
+            The model does not take the sampling rate, or it changes.
         """
         for run in self._runs(traces):
             run.channel.push(run.parts)
@@ -184,8 +191,7 @@ class StationFrontEnd:
                 self._t0_ns = self._watermark_ns = trace.start_ns  # before 1970 times are negative
             self._watermark_ns = max(self._watermark_ns, trace.start_ns)
             channel = self._channel(trace)
-            elapsed_s = (trace.start_ns - self._t0_ns) / NS_PER_S
-            position = round(elapsed_s * channel.sampling_rate_hz)
+            position = channel.clock.place(trace.start_ns, len(trace.samples), trace.sampling_rate_hz)
             run = last.get(trace.source_id)
             if run is None or position < run.stop or trace.samples.dtype != run.parts[0][1].dtype:
                 run = last[trace.source_id] = _ChannelRun(channel, position, [])
@@ -197,8 +203,10 @@ class StationFrontEnd:
     def _channel(self, trace: Trace) -> ChannelFrontEnd:
         channel = self._channels.get(trace.source_id)
         if channel is None:
-            channel = ChannelFrontEnd(self._config, self._rate_hz, trace.sampling_rate_hz)
-            self._channels[trace.source_id] = channel
+            assert self._t0_ns is not None
+            channel = self._channels[trace.source_id] = ChannelFrontEnd(
+                self._config, self._rate_hz, trace.sampling_rate_hz, self._t0_ns, trace.start_ns
+            )
         if abs(channel.sampling_rate_hz / trace.sampling_rate_hz - 1.0) > 1e-3:
             raise DataError(
                 f"{trace.source_id}: sampling rate changes from {channel.sampling_rate_hz} to "
@@ -224,7 +232,8 @@ class StationFrontEnd:
         self._next_block, self._started = state["next_block"], state["started"]
         self._channels = {}
         for source_id, channel in state["channels"].items():
-            self._channels[source_id] = ChannelFrontEnd(self._config, self._rate_hz, channel["sampling_rate_hz"])
+            rate_hz, t0_ns = channel["sampling_rate_hz"], state["t0_ns"]
+            self._channels[source_id] = ChannelFrontEnd(self._config, self._rate_hz, rate_hz, t0_ns, t0_ns)
             self._channels[source_id].restore(channel)
 
     def _final_block(self) -> int:
@@ -236,8 +245,8 @@ class StationFrontEnd:
         limit = int(elapsed_s * self._rate_hz) // self._config.hop_samples
         for channel in self._channels.values():
             last = channel.gaps.last_position
-            silent_s = elapsed_s if last is None else elapsed_s - last / channel.sampling_rate_hz
-            if silent_s <= self._config.bridge_s + 1.0:  # it may still continue after a gap that is interpolated
+            silent_ns = self._watermark_ns - (self._t0_ns if last is None else channel.clock.time_ns(last))
+            if silent_ns / NS_PER_S <= self._config.bridge_s + 1.0:  # it may still continue after a gap that is interpolated
                 limit = min(limit, channel.windower.next_block)
         return limit
 

@@ -16,7 +16,7 @@ from edgequake.edge.formats.miniseed import FileIndex, RecordFile, index_file
 from edgequake.edge.formats.record_scanner import RecordHeader
 from edgequake.edge.formats.space_apps_csv import packet_span, read_packet_csv
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, channel_of, station_of
-from edgequake.edge.manifest.front_end_config import decimation_factor
+from edgequake.edge.manifest.front_end_config import require_rate
 from edgequake.edge.manifest.manifest import Manifest
 
 _SAME_RATE = 1e-3  # relative: rates in headers are rounded
@@ -307,7 +307,7 @@ def _with_usable_rate(
     problem: DataError | None = None
     for source_id, span in spans.items():
         try:
-            decimation_factor(manifest.front_end, manifest.sampling_rate_hz, span[2])
+            require_rate(manifest.front_end, manifest.sampling_rate_hz, span[2])
             fitting[source_id] = span
         except DataError as error:
             problem = error

@@ -14,7 +14,7 @@ from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
 from edgequake.edge.inputs.files import matches, same_rate
 from edgequake.edge.inputs.source import Batch
-from edgequake.edge.manifest.front_end_config import decimation_factor
+from edgequake.edge.manifest.front_end_config import require_rate
 from edgequake.edge.manifest.manifest import Manifest
 
 _LATE_NS = 300 * NS_PER_S  # in a live stream no channel lags behind another by more, and no record is older
@@ -249,7 +249,7 @@ class ChannelRouter:
                 self.ignored_channels.add(trace.source_id)
             return False
         try:
-            decimation_factor(self._manifest.front_end, self._manifest.sampling_rate_hz, trace.sampling_rate_hz)
+            require_rate(self._manifest.front_end, self._manifest.sampling_rate_hz, trace.sampling_rate_hz)
         except DataError:
             self._diagnostics.count("record(s) of a sampling rate that the model does not take left out")
             return False

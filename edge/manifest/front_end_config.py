@@ -8,6 +8,8 @@ from itertools import pairwise
 from edgequake.edge.base.errors import DataError
 
 LONGEST_SAMPLES = 1_000_000  # a longer window or hop is a mistake, and would take the lander's memory
+LOWEST_RATIO = 0.98  # of the model's rate: below, what it listens to at high frequencies is not recorded
+_HIGHEST_RATIO = 16.0  # of the model's rate
 LONGEST_S = 1e8  # three years: a longer duration is a mistake, and 1e10 s do not fit 64-bit nanoseconds
 
 
@@ -116,6 +118,7 @@ class FrontEndConfig:
     despike_threshold: float  # five-sample Hampel filter, in robust standard deviations; 0: no despiking
     decimators: dict[str, tuple[float, ...]]  # factor -> symmetric low-pass taps, for exact multiples of the rate
     background: BackgroundConfig
+    highest_rate_hz: float | None = None  # of channels that the model takes; by default 16 times its own rate
     spectrogram: SpectrogramConfig | None = None
     scalogram: ScalogramConfig | None = None
     waveform: WaveformConfig | None = None
@@ -158,28 +161,34 @@ class FrontEndConfig:
         return 2 if self.bands is None else len(self.bands.centre_frequencies_hz) + 1
 
 
-def decimation_factor(config: FrontEndConfig, model_rate_hz: float, sampling_rate_hz: float) -> int:
-    """Return the integer factor between a channel's sampling rate and the model's.
+def decimation_factor(config: FrontEndConfig, model_rate_hz: float, sampling_rate_hz: float) -> int | None:
+    """Return the integer between a channel's sampling rate and the model's; None where samples must be interpolated.
 
-    Raises
-    ------
-    DataError
-        The rate is neither the model's nor a multiple for which the manifest has a decimator (0.1 % tolerance).
+    The factors are 1 and those for which the manifest has a decimator, with a tolerance of 0.1 %: rates in headers are
+    nominal, and the times of the records show what is true.
     """
     for factor in (1, *sorted(int(name) for name in config.decimators)):
         if abs(sampling_rate_hz / (model_rate_hz * factor) - 1.0) < 1e-3:
             return factor
-    accepted = [model_rate_hz, *(model_rate_hz * int(name) for name in config.decimators)]
-    raise DataError(
-        f"sampling rate {sampling_rate_hz:g} Hz: this model takes {', '.join(f'{rate:g}' for rate in accepted)} Hz; "
-        f"choose channels of such a rate, or another model"
-    )
+    return None
+
+
+def highest_rate_hz(config: FrontEndConfig, model_rate_hz: float) -> float:
+    """Return the highest sampling rate that a model takes."""
+    limit_hz = config.highest_rate_hz
+    return _HIGHEST_RATIO * model_rate_hz if limit_hz is None else limit_hz
 
 
 def takes_rate(config: FrontEndConfig, model_rate_hz: float, sampling_rate_hz: float) -> bool:
     """Return whether a model takes channels of a sampling rate."""
-    try:
-        decimation_factor(config, model_rate_hz, sampling_rate_hz)
-    except DataError:
-        return False
-    return True
+    return LOWEST_RATIO * model_rate_hz <= sampling_rate_hz <= highest_rate_hz(config, model_rate_hz)
+
+
+def require_rate(config: FrontEndConfig, model_rate_hz: float, sampling_rate_hz: float) -> None:
+    """Raise DataError for a sampling rate that a model does not take."""
+    if not takes_rate(config, model_rate_hz, sampling_rate_hz):
+        low_hz, high_hz = LOWEST_RATIO * model_rate_hz, highest_rate_hz(config, model_rate_hz)
+        raise DataError(
+            f"sampling rate {sampling_rate_hz:g} Hz: this model takes {low_hz:.4g} to {high_hz:.4g} Hz; "
+            f"choose channels of such a rate, or another model"
+        )

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from edgequake.data.tables import LabelledRecord
-from edgequake.edge.features.conditioning import ContiguousRun, Decimate, bridged_runs, join_runs
+from edgequake.edge.features.conditioning import ContiguousRun, join_runs
+from edgequake.edge.features.resampling import on_model_grid
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
-from edgequake.edge.manifest.front_end_config import FrontEndConfig, decimation_factor
+from edgequake.edge.manifest.front_end_config import FrontEndConfig
 from edgequake.train.configuration.body_scales import Scales
 from edgequake.train.data.records import record_traces
 from edgequake.train.signals.noise import Float, in_band
@@ -105,12 +106,8 @@ def _longest_run(
     traces: list[Trace], source_id: str, t0_ns: int, config: FrontEndConfig, model_rate_hz: float
 ) -> ContiguousRun | None:
     mine = [trace for trace in traces if trace.source_id == source_id]
-    rate_hz = mine[0].sampling_rate_hz
-    factor = decimation_factor(config, model_rate_hz, rate_hz)
-    decimate = Decimate(factor, config.decimators[str(factor)]) if factor > 1 else None
-    bridged = bridged_runs(config, mine, t0_ns, rate_hz)
-    even = (run if decimate is None else decimate.push(run) for run in bridged)
-    return max(join_runs(run for run in even if run is not None), key=lambda run: len(run.values), default=None)
+    runs = on_model_grid(config, model_rate_hz, mine, t0_ns)
+    return max(join_runs(runs), key=lambda run: len(run.values), default=None)
 
 
 def _quiet_parts(channels: Float, events_s: list[float], rate_hz: float, scales: Scales) -> list[Float]:

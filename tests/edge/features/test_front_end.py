@@ -13,9 +13,10 @@ from scipy import signal
 from scipy.stats import norm
 
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.features.conditioning import ContiguousRun, Decimate, Despike, GapBridge
+from edgequake.edge.features.conditioning import ContiguousRun, Despike, GapBridge
 from edgequake.edge.features.front_end import Rows, StationFrontEnd, station_rows
 from edgequake.edge.features.normalization import Background, quantization_density
+from edgequake.edge.features.resampling import ToModelGrid
 from edgequake.edge.features.spectra import BandPower
 from edgequake.edge.formats.waveforms import Trace, duration_ns
 from edgequake.edge.manifest.front_end_config import (
@@ -126,12 +127,12 @@ def test_despike_is_the_hampel_filter_sample_by_sample() -> None:
 def test_decimation_is_scipys_filter_without_delay(sizes: list[int]) -> None:
     values = np.random.default_rng(4).standard_normal(10_000)
     whole = np.convolve(values, TAPS, "same")[::2]
-    decimate, out, first = Decimate(2, TAPS), [], 0
+    to_grid, out, first = ToModelGrid(CONFIG, RATE_HZ, 2 * RATE_HZ, 0, 0), [], 0
     for i in range(10_000):
         if first >= 10_000:
             break
         part = values[first : first + sizes[i % len(sizes)]]
-        given = decimate.push(ContiguousRun(first, part, np.ones(len(part), bool), first == 0))
+        given = to_grid.push(ContiguousRun(first, part, np.ones(len(part), bool), first == 0))
         first += len(part)
         out += [given] if given is not None else []
     assert out[0].first == 16  # 31 samples of half-width, rounded up to an even position
