@@ -122,6 +122,7 @@ def test_the_report_names_operators_that_depend_on_the_runtime(
     assert "\nint8: DEPTHWISE_CONV_2D may differ by its last bit between runtimes\n" in separable.table()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("worker_here")
 def test_layers_named_like_operations_are_converted(
     make_partial: Callable[..., Any], write_training_files: Any, tmp_path: Path

@@ -34,7 +34,7 @@ else:  # run as a script
 __all__ = ["GOLDEN", "GROUPS", "SLOW", "collect", "compare", "machine", "read_golden", "skipped"]
 
 GROUPS = DEVICE | DESKTOP
-SLOW = GROUPS.keys() - {"faults", "follow", "rates"}  # longer than two seconds
+SLOW = GROUPS.keys() - {"faults", "rates"}  # longer than two seconds
 
 GOLDEN = Path(__file__).with_name("golden.json")
 
