@@ -15,11 +15,10 @@ from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import RecordFile, index_file
 from edgequake.edge.formats.record_scanner import RecordHeader
-from edgequake.edge.formats.waveforms import NS_PER_S, SampleBuffer, Trace, duration_ns
+from edgequake.edge.formats.waveforms import NS_PER_S, SampleBuffer, Trace, duration_ns, same_rate
 
 _BEFORE_ALL_NS = -(1 << 63)
 _MOST_INDEXES = 12  # the channels of one station
-_SAME_TIME = 0.05  # of a sampling interval: times in records are rounded, and drift until a record follows them
 
 
 @dataclass
@@ -113,12 +112,11 @@ class DuplicateFilter:
 
 def _mark_equal(stored: npt.NDArray[np.bool_], trace: Trace, other: Trace) -> None:
     """Mark the samples of a trace that another one has at the same times, if all of those are equal."""
-    if abs(other.sampling_rate_hz / trace.sampling_rate_hz - 1.0) > 1e-6:
+    if not same_rate(other.sampling_rate_hz, trace.sampling_rate_hz):
         return
-    exact = (other.start_ns - trace.start_ns) * trace.sampling_rate_hz / NS_PER_S
-    offset = round(exact)
+    offset = round((other.start_ns - trace.start_ns) * trace.sampling_rate_hz / NS_PER_S)
     first, stop = max(0, offset), min(len(trace.samples), offset + len(other.samples))
-    if abs(exact - offset) <= _SAME_TIME and first < stop:
+    if first < stop:
         mine, theirs = trace.samples[first:stop], other.samples[first - offset : stop - offset]
         if np.all((mine == theirs) | ((mine != mine) & (theirs != theirs))):  # all NaN are equal
             stored[first:stop] = True

@@ -17,7 +17,8 @@ _GAP = 0.9  # samples: a record that is off by more follows a gap, or overlaps w
 _GAIN = 0.25  # weight of the newest record in the average of their deviations
 _CUT_NS = 1_500  # where a record is cut in two, the second piece begins as predicted: miniSEED 2 rounds to microseconds
 _CERTAIN_S = 30.0  # a chain as long is no jitter: its own start counts, not the average
-_MOST_DRIFT = 0.02  # of a rate; what looks like more is a gap after every record
+_MOST_DRIFT = 2e-3  # of a rate; what looks like more are gaps
+_ENOUGH = 2  # agreements: equal gaps after two equal stretches happen, after three hardly
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class ChannelClock:
     - While the starts of the records stay within half a sample of the map, it stays as it is: jitter is no news.
     - Where their average is off by more, the clock has drifted: from that record on, the map goes through this time at
       the rate measured since the last such point.
-    - A record that is off by nearly a sample or more follows a gap or overlaps, and its position jumps; but where two
+    - A record that is off by nearly a sample or more follows a gap or overlaps, and its position jumps; but where three
       in succession tell of the same rate, nothing is missing, and the rate in the header is wrong.
     - Records that follow each other exactly for half a minute are believed, average or not.
     - Between the starts of records the rate in their header tells how late the samples are. It is not believed over
@@ -80,6 +81,7 @@ class ChannelClock:
         self._old: tuple[_Chain, int] | None = None  # samples that have come before, and their number
         self._since = (0, origin_ns)  # position and time from which a rate is measured
         self._drift: float | None = None  # of the newest complete chain: samples late per sample
+        self._n_agreeing = 0  # chains in succession that told of the same drift as the one before
         self._disproved = 0  # the longest chain, in samples, whose rate a record has shown to be wrong
 
     def place(self, start_ns: int, n_samples: int, rate_hz: float) -> int:
@@ -122,12 +124,14 @@ class ChannelClock:
             "old": None if self._old is None else [dict(vars(self._old[0])), self._old[1]],
             "since": list(self._since),
             "drift": self._drift,
+            "agreeing": self._n_agreeing,
             "disproved": self._disproved,
         }
 
     def restore(self, state: State) -> None:
         self.maps = [TimeMap(**one) for one in state["maps"]]
         self._next, self._late, self._disproved = state["next"], state["late"], state["disproved"]
+        self._n_agreeing = state["agreeing"]
         self._chain = None if state["chain"] is None else _Chain(**state["chain"])
         self._old = None if state["old"] is None else (_Chain(**state["old"][0]), state["old"][1])
         self._since, self._drift = (state["since"][0], state["since"][1]), state["drift"]
@@ -137,13 +141,15 @@ class ChannelClock:
         rate_hz, n_chain = self.maps[-1].rate_hz, self._next - chain.position
         elapsed = (start_ns - chain.start_ns) * rate_hz / NS_PER_S
         drift = elapsed / n_chain - 1.0
-        late, before, self._drift = at - self._next, self._drift, drift
+        late = at - self._next
+        agrees = self._drift is not None and abs(drift - self._drift) * n_chain <= _HALF and abs(drift) <= _MOST_DRIFT
+        self._drift, self._n_agreeing = drift, self._n_agreeing + 1 if agrees else 0
         is_disproved = abs(start_ns - chain.time_ns(n_chain)) * rate_hz > _HALF * NS_PER_S
         if abs(late) < _GAP:
             self._late += _GAIN * (late - self._late)
             if abs(self._late) > _HALF:
                 self._begin_map(self.maps[-1].time_ns(self._next + self._late), self._measured_hz(self._next, start_ns))
-        elif before is not None and abs(drift) <= _MOST_DRIFT and abs(drift - before) * n_chain <= _HALF:
+        elif self._n_agreeing >= _ENOUGH:
             self._begin_map(start_ns, rate_hz / (1.0 + drift))
         else:
             self._jump(at, start_ns)

@@ -20,7 +20,7 @@ from edgequake.edge.features.normalization import PowerFeatures, WaveformFeature
 from edgequake.edge.features.resampling import ToModelGrid
 from edgequake.edge.features.spectra import BandPower, WaveletPower
 from edgequake.edge.features.windows import Windower
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, same_rate
 from edgequake.edge.manifest.front_end_config import FrontEndConfig, SpectrogramConfig
 
 
@@ -207,7 +207,7 @@ class StationFrontEnd:
             channel = self._channels[trace.source_id] = ChannelFrontEnd(
                 self._config, self._rate_hz, trace.sampling_rate_hz, self._t0_ns, trace.start_ns
             )
-        if abs(channel.sampling_rate_hz / trace.sampling_rate_hz - 1.0) > 1e-3:
+        if not same_rate(channel.sampling_rate_hz, trace.sampling_rate_hz):
             raise DataError(
                 f"{trace.source_id}: sampling rate changes from {channel.sampling_rate_hz} to "
                 f"{trace.sampling_rate_hz} Hz within one stream; run the parts separately"

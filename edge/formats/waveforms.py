@@ -15,6 +15,7 @@ from edgequake.edge.base.errors import DataError
 
 NS_PER_S = 1_000_000_000
 LAST_NS = 9_214_560_000 * NS_PER_S  # 2261-12-31: the last day of nanoseconds in 64 bits, as miniSEED readers use
+_SAME_RATE = 1e-3  # relative: rates in headers are nominal, rounded, or measured anew with every record
 _Buffer = TypeVar("_Buffer", bound="SampleBuffer")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -71,9 +72,10 @@ class Trace:
 class SampleBuffer:
     """Contiguous samples of one channel: grows at its end as traces arrive and shrinks at its start.
 
-    A trace is contiguous with the buffer when its start time is within a hundredth of a sampling interval of the
-    buffer's stop, which is counted from the first sample that ever arrived. So no sample is ever dated wrong by more,
-    however many traces are joined: a clock that has drifted away further makes a gap.
+    A trace is contiguous with the buffer when its first and its last sample lie within half a sampling interval of
+    where the buffer puts them, counting from the first sample that ever arrived (the rule of libmseed, which looks at
+    the first sample only). So no sample is ever dated wrong by more, however many traces are joined: a clock that has
+    drifted away further makes a gap.
     """
 
     source_id: str
@@ -90,16 +92,21 @@ class SampleBuffer:
 
     def __post_init__(self) -> None:
         self._dtype = self.parts[0].dtype
-        self._tolerance_ns = duration_ns(1, self.rate_hz) // 100
+        self._tolerance_ns = duration_ns(1, self.rate_hz) // 2 + 1
         self.stop_ns = self._time_ns(self.n_done + self.n_samples)
 
-    def is_followed_by(self, trace: Trace, any_rate: bool = False) -> bool:
-        """Whether a trace of the channel is contiguous with this buffer and has its dtype and sampling rate."""
-        return (
-            -self._tolerance_ns <= trace.start_ns - self.stop_ns <= self._tolerance_ns
-            and (any_rate or trace.sampling_rate_hz == self.rate_hz)
-            and trace.samples.dtype == self._dtype
-        )
+    def is_followed_by(self, trace: Trace) -> bool:
+        """Whether a trace of the channel is contiguous with this buffer and has its dtype."""
+        late_ns = trace.start_ns - self.stop_ns
+        if not -self._tolerance_ns <= late_ns <= self._tolerance_ns or trace.samples.dtype != self._dtype:
+            return False
+        if trace.sampling_rate_hz == self.rate_hz:
+            return True
+        if not same_rate(trace.sampling_rate_hz, self.rate_hz):
+            return False
+        n_later = len(trace.samples) - 1
+        late_ns += duration_ns(n_later, trace.sampling_rate_hz) - duration_ns(n_later, self.rate_hz)
+        return -self._tolerance_ns <= late_ns <= self._tolerance_ns
 
     def add(self, samples: npt.NDArray[Any]) -> None:
         """Append samples."""
@@ -127,20 +134,19 @@ class SampleBuffer:
         return self.origin_ns + duration_ns(n_samples, self.rate_hz)  # from the first one on: rounding never adds up
 
 
-def merge_contiguous(traces: Iterable[Trace], n_open: int = 1, any_rate: bool = False) -> list[Trace]:
+def merge_contiguous(traces: Iterable[Trace], n_open: int = 1) -> list[Trace]:
     """Join the contiguous traces of each channel, by the rule of `SampleBuffer`; in the order in which they begin.
 
     Parameters
     ----------
     n_open : how many of a channel's latest runs a trace may continue; more than one where versions of the same hours
         are interleaved.
-    any_rate : join traces whose headers name different sampling rates too, at the rate of the first one.
     """
     open_runs: dict[str, list[tuple[Trace, SampleBuffer]]] = {}
     runs: list[tuple[Trace, SampleBuffer]] = []
     for trace in traces:
         latest = open_runs.setdefault(trace.source_id, [])
-        buffer = next((buffer for _, buffer in reversed(latest) if buffer.is_followed_by(trace, any_rate)), None)
+        buffer = next((buffer for _, buffer in reversed(latest) if buffer.is_followed_by(trace)), None)
         if buffer is None:
             buffer = SampleBuffer.begin(trace)
             runs.append((trace, buffer))
@@ -151,6 +157,11 @@ def merge_contiguous(traces: Iterable[Trace], n_open: int = 1, any_rate: bool = 
         first if buffer.n_samples == len(first.samples) else replace(first, samples=buffer.trace().samples)
         for first, buffer in runs
     ]
+
+
+def same_rate(rate_hz: float, other_hz: float) -> bool:
+    """Return whether two header rates mean the same sampling rate."""
+    return abs(rate_hz / other_hz - 1.0) <= _SAME_RATE
 
 
 def duration_ns(n_samples: int, sampling_rate_hz: float) -> int:

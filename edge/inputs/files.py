@@ -15,11 +15,10 @@ from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import FileIndex, RecordFile, index_file
 from edgequake.edge.formats.record_scanner import RecordHeader
 from edgequake.edge.formats.space_apps_csv import packet_span, read_packet_csv
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace, channel_of, station_of
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, channel_of, same_rate, station_of
 from edgequake.edge.manifest.front_end_config import require_rate
 from edgequake.edge.manifest.manifest import Manifest
 
-_SAME_RATE = 1e-3  # relative: rates in headers are rounded
 ChannelSpan: TypeAlias = tuple[int, int, float]  # start_ns, stop_ns, sampling_rate_hz
 _OVERLAP_NS = 1_000_000_000  # files of one stream may overlap by this much: archives cut days inside a record
 _MOST_HEADERS = 20_000  # kept in memory, a week of three channels; beyond, each file is indexed again when it is read
@@ -292,11 +291,6 @@ def _usable(headers: Iterable[RecordHeader], spans: dict[str, ChannelSpan]) -> t
         for header in headers
         if header.source_id in spans and same_rate(header.sampling_rate_hz, spans[header.source_id][2])
     )
-
-
-def same_rate(rate_hz: float, other_hz: float) -> bool:
-    """Return whether two header rates mean the same sampling rate."""
-    return abs(rate_hz / other_hz - 1.0) <= _SAME_RATE
 
 
 def _with_usable_rate(

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
-from edgequake.edge.inputs.files import matches, same_rate
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, same_rate
+from edgequake.edge.inputs.files import matches
 from edgequake.edge.inputs.source import Batch
 from edgequake.edge.manifest.front_end_config import require_rate
 from edgequake.edge.manifest.manifest import Manifest

@@ -111,8 +111,7 @@ class SegmentWriter:
             for _, traces in sorted(self._traces.items())
             for trace in traces
         )
-        # Header rates that differ by a thousandth are one run to the detector, and so they are in a segment.
-        kept = merge_contiguous((part for part in parts if len(part.samples)), any_rate=True)
+        kept = merge_contiguous(part for part in parts if len(part.samples))
         start_ns, stop_ns = _within_record(segment, kept)
         name = self._ledger.segment_name(event_id(self._station_id, start_ns))
         pending = self._ledger.pending_rows(name)

@@ -55,3 +55,25 @@ def test_every_sample_keeps_its_time_and_value(steps: list[tuple[int, int, int]]
 
     assert dated(merge_contiguous(traces)) == dated(traces)
     assert all(at == value for _, at, value in dated(merge_contiguous(traces)))
+
+
+@given(st.lists(st.tuples(st.integers(1, 400), st.floats(-0.45, 0.45), st.floats(-1e-3, 1e-3)), min_size=1, max_size=30))
+def test_jittering_starts_and_flickering_rates_within_half_a_sample_are_joined(
+    pieces: list[tuple[int, float, float]],
+) -> None:
+    first, traces = 0, []
+    for n_samples, jitter, flicker in pieces:
+        start_ns = round((first + (jitter if traces else 0.0)) * 1e9 / RATE_HZ)
+        rate_hz = RATE_HZ * (1 + flicker * 0.04 / max(n_samples, 40) * 40) if traces else RATE_HZ
+        traces.append(Trace("FDSN:XX_LUN_00_M_H_Z", start_ns, rate_hz, np.arange(first, first + n_samples)))
+        first += n_samples
+    (whole,) = merge_contiguous(traces)
+    assert (whole.start_ns, whole.sampling_rate_hz) == (0, RATE_HZ)
+    np.testing.assert_array_equal(whole.samples, np.arange(first))
+
+
+def test_beyond_half_a_sample_at_either_end_traces_are_not_joined() -> None:
+    late = replace(_trace(3, [4, 5]), start_ns=round(3.52 * 1e9 / RATE_HZ))
+    assert len(merge_contiguous([_trace(0, [1, 2, 3]), late])) == 2
+    slow = replace(_trace(3, np.arange(1000)), sampling_rate_hz=RATE_HZ * (1 - 9e-4))  # its end is 0.9 samples late
+    assert len(merge_contiguous([_trace(0, [1, 2, 3]), slow])) == 2

@@ -154,9 +154,10 @@ def test_a_rate_of_twice_the_models_gives_nearly_the_features_of_the_models() ->
     assert np.abs(difference[:, 0, :6]).max() < 0.1  # decades; the top bands lie in the low-pass's slope
 
 
-def test_unknown_rates_are_refused_and_the_accepted_ones_named() -> None:
-    with pytest.raises(DataError, match=r"sampling rate 20 Hz: this model takes 6\.625, 13\.25 Hz"):
-        station_rows(CONFIG, RATE_HZ, [trace(noise(1, 100), rate_hz=20.0)])
+@pytest.mark.parametrize("rate_hz", [6.4, 107.0])
+def test_rates_out_of_reach_are_refused_and_the_range_named(rate_hz: float) -> None:
+    with pytest.raises(DataError, match=rf"sampling rate {rate_hz:g} Hz: this model takes 6\.492 to 106 Hz"):
+        station_rows(CONFIG, RATE_HZ, [trace(noise(1, 100), rate_hz=rate_hz)])
 
 
 def test_short_gaps_are_interpolated_linearly_and_flagged() -> None:

@@ -140,7 +140,7 @@ def test_many_stations_and_channels_take_bounded_memory(moon: Moon) -> None:
             Trace(f"FDSN:XX_S{i}_00_M_H_Z", 0, RATE_HZ, np.zeros(5, np.int32)),
             Trace(f"FDSN:XX_LUN_{i}_M_H_Z", i * S, RATE_HZ, np.zeros(5, np.int32)),
             Trace(f"FDSN:XX_LUN_{i}_B_H_Z", i * S, RATE_HZ, np.zeros(5, np.int32)),
-            Trace("FDSN:XX_LUN_00_M_H_Z", i * S, 77.0, np.zeros(5, np.int32)),
+            Trace("FDSN:XX_LUN_00_M_H_Z", i * S, 177.0, np.zeros(5, np.int32)),
         ):
             for batch in router.push(p):
                 in_use = in_use - {batch.key} if batch.over else in_use | {batch.key}

@@ -143,7 +143,7 @@ def test_a_live_run_resumes_from_catalogue_and_journal(
     lines: list[str] = []
     summary = run(RunConfig(("-",), out, resume=True, budget_bytes=1_000_000), control=Control(log=lines.append))
     assert lines == [
-        f"{out}/checkpoint.edgequake is no checkpoint that this edgequake reads: expected 'edgequake checkpoint 3', "
+        f"{out}/checkpoint.edgequake is no checkpoint that this edgequake reads: expected 'edgequake checkpoint 4', "
         f"got 'edgequake checkpoint 2'; set aside as checkpoint.edgequake.set-aside-1: the detector starts cold, and "
         f"the run continues with what is in its folder, no action is needed"
     ]

@@ -207,7 +207,7 @@ def test_an_unusable_checkpoint_is_set_aside_and_the_run_starts_over(
     path = out / "checkpoint.edgequake"
     data = bytearray(path.read_bytes())
     if kind == "old":
-        assert data.startswith(b"edgequake checkpoint 3\n")
+        assert data.startswith(b"edgequake checkpoint 4\n")
         data[21:22] = b"2"
     else:
         data[len(data) // 2] ^= 1
@@ -215,7 +215,7 @@ def test_an_unusable_checkpoint_is_set_aside_and_the_run_starts_over(
     summary = run(RunConfig((str(records),), out, resume=True), control=Control(log=said.append))
     reason = {
         "damaged": "is damaged: ",
-        "old": f"{path} is no checkpoint that this edgequake reads: expected 'edgequake checkpoint 3', got "
+        "old": f"{path} is no checkpoint that this edgequake reads: expected 'edgequake checkpoint 4', got "
         f"'edgequake checkpoint 2'; ",
     }[kind]
     assert len(said) == 1 and "\n" not in said[0] and reason in said[0] and summary.resumed == 0
