@@ -246,7 +246,9 @@ class StationFrontEnd:
         for channel in self._channels.values():
             last = channel.gaps.last_position
             silent_ns = self._watermark_ns - (self._t0_ns if last is None else channel.clock.time_ns(last))
-            if silent_ns / NS_PER_S <= self._config.bridge_s + 1.0:  # it may still continue after a gap that is interpolated
+            if (
+                silent_ns / NS_PER_S <= self._config.bridge_s + 1.0
+            ):  # it may still continue after a gap that is interpolated
                 limit = min(limit, channel.windower.next_block)
         return limit
 
