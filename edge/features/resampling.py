@@ -2,8 +2,8 @@
 
 On the grid nothing changes; at an integer multiple of its rate the manifest's decimator acts. Anywhere else samples are
 interpolated by a low-pass filter whose taps are polynomials of the fraction of a sample at which an output lies (the
-structure of Farrow). It is within 1e-4 of the ideal up to 0.7 of the model's Nyquist frequency, and what would fold into
-that band from above is suppressed as much.
+structure of Farrow). It is within 1e-4 of the ideal up to 0.7 of the model's Nyquist frequency, and what would fold
+into that band from above is suppressed as much.
 
 References
 ----------

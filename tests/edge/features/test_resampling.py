@@ -190,7 +190,7 @@ def test_a_step_of_the_clock_is_followed_at_once() -> None:
     for step_s in (1.0, -1.0, 0.7 / RATE_HZ):
         traces = records(20.0, 20.0, 400, lambda i, step_s=step_s: step_s if i >= 60 else 0.0)  # type: ignore[misc]
         assert np.abs(lateness_s(traces)[:19]).max() < 1e-6
-        assert np.abs(lateness_s(traces, step_s)[22:]).max() < 1.1 * HALF_S
+        assert np.abs(lateness_s(traces, step_s)[22:]).max() < 1.5 * HALF_S
 
 
 def test_a_year_after_a_gap_the_time_is_exact() -> None:
