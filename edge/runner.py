@@ -64,6 +64,7 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None, cont
 
     for batch in source.batches():
         if batch is not None:
+            models.choice.announce(batch.traces)
             services.push(batch)
             if stations.push(batch):
                 folder.write_catalog()

@@ -235,7 +235,7 @@ def _file_parts(path: Path, choice: ModelChoice, plan: InputPlan) -> list[FileSp
     choice.decide((source_id, span[2]) for source_id, span in spans.items())
     mine = {source_id: span for source_id, span in spans.items() if choice.matches(source_id, span[2])}
     if not mine:
-        raise DataError(f"{path} has no channel that matches {_mismatch(spans, choice)}")
+        raise DataError(f"{path} has no {_mismatch(spans, choice)}")
     mine = _with_usable_rate(path, mine, choice, plan.diagnostics)
     plan.size_bytes += path.stat().st_size
     plan.ignored_channels |= {source_id for source_id, span in spans.items() if not choice.matches(source_id, span[2])}
@@ -249,11 +249,16 @@ def _mismatch(spans: dict[str, ChannelSpan], choice: ModelChoice) -> str:
     """Return which channels were expected, which there are, and how to have them processed."""
     expected = dict.fromkeys(code for name, span in spans.items() for code in choice.patterns(name, span[2]))
     found = sorted({channel_of(source_id) or source_id for source_id in spans})
-    advice = [choice.advice(source_id, span[2]) for source_id, span in sorted(spans.items())]
-    more = f", {len(advice) - _MOST_ADVICE} more" if len(advice) > _MOST_ADVICE else ""
     return (
-        f"{', '.join(expected)}: it has {', '.join(found)}; name the channels with --channels: "
-        f"{', '.join(advice[:_MOST_ADVICE])}{more}"
+        f"channel that matches {', '.join(expected)}: it has {', '.join(found)}; name the channels with --channels, "
+        f"or another model: {_advice(spans, choice)}"
+    )
+
+
+def _advice(spans: dict[str, ChannelSpan], choice: ModelChoice) -> str:
+    advice = [choice.advice(source_id, span[2]) for source_id, span in sorted(spans.items())]
+    return ", ".join(advice[:_MOST_ADVICE]) + (
+        f", {len(advice) - _MOST_ADVICE} more" if len(advice) > _MOST_ADVICE else ""
     )
 
 
@@ -326,5 +331,5 @@ def _with_usable_rate(
             problem = error
             diagnostics.warn(f"{path}: {channel_of(source_id)} left out: {error}") if len(spans) > 1 else None
     if not fitting:
-        raise DataError(f"{path}: {problem}") from problem
+        raise DataError(f"{path}: {problem}: {_advice(spans, choice)}") from problem
     return fitting

@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
+from edgequake.edge.inputs.model_choice import is_void
 
 _DEAF_S = 10.0  # of received data, or of the machine's time, after which a station is deaf
 _MOST_STATIONS = 64  # unheard ones that are watched
@@ -70,7 +69,7 @@ class Hearing:
         station_id = trace.station_id
         if station_id in self._heard:
             return
-        if _is_void(trace, fill_values):
+        if is_void(trace, fill_values):
             self._add(trace, True, lambda: f"{trace.source_id} with nothing but lost samples (NaN or fill values)")
             return
         self._has_traces = True
@@ -133,11 +132,3 @@ class Hearing:
         one.is_wanted |= is_wanted
         if trace.source_id not in one.channels and len(one.channels) <= 4 * _MOST_CHANNELS:
             one.channels[trace.source_id] = problem()
-
-
-def _is_void(trace: Trace, fill_values: tuple[int, ...]) -> bool:
-    """Return whether a trace has no true sample."""
-    samples = trace.samples
-    if samples.dtype.kind == "f":
-        return not bool(np.isfinite(samples).any())
-    return bool(fill_values) and bool(np.isin(samples, np.array(fill_values, samples.dtype)).all())

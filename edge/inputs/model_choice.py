@@ -16,8 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 
+import numpy as np
+
 from edgequake.edge.base.errors import EdgequakeError
-from edgequake.edge.formats.waveforms import channel_of, station_of
+from edgequake.edge.formats.waveforms import Trace, channel_of, station_of
 from edgequake.edge.manifest.front_end_config import takes_rate
 from edgequake.edge.manifest.manifest import Manifest, load_manifest
 
@@ -69,6 +71,7 @@ class ModelChoice:
         self._named, self._channels = named, channels
         self._manifest_of, self._log, self._most_stations = manifest_of, log, most_stations
         self.stations: dict[str, str] = {}  # name of the model by station, the one heard last at the end
+        self._announced: set[str] = set()  # stations
 
     def manifest(self, source_id: str, rate_hz: float) -> Manifest:
         """Return the model of a channel's station, or the one that would be chosen by this channel."""
@@ -100,6 +103,20 @@ class ModelChoice:
         for source_id, rate_hz in sorted(channels, key=_apollo_first):
             self._decide(source_id, rate_hz)
 
+    def announce(self, traces: Iterable[Trace]) -> None:
+        """Log the choice for a station when its first true samples are processed, and not before.
+
+        What is refused, or has no true sample, is reported in a line of its own that nothing should precede.
+        """
+        for trace in () if self._named is not None else traces:
+            station_id, rate_hz = trace.station_id, trace.sampling_rate_hz
+            fill_values = self.manifest(trace.source_id, rate_hz).front_end.fill_values
+            if station_id not in self._announced and not is_void(trace, fill_values):
+                self._announced.add(station_id)
+                name, reason = choose(station_id, rate_hz)
+                reason = reason if name == self.stations.get(station_id, name) else "chosen by another of its channels"
+                self._log(f"{station_id}: model {self.stations.get(station_id, name)} ({reason})")
+
     def restore(self, stations: dict[str, str]) -> None:
         """Continue from the `stations` of another process; models that can no longer be chosen are left out."""
         self.stations = {station_id: name for station_id, name in stations.items() if name in BODIES}
@@ -114,11 +131,12 @@ class ModelChoice:
         if name is None:
             if not (self.matches(source_id, rate_hz) and self.takes_rate(source_id, rate_hz)):
                 return
-            name, reason = choose(station_id, rate_hz)
-            self._log(f"{station_id}: model {name} ({reason})")
+            name = choose(station_id, rate_hz)[0]
         self.stations[station_id] = name  # at the end: heard last
         if self._most_stations is not None and len(self.stations) > self._most_stations:
-            self.stations.pop(next(iter(self.stations)))
+            forgotten = next(iter(self.stations))
+            del self.stations[forgotten]
+            self._announced.discard(forgotten)
 
     def _remedy(self, source_id: str, rate_hz: float) -> str:
         chosen = choose(station_of(source_id), rate_hz)[0]
@@ -132,6 +150,14 @@ class ModelChoice:
                 codes = "" if is_usual else f" --channels {channel_of(source_id)}"
                 return f"--model {name}{codes} takes it"
         return "no shipped model takes this rate"
+
+
+def is_void(trace: Trace, fill_values: tuple[int, ...]) -> bool:
+    """Return whether a trace has no true sample: all are NaN, infinite or fill values."""
+    samples = trace.samples
+    if samples.dtype.kind == "f":
+        return not bool(np.isfinite(samples).any())
+    return bool(fill_values) and bool(np.isin(samples, np.array(fill_values, np.int64)).all())
 
 
 def _apollo_first(channel: tuple[str, float]) -> tuple[bool, str]:

@@ -88,10 +88,18 @@ class Summary:
             return self.models
         return (UsedModel(self.model, self.variant, self.graph_sha256, self.onset_threshold, self.stations),)
 
-    def model_of(self, station_id: str) -> UsedModel | None:
-        """Return a station's model; None for a station that the run did not use."""
-        chosen = (one for one in self.models if station_id in one.stations)
-        return next(chosen, None) if self.models else next(iter(self.used_models), None)
+    def model_of(self, station_id: str) -> UsedModel:
+        """Return a station's model; a model that was named is that of all stations.
+
+        Raises
+        ------
+        DataError
+            No model was chosen for the station.
+        """
+        for one in self.used_models:
+            if station_id in one.stations or not self.models:
+                return one
+        raise DataError(f"the run chose no model for station {station_id}: it comes from another run's files")
 
     def to_json(self) -> str:
         """Return the text of summary.json; the events are in catalog.csv."""

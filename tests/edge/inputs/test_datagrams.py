@@ -23,6 +23,7 @@ from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.formats.waveforms import Trace, duration_ns
 from edgequake.edge.inputs.datagrams import DatagramDecoder, TimestampRegulariser, parse_raw, raw_datagram
+from edgequake.edge.inputs.model_choice import ModelChoice
 from edgequake.edge.inputs.ordering import ChannelRouter
 from edgequake.edge.inputs.udp import Address, UdpReceiver, parse_address
 from edgequake.edge.manifest.manifest import Manifest, Variant
@@ -194,7 +195,7 @@ def test_a_wrong_time_does_not_shift_later_traces() -> None:
 
 def test_a_change_of_rate_starts_a_new_station_run_and_a_lone_record_does_not(moon: Moon) -> None:
     diagnostics = Diagnostics()
-    router = ChannelRouter(moon[0], ("MH?",), diagnostics)
+    router = ChannelRouter(ModelChoice(moon[0], ("MH?",)), diagnostics)
 
     def keys(rates_hz: Iterable[float], start: int) -> list[tuple[str, bool]]:
         traces = (Trace(Z, (start + i) * 100 * S, rate_hz, np.zeros(round(100 * rate_hz), np.int32))
@@ -210,7 +211,7 @@ def test_a_change_of_rate_starts_a_new_station_run_and_a_lone_record_does_not(mo
         "5 record(s) of another sampling rate than their channel's left out",
         "1 time(s) a channel's sampling rate changed; the station starts anew there",
     ]
-    again = ChannelRouter(moon[0], ("MH?",), Diagnostics())
+    again = ChannelRouter(ModelChoice(moon[0], ("MH?",)), Diagnostics())
     again.restore(state)
     trace = Trace(Z, 900 * S, 13.25, np.zeros(1325, np.int32))
     assert [len(list(again.push(trace))) for _ in range(3)] == [
