@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.inputs.model_choice import is_void
 
+UNUSABLE = "data come, but none that this run can use"
 _DEAF_S = 10.0  # of received data, or of the machine's time, after which a station is deaf
 _MOST_STATIONS = 64  # unheard ones that are watched
 _MOST_CHANNELS = 4  # of a station that a line names
+_MOST_SHOWN = 4  # stations that a line names
 _MOST_HEARD = 1024
 
 
@@ -22,10 +25,11 @@ class _Unheard:
     start_ns: int
     stop_ns: int
     n_traces: int = 0
-    since_s: float = field(default_factory=time.monotonic)
+    since_s: float = field(default_factory=lambda: time.monotonic())
     is_wanted: bool = False  # one of its channels is of a code that the run uses
     is_told: bool = False
-    channels: dict[str, str] = field(default_factory=dict)  # what is wrong, by source identifier
+    # What is wrong, by source identifier: a text, or a function that finds it out, which takes a while.
+    channels: dict[str, str | Callable[[], str]] = field(default_factory=dict)
 
     @property
     def is_deaf(self) -> bool:
@@ -36,7 +40,10 @@ class _Unheard:
     @property
     def text(self) -> str:
         """The channels that come, and what is wrong with them."""
-        shown = list(self.channels.values())[:_MOST_CHANNELS]
+        shown = []
+        for source_id, problem in list(self.channels.items())[:_MOST_CHANNELS]:
+            text = self.channels[source_id] = problem if isinstance(problem, str) else problem()
+            shown.append(text)
         more = [f"{len(self.channels) - len(shown)} more"] if len(self.channels) > len(shown) else []
         return ", ".join([*shown, *more])
 
@@ -62,7 +69,7 @@ class Hearing:
 
     def not_taken(self, trace: Trace, is_wanted: bool) -> None:
         """Note a trace that the run leaves out; `is_wanted`: not for its channel code, but for its sampling rate."""
-        self._add(trace, is_wanted, lambda: self._advice(trace.source_id, trace.sampling_rate_hz))
+        self._add(trace, is_wanted, partial(self._advice, trace.source_id, trace.sampling_rate_hz))
 
     def taken(self, trace: Trace, fill_values: tuple[int, ...]) -> None:
         """Note a trace that the run takes; without a true sample it is not heard."""
@@ -70,7 +77,7 @@ class Hearing:
         if station_id in self._heard:
             return
         if is_void(trace, fill_values):
-            self._add(trace, True, lambda: f"{trace.source_id} with nothing but lost samples (NaN or fill values)")
+            self._add(trace, True, f"{trace.source_id} with nothing but lost samples (NaN or fill values)")
             return
         self._has_traces = True
         self._unheard.pop(station_id, None)
@@ -84,14 +91,20 @@ class Hearing:
     @property
     def deaf(self) -> str | None:
         """What comes and cannot be used, once it has come for long enough; None where all that is wanted is usable."""
-        if self._heard:  # then a station of which no channel is wanted is another's
-            parts = [f"{name}: {one.text}" for name, one in self._unheard.items() if one.is_wanted and one.is_deaf]
-            return "; ".join(parts) or None
-        if any(one.is_deaf for one in self._unheard.values()):
+        if not self.is_deaf:
+            return None
+        if not self._heard:
             return self.unused
-        if self._junk_since_s is not None and time.monotonic() - self._junk_since_s >= _DEAF_S:
-            return self.unused
-        return None
+        return _listed([(f"{name}: ", one) for name, one in self._deaf_stations()])
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether `deaf` has a text; this takes less time."""
+        if self._heard:
+            return any(True for _ in self._deaf_stations())
+        since_s = self._junk_since_s
+        is_junk = not self._unheard and since_s is not None and time.monotonic() - since_s >= _DEAF_S
+        return is_junk or any(one.is_deaf for one in self._unheard.values())
 
     @property
     def unused(self) -> str | None:
@@ -99,25 +112,27 @@ class Hearing:
         if self._heard:
             return None
         if self._unheard:
-            shown = list(self._unheard.values())[:_MOST_CHANNELS]
-            more = [f"{len(self._unheard) - len(shown)} more station(s)"] if len(self._unheard) > len(shown) else []
-            return "; ".join([*(one.text for one in shown), *more])
+            return _listed([("", one) for one in self._unheard.values()])
         return f"{self._junk_bytes} bytes without a readable record" if self._junk_bytes else None
 
     def check(self) -> None:
         """Log what cannot be used when it is time."""
-        if not self._heard and not self._is_told and (text := self.deaf) is not None:
+        if self._heard:
+            for name, one in self._deaf_stations():
+                if not one.is_told:
+                    one.is_told = True
+                    self._log(f"{name}: {UNUSABLE}: {one.text}")
+        elif not self._is_told and self.is_deaf:
             self._is_told = True
             for one in self._unheard.values():
                 one.is_told = True
-            self._log(f"data come, but none that this run can use: {text}")
-        if self._heard:
-            for name, one in self._unheard.items():
-                if one.is_wanted and not one.is_told and one.is_deaf:
-                    one.is_told = True
-                    self._log(f"{name}: data come, but none that this run can use: {one.text}")
+            self._log(f"{UNUSABLE}: {self.unused}")
 
-    def _add(self, trace: Trace, is_wanted: bool, problem: Callable[[], str]) -> None:
+    def _deaf_stations(self) -> Iterator[tuple[str, _Unheard]]:
+        """Yield the stations that are not heard beside others; one of which no channel is wanted is not ours."""
+        return ((name, one) for name, one in self._unheard.items() if one.is_wanted and one.is_deaf)
+
+    def _add(self, trace: Trace, is_wanted: bool, problem: str | Callable[[], str]) -> None:
         station_id = trace.station_id
         if station_id in self._heard:
             return
@@ -131,4 +146,11 @@ class Hearing:
         one.start_ns, one.stop_ns = min(one.start_ns, trace.start_ns), max(one.stop_ns, trace.stop_ns)
         one.is_wanted |= is_wanted
         if trace.source_id not in one.channels and len(one.channels) <= 4 * _MOST_CHANNELS:
-            one.channels[trace.source_id] = problem()
+            one.channels[trace.source_id] = problem
+
+
+def _listed(stations: Sequence[tuple[str, _Unheard]]) -> str:
+    """Return the texts of the first stations, each with its prefix, and how many more there are."""
+    texts = [prefix + one.text for prefix, one in stations[:_MOST_SHOWN]]
+    n_more = len(stations) - len(texts)
+    return "; ".join([*texts, *([f"{n_more} more station(s)"] if n_more else [])])

@@ -78,7 +78,7 @@ class RunFolder:
         self._has_status = config.has_services or not source.replayed
         self.n_resumed = 0
         self._next_checkpoint_s = 0.0
-        self._deaf: str | None = None  # as in the status on disk
+        self._was_deaf = False  # when the status was last written
 
     def prepare(self) -> None:
         """Make the output folder; with `force`, delete an earlier run's results, summary first.
@@ -137,7 +137,7 @@ class RunFolder:
         if time.monotonic() >= self._next_checkpoint_s:
             self.write_checkpoint()
             self._give_memory_back()
-        elif self._has_status and (self._deaf_to() is None) != (self._deaf is None):
+        elif self._has_status and self._source.hearing is not None and self._source.hearing.is_deaf != self._was_deaf:
             self._write_status(ended=False)  # people must not wait for the checkpoint to learn it
 
     def write_checkpoint(self) -> None:
@@ -198,15 +198,13 @@ class RunFolder:
             from edgequake.edge.operation.status import run_status
 
             warnings, n_events = self._source.diagnostics.texts(), len(self._ledger.rows())
-            self._deaf = self._deaf_to()
+            hearing = self._source.hearing
+            deaf = None if hearing is None else hearing.deaf
+            self._was_deaf = deaf is not None
             status = run_status(
-                self._config, self._models, self._services, self._stations, n_events, warnings, self._deaf, ended
+                self._config, self._models, self._services, self._stations, n_events, warnings, deaf, ended
             )
             write_bytes_atomically(self._out / STATUS, json.dumps(status).encode() + b"\n", self._ledger.make_room)
-
-    def _deaf_to(self) -> str | None:
-        hearing = self._source.hearing
-        return None if hearing is None else hearing.deaf
 
     def _give_memory_back(self) -> None:
         if not self._source.replayed:  # a live run may take months

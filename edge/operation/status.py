@@ -114,7 +114,7 @@ def _health(status: dict[str, Any]) -> str:
     if stall_after_s is not None and silent_s is not None and silent_s >= stall_after_s:
         return f"stalled: no samples for {silent_s:.0f} s"
     if status.get("deaf") is not None:  # older versions do not write it
-        return f"deaf: data come, but none that this run can use: {status['deaf']}"
+        return f"deaf: {status['deaf']}"
     return "well"
 
 

@@ -218,8 +218,8 @@ def test_options_of_live_input_are_refused_for_files(quake_file: Path, tmp_path:
 
 
 def test_a_stalled_pipe_is_reported_and_an_idle_one_ends_the_run(quake_file: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "edgequake.edge", "run", "-", "--out", str(tmp_path / "out"), "--json", "--model", "moon",
-               "--stall-after", "0.3", "--idle-stop", "2"]  # fmt: skip
+    command = [sys.executable, "-m", "edgequake.edge", "run", "-", "--out", str(tmp_path / "out"), "--json",
+               "--model", "moon", "--stall-after", "0.3", "--idle-stop", "2"]  # fmt: skip
     records = in_order(quake_file)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin is not None
