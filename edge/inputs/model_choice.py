@@ -38,9 +38,8 @@ def choose(station_id: str, rate_hz: float) -> tuple[str, str]:
         return "moon", f"{rate_hz:g} Hz, a rate of Apollo's; other records at such a rate need --model earth or mars"
     if network == "XB":
         return "mars", "network XB, InSight's; terrestrial records under this code need --model earth"
-    return "earth", (
-        f"network {network} at {rate_hz:g} Hz; lunar or Martian records under such a code need --model moon or mars"
-    )
+    whose = f"network {network}" if network else "no network code"
+    return "earth", f"{whose} at {rate_hz:g} Hz; lunar or Martian records under such a code need --model moon or mars"
 
 
 def matches(source_id: str, patterns: tuple[str, ...]) -> bool:
