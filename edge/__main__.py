@@ -13,6 +13,7 @@ from edgequake import __version__
 from edgequake.edge.base.control import Control, signal_handlers
 from edgequake.edge.base.errors import EdgequakeError, Stopped
 from edgequake.edge.formats.waveforms import parse_time
+from edgequake.edge.inputs.model_choice import AUTO
 from edgequake.edge.manifest.manifest import SENSITIVITIES
 from edgequake.edge.runner import RunConfig, run
 
@@ -62,7 +63,11 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="miniSEED file, packet .csv, folder, - for a stream, udp://HOST:PORT or shake://HOST:PORT/NET_STA",
     )
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for catalogue and segments")
-    parser.add_argument("--model", default="moon", help="name of a shipped model, or a manifest file (default: moon)")
+    parser.add_argument(
+        "--model",
+        default=AUTO,
+        help="name of a shipped model (moon, mars, earth), or a manifest file (default: auto, one for each station)",
+    )
     parser.add_argument("--variant", help="graph of the model (default: the manifest's)")
     parser.add_argument("--sensitivity", default="normal", choices=SENSITIVITIES, help="default: normal")
     parser.add_argument("--threshold", type=float, help="onset probability that declares an event, instead")
@@ -76,7 +81,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "--channels",
         type=_codes,
         metavar="CODES",
-        help="channel codes or patterns, as 'MH?,BHZ' (default: the model's)",
+        help="channel codes or patterns, as 'MH?,BHZ' (default: those of each model)",
     )
     parser.add_argument("--force", action="store_true", help="replace the results of an earlier run in DIR")
     parser.add_argument("--resume", action="store_true", help="continue the run in DIR after a stop or a power loss")

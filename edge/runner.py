@@ -13,13 +13,13 @@ from edgequake.edge.base.memory import peak_memory_bytes
 from edgequake.edge.formats.waveforms import NS_PER_S, channel_of
 from edgequake.edge.inputs.source import Source
 from edgequake.edge.operation.config import RunConfig, open_source
-from edgequake.edge.operation.model import LoadedModel
 from edgequake.edge.operation.run_folder import RunFolder, finished_summary
+from edgequake.edge.operation.run_models import RunModels
 from edgequake.edge.operation.services import OnboardServices
 from edgequake.edge.operation.station_run import RunCounters, StationRuns
 from edgequake.edge.results.catalog import Ledger
 from edgequake.edge.results.priority import priority_function
-from edgequake.edge.results.summary import Summary
+from edgequake.edge.results.summary import Summary, model_fields
 
 __all__ = ["RunConfig", "run"]
 
@@ -50,19 +50,21 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None, cont
         `control` asked to stop before the end of the files; a checkpoint says where to continue.
     """
     start, control = _RunStart(), control or Control()
-    model = LoadedModel.load(config, control.log)
-    source = open_source(config, model.manifest, control, progress)
-    if (summary := finished_summary(config, model, source)) is not None:
+    models = RunModels(config, control.log)
+    source = open_source(config, models.choice, control, progress)
+    if (summary := finished_summary(config, models, source)) is not None:
         return summary
+    models.load(models.choice.stations)  # of files; live stations are not known yet
     ledger = Ledger()
-    services = OnboardServices(config, model, ledger, source.diagnostics, source.replayed)
-    stations = StationRuns(model, config.out, ledger, priority_function(config.priority, source.diagnostics))
-    folder = RunFolder(config, model, source, ledger, stations, services, control.log)
+    services = OnboardServices(config, models.pre_roll_s, ledger, source.diagnostics, source.replayed)
+    stations = StationRuns(models.of, config.out, ledger, priority_function(config.priority, source.diagnostics))
+    folder = RunFolder(config, models, source, ledger, stations, services, control.log)
     folder.prepare()  # from here on files are written
     folder.resume()
 
     for batch in source.batches():
         if batch is not None:
+            models.choice.announce(batch.traces)
             services.push(batch)
             if stations.push(batch):
                 folder.write_catalog()
@@ -70,7 +72,7 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None, cont
                 folder.write_catalog()
         if control.reload:
             control.reload = False
-            model.reload_threshold(config, control.log)
+            models.reload_thresholds()
             stations.apply_threshold()
         if control.stop:
             break
@@ -86,20 +88,22 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None, cont
     counters = stations.finish()
     ledger.finalize()
     if not control.stop:
-        _require_samples(counters, config, folder)
+        _require_samples(counters, config, source, folder)
     folder.write_catalog()
     if services.finish():
         folder.write_catalog()
-    summary = _summarise(start, config, model, source, counters, ledger, folder.n_resumed)
+    summary = _summarise(start, config, models, source, counters, ledger, folder.n_resumed)
     folder.close(summary)
     return summary
 
 
-def _require_samples(counters: RunCounters, config: RunConfig, folder: RunFolder) -> None:
+def _require_samples(counters: RunCounters, config: RunConfig, source: Source, folder: RunFolder) -> None:
     names = ", ".join(config.inputs)
     if counters.samples_in == 0:
         folder.delete_checkpoint()
-        raise DataError(f"no sample to process in {names}: check --start, --stop and --channels")
+        unused = None if source.hearing is None else source.hearing.unused
+        came = "" if unused is None else f"; what came cannot be used: {unused}"
+        raise DataError(f"no sample to process in {names}: check --start, --stop and --channels{came}")
     if counters.gaps.fill_samples + counters.gaps.not_finite_samples >= counters.samples_in:
         folder.delete_checkpoint()
         raise DataError(
@@ -110,20 +114,17 @@ def _require_samples(counters: RunCounters, config: RunConfig, folder: RunFolder
 def _summarise(
     start: _RunStart,
     config: RunConfig,
-    model: LoadedModel,
+    models: RunModels,
     source: Source,
     counters: RunCounters,
     ledger: Ledger,
     n_resumed: int,
 ) -> Summary:
-    gaps, diagnostics = counters.gaps, source.diagnostics
+    gaps, diagnostics, used = counters.gaps, source.diagnostics, models.used()
     return Summary(
         edgequake_version=__version__,
-        model=model.manifest.name,
-        variant=model.variant_name,
-        graph_sha256=model.variant.sha256,
-        runtime=model.runtime,
-        onset_threshold=model.threshold,
+        **model_fields(used),
+        runtime=models.runtime,
         inputs=config.inputs,
         stations=tuple(sorted(counters.stations)),
         samples_in=counters.samples_in,
@@ -148,4 +149,5 @@ def _summarise(
         peak_memory_bytes=peak_memory_bytes(),
         segments=tuple(ledger.segments),
         events=tuple(ledger.rows()),
+        models=used if models.is_auto else (),
     )

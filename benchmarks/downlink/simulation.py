@@ -32,6 +32,7 @@ from edgequake.edge.downlink.send_queue import record_weight
 from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.formats.record_scanner import RecordHeader
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
+from edgequake.edge.inputs.model_choice import ModelChoice
 from edgequake.edge.inputs.source import Batch
 from edgequake.edge.manifest.manifest import TriggerConfig
 from edgequake.edge.operation.config import RunConfig, open_source
@@ -115,7 +116,7 @@ class ModelSimulator:
     def simulate(self, record: LabelledRecord, start_ns: int, folder: Path) -> SimulatedMission:
         """Run the model."""
         ledger = Ledger()
-        return _process(record, start_ns, folder, self.model, StationRuns(self.model, folder, ledger), ledger)
+        return _process(record, start_ns, folder, self.model, StationRuns(lambda _: self.model, folder, ledger), ledger)
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ def _process(
     (folder / SEGMENTS).mkdir(parents=True)
     config = RunConfig((str(record.file),), folder, start_ns=start_ns, channels=record.channels)
     steps: list[MissionStep] = []
-    for batch in open_source(config, model.manifest, Control(), None).batches():
+    for batch in open_source(config, ModelChoice(model.manifest, record.channels), Control(), None).batches():
         if batch is not None:
             consumer.push(batch)
             steps.append(MissionStep(batch, tuple(ledger.take_new())))
@@ -252,7 +253,8 @@ def deliver(mission: SimulatedMission, budget_bytes: int) -> Delivered:
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
     config = RunConfig((), mission.folder, budget_bytes=budget_bytes)
     diagnostics, ledger = Diagnostics(), Ledger()
-    services = OnboardServices(config, mission.model, ledger, diagnostics, replayed=True)
+    pre_roll_s = mission.model.manifest.trigger.pre_roll_s
+    services = OnboardServices(config, lambda _: pre_roll_s, ledger, diagnostics, replayed=True)
     services.open(None)
     for step in mission.steps:
         services.push(step.batch)

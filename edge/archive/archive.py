@@ -19,6 +19,8 @@ from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.formats.miniseed import records_of
 from edgequake.edge.formats.waveforms import NS_PER_S, SampleBuffer, Trace, duration_ns
 
+# Of miniSEED 3, whose header holds the source identifier; of version 2 it is 128 bytes, and identifiers are shorter.
+_HEADER_AND_FRAME_BYTES = 40 + 64
 LEAST_CAP_BYTES = 32 * RECORD_BYTES
 # Samples of a channel that are buffered before they are written; a record holds at most 721, of a dead channel. A live
 # run writes soon; a replay writes more at once, because each write has a fixed cost.
@@ -212,6 +214,8 @@ class Archive:
         start_ns = trace.stop_ns - duration_ns(n_samples, trace.sampling_rate_hz)
         last = replace(trace, start_ns=start_ns, samples=trace.samples[len(trace.samples) - n_samples :])
         size_bytes = self._least_record_bytes
+        while size_bytes < _HEADER_AND_FRAME_BYTES + len(trace.source_id):
+            size_bytes *= 2
         while len(records := records_of(last, size_bytes)) > 1:
             size_bytes *= 2
         return records

@@ -11,7 +11,7 @@ event therefore goes before the coda of a worse one, and what was interrupted co
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,7 +48,7 @@ class Downlink:
         self,
         out: Path,
         budget_bytes: int,
-        window_s: float,
+        window_s: Callable[[str], float],
         replayed: bool,
         ledger: Ledger,
         diagnostics: Diagnostics,
@@ -56,8 +56,9 @@ class Downlink:
         requests: RequestQueue,
         ssam: SsamQueue,
     ) -> None:
-        """Deliver `budget_bytes` a UTC day; records within `window_s` after an onset have full weight.
+        """Deliver `budget_bytes` a UTC day.
 
+        window_s : returns for a station how long after an onset its records have full weight, in seconds.
         replayed : after a resume the same samples come again, and with them the passes that have taken place.
 
         Raises
@@ -66,7 +67,7 @@ class Downlink:
             The journal or the outbox cannot be read.
         """
         self._out, self.budget_bytes, self._replayed = out, budget_bytes, replayed
-        self._window_ns = round(window_s * NS_PER_S)
+        self._window_s = window_s
         self._ledger, self._diagnostics, self._outbox = ledger, diagnostics, outbox
         self._requests, self._ssam = requests, ssam
         self._queue: dict[str, SegmentItem] = {}
@@ -97,7 +98,7 @@ class Downlink:
             ready_ns=segment.stop_ns,
             n_sent=n_sent,
             rows=tuple(rows),
-            window_ns=self._window_ns,
+            window_ns=round(self._window_s(segment.station_id) * NS_PER_S),
         )
         try:
             if not self._finalize(item):

@@ -6,7 +6,6 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,12 +15,14 @@ from edgequake.edge.formats.miniseed import FileIndex, RecordFile, index_file
 from edgequake.edge.formats.record_scanner import RecordHeader
 from edgequake.edge.formats.space_apps_csv import packet_span, read_packet_csv
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, channel_of, same_rate, station_of
+from edgequake.edge.inputs.model_choice import ModelChoice
 from edgequake.edge.manifest.front_end_config import require_rate
 from edgequake.edge.manifest.manifest import Manifest
 
 ChannelSpan: TypeAlias = tuple[int, int, float]  # start_ns, stop_ns, sampling_rate_hz
 _OVERLAP_NS = 1_000_000_000  # files of one stream may overlap by this much: archives cut days inside a record
 _MOST_HEADERS = 20_000  # kept in memory, a week of three channels; beyond, each file is indexed again when it is read
+_MOST_ADVICE = 3  # channels that the message of a refused file describes
 _DAMAGED_SHARE = 0.02  # of a channel's records may have a damaged sampling rate
 
 
@@ -163,11 +164,16 @@ def plan_inputs(
     channels: tuple[str, ...] | None = None,
     out: Path | None = None,
 ) -> InputPlan:
+    """Sort files and folders into streams for one model, as `plan_streams`; `channels`: by default the manifest's."""
+    return plan_streams(inputs, ModelChoice(manifest, channels), out)
+
+
+def plan_streams(inputs: tuple[str, ...], choice: ModelChoice, out: Path | None = None) -> InputPlan:
     """Sort files and folders into streams.
 
     Consecutive files of a station form one stream; a file that overlaps an earlier one (two versions of the same hours)
-    starts a stream of its own, with its own detector. Only channels whose code matches `channels` (by default the
-    manifest's) are read. In a folder, files below `out` are ignored: runs write there.
+    starts a stream of its own, with its own detector. Only the channels that `choice` takes are read; it chooses the
+    models of the stations. In a folder, files below `out` are ignored: runs write there.
 
     Raises
     ------
@@ -176,14 +182,13 @@ def plan_inputs(
         the model takes; a folder has no usable file. Unusable files of a folder are left out with a warning.
     """
     plan = InputPlan()
-    patterns = channels or manifest.channels
     parts: list[FileSpan] = []
     for name in inputs:
         path = Path(name)
         if path.is_dir():
-            parts += _folder_parts(path, manifest, patterns, plan, out)
+            parts += _folder_parts(path, choice, plan, out)
         elif path.is_file():
-            parts += _file_parts(path, manifest, patterns, plan)
+            parts += _file_parts(path, choice, plan)
         else:
             raise DataError(
                 f"input {name} is no file or folder; expected miniSEED files, packet CSVs, folders, or - alone"
@@ -204,13 +209,11 @@ def files_in(folder: Path, out: Path | None) -> list[Path]:
     return [path for path in names if mine is None or mine not in path.resolve().parents]
 
 
-def _folder_parts(
-    folder: Path, manifest: Manifest, patterns: tuple[str, ...], plan: InputPlan, out: Path | None
-) -> list[FileSpan]:
+def _folder_parts(folder: Path, choice: ModelChoice, plan: InputPlan, out: Path | None) -> list[FileSpan]:
     parts: list[FileSpan] = []
     for path in files_in(folder, out):
         try:
-            parts += _file_parts(path, manifest, patterns, plan)
+            parts += _file_parts(path, choice, plan)
         except DataError as problem:
             plan.diagnostics.warn(f"left out: {problem}")
     if not parts:
@@ -220,28 +223,42 @@ def _folder_parts(
     return parts
 
 
-def _file_parts(path: Path, manifest: Manifest, patterns: tuple[str, ...], plan: InputPlan) -> list[FileSpan]:
+def _file_parts(path: Path, choice: ModelChoice, plan: InputPlan) -> list[FileSpan]:
     """Return one part per station of a file."""
     index = None if path.suffix.lower() == ".csv" else index_file(path)
     if index is None:
         name, start_ns, stop_ns, rate_hz = packet_span(path)
         spans = {name: (start_ns, stop_ns, rate_hz)}
     else:
-        spans = _record_spans(index, patterns, plan.diagnostics)
-    found = {channel_of(source_id) or source_id for source_id in spans}
-    mine = {source_id: span for source_id, span in spans.items() if matches(source_id, patterns)}
+        spans = _record_spans(index, choice, plan.diagnostics)
+    choice.decide((source_id, span[2]) for source_id, span in spans.items())
+    mine = {source_id: span for source_id, span in spans.items() if choice.matches(source_id, span[2])}
     if not mine:
-        raise DataError(
-            f"{path} has no channel that matches {', '.join(patterns)}: it has {', '.join(sorted(found))}; "
-            f"name the channels with --channels"
-        )
-    mine = _with_usable_rate(path, mine, manifest, plan.diagnostics)
+        raise DataError(f"{path} has no {_mismatch(spans, choice)}")
+    mine = _with_usable_rate(path, mine, choice, plan.diagnostics)
     plan.size_bytes += path.stat().st_size
-    plan.ignored_channels |= {source_id for source_id in spans if not matches(source_id, patterns)}
+    plan.ignored_channels |= {source_id for source_id, span in spans.items() if not choice.matches(source_id, span[2])}
     if index is not None and index.problem:
         plan.diagnostics.junk(str(path), index.problem, index.unreadable_bytes)
     stations = sorted({station_of(source_id) for source_id in mine})
     return [_part(path, station_id, mine, index, plan) for station_id in stations]
+
+
+def _mismatch(spans: dict[str, ChannelSpan], choice: ModelChoice) -> str:
+    """Return which channels were expected, which there are, and how to have them processed."""
+    expected = dict.fromkeys(code for name, span in spans.items() for code in choice.patterns(name, span[2]))
+    found = sorted({channel_of(source_id) or source_id for source_id in spans})
+    return (
+        f"channel that matches {', '.join(expected)}: it has {', '.join(found)}; name the channels with --channels, "
+        f"or another model: {_advice(spans, choice)}"
+    )
+
+
+def _advice(spans: dict[str, ChannelSpan], choice: ModelChoice) -> str:
+    advice = [choice.advice(source_id, span[2]) for source_id, span in sorted(spans.items())]
+    return ", ".join(advice[:_MOST_ADVICE]) + (
+        f", {len(advice) - _MOST_ADVICE} more" if len(advice) > _MOST_ADVICE else ""
+    )
 
 
 def _part(
@@ -259,7 +276,7 @@ def _part(
     return FileSpan(station_id, mine, path, size_bytes, index.start_ns, kept)
 
 
-def _record_spans(index: FileIndex, patterns: tuple[str, ...], diagnostics: Diagnostics) -> dict[str, ChannelSpan]:
+def _record_spans(index: FileIndex, choice: ModelChoice, diagnostics: Diagnostics) -> dict[str, ChannelSpan]:
     """Return start, stop and sampling rate of each channel.
 
     A few records with a different rate than the rest of their channel have a damaged header; many are a change of rate.
@@ -272,7 +289,7 @@ def _record_spans(index: FileIndex, patterns: tuple[str, ...], diagnostics: Diag
         rate_hz = Counter(header.sampling_rate_hz for header in headers).most_common(1)[0][0]
         usual = [header for header in headers if same_rate(header.sampling_rate_hz, rate_hz)]
         others = [header for header in headers if not same_rate(header.sampling_rate_hz, rate_hz)]
-        if len(others) > _DAMAGED_SHARE * len(headers) and matches(source_id, patterns):
+        if len(others) > _DAMAGED_SHARE * len(headers) and choice.matches(source_id, rate_hz):
             raise DataError(
                 f"{index.path}: {channel_of(source_id)} changes its sampling rate from {rate_hz:g} to "
                 f"{others[0].sampling_rate_hz:g} Hz; expected one rate per channel: split the file"
@@ -294,12 +311,13 @@ def _usable(headers: Iterable[RecordHeader], spans: dict[str, ChannelSpan]) -> t
 
 
 def _with_usable_rate(
-    path: Path, spans: dict[str, ChannelSpan], manifest: Manifest, diagnostics: Diagnostics
+    path: Path, spans: dict[str, ChannelSpan], choice: ModelChoice, diagnostics: Diagnostics
 ) -> dict[str, ChannelSpan]:
     """Leave out channels at a sampling rate that the model does not take; raise DataError if none is left."""
     fitting: dict[str, ChannelSpan] = {}
     problem: DataError | None = None
     for source_id, span in spans.items():
+        manifest = choice.manifest(source_id, span[2])
         try:
             require_rate(manifest.front_end, manifest.sampling_rate_hz, span[2])
             fitting[source_id] = span
@@ -307,10 +325,5 @@ def _with_usable_rate(
             problem = error
             diagnostics.warn(f"{path}: {channel_of(source_id)} left out: {error}") if len(spans) > 1 else None
     if not fitting:
-        raise DataError(f"{path}: {problem}") from problem
+        raise DataError(f"{path}: {problem}: {_advice(spans, choice)}") from problem
     return fitting
-
-
-def matches(source_id: str, patterns: tuple[str, ...]) -> bool:
-    """Return whether a channel's code matches one of the patterns."""
-    return any(fnmatchcase(channel_of(source_id), pattern) for pattern in patterns)

@@ -11,12 +11,12 @@ from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.formats.waveforms import Trace
+from edgequake.edge.inputs.hearing import Hearing
 from edgequake.edge.inputs.ordering import ChannelRouter
 from edgequake.edge.inputs.source import Batch
 
 POLL_S = 0.25  # a signal, or a stalled input, is noticed after this time at most
 _MOST_CHANNELS = 256  # whose first times are remembered
-_UNUSED = 100  # traces, none of them used, before the log says so
 
 
 @dataclass
@@ -27,11 +27,13 @@ class StallMonitor:
     idle_stop_s: float | None  # end the run after this time
     control: Control
     diagnostics: Diagnostics
+    hearing: Hearing | None = None  # reports what cannot be used
     _latest_s: float = field(default_factory=time.monotonic)
     _stalled: bool = False
 
     def data_arrived(self) -> None:
-        """Note that data have arrived."""
+        """Note that data have arrived, and those before them have been routed."""
+        self._check_hearing()
         self._latest_s = time.monotonic()
         if self._stalled:
             self._stalled = False
@@ -39,12 +41,17 @@ class StallMonitor:
 
     def is_over(self) -> bool:
         """Report a stall when it is time; return whether to stop waiting for data."""
+        self._check_hearing()
         silent_s = time.monotonic() - self._latest_s
         if self.stall_after_s is not None and silent_s >= self.stall_after_s and not self._stalled:
             self._stalled = True
             self.diagnostics.count("time(s) the input stalled")
             self.control.log(f"no input for {silent_s:.0f} s: check its source")
         return self.idle_stop_s is not None and silent_s >= self.idle_stop_s
+
+    def _check_hearing(self) -> None:
+        if self.hearing is not None:
+            self.hearing.check()
 
 
 class Receiver(Protocol):
@@ -67,6 +74,8 @@ class RoutedSource:
     def __init__(self, router: ChannelRouter, diagnostics: Diagnostics, monitor: StallMonitor) -> None:
         self._router, self._monitor = router, monitor
         self.diagnostics = diagnostics
+        self.hearing: Hearing | None = router.hearing
+        monitor.hearing = router.hearing
 
     @property
     def ignored_channels(self) -> set[str]:
@@ -93,7 +102,6 @@ class LiveSource(RoutedSource):
         self._receiver = receiver
         self._earlier_bytes = 0
         self._first_ns: dict[str, int] = {}
-        self._n_unused: int | None = 0  # traces until one was used; None once one was, or once the log says so
 
     @property
     def size_bytes(self) -> int:
@@ -101,6 +109,7 @@ class LiveSource(RoutedSource):
 
     def batches(self) -> Iterator[Batch | None]:
         for traces in self._receiver.arrivals():
+            self._router.hearing.bytes_came(self._receiver.size_bytes)
             if traces is None:
                 if self._monitor.is_over():
                     break
@@ -121,17 +130,7 @@ class LiveSource(RoutedSource):
         self._earlier_bytes, self._first_ns = state["size_bytes"], state["first_ns"]
 
     def _routed(self, trace: Trace) -> Iterator[Batch]:
-        for batch in self._router.push(replace(trace, file_start_ns=self._first_sample_ns(trace))):
-            self._n_unused = None
-            yield batch
-        if self._n_unused is not None:
-            self._n_unused += 1
-            if self._n_unused == _UNUSED:
-                self._n_unused = None
-                self._monitor.control.log(
-                    f"receiving data, but no channel matches the model; the last: {trace.source_id} at "
-                    f"{trace.sampling_rate_hz:g} Hz; check --model and --channels"
-                )
+        yield from self._router.push(replace(trace, file_start_ns=self._first_sample_ns(trace)))
 
     def _first_sample_ns(self, trace: Trace) -> int:
         """Return the time of a channel's first sample."""

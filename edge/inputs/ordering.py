@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.diagnostics import Diagnostics
-from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, same_rate
-from edgequake.edge.inputs.files import matches
+from edgequake.edge.inputs.hearing import Hearing
+from edgequake.edge.inputs.model_choice import ModelChoice
 from edgequake.edge.inputs.source import Batch
-from edgequake.edge.manifest.front_end_config import require_rate
-from edgequake.edge.manifest.manifest import Manifest
 
 _LATE_NS = 300 * NS_PER_S  # in a live stream no channel lags behind another by more, and no record is older
 _FAR_NS = 3600 * NS_PER_S  # a record this far ahead of its station needs another one that agrees
@@ -171,16 +169,19 @@ class ChannelRouter:
 
     def __init__(
         self,
-        manifest: Manifest,
-        patterns: tuple[str, ...],
+        choice: ModelChoice,
         diagnostics: Diagnostics,
         start_ns: int | None = None,
         stop_ns: int | None = None,
+        log: Callable[[str], None] = lambda line: None,
     ) -> None:
-        """Route traces of channels that match `patterns`, and of those the samples with start <= time < stop."""
-        self._manifest, self._patterns, self._diagnostics = manifest, patterns, diagnostics
+        """Route traces of the channels that `choice` takes, and of those the samples with start <= time < stop.
+
+        log : takes a line when data come and none can be used.
+        """
+        self._choice, self._diagnostics = choice, diagnostics
         self._start_ns, self._stop_ns = start_ns, stop_ns
-        self._bridge_ns = round(manifest.front_end.bridge_s * NS_PER_S)
+        self.hearing = Hearing(log, choice.advice)
         self._routes: dict[str, _Route] = {}  # by station, the latest one last
         self.ignored_channels: set[str] = set()
 
@@ -188,9 +189,9 @@ class ChannelRouter:
         """Take a trace; yield the batches that are ready."""
         if not self._wanted(trace):
             return
-        station_id = trace.station_id
+        station_id, channel = trace.station_id, (trace.source_id, trace.sampling_rate_hz)
         yield from self._make_room(station_id)
-        route = self._routes.pop(station_id, None) or _Route(0, trace.start_ns, ReorderBuffer(self._bridge_ns))
+        route = self._routes.pop(station_id, None) or _Route(0, trace.start_ns, self._buffer(*channel))
         self._routes[station_id] = route
         if trace.source_id not in route.rates_hz and len(route.rates_hz) >= _MOST_CHANNELS:
             self._diagnostics.count(f"record(s) of more than {_MOST_CHANNELS} channels of one station left out")
@@ -202,7 +203,7 @@ class ChannelRouter:
         if n_other:
             self._diagnostics.count("time(s) a channel's sampling rate changed; the station starts anew there")
             yield Batch(_key(station_id, route.epoch), station_id, (), over=True)
-            route = _Route(route.epoch + 1, trace.start_ns, ReorderBuffer(self._bridge_ns))
+            route = _Route(route.epoch + 1, trace.start_ns, self._buffer(*channel))
             route.n_of_another_rate(trace)
             self._routes[station_id] = route
         traces, set_back = route.buffer.push(trace)
@@ -231,7 +232,7 @@ class ChannelRouter:
     def restore(self, state: State) -> None:
         self.ignored_channels = set(state["ignored_channels"])
         for station_id, (epoch, newest_ns, buffer, rates_hz) in state["routes"].items():
-            self._routes[station_id] = _Route(epoch, newest_ns, ReorderBuffer(self._bridge_ns), rates_hz)
+            self._routes[station_id] = _Route(epoch, newest_ns, self._buffer(station_id, 0.0), rates_hz)
             self._routes[station_id].buffer.restore(buffer)
 
     def _batch(self, route: _Route, station_id: str, traces: list[Trace]) -> Iterator[Batch]:
@@ -244,16 +245,24 @@ class ChannelRouter:
                 yield Batch(_key(station_id, route.epoch), station_id, (part,), over=False)
 
     def _wanted(self, trace: Trace) -> bool:
-        if not matches(trace.source_id, self._patterns):
+        channel = (trace.source_id, trace.sampling_rate_hz)
+        if not self._choice.matches(*channel):
             if len(self.ignored_channels) < _MOST_IGNORED:
                 self.ignored_channels.add(trace.source_id)
+            self.hearing.not_taken(trace, is_wanted=False)
             return False
-        try:
-            require_rate(self._manifest.front_end, self._manifest.sampling_rate_hz, trace.sampling_rate_hz)
-        except DataError:
+        if not self._choice.takes_rate(*channel):
             self._diagnostics.count("record(s) of a sampling rate that the model does not take left out")
+            self.hearing.not_taken(trace, is_wanted=True)
             return False
+        self._choice.decide([channel])
+        self.hearing.taken(trace, self._choice.manifest(*channel).front_end.fill_values)
         return True
+
+    def _buffer(self, source_id: str, rate_hz: float) -> ReorderBuffer:
+        """Return a buffer for a station that has been assigned a model: then its identifier is enough."""
+        manifest = self._choice.manifest(source_id, rate_hz)
+        return ReorderBuffer(round(manifest.front_end.bridge_s * NS_PER_S))
 
     def _make_room(self, station_id: str) -> Iterator[Batch]:
         """Drop the station that has been silent longest when there are too many."""

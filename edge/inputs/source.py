@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from edgequake.edge.base.checkpoint import State, Stateful
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.inputs.files import InputPlan
+
+if TYPE_CHECKING:
+    from edgequake.edge.inputs.hearing import Hearing
 
 # Samples per batch of recorded data: each batch has a fixed cost, and a lander's memory is small. Live traces are
 # passed on one by one, as they arrive.
@@ -36,6 +39,7 @@ class Source(Stateful, Protocol):
 
     replayed: bool  # the same inputs give the same batches again; a live stream does not
     diagnostics: Diagnostics
+    hearing: Hearing | None  # of a live source
 
     def batches(self) -> Iterator[Batch | None]:
         """Yield batches as they come, None where none has come for a while."""
@@ -56,6 +60,7 @@ class FileSource:
     """A source of complete files, one stream after the other."""
 
     replayed = True
+    hearing: Hearing | None = None  # what files cannot be used is known at once, and is refused
 
     def __init__(
         self,

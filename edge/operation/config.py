@@ -8,9 +8,9 @@ from pathlib import Path
 
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.errors import ConfigError
-from edgequake.edge.inputs.files import plan_inputs
+from edgequake.edge.inputs.files import plan_streams
+from edgequake.edge.inputs.model_choice import AUTO, ModelChoice
 from edgequake.edge.inputs.source import FileSource, Source, is_address
-from edgequake.edge.manifest.manifest import Manifest
 from edgequake.edge.results.priority import PriorityFunction
 
 LEAST_BUDGET_BYTES = 1024  # of a UTC day: an event report or a record must fit
@@ -23,13 +23,13 @@ class RunConfig:
     # miniSEED files, packet CSVs, folders; or "-" alone for a live record stream on stdin; or addresses, udp://...
     inputs: tuple[str, ...]
     out: Path
-    model: str = "moon"  # name of a shipped model or path of a manifest
+    model: str = AUTO  # one of the shipped models for each station; or the name of one, or the path of a manifest
     variant: str | None = None  # by default the manifest's
     sensitivity: str = "normal"
     threshold: float | None = None  # onset probability, instead of the sensitivity's
     start_ns: int | None = None  # process only samples with start <= time < stop
     stop_ns: int | None = None
-    channels: tuple[str, ...] | None = None  # patterns of channel codes, by default the manifest's
+    channels: tuple[str, ...] | None = None  # patterns of channel codes, by default each model's
     force: bool = False  # replace the results of an earlier run in `out`
     resume: bool = False  # continue from the checkpoint in `out`, if there is one
     checkpoint_s: float = 60.0  # wall time between checkpoints; 0: after every batch
@@ -66,35 +66,35 @@ class RunConfig:
 
 
 def open_source(
-    config: RunConfig, manifest: Manifest, control: Control, progress: Callable[[float], None] | None
+    config: RunConfig, choice: ModelChoice, control: Control, progress: Callable[[float], None] | None
 ) -> Source:
-    """Return the source of a run's samples.
+    """Return the source of a run's samples, of the channels that `choice` takes.
 
     Raises
     ------
     ConfigError
         Options that contradict each other.
     DataError
-        As `plan_inputs`, `open_stdin` and `open_sockets`.
+        As `plan_streams`, `open_stdin` and `open_sockets`.
     """
     if config.raw is not None and config.inputs != ("-",):
         raise ConfigError("--raw describes samples on standard input: give - as the only input")
     if config.is_live:
-        return _live_source(config, manifest, control)
+        return _live_source(config, choice, control)
     if config.idle_stop_s is not None or config.stall_after_s is not None:
         raise ConfigError("--idle-stop and --stall-after watch a live input: give -, an address or --follow")
-    plan = plan_inputs(config.inputs, manifest, config.channels, config.out)
+    plan = plan_streams(config.inputs, choice, config.out)
     return FileSource(plan, config.start_ns, config.stop_ns, progress)
 
 
-def _live_source(config: RunConfig, manifest: Manifest, control: Control) -> Source:
+def _live_source(config: RunConfig, choice: ModelChoice, control: Control) -> Source:
     from edgequake.edge.base.diagnostics import Diagnostics
     from edgequake.edge.inputs.live import LiveSource, StallMonitor
     from edgequake.edge.inputs.ordering import ChannelRouter
 
     diagnostics = Diagnostics()
     monitor = StallMonitor(config.stall_after_s, config.idle_stop_s, control, diagnostics)
-    router = ChannelRouter(manifest, config.channels or manifest.channels, diagnostics, config.start_ns, config.stop_ns)
+    router = ChannelRouter(choice, diagnostics, config.start_ns, config.stop_ns, control.log)
     if config.follow:
         from edgequake.edge.inputs.folder import FolderSource
 

@@ -1,4 +1,4 @@
-"""The model of a run: manifest, verified graph and threshold, and the detectors built from them."""
+"""A loaded model: manifest, verified graph and threshold, and the detectors built from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from edgequake.edge.base.errors import ConfigError, EdgequakeError, ManifestError
 from edgequake.edge.detection.detector import Detector
-from edgequake.edge.manifest.manifest import Manifest, Variant, load_manifest, read_graph
+from edgequake.edge.manifest.manifest import SENSITIVITIES, Manifest, Variant, load_manifest, read_graph
 
 if TYPE_CHECKING:
     from edgequake.edge.operation.config import RunConfig
@@ -84,10 +84,15 @@ class LoadedModel:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of everything in the manifest that a detector's state depends on: not thresholds, not provenance."""
-        values = dataclasses.asdict(self.manifest)
-        del values["training"], values["variants"], values["trigger"]["onset_thresholds"]
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+        """See `state_sha256`."""
+        return state_sha256(self.manifest)
+
+
+def state_sha256(manifest: Manifest) -> str:
+    """Return the hash of everything in a manifest that a detector's state depends on: no thresholds, no provenance."""
+    values = dataclasses.asdict(manifest)
+    del values["training"], values["variants"], values["trigger"]["onset_thresholds"]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def threshold_of(config: RunConfig, manifest: Manifest) -> float:
@@ -98,11 +103,13 @@ def threshold_of(config: RunConfig, manifest: Manifest) -> float:
     ConfigError
         A threshold out of range, or an unknown sensitivity.
     """
-    if config.threshold is not None:
-        if not 0 < config.threshold <= 1:
-            raise ConfigError(f"threshold {config.threshold:g}: expected a probability above 0 and up to 1")
-        return config.threshold
-    thresholds = manifest.trigger.onset_thresholds
-    if config.sensitivity not in thresholds:
-        raise ConfigError(f"sensitivity '{config.sensitivity}': expected one of {', '.join(thresholds)}")
-    return thresholds[config.sensitivity]
+    check_threshold(config)
+    return manifest.trigger.onset_thresholds[config.sensitivity] if config.threshold is None else config.threshold
+
+
+def check_threshold(config: RunConfig) -> None:
+    """Refuse a threshold or sensitivity that no model has; raises as `threshold_of`."""
+    if config.threshold is not None and not 0 < config.threshold <= 1:
+        raise ConfigError(f"threshold {config.threshold:g}: expected a probability above 0 and up to 1")
+    if config.threshold is None and config.sensitivity not in SENSITIVITIES:
+        raise ConfigError(f"sensitivity '{config.sensitivity}': expected one of {', '.join(SENSITIVITIES)}")

@@ -30,7 +30,7 @@ from edgequake.edge.base.layout import (
 from edgequake.edge.base.memory import give_memory_back
 from edgequake.edge.inputs.source import FileSource, Source
 from edgequake.edge.operation.config import RunConfig
-from edgequake.edge.operation.model import LoadedModel
+from edgequake.edge.operation.run_models import RunModels
 from edgequake.edge.operation.services import OnboardServices
 from edgequake.edge.operation.station_run import StationRuns
 from edgequake.edge.results.catalog import Ledger, read_catalog
@@ -40,7 +40,7 @@ from edgequake.edge.results.summary import Summary
 _LARGEST_SHARE = 0.04  # of the time may go into checkpoints, however slow the disk
 
 
-def finished_summary(config: RunConfig, model: LoadedModel, source: Source) -> Summary | None:
+def finished_summary(config: RunConfig, models: RunModels, source: Source) -> Summary | None:
     """Return the summary of a run over files that is to be resumed and was complete already.
 
     Raises
@@ -53,7 +53,8 @@ def finished_summary(config: RunConfig, model: LoadedModel, source: Source) -> S
     if not (config.resume and source.replayed and is_complete):
         return None
     found = Summary.read(summary, read_catalog(config.out / CATALOG))
-    if (found.inputs, found.graph_sha256) != (config.inputs, model.variant.sha256):
+    graphs, found_graphs = ({one.graph_sha256 for one in used} for used in (models.used(), found.used_models))
+    if (found.inputs, found_graphs) != (config.inputs, graphs):
         raise ConfigError(f"{config.out} contains the results of another run; choose another --out, or --force")
     return found
 
@@ -64,19 +65,20 @@ class RunFolder:
     def __init__(
         self,
         config: RunConfig,
-        model: LoadedModel,
+        models: RunModels,
         source: Source,
         ledger: Ledger,
         stations: StationRuns,
         services: OnboardServices,
         log: Callable[[str], None],
     ) -> None:
-        self._config, self._model, self._source, self._ledger = config, model, source, ledger
+        self._config, self._models, self._source, self._ledger = config, models, source, ledger
         self._stations, self._services, self._log = stations, services, log
         self._out = config.out
         self._has_status = config.has_services or not source.replayed
         self.n_resumed = 0
         self._next_checkpoint_s = 0.0
+        self._was_deaf = False  # when the status was last written
 
     def prepare(self) -> None:
         """Make the output folder; with `force`, delete an earlier run's results, summary first.
@@ -135,6 +137,8 @@ class RunFolder:
         if time.monotonic() >= self._next_checkpoint_s:
             self.write_checkpoint()
             self._give_memory_back()
+        elif self._has_status and self._source.hearing is not None and self._source.hearing.is_deaf != self._was_deaf:
+            self._write_status(ended=False)  # people must not wait for the checkpoint to learn it
 
     def write_checkpoint(self) -> None:
         """Write a checkpoint and the status.
@@ -153,6 +157,8 @@ class RunFolder:
             "stations": self._stations.state(),
             "services": self._services.state(),
         }
+        if self._models.is_auto:
+            state["models"] = self._models.state()
         write_checkpoint(self._out / CHECKPOINT, Checkpoint(self._identity(), state), self._ledger.make_room)
         self._write_status(ended=False)
         now_s = time.monotonic()
@@ -192,7 +198,12 @@ class RunFolder:
             from edgequake.edge.operation.status import run_status
 
             warnings, n_events = self._source.diagnostics.texts(), len(self._ledger.rows())
-            status = run_status(self._config, self._model, self._services, self._stations, n_events, warnings, ended)
+            hearing = self._source.hearing
+            deaf = None if hearing is None else hearing.deaf
+            self._was_deaf = deaf is not None
+            status = run_status(
+                self._config, self._models, self._services, self._stations, n_events, warnings, deaf, ended
+            )
             write_bytes_atomically(self._out / STATUS, json.dumps(status).encode() + b"\n", self._ledger.make_room)
 
     def _give_memory_back(self) -> None:
@@ -204,16 +215,21 @@ class RunFolder:
         path = self._out / CHECKPOINT
         if not path.exists():
             return None
-        identity, replayed = self._identity(), self._source.replayed
+        replayed = self._source.replayed
         try:
             checkpoint = read_checkpoint(path)
         except DataError as problem:
             unusable = str(problem)
         else:
+            if not replayed and "models" in checkpoint.state:  # over files the choice has been made again
+                self._models.restore(checkpoint.state["models"])
+            identity = self._identity()
             differing = [name for name in identity if checkpoint.identity.get(name) != identity[name]]
             if not differing:
                 return checkpoint.state
             unusable = f"{path} belongs to another run: {', '.join(differing)} differ"
+            if not replayed:
+                self._models.restore({"stations": []})
             if replayed:
                 raise ConfigError(
                     f"{unusable}; resume it with the options it was begun with, choose another --out, or start over "
@@ -229,17 +245,18 @@ class RunFolder:
 
     def _identity(self) -> dict[str, Any]:
         """Return what a state depends on."""
-        config, model = self._config, self._model
+        config = self._config
         identity: dict[str, Any] = {
             "edgequake": __version__,
-            "graph": model.variant.sha256,
-            "manifest": model.sha256,
-            "channels": list(config.channels or model.manifest.channels),
+            **self._models.identity(),
             "input": [config.follow, config.raw is not None, config.is_live and not config.follow],
         }
         if isinstance(self._source, FileSource):
             identity["inputs"] = self._source.fingerprint()
-            identity["threshold"] = model.threshold
+            thresholds = {one.name: one.onset_threshold for one in self._models.used()}
+            identity["threshold"] = thresholds if self._models.is_auto else next(iter(thresholds.values()))
+            if self._models.is_auto:
+                identity["stations"] = self._models.state()["stations"]
             identity["start and stop"] = [config.start_ns, config.stop_ns]
             identity["services"] = [config.archive_bytes, config.summary_channel, config.budget_bytes, config.pass_s]
             identity["priority"] = priority_name(config.priority)

@@ -6,7 +6,7 @@ They are imported only where a run asks for them: what is not imported takes no 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from edgequake.edge.base.checkpoint import State, set_aside
@@ -15,7 +15,6 @@ from edgequake.edge.base.layout import ARCHIVE, CONTINUOUS
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, merge_contiguous
 from edgequake.edge.inputs.source import Batch
 from edgequake.edge.operation.config import RunConfig
-from edgequake.edge.operation.model import LoadedModel
 from edgequake.edge.results.catalog import Ledger
 
 if TYPE_CHECKING:
@@ -84,16 +83,24 @@ class OnboardServices:
     """Everything that a run does with its samples and events, except detecting events and writing segments."""
 
     def __init__(
-        self, config: RunConfig, model: LoadedModel, ledger: Ledger, diagnostics: Diagnostics, replayed: bool
+        self,
+        config: RunConfig,
+        pre_roll_s: Callable[[str], float],
+        ledger: Ledger,
+        diagnostics: Diagnostics,
+        replayed: bool,
     ) -> None:
-        """Check the options; nothing is written yet. `replayed`: a resumed run gets the same samples again.
+        """Check the options; nothing is written yet.
+
+        pre_roll_s : returns the pre-roll of a station's segments in seconds.
+        replayed : a resumed run gets the same samples again.
 
         Raises
         ------
         ConfigError
             An unusable option.
         """
-        self._config, self._model, self._ledger = config, model, ledger
+        self._config, self._pre_roll_s, self._ledger = config, pre_roll_s, ledger
         self._diagnostics, self._replayed = diagnostics, replayed
         self.archive: Archive | None = None
         self.ssam: SsamWriter | None = None
@@ -256,7 +263,7 @@ class OnboardServices:
         return Downlink(
             out,
             budget_bytes,
-            self._model.manifest.trigger.pre_roll_s,
+            self._pre_roll_s,
             self._replayed,
             self._ledger,
             self._diagnostics,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,10 +102,17 @@ class StationRun:
 class StationRuns:
     """All streams of a run, each with its detector."""
 
-    def __init__(self, model: LoadedModel, out: Path, ledger: Ledger, function: PriorityFunction = priority) -> None:
+    def __init__(
+        self,
+        model_of: Callable[[str], LoadedModel],
+        out: Path,
+        ledger: Ledger,
+        function: PriorityFunction = priority,
+    ) -> None:
+        """Detect with the model that `model_of` returns for a station; write to `out`."""
         self.counters = RunCounters()
-        self._priorities = Priorities(model.manifest.trigger.max_event_s, function)
-        self._model, self._out, self._ledger = model, out, ledger
+        self._priorities = Priorities(0.0, function)  # only to be shared: each model has its own longest event
+        self._model_of, self._out, self._ledger = model_of, out, ledger
         self._runs: dict[str, StationRun] = {}
 
     def push(self, batch: Batch) -> bool:
@@ -135,9 +142,9 @@ class StationRuns:
         return self.counters.n_short_rises + sum(run.detector.n_short_rises for run in self._runs.values())
 
     def apply_threshold(self) -> None:
-        """Use the model's threshold, which has changed, in all detectors."""
+        """Use the models' thresholds, which have changed, in all detectors."""
         for run in self._runs.values():
-            run.detector.threshold = self._model.threshold
+            run.detector.threshold = self._model_of(run.station_id).threshold
 
     def state(self) -> State:
         runs = {key: [run.station_id, run.state()] for key, run in self._runs.items()}
@@ -151,8 +158,9 @@ class StationRuns:
 
     def _run(self, key: str, station_id: str) -> StationRun:
         if key not in self._runs:
-            model = self._model
+            model = self._model_of(station_id)
+            priorities = self._priorities.sharing(model.manifest.trigger.max_event_s)
             self._runs[key] = StationRun(
-                model.detector(), station_id, model.manifest, self._out, self._ledger, self.counters, self._priorities
+                model.detector(), station_id, model.manifest, self._out, self._ledger, self.counters, priorities
             )
         return self._runs[key]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import time
 from collections import Counter
@@ -21,12 +22,13 @@ from edgequake.edge.base.memory import peak_memory_bytes
 from edgequake.edge.downlink.outbox import outbox_files
 from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.formats.waveforms import NS_PER_S, format_time, parse_time
-from edgequake.edge.operation.model import LoadedModel
+from edgequake.edge.results.summary import model_fields
 
 if TYPE_CHECKING:
     from edgequake.edge.downlink.downlink import Downlink
     from edgequake.edge.downlink.send_queue import SegmentItem
     from edgequake.edge.operation.config import RunConfig
+    from edgequake.edge.operation.run_models import RunModels
     from edgequake.edge.operation.services import OnboardServices
     from edgequake.edge.operation.station_run import StationRuns
 
@@ -38,22 +40,28 @@ _DEAD_S = 60.0  # a run is dead if it writes nothing for five checkpoint interva
 
 def run_status(
     config: RunConfig,
-    model: LoadedModel,
+    models: RunModels,
     services: OnboardServices,
     stations: StationRuns,
     n_events: int,
     warnings: Sequence[str],
+    deaf: str | None,
     ended: bool,
 ) -> dict[str, Any]:
-    """Return the contents of status.json; times are UTC, mission time is that of the newest sample."""
+    """Return the contents of status.json; times are UTC, mission time is that of the newest sample.
+
+    deaf : what comes and cannot be used, see `Hearing.deaf`.
+    """
+    used = models.used()
+    fields = model_fields(used)
     received_at_ns, now_ns = services.received_at_ns, services.clock.now_ns
     return {
         "state": _ENDED if ended else _RUNNING,
         "written_at": _iso(time.time_ns()),
         "edgequake_version": __version__,
-        "model": model.manifest.name,
-        "graph_sha256": model.variant.sha256,
-        "onset_threshold": model.threshold,
+        **{name: fields[name] for name in ("model", "graph_sha256", "onset_threshold")},
+        **({"models": [dataclasses.asdict(one) for one in used]} if models.is_auto else {}),
+        **({} if deaf is None else {"deaf": deaf}),
         "mission_time": None if now_ns is None else _iso(now_ns),
         "heard_at": None if received_at_ns is None else _iso(received_at_ns),
         "stall_after_s": config.stall_after_s,
@@ -97,7 +105,7 @@ def read_status(out: Path) -> dict[str, Any]:
 
 
 def _health(status: dict[str, Any]) -> str:
-    """Return the health of a run: ended, dead, stalled or well."""
+    """Return the health of a run: ended, dead, stalled, deaf or well."""
     if status["state"] == _ENDED:
         return "ended"
     if status["age_s"] > _DEAD_S + 5 * status["checkpoint_every_s"]:
@@ -105,6 +113,8 @@ def _health(status: dict[str, Any]) -> str:
     stall_after_s, silent_s = status["stall_after_s"], status["silent_s"]
     if stall_after_s is not None and silent_s is not None and silent_s >= stall_after_s:
         return f"stalled: no samples for {silent_s:.0f} s"
+    if status.get("deaf") is not None:  # older versions do not write it
+        return f"deaf: {status['deaf']}"
     return "well"
 
 
@@ -131,8 +141,7 @@ def status_text(status: dict[str, Any]) -> str:
     """Return a status as text."""
     lines = [
         f"{status['health']}, as of {status['age_s']:.0f} s ago; mission time {status['mission_time'] or 'unknown'}",
-        f"model {status['model']} {status['graph_sha256'][:12]}, onset {status['onset_threshold']:g}, "
-        f"edgequake {status['edgequake_version']}",
+        f"{_models_text(status)}, edgequake {status['edgequake_version']}",
         f"{status['events']} event(s), {status['rises_let_go']} rise(s) too short for an event; "
         f"{status['samples_in']} samples, {status['peak_memory_bytes'] / 1e6:.0f} MB peak",
     ]
@@ -152,6 +161,18 @@ def status_text(status: dict[str, Any]) -> str:
         )
     lines += [f"last sample of {name}: {time_text}" for name, time_text in status["last_sample"].items()]
     return "\n".join([*lines, *(f"warning: {text}" for text in status["warnings"])])
+
+
+def _models_text(status: dict[str, Any]) -> str:
+    used = status.get("models")
+    if used is None:
+        used = [{**status, "name": status["model"], "stations": ()}]
+    texts = [
+        f"model {one['name']} {one['graph_sha256'][:12]}, onset {one['onset_threshold']:g}"
+        + (f", for {', '.join(one['stations'])}" if one["stations"] else "")
+        for one in used
+    ]
+    return "; ".join(texts) or "model auto: no station has been heard yet"
 
 
 def _of_downlink(downlink: Downlink) -> dict[str, Any]:

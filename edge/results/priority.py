@@ -107,8 +107,15 @@ class Priorities:
     """Assigns priorities to events in the order in which they are detected."""
 
     def __init__(self, longest_s: float, function: PriorityFunction = priority) -> None:
+        """Assign priorities with `function` to events that last at most `longest_s`."""
         self._longest_s, self._function = longest_s, function
         self._last_ns: dict[str, int] = {}  # latest onset, by station and class
+
+    def sharing(self, longest_s: float) -> Priorities:
+        """Return priorities for the events of another model, with the same memory of events."""
+        other = Priorities(longest_s, self._function)
+        other._last_ns = self._last_ns
+        return other
 
     def assign(
         self,
@@ -145,7 +152,8 @@ class Priorities:
         return {"last_ns": self._last_ns}
 
     def restore(self, state: State) -> None:
-        self._last_ns = dict(state["last_ns"])
+        self._last_ns.clear()  # in place: it may be shared
+        self._last_ns.update(state["last_ns"])
 
 
 def priority_name(wanted: str | PriorityFunction | None) -> str | None:

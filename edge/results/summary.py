@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,34 @@ from edgequake.edge.results.catalog import CatalogRow, Segment
 
 
 @dataclass(frozen=True)
+class UsedModel:
+    """A model that a run has used, and the stations for which it was chosen; none where the user named it."""
+
+    name: str
+    variant: str
+    graph_sha256: str
+    onset_threshold: float
+    stations: tuple[str, ...]
+
+
+def model_fields(used: Sequence[UsedModel]) -> dict[str, Any]:
+    """Return the fields `model`, `variant`, `graph_sha256` and `onset_threshold` of a run.
+
+    Where several models are in use, the texts are joined by ", " in the order of their names, and the threshold is None
+    unless it is the same for all.
+    """
+    thresholds = {one.onset_threshold for one in used}
+    return {
+        "model": ", ".join(one.name for one in used) or "auto",  # no station has been heard yet
+        "variant": ", ".join(dict.fromkeys(one.variant for one in used)),
+        "graph_sha256": ", ".join(one.graph_sha256 for one in used),
+        "onset_threshold": thresholds.pop() if len(thresholds) == 1 else None,
+    }
+
+
+@dataclass(frozen=True)
 class Summary:
-    """Figures of one run: the fields of summary.json.
+    """Figures of one run: the fields of summary.json; `model_fields` describes the first ones.
 
     Sample counts include all channels that were read. `kept_fraction` is kept_s / record_s: the time covered by the
     segments over the time covered by the records (short gaps included), both summed over the stations.
@@ -27,7 +54,7 @@ class Summary:
     variant: str
     graph_sha256: str
     runtime: str
-    onset_threshold: float
+    onset_threshold: float | None
     inputs: tuple[str, ...]
     stations: tuple[str, ...]
     samples_in: int
@@ -52,11 +79,34 @@ class Summary:
     peak_memory_bytes: int
     segments: tuple[Segment, ...]
     events: tuple[CatalogRow, ...]
+    models: tuple[UsedModel, ...] = ()  # those that were chosen, each with its stations; empty where one was named
+
+    @property
+    def used_models(self) -> tuple[UsedModel, ...]:
+        """The models of the run, whether they were chosen or one was named."""
+        if self.models or self.onset_threshold is None:
+            return self.models
+        return (UsedModel(self.model, self.variant, self.graph_sha256, self.onset_threshold, self.stations),)
+
+    def model_of(self, station_id: str) -> UsedModel:
+        """Return a station's model; a model that was named is that of all stations.
+
+        Raises
+        ------
+        DataError
+            No model was chosen for the station.
+        """
+        for one in self.used_models:
+            if station_id in one.stations or not self.models:
+                return one
+        raise DataError(f"the run chose no model for station {station_id}: it comes from another run's files")
 
     def to_json(self) -> str:
         """Return the text of summary.json; the events are in catalog.csv."""
         fields = dataclasses.asdict(self)
         fields["n_events"] = len(fields.pop("events"))
+        if not fields["models"]:  # as before there was a choice
+            del fields["models"]
         return json.dumps(fields, indent=1) + "\n"
 
     @classmethod

@@ -157,7 +157,7 @@ class Ground:
         self.downlink = Downlink(
             self.out,
             self.budget_bytes,
-            self.window_s,
+            lambda station_id: self.window_s,
             self.replayed,
             self.ledger,
             self.diagnostics,

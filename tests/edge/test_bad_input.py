@@ -101,7 +101,9 @@ def test_nothing_but_fill_values(value: int, refused: Said, write: Write) -> Non
 def test_a_sampling_rate_that_the_model_does_not_accept(
     rate_hz: float, refused: Said, write: Write, noise: np.ndarray
 ) -> None:
-    assert "this model takes 6.625" in refused(write("a.mseed", noise, rate_hz=rate_hz))
+    path = write("a.mseed", noise, rate_hz=rate_hz)
+    assert "this model takes 6.625" in refused(path, "--model", "moon")
+    assert "(no shipped model takes this rate)" in refused(path)
 
 
 def test_no_matching_channel(refused: Said, record: Path) -> None:
@@ -127,7 +129,7 @@ def test_a_truncated_record_is_used_as_far_as_it_goes(
     record: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record.write_bytes(record.read_bytes()[:-300])
-    assert main(["run", str(record), "--out", str(tmp_path / "out")]) == 0
+    assert main(["run", str(record), "--model", "moon", "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr()
     assert said.err.startswith("warning: ") and said.err.count("\n") == 1
     assert "a.mseed: 212 bytes belong to no readable record: byte 14848: Incomplete miniSEED record" in said.err

@@ -27,7 +27,7 @@ def quakeml(run: FinishedRun) -> bytes:
     Raises
     ------
     DataError
-        The document does not conform to the QuakeML schema.
+        The document does not conform to the QuakeML schema, or the run chose no model for a station of an event.
     """
     from obspy.core.event import Catalog, ResourceIdentifier
 
@@ -74,7 +74,8 @@ def _pick(run: FinishedRun, row: RunEvent) -> Any:
     from obspy.core.event import CreationInfo, Pick, QuantityError, ResourceIdentifier, WaveformStreamID
 
     summary = run.summary
-    method = "/".join(("method", *map(_identifier, (summary.model, summary.variant, summary.graph_sha256))))
+    model = summary.model_of(row.station_id)
+    method = "/".join(("method", *map(_identifier, (model.name, model.variant, model.graph_sha256))))
     return Pick(
         resource_id=ResourceIdentifier(_public_id(f"pick/{_identifier(row.name)}")),
         time=UTCDateTime(ns=row.onset_ns),

@@ -197,7 +197,7 @@ def test_simulations_find_what_their_detectors_find(data: Path, tmp_path: Path) 
 
 def test_passes_during_the_record_are_those_of_the_runner(data: Path, tmp_path: Path) -> None:
     record = load(data, "moon", "val")[0]  # 12 h
-    config = RunConfig((str(record.file),), tmp_path / "run", budget_bytes=50_000, channels=record.channels)
+    config = RunConfig((str(record.file),), tmp_path / "run", "moon", budget_bytes=50_000, channels=record.channels)
     run(config)
     loaded = LoadedModel.load(config, Control().log)
     mission = ModelSimulator(loaded).simulate(record, record.start_ns, tmp_path / "mission")

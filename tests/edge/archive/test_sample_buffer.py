@@ -57,7 +57,9 @@ def test_every_sample_keeps_its_time_and_value(steps: list[tuple[int, int, int]]
     assert all(at == value for _, at, value in dated(merge_contiguous(traces)))
 
 
-@given(st.lists(st.tuples(st.integers(1, 400), st.floats(-0.45, 0.45), st.floats(-1e-3, 1e-3)), min_size=1, max_size=30))
+@given(
+    st.lists(st.tuples(st.integers(1, 400), st.floats(-0.45, 0.45), st.floats(-1e-3, 1e-3)), min_size=1, max_size=30)
+)
 def test_jittering_starts_and_flickering_rates_within_half_a_sample_are_joined(
     pieces: list[tuple[int, float, float]],
 ) -> None:

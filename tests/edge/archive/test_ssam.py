@@ -272,3 +272,16 @@ def test_an_apollo_day_with_its_gaps_takes_less_than_a_hundredth(records_dir: Pa
     summary = summary_of(tmp_path / "continuous", cut_up)
 
     assert 0 < summary.total_bytes <= 0.01 * archive.total_bytes
+
+
+@pytest.mark.parametrize("length", [1, 5, 6, 8, 20, 40])
+def test_a_station_of_any_name_is_written(length: int, traces: Traces, tmp_path: Path) -> None:
+    """Names of more than five letters take miniSEED 3, whose header grows with them."""
+    source_id = f"FDSN:XX_{'S' * length}_00_B_H_Z"
+    samples = np.random.default_rng(1).integers(-99, 99, 3 * FRAME).astype(np.int32)
+    summary_of(tmp_path, [Trace(source_id, T0_NS, RATE_HZ, samples)])
+    paths = [path for path in tmp_path.rglob("*") if path.is_file()]
+    n_values = [
+        sum(len(trace.samples) for trace in read_indexed(index, index.headers)) for index in map(index_file, paths)
+    ]
+    assert n_values == [3, 3, 3]

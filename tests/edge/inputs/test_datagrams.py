@@ -23,6 +23,7 @@ from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.formats.waveforms import Trace, duration_ns
 from edgequake.edge.inputs.datagrams import DatagramDecoder, TimestampRegulariser, parse_raw, raw_datagram
+from edgequake.edge.inputs.model_choice import ModelChoice
 from edgequake.edge.inputs.ordering import ChannelRouter
 from edgequake.edge.inputs.udp import Address, UdpReceiver, parse_address
 from edgequake.edge.manifest.manifest import Manifest, Variant
@@ -194,7 +195,7 @@ def test_a_wrong_time_does_not_shift_later_traces() -> None:
 
 def test_a_change_of_rate_starts_a_new_station_run_and_a_lone_record_does_not(moon: Moon) -> None:
     diagnostics = Diagnostics()
-    router = ChannelRouter(moon[0], ("MH?",), diagnostics)
+    router = ChannelRouter(ModelChoice(moon[0], ("MH?",)), diagnostics)
 
     def keys(rates_hz: Iterable[float], start: int) -> list[tuple[str, bool]]:
         traces = (Trace(Z, (start + i) * 100 * S, rate_hz, np.zeros(round(100 * rate_hz), np.int32))
@@ -210,7 +211,7 @@ def test_a_change_of_rate_starts_a_new_station_run_and_a_lone_record_does_not(mo
         "5 record(s) of another sampling rate than their channel's left out",
         "1 time(s) a channel's sampling rate changed; the station starts anew there",
     ]
-    again = ChannelRouter(moon[0], ("MH?",), Diagnostics())
+    again = ChannelRouter(ModelChoice(moon[0], ("MH?",)), Diagnostics())
     again.restore(state)
     trace = Trace(Z, 900 * S, 13.25, np.zeros(1325, np.int32))
     assert [len(list(again.push(trace))) for _ in range(3)] == [
@@ -423,15 +424,15 @@ def test_data_without_a_matching_channel_are_reported(tmp_path: Path) -> None:
             send_one(raw_datagram("FDSN:AM_R0E05_00_E_H_Z", T0_NS + i * S, 100.0, np.zeros(100, np.int32)), port)
 
     logged: list[str] = []
-    with pytest.raises(DataError, match="no sample to process in udp://"):
-        logged += run_over_sockets((f"udp://:{port}",), tmp_path / "out", send)[1]
+    with pytest.raises(DataError, match=r"no sample to process in udp://.*cannot be used: FDSN:AM_R0E05_00_E_H_Z at"):
+        logged += run_over_sockets((f"udp://:{port}",), tmp_path / "out", send, model="moon")[1]
     summary, logged = run_over_sockets(
         (f"udp://:{port}",), tmp_path / "again",
-        lambda send_one: (send(send_one), send_one(by_hand(range(100)), port))[0],
+        lambda send_one: (send(send_one), send_one(by_hand(range(100)), port))[0], model="moon",
     )  # fmt: skip
-    assert [line for line in logged if "no channel matches" in line] == [
-        "receiving data, but no channel matches the model; the last: FDSN:AM_R0E05_00_E_H_Z at 100 Hz; check --model "
-        "and --channels"
+    assert [line for line in logged if "usable" in line or "can use" in line] == [
+        "data come, but none that this run can use: FDSN:AM_R0E05_00_E_H_Z at 100 Hz (--model earth takes it)",
+        "usable data come now, from XX_LUN",
     ]
     assert summary.samples_in == 100
 

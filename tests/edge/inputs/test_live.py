@@ -21,6 +21,7 @@ from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.formats.waveforms import Trace, duration_ns
+from edgequake.edge.inputs.model_choice import ModelChoice
 from edgequake.edge.inputs.ordering import ChannelRouter, ReorderBuffer
 from edgequake.edge.manifest.manifest import Manifest, Variant
 from edgequake.edge.results.summary import Summary
@@ -121,7 +122,7 @@ def test_late_traces_are_dropped_until_three_are_contiguous() -> None:
 
 def test_a_clock_set_back_starts_a_new_station_run(moon: Moon) -> None:
     diagnostics = Diagnostics()
-    router = ChannelRouter(moon[0], ("MH?",), diagnostics)
+    router = ChannelRouter(ModelChoice(moon[0], ("MH?",)), diagnostics)
     starts = [*range(100_000, 101_000, 100), *range(50_000, 51_000, 100)]
     batches = [b for s in starts for code in "ZN" for b in router.push(trace(s, 663, code, RATE_HZ))]
     keys = [batch.key for batch in batches]
@@ -133,7 +134,7 @@ def test_a_clock_set_back_starts_a_new_station_run(moon: Moon) -> None:
 
 def test_many_stations_and_channels_take_bounded_memory(moon: Moon) -> None:
     diagnostics = Diagnostics()
-    router = ChannelRouter(moon[0], ("MH?",), diagnostics)
+    router = ChannelRouter(ModelChoice(moon[0], ("MH?",)), diagnostics)
     in_use: set[str] = set()
     for i in range(300):
         for p in (
@@ -219,7 +220,7 @@ def test_options_of_live_input_are_refused_for_files(quake_file: Path, tmp_path:
 @pytest.mark.slow
 def test_a_stalled_pipe_is_reported_and_an_idle_one_ends_the_run(quake_file: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "edgequake.edge", "run", "-", "--out", str(tmp_path / "out"), "--json",
-               "--stall-after", "0.3", "--idle-stop", "2"]  # fmt: skip
+               "--model", "moon", "--stall-after", "0.3", "--idle-stop", "2"]  # fmt: skip
     records = in_order(quake_file)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin is not None

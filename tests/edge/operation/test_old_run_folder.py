@@ -141,7 +141,9 @@ def test_a_live_run_resumes_from_catalogue_and_journal(
     data = write("later.mseed", noise, start_ns=START_NS + 7200 * NS_PER_S).read_bytes()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     lines: list[str] = []
-    summary = run(RunConfig(("-",), out, resume=True, budget_bytes=1_000_000), control=Control(log=lines.append))
+    summary = run(
+        RunConfig(("-",), out, "moon", resume=True, budget_bytes=1_000_000), control=Control(log=lines.append)
+    )
     assert lines == [
         f"{out}/checkpoint.edgequake is no checkpoint that this edgequake reads: expected 'edgequake checkpoint 4', "
         f"got 'edgequake checkpoint 2'; set aside as checkpoint.edgequake.set-aside-1: the detector starts cold, and "

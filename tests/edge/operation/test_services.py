@@ -40,7 +40,7 @@ def everything(inputs: tuple[str, ...], out: Path, **changes: Any) -> RunConfig:
     values: dict[str, Any] = {
         "archive_bytes": 300_000, "summary_channel": True, "budget_bytes": BUDGET, "pass_s": 900.0, "checkpoint_s": 0.0,
     }  # fmt: skip
-    return RunConfig(inputs, out, **{**values, **changes})
+    return RunConfig(inputs, out, model="moon", **{**values, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +263,7 @@ def test_live_the_budget_may_change_from_one_process_to_the_next(
         )
     assert said == []
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
-    run(RunConfig(("-",), out, resume=True), control=Control(log=said.append))  # and it may be left out
+    run(RunConfig(("-",), out, "moon", resume=True), control=Control(log=said.append))  # and it may be left out
     assert said == [] and json.loads((out / "status.json").read_text())["downlink"] is None
 
 

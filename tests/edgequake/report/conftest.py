@@ -29,7 +29,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         start_ns=synthetic_dataset.DAY_START_NS + 10**12,
     )
     path = synthetic_dataset.write_miniseed(record, folder / "record.mseed")
-    summary = run(RunConfig(inputs=(str(path),), out=folder / "run"))
+    summary = run(RunConfig(inputs=(str(path),), out=folder / "run", model="moon"))
     assert len(summary.events) == len(ONSETS_S)
     return folder / "run"
 

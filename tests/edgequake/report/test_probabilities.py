@@ -11,7 +11,7 @@ from edgequake.edge.detection.detector import Detector
 from edgequake.edge.features.front_end import station_rows
 from edgequake.edge.inputs.files import plan_inputs
 from edgequake.edge.manifest.manifest import load_manifest, read_graph
-from edgequake.report.recording.probabilities import Model, ProbabilityTrace, of_inputs
+from edgequake.report.recording.probabilities import Model, ProbabilityTrace, of_plan
 from edgequake.report.recording.recorded_run import read_run
 
 
@@ -25,8 +25,8 @@ def model() -> Model:
 def test_probabilities_are_the_network_s_outputs_for_the_rows(finished_run: Path, model: Model) -> None:
     """All rows at once through `Detector.decide`, compared with trace by trace through the trigger."""
     record = finished_run.parent / "record.mseed"
-    (probability_trace,) = of_inputs(model, 0.8, [record], None, lambda trace: None)
     plan = plan_inputs((str(record),), model.manifest)
+    (probability_trace,) = of_plan(plan, lambda station_id: (model, 0.8), lambda trace: None)
     rows = station_rows(
         model.manifest.front_end, model.manifest.sampling_rate_hz, plan.streams[0].traces(plan.diagnostics)
     )

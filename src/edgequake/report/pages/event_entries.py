@@ -93,7 +93,8 @@ def _samples(run: RecordedRun, segment: Segment) -> tuple[tuple[Trace, ...], str
 def _panel(
     run: RecordedRun, row: CatalogRow, segment: Segment, traces: tuple[Trace, ...], together: Sequence[Mark]
 ) -> EventPanel:
-    manifest = run.model.manifest if run.model else None
+    used = run.summary.model_of(row.station_id)
+    manifest = run.models[used.name].manifest if run.models else None
     spectral = manifest is not None and manifest.front_end.kind != "waveform"
     return EventPanel(
         row=row,
@@ -101,7 +102,7 @@ def _panel(
         traces=traces,
         probabilities=run.probabilities_of(row),
         marks=tuple(together),
-        onset_threshold=run.summary.onset_threshold,
+        onset_threshold=used.onset_threshold,
         event_threshold=manifest.trigger.event_threshold if manifest else None,
         window_samples=manifest.front_end.window_samples if manifest and spectral else DEFAULT_WINDOW_SAMPLES,
         bridge_s=manifest.front_end.bridge_s if manifest else DEFAULT_BRIDGE_S,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgequake.edge.formats.waveforms import NS_PER_S
@@ -64,7 +64,7 @@ def run_report(
         event_columns=EVENT_COLUMNS,
         probabilities=_where_from(run),
         counters=_counters(run.summary),
-        card=model_card(run.model) if run.model else [],
+        card=_cards(run),
     )
     return RunReport(html, run.notes)
 
@@ -80,13 +80,28 @@ def _rows(summary: Summary) -> list[tuple[str, str]]:
          f"{thousands(summary.samples_kept)} samples = {percent(summary.samples_kept / max(1, summary.samples_in))}"),
         ("downlink saved", f"{thousands(saved_bytes)} bytes = {percent(share_saved)}: segments of "
          f"{size(summary.bytes_kept)} are sent instead of inputs of {size(summary.bytes_in)}"),
-        ("model", f"{summary.model}, variant {summary.variant}, onset threshold {summary.onset_threshold:g}"),
-        ("graph's sha256", summary.graph_sha256),
+        *_model_rows(summary),
         ("runtime", f"{summary.runtime}, edgequake {summary.edgequake_version}"),
         ("cost", f"{summary.wall_s:.2f} s, of these {summary.cpu_s:.2f} s on the processor; at most "
          f"{size(summary.peak_memory_bytes)} of memory"),
         ("inputs", ", ".join(summary.inputs)),
     ]  # fmt: skip
+
+
+def _model_rows(summary: Summary) -> list[tuple[str, str]]:
+    rows = []
+    for one in summary.used_models:
+        stations = f", for {', '.join(map(station_name, one.stations))}" if len(summary.used_models) > 1 else ""
+        text = f"{one.name}, variant {one.variant}, onset threshold {one.onset_threshold:g}{stations}"
+        rows += [("model", text), ("graph's sha256", one.graph_sha256)]
+    return rows
+
+
+def _cards(run: RecordedRun) -> list[Table]:
+    if len(run.models) == 1:
+        return [table for model in run.models.values() for table in model_card(model)]
+    cards = [(name, table) for name, model in run.models.items() for table in model_card(model)]
+    return [replace(table, title=f"{name}: {table.title}") for name, table in cards]
 
 
 def _days(run: RecordedRun, marks: Sequence[Mark]) -> list[DayPicture]:
@@ -113,7 +128,7 @@ def _alt(day: StationDay) -> str:
 
 def _where_from(run: RecordedRun) -> str:
     """State what the probabilities were computed from, and whether they lead to the events of the catalogue."""
-    if run.model is None:
+    if not run.models:
         return "The network's probabilities are not shown: its manifest and graph are not available."
     again = (
         f"they lead to {run.n_events_found_again} of the {plural(len(run.summary.events), 'event')} of the catalogue, "

@@ -7,9 +7,8 @@ that the run names, or, where these are not available, over each kept segment al
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from edgequake.edge.detection.detector import Detector
 from edgequake.edge.detection.onset import refiner
 from edgequake.edge.detection.trigger import Decision, Event, Trigger
 from edgequake.edge.formats.waveforms import Trace
-from edgequake.edge.inputs.files import plan_inputs
+from edgequake.edge.inputs.files import InputPlan
 from edgequake.edge.manifest.manifest import Manifest, Variant
 from edgequake.results.progress import Progress, silent
 
@@ -107,25 +106,19 @@ def probabilities(model: Model, threshold: float, station_id: str, traces: Itera
     return trigger.trace(station_id, onsets_ns)
 
 
-def of_inputs(
-    model: Model,
-    threshold: float,
-    inputs: Sequence[Path],
-    channels: tuple[str, ...] | None,
+def of_plan(
+    plan: InputPlan,
+    model_of: Callable[[str], tuple[Model, float]],
     on_trace: Callable[[Trace], None],
-    out: Path | None = None,
     progress: Progress = silent,
 ) -> list[ProbabilityTrace]:
-    """Return the probabilities on every stream of some records; `on_trace` is called with each trace.
-
-    Files under `out`, the run's folder, are ignored where a folder of records is given.
+    """Return the probabilities on every stream of a plan; `model_of` returns a station's model and onset threshold.
 
     Raises
     ------
     DataError
-        Records that the runner refuses.
+        As `FileStream.traces`.
     """
-    plan = plan_inputs(tuple(map(str, inputs)), model.manifest, channels, out)
     n_read = 0
 
     def watched(traces: Iterator[Trace]) -> Iterator[Trace]:
@@ -137,6 +130,6 @@ def of_inputs(
             yield trace
 
     return [
-        probabilities(model, threshold, stream.station_id, watched(stream.traces(plan.diagnostics)))
+        probabilities(*model_of(stream.station_id), stream.station_id, watched(stream.traces(plan.diagnostics)))
         for stream in plan.streams
     ]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgequake.edge.base.errors import DataError, EdgequakeError, ManifestError
 from edgequake.edge.formats.waveforms import Trace
-from edgequake.edge.manifest.manifest import load_manifest, read_graph
+from edgequake.edge.inputs.files import plan_streams
+from edgequake.edge.inputs.model_choice import ModelChoice
+from edgequake.edge.manifest.manifest import Manifest, load_manifest, read_graph
 from edgequake.edge.results.catalog import CatalogRow, Segment
-from edgequake.edge.results.summary import Summary
-from edgequake.report.recording.probabilities import COMPUTING, Model, ProbabilityTrace, of_inputs
+from edgequake.edge.results.summary import Summary, UsedModel
+from edgequake.report.recording.probabilities import COMPUTING, Model, ProbabilityTrace, of_plan
 from edgequake.report.recording.samples import join_intervals, read_record, record_files
 from edgequake.results import finished_run
 from edgequake.results.progress import Progress, silent
@@ -23,10 +25,10 @@ class RecordedRun:
 
     folder: Path
     summary: Summary
-    model: Model | None  # None: neither a shipped model nor a named one has this graph
+    models: dict[str, Model]  # by name; empty: neither a shipped model nor a named one has the graph of one of them
     traces: tuple[Trace, ...]  # of the records, or of the segments
     from_records: bool  # whether `traces` and the probabilities are of the records that were run
-    probabilities: tuple[ProbabilityTrace, ...]  # one for each stream or kept segment; none without a model
+    probabilities: tuple[ProbabilityTrace, ...]  # one for each stream or kept segment; none without models
     notes: tuple[str, ...]  # what is missing
 
     def kept_ns(self, station_id: str) -> list[tuple[int, int]]:
@@ -88,7 +90,7 @@ def read_run(
     """
     summary = finished_run.read_run(folder).summary
     notes: list[str] = []
-    found = _model_of(summary, model, notes)
+    found = _models_of(summary, model, notes)
     wanted = tuple(inputs) or tuple(map(Path, summary.inputs))
     from_records = bool(inputs) or all(path.exists() for path in wanted)  # "-", a live stream, does not exist as a path
     if not from_records:
@@ -98,36 +100,71 @@ def read_run(
         wanted = tuple(path for path in kept if path.is_file())  # a segment that was sent may have been deleted
     traces: list[Trace] = []
     computed: list[ProbabilityTrace] = []
-    threshold, channels = summary.onset_threshold, _channels(summary)
-    if found is None:
+    if not found:
         traces = [trace for path in record_files(wanted) for trace in read_record(path)]
     elif from_records:
-        computed = of_inputs(found, threshold, wanted, channels, traces.append, folder, progress)
+        computed = _computed(summary, found, wanted, traces, folder, progress)
     else:
         for i, path in enumerate(wanted):
-            computed += of_inputs(found, threshold, [path], channels, traces.append)
+            computed += _computed(summary, found, [path], traces)
             progress((i + 1) / len(wanted), COMPUTING)
     return RecordedRun(folder, summary, found, tuple(traces), from_records, tuple(computed), tuple(notes))
 
 
-def _model_of(summary: Summary, named: str | None, notes: list[str]) -> Model | None:
-    """Return the model with the run's graph; None and a note where none was named and none is shipped."""
+def _computed(
+    summary: Summary,
+    found: dict[str, Model],
+    inputs: Sequence[Path],
+    traces: list[Trace],
+    out: Path | None = None,
+    progress: Progress = silent,
+) -> list[ProbabilityTrace]:
+    """Return the probabilities on records, each station's with its model; add the records' traces to `traces`."""
+    manifests = {one.name: _narrowed(summary, one, found[one.name].manifest) for one in summary.used_models}
+    choice = ModelChoice(manifest_of=lambda name: manifests.get(name) or load_manifest(name)[0])
+    choice.restore({station_id: one.name for one in summary.models for station_id in one.stations})
+    if not summary.models:
+        choice = ModelChoice(next(iter(manifests.values())))
+    plan = plan_streams(tuple(map(str, inputs)), choice, out)
+    chosen = {station_id for one in summary.models for station_id in one.stations}
+    plan.streams = [stream for stream in plan.streams if stream.station_id in chosen or not summary.models]
+
+    def model_of(station_id: str) -> tuple[Model, float]:
+        used = summary.model_of(station_id)
+        return found[used.name], used.onset_threshold
+
+    return of_plan(plan, model_of, traces.append, progress)
+
+
+def _models_of(summary: Summary, named: str | None, notes: list[str]) -> dict[str, Model]:
+    """Return the models with the run's graphs; none and a note where none was named and one is not shipped."""
     try:
-        manifest, folder = load_manifest(named or summary.model)
-        variant, graph = read_graph(manifest, folder, summary.variant)
-        if variant.sha256 != summary.graph_sha256:
-            raise ManifestError(
-                f"model '{named or summary.model}' is not the one that was run: expected a graph with sha256 "
-                f"{summary.graph_sha256[:12]}, got {variant.sha256[:12]}"
-            )
+        named_model = None if named is None else load_manifest(named)[0].name
+        is_only = len(summary.used_models) == 1
+        return {
+            one.name: _model_of(summary, one, named if named and (is_only or one.name == named_model) else one.name)
+            for one in summary.used_models
+        }
     except EdgequakeError as problem:
         if named:
             raise
         notes.append(f"No probabilities and no model card: {problem}. Name the run's manifest with --model.")
-        return None
-    return Model(manifest, graph, variant, summary.variant)
+        return {}
 
 
-def _channels(summary: Summary) -> tuple[str, ...] | None:
-    """Return the channels that were kept, which the user may have chosen; None where there was no event."""
-    return tuple(sorted({channel for row in summary.events for channel in row.channels})) or None
+def _model_of(summary: Summary, used: UsedModel, name: str) -> Model:
+    """Return a model of the run."""
+    manifest, folder = load_manifest(name)
+    variant, graph = read_graph(manifest, folder, used.variant)
+    if variant.sha256 != used.graph_sha256:
+        raise ManifestError(
+            f"model '{name}' is not the one that was run: expected a graph with sha256 {used.graph_sha256[:12]}, "
+            f"got {variant.sha256[:12]}"
+        )
+    return Model(manifest, graph, variant, used.variant)
+
+
+def _narrowed(summary: Summary, used: UsedModel, manifest: Manifest) -> Manifest:
+    """Return a manifest that takes the channels that were kept, which the user may have chosen; all without events."""
+    kept = {code for row in summary.events if row.station_id in used.stations for code in row.channels}
+    return replace(manifest, channels=tuple(sorted(kept))) if kept else manifest

@@ -1,0 +1,144 @@
+"""The models of a run: the one that is named, or with `auto` one for each station, loaded when a station needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from edgequake.edge.base.checkpoint import State
+from edgequake.edge.base.errors import ConfigError
+from edgequake.edge.detection.network import import_runtime
+from edgequake.edge.inputs.model_choice import AUTO, ModelChoice, choose
+from edgequake.edge.manifest.manifest import Manifest, load_manifest
+from edgequake.edge.operation.config import RunConfig
+from edgequake.edge.operation.model import LoadedModel, check_threshold, state_sha256, threshold_of
+from edgequake.edge.results.summary import UsedModel
+
+_MOST_STATIONS = 256  # live ones that are remembered; the router handles fewer at a time
+
+
+class RunModels:
+    """Returns the model of each station; its state is the choice that was made for each."""
+
+    def __init__(self, config: RunConfig, log: Callable[[str], None]) -> None:
+        """Load the named model; with `auto` nothing is loaded yet.
+
+        Raises
+        ------
+        EdgequakeError
+            The named model cannot be used, or the options are not for any model.
+        """
+        self._config, self._log = config, log
+        self.is_auto = config.model == AUTO
+        self._loaded: dict[str, LoadedModel] = {}  # by the name that it was loaded by
+        self._manifests: dict[str, Manifest] = {}  # of models that are not loaded (yet)
+        self._hashes: dict[str, str] = {}
+        if not self.is_auto:
+            model = self._loaded[config.model] = LoadedModel.load(config, log)
+            self.choice = ModelChoice(model.manifest, config.channels)
+            return
+        if config.model_copy is not None:
+            raise ConfigError("--model-copy is the copy of one model, got --model auto: name that model with --model")
+        check_threshold(config)
+        import_runtime()  # a lander without one must not learn it from the first sample
+        most_stations = _MOST_STATIONS if config.is_live else None
+        self.choice = ModelChoice(None, config.channels, self._manifest, log, most_stations)
+
+    def of(self, station_id: str) -> LoadedModel:
+        """Return a station's model.
+
+        Raises
+        ------
+        EdgequakeError
+            It cannot be used.
+        """
+        name = self._name_of(station_id)
+        if name not in self._loaded:
+            self._loaded[name] = LoadedModel.load(replace(self._config, model=name), self._log)
+            self._manifests.pop(name, None)
+        return self._loaded[name]
+
+    def pre_roll_s(self, station_id: str) -> float:
+        """Return the pre-roll of a station's segments; its model need not be loaded for that."""
+        return self._manifest(self._name_of(station_id)).trigger.pre_roll_s
+
+    def load(self, stations: Iterable[str]) -> None:
+        """Load the models of stations, to refuse unusable ones before anything is written; raises as `of`."""
+        for station_id in stations:
+            self.of(station_id)
+
+    def used(self) -> tuple[UsedModel, ...]:
+        """Return the models in use, in the order of their names; a named one is that of all stations."""
+        if not self.is_auto:
+            return (self._used(self._config.model, ()),)
+        stations = self.choice.stations
+        names = sorted(set(stations.values()))
+        return tuple(self._used(name, sorted(one for one, its in stations.items() if its == name)) for name in names)
+
+    @property
+    def runtime(self) -> str:
+        """Name and version of the TFLite runtime."""
+        loaded = next(iter(self._loaded.values()), None)
+        return import_runtime()[1] if loaded is None else loaded.runtime
+
+    def reload_thresholds(self) -> None:
+        """Read the thresholds of the models in use again; keep the present ones where they cannot be read."""
+        self._manifests.clear()
+        for name, model in self._loaded.items():
+            model.reload_threshold(replace(self._config, model=name), partial(self._log_of, name))
+        if not self._loaded:
+            self._log("thresholds reloaded: no model is in use yet")
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a checkpoint's state depends on: graph, manifest and channels of each model in use."""
+        if not self.is_auto:
+            (model,) = self._loaded.values()
+            channels = list(self._config.channels or model.manifest.channels)
+            return {"graph": model.variant.sha256, "manifest": model.sha256, "channels": channels}
+        names = sorted(set(self.choice.stations.values()))
+        return {
+            "model": AUTO,
+            "graph": {one.name: one.graph_sha256 for one in self.used()},
+            "manifest": {name: self._state_sha256(name) for name in names},
+            "channels": None if self._config.channels is None else list(self._config.channels),
+        }
+
+    def state(self) -> State:
+        return {"stations": [[station_id, name] for station_id, name in self.choice.stations.items()]}
+
+    def restore(self, state: State) -> None:
+        self.choice.restore(dict(state["stations"]))
+
+    def _log_of(self, name: str, line: str) -> None:
+        self._log(f"model {name}: {line}" if self.is_auto else line)
+
+    def _name_of(self, station_id: str) -> str:
+        if not self.is_auto:
+            return self._config.model
+        # A station of an earlier run in this folder has no model yet: that of its network is the best guess.
+        return self.choice.stations.get(station_id) or choose(station_id, 0.0)[0]
+
+    def _manifest(self, name: str) -> Manifest:
+        if name in self._loaded:
+            return self._loaded[name].manifest
+        if name not in self._manifests:
+            self._manifests[name] = load_manifest(name)[0]
+        return self._manifests[name]
+
+    def _used(self, name: str, stations: Iterable[str]) -> UsedModel:
+        manifest, loaded = self._manifest(name), self._loaded.get(name)
+        variant = self._config.variant or manifest.default_variant
+        return UsedModel(
+            name=manifest.name,
+            variant=variant,
+            graph_sha256=manifest.variants[variant].sha256,
+            onset_threshold=threshold_of(self._config, manifest) if loaded is None else loaded.threshold,
+            stations=tuple(stations),
+        )
+
+    def _state_sha256(self, name: str) -> str:
+        if name not in self._hashes:
+            self._hashes[name] = state_sha256(self._manifest(name))
+        return self._hashes[name]
