@@ -10,7 +10,8 @@ from edgequake import __version__
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.errors import DataError, Stopped
 from edgequake.edge.base.memory import peak_memory_bytes
-from edgequake.edge.formats.waveforms import NS_PER_S, channel_of
+from edgequake.edge.formats.source_ids import channel_of
+from edgequake.edge.formats.waveforms import NS_PER_S
 from edgequake.edge.inputs.source import Source
 from edgequake.edge.operation.config import RunConfig, open_source
 from edgequake.edge.operation.model import LoadedModel

@@ -16,7 +16,8 @@ from edgequake.edge.base.checkpoint import State
 from edgequake.edge.detection.onset import Refine
 from edgequake.edge.detection.trigger import Event
 from edgequake.edge.formats.miniseed import encode
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace, channel_of, duration_ns, merge_contiguous
+from edgequake.edge.formats.source_ids import channel_of
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, merge_contiguous
 from edgequake.edge.manifest.manifest import TriggerConfig
 from edgequake.edge.results.catalog import CatalogRow, Ledger, Segment, event_id
 from edgequake.edge.results.priority import Priorities, signal_to_noise
