@@ -57,7 +57,8 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None, cont
         return summary
     ledger = Ledger()
     services = OnboardServices(config, model, ledger, source.diagnostics, source.replayed)
-    stations = StationRuns(model, config.out, ledger, priority_function(config.priority, source.diagnostics))
+    priority = priority_function(config.priority, source.diagnostics)
+    stations = StationRuns(model, config.out, ledger, priority, source.diagnostics)
     folder = RunFolder(config, model, source, ledger, stations, services, control.log)
     folder.prepare()  # from here on files are written
     folder.resume()

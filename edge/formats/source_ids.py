@@ -92,6 +92,12 @@ def channel_of(source_id: str) -> str:
     return split_source_id(source_id).channel
 
 
+def channel_title(source_id: str) -> str:
+    """Return NET_STA_LOC_CHA of a source identifier, for lines of text."""
+    codes = split_source_id(source_id)
+    return "_".join((codes.network, codes.station, codes.location, codes.channel))
+
+
 def source_id_of(network: str, station: str, location: str, channel: str) -> str:
     """Return the source identifier of SEED codes.
 

@@ -255,10 +255,11 @@ def _table(batch: list[_Row], columns: _Columns, path: Path) -> Float:
 
 
 def _column(batch: list[_Row], i: int, columns: _Columns, path: Path) -> Float:
+    missing = "nan" if i == columns.sample else ""  # pandas writes a missing sample as an empty cell
     try:
-        return np.array([row[i] for _, row in batch], np.float64)
+        return np.array([row[i] or missing for _, row in batch], np.float64)
     except ValueError:
-        line, text = next((line, row[i]) for line, row in batch if not _is_number(row[i]))
+        line, text = next((line, row[i]) for line, row in batch if not _is_number(row[i] or missing))
         raise DataError(
             f"{path}, row {line}: expected a number in the column {columns.names[i]}, got {text!a}"
         ) from None

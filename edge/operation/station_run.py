@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgequake.edge.base.checkpoint import State
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.detection.detector import Detector
 from edgequake.edge.detection.onset import refiner
 from edgequake.edge.detection.trigger import Event
@@ -60,10 +61,13 @@ class StationRun:
         ledger: Ledger,
         counters: RunCounters,
         priorities: Priorities | None = None,
+        diagnostics: Diagnostics | None = None,
     ) -> None:
         self.detector, self.station_id = detector, station_id
         self.time = RecordTime(round(manifest.front_end.bridge_s * NS_PER_S))
-        self._segments = SegmentWriter(out, station_id, manifest.trigger, ledger, refiner(manifest), priorities)
+        self._segments = SegmentWriter(
+            out, station_id, manifest.trigger, ledger, refiner(manifest), priorities, diagnostics
+        )
         self._ledger, self._counters = ledger, counters
 
     def push(self, traces: Sequence[Trace]) -> bool:
@@ -102,10 +106,17 @@ class StationRun:
 class StationRuns:
     """All streams of a run, each with its detector."""
 
-    def __init__(self, model: LoadedModel, out: Path, ledger: Ledger, function: PriorityFunction = priority) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        out: Path,
+        ledger: Ledger,
+        function: PriorityFunction = priority,
+        diagnostics: Diagnostics | None = None,
+    ) -> None:
         self.counters = RunCounters()
         self._priorities = Priorities(model.manifest.trigger.max_event_s, function)
-        self._model, self._out, self._ledger = model, out, ledger
+        self._model, self._out, self._ledger, self._diagnostics = model, out, ledger, diagnostics
         self._runs: dict[str, StationRun] = {}
 
     def push(self, batch: Batch) -> bool:
@@ -153,6 +164,13 @@ class StationRuns:
         if key not in self._runs:
             model = self._model
             self._runs[key] = StationRun(
-                model.detector(), station_id, model.manifest, self._out, self._ledger, self.counters, self._priorities
+                model.detector(),
+                station_id,
+                model.manifest,
+                self._out,
+                self._ledger,
+                self.counters,
+                self._priorities,
+                self._diagnostics,
             )
         return self._runs[key]

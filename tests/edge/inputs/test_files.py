@@ -12,6 +12,7 @@ import obspy
 import pytest
 
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.formats.waveforms import Trace, duration_ns
 from edgequake.edge.inputs.files import InputPlan, plan_inputs
 from edgequake.edge.manifest.manifest import Manifest, Variant
