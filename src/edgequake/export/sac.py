@@ -146,6 +146,7 @@ def _free_name(trace: Trace, taken: dict[str, Path]) -> str:
     time = _datetime_of(trace.start_ns)
     clock = f"{time:%Y.%j.%H%M%S}.{time.microsecond // 1000:03d}"
     stem = ".".join((*(re.sub(r"[^A-Za-z0-9_-]", "-", code) for code in codes), clock))
+    stem = f"-{stem}" if stem.startswith(".") else stem  # without a network code; such files would be hidden
     name, number = f"{stem}.SAC", 2
     while name.lower() in taken:  # codes may differ in their case alone, which not every file system tells apart
         name, number = f"{stem}_{number}.SAC", number + 1
