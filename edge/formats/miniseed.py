@@ -132,9 +132,10 @@ class RecordFile:
             return self._mended_samples(data, diagnostics)
         samples = np.array(record.np_datasamples)  # a copy: libmseed reuses the record's memory
         messages = get_error_messages()
-        if messages and record.reclen != len(data):
-            return self._mended_samples(data, diagnostics)
-        count_messages(messages, str(self._path), diagnostics)
+        if messages:
+            if record.reclen != len(data):
+                return self._mended_samples(data, diagnostics)
+            count_messages(messages, str(self._path), diagnostics)
         return samples
 
     def _mended_samples(self, data: bytes, diagnostics: Diagnostics) -> npt.NDArray[Any]:

@@ -287,11 +287,11 @@ def unpacked(data: bytes, source: str, diagnostics: Diagnostics) -> npt.NDArray[
         samples = np.array(record.np_datasamples)  # a copy: libmseed reuses the record's memory
     except (MiniSEEDError, ValueError, StopIteration):
         mended = repaired(data)
-        samples = None if mended is None else decoded(mended.data)
-        if mended is None or samples is None:
+        proven = None if mended is None else decoded(mended.data)
+        if mended is None or proven is None:
             raise
         diagnostics.count(mended.what)
-        return samples
+        return proven
     count_messages(get_error_messages(), source, diagnostics)
     return samples
 

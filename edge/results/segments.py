@@ -78,7 +78,8 @@ class SegmentWriter:
         recent = list(islice(reversed(buffered), _RECENT_TRACES))
         if any(_same(trace, earlier) for earlier in recent):
             return
-        if any(trace.start_ns < earlier.stop_ns for earlier in recent) and (n := n_differing(trace, reversed(recent))):
+        first_ns = trace.start_ns + duration_ns(1, trace.sampling_rate_hz) // 2  # times are rounded
+        if any(first_ns < earlier.stop_ns for earlier in recent) and (n := n_differing(trace, reversed(recent))):
             self._diagnostics.count(
                 f"overlapping sample(s) of {channel_title(trace.source_id)} differ from those already read at the same "
                 f"time; the first ones are used",

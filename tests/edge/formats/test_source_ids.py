@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 
 import numpy as np
 import obspy
@@ -90,9 +89,9 @@ def test_codes_of_obspys_records_are_obspys(codes: tuple[str, str, str, str], ch
 @pytest.mark.parametrize(
     "source_id",
     ["", "LUN", "FDSN:", "FDSN:XX_LUN_00_MHZ", "XFDSN:XX_LUN_00_M_H_Z", "FDSN:XX_../.._00_M_H_Z", "FDSN:XX_.._00_M_H_Z",
-     "FDSN:XX_A.B_00_M_H_Z", "FDSN:XX_A B_00_M_H_Z", "FDSN:XX_LÜN_00_M_H_Z", "FDSN:XX_LUN\r_00_M_H_Z",
-     "FDSN:XX_LUN_00_M_H_Z\n", "FDSN:XX_LUN\0_00_M_H_Z", "FDSN:XX_A\\B_00_M_H_Z", "FDSN:XX_LUN:1_00_M_H_Z", LONGEST + "1",
-     "FDSN:XX_\u0661_00_M_H_Z"],
+     "FDSN:XX_A.B_00_M_H_Z", "FDSN:XX_A B_00_M_H_Z", "FDSN:XX_LÜN_00_M_H_Z",
+     "FDSN:XX_LUN\r_00_M_H_Z", "FDSN:XX_LUN_00_M_H_Z\n", "FDSN:XX_LUN\0_00_M_H_Z", "FDSN:XX_A\\B_00_M_H_Z", "FDSN:XX_LUN:1_00_M_H_Z",
+     LONGEST + "1", "FDSN:XX_\u0661_00_M_H_Z"],
 )  # fmt: skip
 def test_other_identifiers_are_refused_in_one_line(source_id: str) -> None:
     with pytest.raises(DataError) as caught:
@@ -122,7 +121,7 @@ def test_a_record_with_other_codes_is_left_out_and_counted(station: bytes) -> No
     traces = read(good[:512] + bytes(bad) + good[512:], diagnostics)
     assert [trace.source_id for trace in traces] == ["FDSN:XX_LUN_00_M_H_Z"] * 3
     (text,) = diagnostics.texts()
-    assert re.match(
-        r"stream: 1 damaged record\(s\) left out; the first: the record at byte 512 has no usable codes", text
+    assert text.startswith(
+        "stream: 1 damaged record(s) left out; the first: the record at byte 512 has no usable codes"
     )
     assert text.isascii() and text.isprintable() and diagnostics.unreadable_bytes == 512
