@@ -192,8 +192,7 @@ class RecordScanner:
                 return None
             if not (RECORD_START.match(self._data, stop) or (is_last and (at_end or n_bytes > claimed_bytes))):
                 continue
-            data = with_own_length(self._data[at:stop])
-            if n_bytes == claimed_bytes or data is None:
+            if n_bytes == claimed_bytes or (data := with_own_length(self._data[at:stop])) is None:
                 return None
             if n_bytes > claimed_bytes > 0 and decoded(self._data[at : at + claimed_bytes]) is not None:
                 return None

@@ -88,10 +88,10 @@ def test_codes_of_obspys_records_are_obspys(codes: tuple[str, str, str, str], ch
 
 @pytest.mark.parametrize(
     "source_id",
-    ["", "LUN", "FDSN:", "FDSN:XX_LUN_00_MHZ", "XFDSN:XX_LUN_00_M_H_Z", "FDSN:XX_../.._00_M_H_Z", "FDSN:XX_.._00_M_H_Z",
-     "FDSN:XX_A.B_00_M_H_Z", "FDSN:XX_A B_00_M_H_Z", "FDSN:XX_LÜN_00_M_H_Z",
-     "FDSN:XX_LUN\r_00_M_H_Z", "FDSN:XX_LUN_00_M_H_Z\n", "FDSN:XX_LUN\0_00_M_H_Z", "FDSN:XX_A\\B_00_M_H_Z", "FDSN:XX_LUN:1_00_M_H_Z",
-     LONGEST + "1", "FDSN:XX_\u0661_00_M_H_Z"],
+    ["", "LUN", "FDSN:", "FDSN:XX_LUN_00_MHZ", "XFDSN:XX_LUN_00_M_H_Z", "FDSN:XX_../.._00_M_H_Z", LONGEST + "1",
+     "FDSN:XX_.._00_M_H_Z", "FDSN:XX_A.B_00_M_H_Z", "FDSN:XX_A B_00_M_H_Z", "FDSN:XX_LÜN_00_M_H_Z",
+     "FDSN:XX_LUN\r_00_M_H_Z", "FDSN:XX_LUN_00_M_H_Z\n", "FDSN:XX_LUN\0_00_M_H_Z", "FDSN:XX_A\\B_00_M_H_Z",
+     "FDSN:XX_LUN:1_00_M_H_Z", "FDSN:XX_\u0661_00_M_H_Z"],
 )  # fmt: skip
 def test_other_identifiers_are_refused_in_one_line(source_id: str) -> None:
     with pytest.raises(DataError) as caught:
