@@ -16,8 +16,9 @@ from edgequake.data import dataset
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.features.front_end import Rows, station_rows
 from edgequake.edge.formats.miniseed import index_file, read_indexed
+from edgequake.edge.formats.source_ids import channel_of, station_of
 from edgequake.edge.formats.space_apps_csv import read_packet_csv
-from edgequake.edge.formats.waveforms import Trace, channel_of, station_of
+from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.manifest.front_end_config import FrontEndConfig, takes_rate
 
 FloatArray = npt.NDArray[np.float32]

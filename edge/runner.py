@@ -10,7 +10,8 @@ from edgequake import __version__
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.errors import DataError, Stopped
 from edgequake.edge.base.memory import peak_memory_bytes
-from edgequake.edge.formats.waveforms import NS_PER_S, channel_of
+from edgequake.edge.formats.source_ids import channel_of
+from edgequake.edge.formats.waveforms import NS_PER_S
 from edgequake.edge.inputs.source import Source
 from edgequake.edge.operation.config import RunConfig, open_source
 from edgequake.edge.operation.run_folder import RunFolder, finished_summary
@@ -57,7 +58,8 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None, cont
     models.load(models.choice.stations)  # of files; live stations are not known yet
     ledger = Ledger()
     services = OnboardServices(config, models.pre_roll_s, ledger, source.diagnostics, source.replayed)
-    stations = StationRuns(models.of, config.out, ledger, priority_function(config.priority, source.diagnostics))
+    priority = priority_function(config.priority, source.diagnostics)
+    stations = StationRuns(models.of, config.out, ledger, priority, source.diagnostics)
     folder = RunFolder(config, models, source, ledger, stations, services, control.log)
     folder.prepare()  # from here on files are written
     folder.resume()

@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.formats.source_ids import channel_of
 from edgequake.edge.formats.space_apps_csv import read_packet_csv
-from edgequake.edge.formats.waveforms import NS_PER_S, channel_of
+from edgequake.edge.formats.waveforms import NS_PER_S
 
 FloatArray = npt.NDArray[np.float64]
 ChannelSamples = tuple[str, int, npt.NDArray[Any]]  # channel, start_ns, samples of a contiguous run

@@ -14,8 +14,9 @@ from edgequake.edge.archive.sds import day_name, day_of, name_of, parse_day_name
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import RecordFile, index_file
+from edgequake.edge.formats.overlaps import are_equal, common_samples
 from edgequake.edge.formats.record_scanner import RecordHeader
-from edgequake.edge.formats.waveforms import NS_PER_S, SampleBuffer, Trace, duration_ns, same_rate
+from edgequake.edge.formats.waveforms import SampleBuffer, Trace, duration_ns
 
 _BEFORE_ALL_NS = -(1 << 63)
 _MOST_INDEXES = 12  # the channels of one station
@@ -112,14 +113,9 @@ class DuplicateFilter:
 
 def _mark_equal(stored: npt.NDArray[np.bool_], trace: Trace, other: Trace) -> None:
     """Mark the samples of a trace that another one has at the same times, if all of those are equal."""
-    if not same_rate(other.sampling_rate_hz, trace.sampling_rate_hz):
-        return
-    offset = round((other.start_ns - trace.start_ns) * trace.sampling_rate_hz / NS_PER_S)
-    first, stop = max(0, offset), min(len(trace.samples), offset + len(other.samples))
-    if first < stop:
-        mine, theirs = trace.samples[first:stop], other.samples[first - offset : stop - offset]
-        if np.all((mine == theirs) | ((mine != mine) & (theirs != theirs))):  # all NaN are equal
-            stored[first:stop] = True
+    common = common_samples(trace, other)
+    if common is not None and are_equal(trace.samples[common[0]], other.samples[common[1]]).all():
+        stored[common[0]] = True
 
 
 def _part(trace: Trace, first: int, stop: int) -> Trace:

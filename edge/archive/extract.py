@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from edgequake.edge.archive.sds import DAY_NS, DayName, day_files, name_of
 from edgequake.edge.base.diagnostics import Diagnostics
+from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import ARCHIVE, CONTINUOUS, SEGMENTS
+from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.formats.record_scanner import RecordScanner
 from edgequake.edge.formats.waveforms import Trace, merge_contiguous
 
@@ -63,6 +66,24 @@ def get_run_waveforms(out: Path, span: Span, unwritten: Sequence[Trace] = ()) ->
         if len(trace.samples):
             traces += _without(trace, traces)
     return _merged(traces)
+
+
+def stored_days(out: Path, span: Span, unwritten: Sequence[Trace] = ()) -> Iterator[Span]:
+    """Cut a span at UTC midnights and yield the days of which a run folder may contain samples.
+
+    So no more than a day need be in memory, and a span of centuries costs no more than what is stored.
+    """
+    days = {name.day for folder in (ARCHIVE, CONTINUOUS) for _, name, _ in day_files(out / folder)}
+    for trace in unwritten:
+        days.update(range(trace.start_ns // DAY_NS, trace.stop_ns // DAY_NS + 1))
+    for path in (out / SEGMENTS).glob("*.mseed"):
+        with suppress(DataError):  # it has been sent and deleted meanwhile, or is damaged
+            for header in index_file(path).headers:
+                days.update(range(header.start_ns // DAY_NS, header.stop_ns // DAY_NS + 1))
+    for day in sorted(days):
+        start_ns, stop_ns = max(span.start_ns, day * DAY_NS), min(span.stop_ns, (day + 1) * DAY_NS)
+        if start_ns < stop_ns:
+            yield replace(span, start_ns=start_ns, stop_ns=stop_ns)
 
 
 def _in_archive(folder: Path, span: Span) -> Iterator[Trace]:

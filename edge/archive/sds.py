@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 
+from edgequake.edge.formats.source_ids import split_source_id
 from edgequake.edge.formats.waveforms import NS_PER_S, duration_ns
 
 DAY_NS = 86_400 * NS_PER_S
@@ -31,7 +32,7 @@ class DayName:
     network: str
     station: str
     location: str
-    channel: str  # MHZ, or M_HH_Z where one of its codes has not one letter
+    channel: str  # MHZ, or M_HH_Z, see `SourceCodes.channel`
     day: int = 0  # days since 1970-01-01
 
     @property
@@ -53,9 +54,8 @@ def day_of(time_ns: int, sampling_rate_hz: float) -> int:
 @lru_cache(maxsize=1024)
 def name_of(source_id: str) -> DayName:
     """Return the codes of an FDSN source identifier, without a day."""
-    network, station, location, *codes = (source_id.removeprefix("FDSN:") + "___").split("_")
-    channel = "".join(codes) if all(len(code) <= 1 for code in codes) else "_".join(codes).rstrip("_")
-    return DayName(network, station, location, channel)
+    codes = split_source_id(source_id)
+    return DayName(codes.network, codes.station, codes.location, codes.channel)
 
 
 @lru_cache(maxsize=1024)

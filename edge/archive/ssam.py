@@ -12,8 +12,9 @@ application to volcano monitoring. Bull. Seismol. Soc. Am. 85(2), 632-639.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import numpy.typing as npt
 from edgequake.edge.archive.archive import Archive
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.diagnostics import Diagnostics
+from edgequake.edge.formats.source_ids import MOST_LETTERS, SourceCodes, split_source_id
 from edgequake.edge.formats.waveforms import NS_PER_S, SampleBuffer, Trace
 
 Float = npt.NDArray[np.float64]
@@ -61,16 +63,28 @@ def band_source_id(source_id: str, band: int, frame_s: int) -> str:
 
     The channel code keeps instrument and component and gets the band code of its own rate. The location code names the
     frequency band: L (low), M (middle) or H (high) instead of a leading 0. To locations that are not two digits the
-    letter is appended; an empty one becomes L, M or H.
+    letter is appended; an empty one becomes L, M or H. A band code of other than one capital letter follows the new
+    one, so that channels whose band codes differ in it have different SSAM channels.
     """
-    codes = (source_id.removeprefix("FDSN:") + "_____").split("_")[:6]
-    location = codes[2]
-    if location.isdigit() and len(location) == 2:
-        codes[2] = _BAND_LETTERS[int(location[0])][band] + location[1]
-    else:
-        codes[2] = location + _BAND_LETTERS[0][band]
-    codes[3] = next(letter for least_hz, letter in _RATE_LETTERS if 1.0 / frame_s >= least_hz)
-    return "FDSN:" + "_".join(codes)
+    codes = split_source_id(source_id)
+    location = codes.location + _BAND_LETTERS[0][band]
+    if codes.location.isdigit() and len(codes.location) == 2:
+        location = _BAND_LETTERS[int(codes.location[0])][band] + codes.location[1]
+    rate_letter = next(letter for least_hz, letter in _RATE_LETTERS if 1.0 / frame_s >= least_hz)
+    is_seed = len(codes.band) == 1 and codes.band.isupper()
+    band_code = rate_letter if is_seed else rate_letter + (codes.band or "-")
+    return _short_enough(replace(codes, location=location, band=band_code), source_id)
+
+
+def _short_enough(codes: SourceCodes, source_id: str) -> str:
+    """Return an identifier that libmseed can hold: in one that is too long, a checksum replaces part of a code."""
+    values = list(astuple(codes))
+    n_excess = len("FDSN:" + "_".join(values)) - MOST_LETTERS
+    if n_excess > 0:
+        i = max(range(len(values)), key=lambda i: len(values[i]))
+        checksum = f"{zlib.crc32(source_id.encode()):08X}"
+        values[i] = values[i][: len(values[i]) - n_excess - len(checksum)] + checksum
+    return "FDSN:" + "_".join(values)
 
 
 @lru_cache(maxsize=64)

@@ -62,10 +62,26 @@ class Diagnostics:
         """Record bytes that belong to no record."""
         self._add("junk", source, problem, size_bytes, n_places)
 
-    def first_junk(self, source: str) -> str | None:
-        """Return the problem with the first bytes of a source that belong to no record."""
-        damage = self._damage.get(source, {}).get("junk")
-        return None if damage is None else damage.first
+    def first_problem(self, source: str) -> str | None:
+        """Return the problem with the first bytes of a source that belong to no record, or the first damaged record."""
+        damage = self._damage.get(source, {})
+        return next((damage[kind].first for kind in ("junk", "skipped") if kind in damage), None)
+
+    @property
+    def has_junk(self) -> bool:
+        """Whether there were bytes that belong to no record."""
+        return any("junk" in kinds for kinds in self._damage.values())
+
+    def add(self, other: Diagnostics) -> None:
+        """Add the warnings of another object, such as those of one file."""
+        for text in other._texts:
+            self.warn(text)
+        for text, n in other._counts.items():
+            self.count(text, n)
+        for source, kinds in other._damage.items():
+            for kind, damage in kinds.items():
+                self._add(kind, source, damage.first, damage.size_bytes, damage.n)
+        self._n_more += other._n_more
 
     def drop_datagram(self, source: str, problem: str, size_bytes: int) -> bool:
         """Record that a malformed datagram is dropped; return whether it is the first one of its source."""

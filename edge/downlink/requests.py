@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgequake.edge.archive.extract import Span, get_run_waveforms
+from edgequake.edge.archive.extract import Span, get_run_waveforms, stored_days
 from edgequake.edge.archive.sds import DAY_NS, DayName, day_files, name_of
 from edgequake.edge.base.atomic_files import retry_when_full, sync, write_bytes_atomically, write_durably
 from edgequake.edge.base.control import Control
@@ -197,7 +197,7 @@ def _write_span(out: Path, span: Span, target: str, coverage: Coverage) -> int:
     """Write the stored samples of a span to a file or standard output, and return the number of bytes."""
 
     def encoded() -> Iterator[bytes]:
-        for day in _days_of(span):
+        for day in stored_days(out, span):
             traces = get_run_waveforms(out, day)
             coverage.add(traces)
             yield encode(traces)
@@ -223,15 +223,6 @@ def _write_file(path: Path, parts: Iterable[bytes]) -> int:
     finally:
         part.unlink(missing_ok=True)
     return n_bytes
-
-
-def _days_of(span: Span) -> Iterator[Span]:
-    """Cut a span at UTC midnights, so that no more than a day is in memory."""
-    start_ns = span.start_ns
-    while start_ns < span.stop_ns:
-        stop_ns = min(span.stop_ns, (start_ns // DAY_NS + 1) * DAY_NS)
-        yield replace(span, start_ns=start_ns, stop_ns=stop_ns)
-        start_ns = stop_ns
 
 
 def _span(start: str, stop: str, station: str | None, channels: tuple[str, ...] | None) -> Span:
@@ -349,11 +340,12 @@ class RequestQueue:
 
     def _encoded(self, request: Request) -> Iterator[bytes]:
         n_bytes = 0
-        for day in _days_of(request.span):
+        unwritten = self._unwritten()
+        for day in stored_days(self._out, request.span, unwritten):
             if n_bytes >= MOST_BYTES:
                 self._diagnostics.warn(f"request {request.name} is truncated at {format_time(day.start_ns)}: too long")
                 return
-            data = encode(get_run_waveforms(self._out, day, self._unwritten()))
+            data = encode(get_run_waveforms(self._out, day, unwritten))
             n_bytes += len(data)
             yield data
 

@@ -13,11 +13,20 @@ from pymseed import DataEncoding, MiniSEEDError, MS3Record, get_error_messages
 
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.formats.record_scanner import RecordHeader, RecordScanner, first_reason
+from edgequake.edge.formats.record_repair import with_own_length, with_right_time
+from edgequake.edge.formats.record_scanner import (
+    RecordHeader,
+    RecordScanner,
+    count_messages,
+    first_reason,
+    unpacked,
+)
+from edgequake.edge.formats.source_ids import split_source_id
 from edgequake.edge.formats.waveforms import Trace, parse_time
 
 _READ_BYTES = 1 << 18
 _RECORD_BYTES = 512
+_HEADER_BYTES, _STEIM_FRAME_BYTES = 48, 64  # the longest without an identifier; the least that holds samples
 _VERSION_2_NS = (parse_time("1900-01-01T00:00:00"), parse_time("2100-01-01T00:00:00"))
 
 
@@ -27,13 +36,22 @@ class FileIndex:
 
     path: Path
     headers: tuple[RecordHeader, ...]
-    unreadable_bytes: int  # bytes that belong to no readable record
-    problem: str | None  # why the first of them cannot be read
+    diagnostics: Diagnostics  # the bytes that belong to no readable record, and the records that were mended
 
     @property
     def start_ns(self) -> int:
         """Time of the file's first sample."""
         return self.headers[0].start_ns
+
+    @property
+    def unreadable_bytes(self) -> int:
+        """Bytes that belong to no usable record."""
+        return self.diagnostics.unreadable_bytes
+
+    @property
+    def problem(self) -> str | None:
+        """Why the first of them cannot be read."""
+        return self.diagnostics.first_problem(str(self.path))
 
 
 def index_file(path: Path, start_byte: int = 0, stop_byte: int | None = None) -> FileIndex:
@@ -47,7 +65,7 @@ def index_file(path: Path, start_byte: int = 0, stop_byte: int | None = None) ->
         The file cannot be read, is empty, is not miniSEED, or holds no sample.
     """
     diagnostics = Diagnostics()
-    scanner = RecordScanner("", diagnostics, decode=False, offset=start_byte)
+    scanner = RecordScanner(str(path), diagnostics, decode=False, offset=start_byte)
     headers: list[RecordHeader] = []
     size = 0
     try:
@@ -59,12 +77,14 @@ def index_file(path: Path, start_byte: int = 0, stop_byte: int | None = None) ->
             headers += [record.header for record in scanner.feed(b"", at_end=True)]
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    problem = diagnostics.first_junk("")
+    problem = diagnostics.first_problem(str(path))
     if not headers:
-        reason = "is empty" if size == 0 else f"is not miniSEED ({problem})" if problem else "holds no sample"
+        reason = "is empty" if size == 0 else "holds no sample"
+        if problem:
+            reason = f"{'is not miniSEED' if diagnostics.has_junk else 'holds no usable record'} ({problem})"
         raise DataError(f"{path} {reason}; expected a miniSEED file with samples")
     headers.sort(key=lambda header: (header.start_ns, header.source_id, header.offset))
-    return FileIndex(path, tuple(headers), diagnostics.unreadable_bytes, problem)
+    return FileIndex(path, tuple(headers), diagnostics)
 
 
 class RecordFile:
@@ -93,27 +113,40 @@ class RecordFile:
             data = self._file.read(header.size_bytes)
         except OSError as error:
             raise DataError(f"{self._path} cannot be read: {error.strerror or error}") from error
+        counted = Diagnostics() if diagnostics is None else diagnostics
         try:
-            samples = self._samples(data)
+            samples = self._samples(data, counted)
         except (MiniSEEDError, ValueError, StopIteration) as error:
             problem = f"the record at byte {header.offset} cannot be decoded: {first_reason(error)}"
             if diagnostics is None:
                 raise DataError(f"{self._path.name}: {problem}") from error
             diagnostics.skip_record(str(self._path), problem, header.size_bytes)
             return None
-        if diagnostics is not None and get_error_messages():
-            diagnostics.suspect_record(str(self._path))
         rate_hz = header.sampling_rate_hz
         return Trace(header.source_id, header.start_ns, rate_hz, samples, self._path.name, self._file_start_ns)
 
-    def _samples(self, data: bytes) -> npt.NDArray[Any]:
+    def _samples(self, data: bytes, diagnostics: Diagnostics) -> npt.NDArray[Any]:
         try:
             record = self._record.parse_into(data, unpack_data=True)
-        except MiniSEEDError as error:
-            if error.status_code <= 0:
-                raise
-            record = next(MS3Record.from_buffer(data, unpack_data=True))  # its header does not say its length
-        return np.array(record.np_datasamples)  # a copy: libmseed reuses the record's memory
+        except MiniSEEDError:
+            return self._mended_samples(data, diagnostics)
+        samples = np.array(record.np_datasamples)  # a copy: libmseed reuses the record's memory
+        messages = get_error_messages()
+        if messages:
+            if record.reclen != len(data):
+                return self._mended_samples(data, diagnostics)
+            count_messages(messages, str(self._path), diagnostics)
+        return samples
+
+    def _mended_samples(self, data: bytes, diagnostics: Diagnostics) -> npt.NDArray[Any]:
+        """Decode a record of which libmseed rejects a field; one of its header was counted when that was read."""
+        if len(data) >= _HEADER_BYTES:  # else the file has been cut since it was indexed
+            data = with_right_time(data) or with_own_length(data) or data
+        try:
+            next(MS3Record.from_buffer(data, validate_crc=False))
+        except (MiniSEEDError, StopIteration):
+            diagnostics = Diagnostics()
+        return unpacked(data, str(self._path), diagnostics)
 
     def close(self) -> None:
         """Close the file; the next `trace` opens it again."""
@@ -147,8 +180,13 @@ def encode(traces: Iterable[Trace]) -> bytes:
 
 
 def records_of(trace: Trace, record_bytes: int = _RECORD_BYTES) -> list[bytes]:
-    """Return a trace as miniSEED records, as `encode` does; `record_bytes` is a power of 2, at least 128."""
+    """Return a trace as miniSEED records, as `encode` does; `record_bytes` is a power of 2, at least 128.
+
+    Where a header of version 3 with a long identifier leaves no room for samples in so few bytes, records are longer.
+    """
     encoding, sample_type, samples = _encoding(trace.samples)
+    while record_bytes < _HEADER_BYTES + len(trace.source_id) + _STEIM_FRAME_BYTES:
+        record_bytes *= 2
     record = MS3Record(reclen=record_bytes, encoding=encoding)
     record.formatversion = 2 if _fits_version_2(trace) else 3
     record.pubversion = 1
@@ -159,11 +197,12 @@ def records_of(trace: Trace, record_bytes: int = _RECORD_BYTES) -> list[bytes]:
 
 
 def _fits_version_2(trace: Trace) -> bool:
-    codes = trace.source_id.removeprefix("FDSN:").split("_")
-    limits = (2, 5, 2, 1, 1, 1)  # characters of network, station, location, band, source and subsource
-    # A damaged header may contain a colon, which libmseed takes for the one after the prefix.
-    fits = len(codes) == len(limits) and not any(":" in code for code in codes)
-    fits = fits and all(len(code) <= limit for code, limit in zip(codes, limits, strict=True))
+    codes = split_source_id(trace.source_id)
+    channel = (codes.band, codes.source, codes.subsource)
+    fits = len(codes.network) <= 2 and len(codes.station) <= 5 and len(codes.location) <= 2
+    # libmseed can take neither an underscore apart nor, from a damaged header, a colon.
+    fits = fits and all(len(code) == 1 for code in channel)
+    fits = fits and "_" not in codes.station and ":" not in trace.source_id.removeprefix("FDSN:")
     return fits and _VERSION_2_NS[0] <= trace.start_ns and trace.stop_ns < _VERSION_2_NS[1]
 
 

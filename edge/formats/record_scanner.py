@@ -13,6 +13,19 @@ import numpy.typing as npt
 from pymseed import DataEncoding, MiniSEEDError, MS3Record, get_error_messages
 
 from edgequake.edge.base.diagnostics import Diagnostics
+from edgequake.edge.base.errors import DataError
+from edgequake.edge.formats.record_repair import (
+    LATE_FRACTION,
+    OTHER_BLOCKETTES,
+    OTHER_LENGTH,
+    Mended,
+    decoded,
+    fails_check,
+    repaired,
+    with_own_length,
+    with_right_time,
+)
+from edgequake.edge.formats.source_ids import require_source_id
 from edgequake.edge.formats.waveforms import Trace, duration_ns
 
 # Where a record may begin, by the fields that libmseed itself checks: sequence number and quality (version 2) or the
@@ -23,6 +36,8 @@ RECORD_START = re.compile(
 )
 _START_BYTES = 48  # longer than that pattern, and the shortest header of version 2
 _LONGEST_BYTES = 1 << 18  # a record that claims to be longer is damaged: it is not waited for
+_LENGTHS = tuple(1 << power for power in range(7, 19))  # of records of version 2
+_STATION, _CHANNEL_AND_NETWORK = slice(8, 13), slice(15, 20)  # in a header of version 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +118,7 @@ class RecordScanner:
         if n_left < _START_BYTES:
             return (self._skip(at, last, at_end, "too few bytes for a record"), None) if at_end else (at, None)
         try:
-            record = self._parse(at, at_end)
+            record, mended = self._parse(at, at_end)
             size_bytes = int(record.reclen)
             header = _header(record, self._base + at) if _holds_samples(record) else None
         except MiniSEEDError as error:
@@ -123,21 +138,82 @@ class RecordScanner:
                 self._source, f"the record at byte {self._base + at} is cut short", following - at
             )
             return following, None
-        if header is None:
+        if header is None or not self._has_valid_codes(at, header, following):
             return following, None
+        if mended is not None:
+            self._diagnostics.count(mended.what)
         if not self._decode:
             return following, Record(header, None)
-        return self._decoded(at, header, following)
+        return self._decoded(self._data[at : at + size_bytes] if mended is None else mended.data, header, following)
 
-    def _parse(self, at: int, at_end: bool) -> MS3Record:
+    def _parse(self, at: int, at_end: bool) -> tuple[MS3Record, Mended | None]:
+        """Parse the header at a position; return it, and the mended record where one of its fields is wrong."""
         view = memoryview(self._data)[at:]
         try:
-            return self._record.parse_into(view)
+            record = self._record.parse_into(view)
+            mended = self._at_true_length(at, int(record.reclen), at_end)
+            if mended is None:
+                return record, None
         except MiniSEEDError as error:
-            if not (at_end and error.status_code > 0):
-                raise
-        # A record of version 2 whose header does not say its length ends with the data.
-        return next(MS3Record.from_buffer(bytes(view)))
+            mended = self._mended(at, error, at_end)
+            if mended is None:
+                if not (at_end and error.status_code > 0):
+                    raise
+                # A record of version 2 whose header does not say its length ends with the data.
+                return next(MS3Record.from_buffer(bytes(view))), None
+        return self._record.parse_into(mended.data, validate_crc=False), mended
+
+    def _mended(self, at: int, error: MiniSEEDError, at_end: bool) -> Mended | None:
+        """Return the record at a position, of which libmseed rejects a field, with the right value in that field."""
+        if RECORD_START.match(self._data, at) is None:
+            return None
+        n_missing = max(0, error.status_code)
+        if n_missing:
+            return self._at_true_length(at, len(self._data) - at + n_missing, at_end)
+        data = with_right_time(self._data[at : at + _LONGEST_BYTES])
+        if data is not None:
+            return Mended(data, LATE_FRACTION)
+        return self._at_true_length(at, 0, at_end) or repaired(self._data[at : at + self._usual_bytes])
+
+    def _at_true_length(self, at: int, claimed_bytes: int, at_end: bool) -> Mended | None:
+        """Return a record of version 2 at the length that it has, where its header claims another one (0: none).
+
+        A record stops where the next one begins, or the data stop. It must decode completely at that length, and one
+        that is longer than it claims must not decode at the length that it claims.
+        """
+        stop = at + claimed_bytes
+        is_usual = claimed_bytes > 0 and claimed_bytes == self._usual_bytes
+        if (is_usual and RECORD_START.match(self._data, stop)) or self._data.startswith(b"MS", at):
+            return None
+        for n_bytes in _LENGTHS:
+            stop = at + n_bytes
+            is_last = stop == len(self._data)
+            if stop > len(self._data) or (n_bytes == claimed_bytes and is_last):
+                return None
+            if not (RECORD_START.match(self._data, stop) or (is_last and (at_end or n_bytes > claimed_bytes))):
+                continue
+            if n_bytes == claimed_bytes or (data := with_own_length(self._data[at:stop])) is None:
+                return None
+            if n_bytes > claimed_bytes > 0 and decoded(self._data[at : at + claimed_bytes]) is not None:
+                return None
+            if decoded(data) is not None:
+                return Mended(data, OTHER_LENGTH)
+        return None
+
+    def _has_valid_codes(self, at: int, header: RecordHeader, following: int) -> bool:
+        """Whether a record's codes can be used in names of files and lines of text; count it as left out if not."""
+        try:
+            raw = self._data[at : at + _START_BYTES]
+            # libmseed leaves out what is not ASCII: in a location that is padding, elsewhere another station.
+            codes = raw[_STATION] + raw[_CHANNEL_AND_NETWORK]
+            if not raw.startswith(b"MS") and not codes.isascii():
+                raise DataError(f"codes {codes!a}: expected ASCII")
+            require_source_id(header.source_id)
+        except DataError as problem:
+            text = f"the record at byte {header.offset} has no usable codes: {problem}"
+            self._diagnostics.skip_record(self._source, text, following - at)
+            return False
+        return True
 
     def _following(self, at: int, size_bytes: int) -> int:
         """Return where the next record begins: a truncated record, or a false length, must not swallow good records."""
@@ -149,19 +225,17 @@ class RecordScanner:
         self._usual_bytes = size_bytes
         return following
 
-    def _decoded(self, at: int, header: RecordHeader, following: int) -> tuple[int, Record | None]:
-        problem = f"the record at byte {header.offset} cannot be decoded"
+    def _decoded(self, data: bytes, header: RecordHeader, following: int) -> tuple[int, Record | None]:
         try:
-            record = next(MS3Record.from_buffer(self._data[at : at + header.size_bytes], unpack_data=True))
-            samples = np.array(record.np_datasamples)  # a copy: libmseed reuses the record's memory
+            samples = unpacked(data, self._source, self._diagnostics)
         except (MiniSEEDError, ValueError, StopIteration) as error:
+            problem = f"the record at byte {header.offset} cannot be decoded: {first_reason(error)}"
+            at = header.offset - self._base
             inside = self._good_start(at + 1, following)
             following = following if inside is None else inside
-            self._diagnostics.skip_record(self._source, f"{problem}: {first_reason(error)}", following - at)
+            self._diagnostics.skip_record(self._source, problem, following - at)
             self._last_left_out = True
             return following, None
-        if get_error_messages():
-            self._diagnostics.suspect_record(self._source)
         return following, Record(header, samples)
 
     def _good_start(self, start: int, stop: int) -> int | None:
@@ -199,9 +273,40 @@ class RecordScanner:
             self._junk_from = None
 
 
+def unpacked(data: bytes, source: str, diagnostics: Diagnostics) -> npt.NDArray[Any]:
+    """Return the samples of a record, mended if need be; count what was mended, or is suspect.
+
+    Raises
+    ------
+    MiniSEEDError, ValueError, StopIteration
+        The record cannot be decoded.
+    """
+    try:
+        record = next(MS3Record.from_buffer(data, unpack_data=True, validate_crc=False))
+        samples = np.array(record.np_datasamples)  # a copy: libmseed reuses the record's memory
+    except (MiniSEEDError, ValueError, StopIteration):
+        mended = repaired(data)
+        proven = None if mended is None else decoded(mended.data)
+        if mended is None or proven is None:
+            raise
+        diagnostics.count(mended.what)
+        return proven
+    count_messages(get_error_messages(), source, diagnostics)
+    return samples
+
+
+def count_messages(messages: list[str], source: str, diagnostics: Diagnostics) -> None:
+    """Count a record on which libmseed has remarks although it has decoded it."""
+    if fails_check(messages):
+        diagnostics.suspect_record(source)
+    elif messages:
+        diagnostics.count(OTHER_BLOCKETTES)
+
+
 def first_reason(error: Exception) -> str:
-    """Return the first of the reasons that libmseed gives for an error."""
-    return str(error).split(" :: ")[0].split("; ")[0].removeprefix("Error: ")
+    """Return the first of the reasons that libmseed gives for an error, on one line: they quote the codes."""
+    reason = str(error).split(" :: ")[0].split("; ")[0].removeprefix("Error: ")
+    return "".join(c if c.isprintable() else "?" for c in reason)
 
 
 def _holds_samples(record: MS3Record) -> bool:

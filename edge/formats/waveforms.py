@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.formats.source_ids import station_of
 
 NS_PER_S = 1_000_000_000
 LAST_NS = 9_214_560_000 * NS_PER_S  # 2261-12-31: the last day of nanoseconds in 64 bits, as miniSEED readers use
@@ -167,29 +168,6 @@ def same_rate(rate_hz: float, other_hz: float) -> bool:
 def duration_ns(n_samples: int, sampling_rate_hz: float) -> int:
     """Return the duration of `n_samples` sampling intervals, to the nanosecond."""
     return round(n_samples * NS_PER_S / sampling_rate_hz)
-
-
-def station_of(source_id: str) -> str:
-    """Return NET_STA of an FDSN source identifier."""
-    return "_".join(source_id.removeprefix("FDSN:").split("_")[:2])
-
-
-def channel_of(source_id: str) -> str:
-    """Return the three-letter channel code of an FDSN source identifier, for example ``MHZ``."""
-    return "".join(source_id.removeprefix("FDSN:").split("_")[3:6])
-
-
-def source_id_of(network: str, station: str, location: str, channel: str) -> str:
-    """Return the FDSN source identifier of SEED codes; the channel code must have three letters.
-
-    Raises
-    ------
-    DataError
-        A channel code of another length.
-    """
-    if len(channel) != 3:
-        raise DataError(f"channel code '{channel}': expected three letters such as MHZ")
-    return f"FDSN:{network}_{station}_{location}_{'_'.join(channel)}".upper()
 
 
 def parse_time(text: str) -> int:

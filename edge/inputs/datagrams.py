@@ -32,6 +32,7 @@ import numpy.typing as npt
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.record_scanner import RECORD_START, RecordScanner
+from edgequake.edge.formats.source_ids import require_source_id, source_id_of
 from edgequake.edge.formats.waveforms import LAST_NS, NS_PER_S, Trace, duration_ns
 
 _DRIFT_GAIN = 1.0 / 16.0  # share of a time error that counts as drift of the clock
@@ -42,7 +43,6 @@ _MOST_GRIDS = 64  # channels
 _MAGIC = b"EQS1"
 _HEADER = struct.Struct("<4sBBHqd")
 _DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<i2"), 2: np.dtype("<i4"), 3: np.dtype("<f4")}
-_SOURCE_ID = re.compile(r"FDSN:[A-Z0-9]{1,8}_[A-Z0-9-]{1,8}_[A-Z0-9-]{0,8}_[A-Z0-9]_[A-Z0-9]_[A-Z0-9]\Z", re.ASCII)
 _RATES_HZ = (1e-3, 1e5)
 
 # There are no two ways to match the same text, so the time to reject one grows only with its length.
@@ -153,9 +153,7 @@ def parse_raw(datagram: bytes) -> Trace:
         raise DataError(
             f"{len(datagram)} bytes for {n_samples} samples; expected 1 sample or more, and {expected} bytes"
         )
-    source_id = datagram[_HEADER.size : _HEADER.size + id_bytes].decode("ascii", "replace")
-    if not _SOURCE_ID.match(source_id):
-        raise DataError(f"source identifier '{source_id}'; expected one such as FDSN:XX_LUN_00_M_H_Z")
+    source_id = require_source_id(datagram[_HEADER.size : _HEADER.size + id_bytes].decode("latin-1"))
     if not _RATES_HZ[0] <= rate_hz <= _RATES_HZ[1] or abs(start_ns) > LAST_NS:
         raise DataError(f"start {start_ns} ns at {rate_hz:g} Hz; expected a year from 1678 to 2261, and a rate")
     if start_ns + duration_ns(n_samples, rate_hz) > LAST_NS:
@@ -172,11 +170,11 @@ def raw_datagram(source_id: str, start_ns: int, sampling_rate_hz: float, samples
     Raises
     ------
     DataError
-        Samples of another type, or too many for a datagram.
+        Samples of another type, or too many for a datagram; an identifier that is not valid.
     """
     codes = {dtype.newbyteorder("="): code for code, dtype in _DTYPES.items()}
-    code, name = codes.get(samples.dtype), source_id.encode("ascii")
-    if code is None or not 0 < len(samples) < 1 << 16 or len(name) > 255:
+    code, name = codes.get(samples.dtype), require_source_id(source_id).encode("ascii")
+    if code is None or not 0 < len(samples) < 1 << 16:
         raise DataError(
             f"{len(samples)} samples of type {samples.dtype}; expected 1 to 65535 of int16, int32 or float32"
         )
@@ -241,7 +239,7 @@ def parse_shake(datagram: bytes, station: str, sampling_rate_hz: float) -> Trace
     found = _SHAKE_DATAGRAM.match(datagram)
     if found is None:
         shown = datagram[:_SHOWN_BYTES].decode("ascii", "replace")
-        raise DataError(f"{len(datagram)} bytes, '{shown}'; expected {{'EHZ', 1582315130.292, 14168, 14927, ...}}")
+        raise DataError(f"{len(datagram)} bytes, {shown!a}; expected {{'EHZ', 1582315130.292, 14168, 14927, ...}}")
     channel, seconds, fraction, values = found.groups()
     counts = [int(value) for value in values.split(b",")]
     start_ns = int(seconds) * NS_PER_S + int((fraction or b"0").ljust(9, b"0"))
@@ -252,5 +250,5 @@ def parse_shake(datagram: bytes, station: str, sampling_rate_hz: float) -> Trace
     if max(counts) >= 1 << 31 or min(counts) < -(1 << 31):
         raise DataError("a sample of more than 32 bits")
     network, code, location = station.split("_")
-    source_id = f"FDSN:{network}_{code}_{location}_{'_'.join(channel.decode())}"
+    source_id = source_id_of(network, code, location, channel.decode())
     return Trace(source_id, start_ns, sampling_rate_hz, np.array(counts, np.int32))

@@ -13,8 +13,9 @@ from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import FileIndex, RecordFile, index_file
 from edgequake.edge.formats.record_scanner import RecordHeader
+from edgequake.edge.formats.source_ids import channel_of, station_of
 from edgequake.edge.formats.space_apps_csv import packet_span, read_packet_csv
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace, channel_of, same_rate, station_of
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, same_rate
 from edgequake.edge.inputs.model_choice import ModelChoice
 from edgequake.edge.manifest.front_end_config import require_rate
 from edgequake.edge.manifest.manifest import Manifest
@@ -238,8 +239,8 @@ def _file_parts(path: Path, choice: ModelChoice, plan: InputPlan) -> list[FileSp
     mine = _with_usable_rate(path, mine, choice, plan.diagnostics)
     plan.size_bytes += path.stat().st_size
     plan.ignored_channels |= {source_id for source_id, span in spans.items() if not choice.matches(source_id, span[2])}
-    if index is not None and index.problem:
-        plan.diagnostics.junk(str(path), index.problem, index.unreadable_bytes)
+    if index is not None:
+        plan.diagnostics.add(index.diagnostics)
     stations = sorted({station_of(source_id) for source_id in mine})
     return [_part(path, station_id, mine, index, plan) for station_id in stations]
 

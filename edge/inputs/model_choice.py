@@ -19,7 +19,8 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from edgequake.edge.base.errors import EdgequakeError
-from edgequake.edge.formats.waveforms import Trace, channel_of, station_of
+from edgequake.edge.formats.source_ids import channel_of, station_of
+from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.manifest.front_end_config import takes_rate
 from edgequake.edge.manifest.manifest import Manifest, load_manifest
 

@@ -14,6 +14,7 @@ import numpy as np
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.formats.record_scanner import RecordScanner
+from edgequake.edge.formats.source_ids import require_source_id
 from edgequake.edge.formats.waveforms import Trace, duration_ns, parse_time
 from edgequake.edge.inputs.live import POLL_S
 
@@ -58,11 +59,12 @@ class RawFormat:
         try:
             rate_hz = float(parts[0])
             start_ns = time.time_ns() if parts[3] == "now" else parse_time(parts[3])
+            source_id = require_source_id(parts[2])
         except (ValueError, DataError) as problem:
             raise ConfigError(f"--raw '{text}': {problem}; {expected}") from problem
-        if not 0 < rate_hz < 1e6 or parts[2].count("_") < 5:
+        if not 0 < rate_hz < 1e6:
             raise ConfigError(f"--raw '{text}': {expected}")
-        return cls(rate_hz, parts[1], parts[2], start_ns)
+        return cls(rate_hz, parts[1], source_id, start_ns)
 
 
 class RawDecoder:

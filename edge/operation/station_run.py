@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgequake.edge.base.checkpoint import State
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.detection.detector import Detector
 from edgequake.edge.detection.onset import refiner
 from edgequake.edge.detection.trigger import Event
@@ -60,10 +61,13 @@ class StationRun:
         ledger: Ledger,
         counters: RunCounters,
         priorities: Priorities | None = None,
+        diagnostics: Diagnostics | None = None,
     ) -> None:
         self.detector, self.station_id = detector, station_id
         self.time = RecordTime(round(manifest.front_end.bridge_s * NS_PER_S))
-        self._segments = SegmentWriter(out, station_id, manifest.trigger, ledger, refiner(manifest), priorities)
+        self._segments = SegmentWriter(
+            out, station_id, manifest.trigger, ledger, refiner(manifest), priorities, diagnostics
+        )
         self._ledger, self._counters = ledger, counters
 
     def push(self, traces: Sequence[Trace]) -> bool:
@@ -108,11 +112,12 @@ class StationRuns:
         out: Path,
         ledger: Ledger,
         function: PriorityFunction = priority,
+        diagnostics: Diagnostics | None = None,
     ) -> None:
         """Detect with the model that `model_of` returns for a station; write to `out`."""
         self.counters = RunCounters()
         self._priorities = Priorities(0.0, function)  # only to be shared: each model has its own longest event
-        self._model_of, self._out, self._ledger = model_of, out, ledger
+        self._model_of, self._out, self._ledger, self._diagnostics = model_of, out, ledger, diagnostics
         self._runs: dict[str, StationRun] = {}
 
     def push(self, batch: Batch) -> bool:
@@ -161,6 +166,13 @@ class StationRuns:
             model = self._model_of(station_id)
             priorities = self._priorities.sharing(model.manifest.trigger.max_event_s)
             self._runs[key] = StationRun(
-                model.detector(), station_id, model.manifest, self._out, self._ledger, self.counters, priorities
+                model.detector(),
+                station_id,
+                model.manifest,
+                self._out,
+                self._ledger,
+                self.counters,
+                priorities,
+                self._diagnostics,
             )
         return self._runs[key]

@@ -160,7 +160,7 @@ class Ledger:
     def __init__(self) -> None:
         self.segments: list[Segment] = []
         self._rows: dict[str, list[CatalogRow]] = {}  # by segment
-        self._names: set[str] = set()
+        self._names: set[str] = set()  # in small letters
         self._pending: set[str] = set()  # segments
         self._new: list[LedgerEntry] = []
         self.is_changed = False  # a `sent` mark is not in the catalogue on disk yet
@@ -172,8 +172,9 @@ class Ledger:
         Two versions of the same hours, each a stream of its own, may yield the same event: the second gets a number.
         """
         names = chain([f"segments/{stem}.mseed"], (f"segments/{stem}_{i}.mseed" for i in count(2)))
-        name = next(name for name in names if name not in self._names)
-        self._names.add(name)
+        # Stations that differ in their case alone are one file on file systems that do not tell case apart.
+        name = next(name for name in names if name.lower() not in self._names)
+        self._names.add(name.lower())
         return name
 
     def pending_rows(self, name: str) -> list[CatalogRow] | None:
@@ -233,7 +234,8 @@ class Ledger:
 
     def state(self) -> State:
         segments = [list(dataclasses.astuple(segment)) for segment in self.segments]  # the rows are in the catalogue
-        return {"segments": segments, "names": sorted(self._names - {segment.file for segment in self.segments})}
+        written = {segment.file.lower() for segment in self.segments}
+        return {"segments": segments, "names": sorted(self._names - written)}
 
     def restore(self, state: State | None, catalog: Path) -> None:
         """Continue from what `state` returned (None: from nothing) and from the catalogue on disk.
@@ -247,5 +249,6 @@ class Ledger:
             self._rows.setdefault(row.segment, []).append(row)
         if state is not None:
             self.segments = [Segment(*values) for values in state["segments"]]
-            self._names = {segment.file for segment in self.segments} | set(state["names"])
+            names = [*(segment.file for segment in self.segments), *state["names"]]
+            self._names = {name.lower() for name in names}
         self._pending = set(self._rows) - {segment.file for segment in self.segments}

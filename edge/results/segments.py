@@ -13,10 +13,13 @@ import numpy as np
 
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.checkpoint import State
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.detection.onset import Refine
 from edgequake.edge.detection.trigger import Event
 from edgequake.edge.formats.miniseed import encode
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace, channel_of, duration_ns, merge_contiguous
+from edgequake.edge.formats.overlaps import n_differing
+from edgequake.edge.formats.source_ids import channel_of, channel_title
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, merge_contiguous
 from edgequake.edge.manifest.manifest import TriggerConfig
 from edgequake.edge.results.catalog import CatalogRow, Ledger, Segment, event_id
 from edgequake.edge.results.priority import Priorities, signal_to_noise
@@ -48,16 +51,19 @@ class SegmentWriter:
         ledger: Ledger | None = None,
         refine: Refine | None = None,
         priorities: Priorities | None = None,
+        diagnostics: Diagnostics | None = None,
     ) -> None:
         """Write to `folder`.
 
         refine : returns the onset of an event from the samples around it; it may look no further than the pre-roll and
             the post-roll. By default the trigger's onset is used.
         priorities : assigns the events' downlink priorities; by default with the formula of `priority`.
+        diagnostics : counts samples that differ from earlier ones of the same time.
         """
         self._folder, self._station_id, self._refine = folder, station_id, refine
         self._priorities = Priorities(config.max_event_s) if priorities is None else priorities
         self._ledger = Ledger() if ledger is None else ledger
+        self._diagnostics = Diagnostics() if diagnostics is None else diagnostics
         self._pre_ns = round(config.pre_roll_s * NS_PER_S)
         self._post_ns = round(config.post_roll_s * NS_PER_S)
         self._longest_ns = round(2 * config.max_event_s * NS_PER_S) + self._pre_ns + self._post_ns
@@ -69,8 +75,17 @@ class SegmentWriter:
     def add_trace(self, trace: Trace) -> None:
         """Buffer a trace's raw samples until no event can need them; a repeated trace is dropped."""
         buffered = self._traces.setdefault(trace.source_id, deque())
-        if not any(_same(trace, earlier) for earlier in islice(reversed(buffered), _RECENT_TRACES)):
-            buffered.append(trace)
+        recent = list(islice(reversed(buffered), _RECENT_TRACES))
+        if any(_same(trace, earlier) for earlier in recent):
+            return
+        first_ns = trace.start_ns + duration_ns(1, trace.sampling_rate_hz) // 2  # times are rounded
+        if any(first_ns < earlier.stop_ns for earlier in recent) and (n := n_differing(trace, reversed(recent))):
+            self._diagnostics.count(
+                f"overlapping sample(s) of {channel_title(trace.source_id)} differ from those already read at the same "
+                f"time; the first ones are used",
+                n,
+            )
+        buffered.append(trace)
 
     def add_event(self, event: Event) -> None:
         """Have the samples around an event written; events must be added in the order of their onsets."""

@@ -16,8 +16,9 @@ from edgequake.data.dataset import load
 from edgequake.data.phasenet import phasenet_record, phasenet_split, phasenet_traces, read_phasenet
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.formats.source_ids import source_id_of
 from edgequake.edge.formats.space_apps_csv import read_packet_csv
-from edgequake.edge.formats.waveforms import Trace, source_id_of
+from edgequake.edge.formats.waveforms import Trace
 
 PHASENET_FOLDER = Path("earth", "phasenet")  # below the data folder
 HELD_OUT = 5  # in data without a val split every fifth event group is held out

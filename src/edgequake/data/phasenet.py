@@ -25,7 +25,8 @@ from edgequake.data.tables import Arrival, LabelledRecord
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import encode
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, parse_time, source_id_of
+from edgequake.edge.formats.source_ids import source_id_of
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, parse_time
 
 SAMPLING_RATE_HZ = 100.0
 PICK_PRECISION_S = 0.1  # a residual below this counts as correct in the paper, section 5

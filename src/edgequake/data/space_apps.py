@@ -14,8 +14,8 @@ from pathlib import Path
 from edgequake.data.tables import Arrival, LabelledRecord, parse_time_ns, read_table
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import index_file
+from edgequake.edge.formats.source_ids import channel_of, station_of
 from edgequake.edge.formats.space_apps_csv import packet_span
-from edgequake.edge.formats.waveforms import channel_of, station_of
 
 _TIME_COLUMN = "time_abs(%Y-%m-%dT%H:%M:%S.%f)"
 _CATALOG_COLUMNS = ("filename", _TIME_COLUMN, "time_rel(sec)", "evid", "mq_type")

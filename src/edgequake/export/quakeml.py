@@ -10,6 +10,7 @@ from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.waveforms import format_time
 from edgequake.results.finished_run import FinishedRun, RunEvent
 
+_MOST_LETTERS = 8  # of a code, in QuakeML's schema
 # QuakeML's event types for the event classes. It has no type for moonquakes and marsquakes, which therefore get none; a
 # comment holds the class as it is in the catalogue.
 _EVENT_TYPES = {
@@ -53,6 +54,7 @@ def _event(run: FinishedRun, row: RunEvent) -> Any:
         "stop": format_time(row.stop_ns) + "Z",
         "class": row.mq_type,
         "segment": row.segment,
+        "waveform": ".".join(_codes(row)) if any(len(code) > _MOST_LETTERS for code in _codes(row)) else "",
     }
     return Event(
         resource_id=ResourceIdentifier(_public_id(f"event/{name}")),
@@ -68,10 +70,27 @@ def _event(run: FinishedRun, row: RunEvent) -> Any:
     )
 
 
+def _codes(row: RunEvent) -> tuple[str, str, str, str]:
+    return row.network, row.station, row.location or "", row.pick_channel
+
+
+def _waveform_id(row: RunEvent) -> Any:
+    """Return the codes of an event's waveform, longer ones cut; a channel code may be missing in QuakeML and is."""
+    from obspy.core.event import WaveformStreamID
+
+    network, station, location, channel = _codes(row)
+    return WaveformStreamID(
+        network[:_MOST_LETTERS],
+        station[:_MOST_LETTERS],
+        None if row.location is None else location[:_MOST_LETTERS],
+        channel if 0 < len(channel) <= _MOST_LETTERS else None,
+    )
+
+
 def _pick(run: FinishedRun, row: RunEvent) -> Any:
     """Return the onset as a pick, without a phase hint: the networks detect onsets but do not identify the phase."""
     from obspy import UTCDateTime
-    from obspy.core.event import CreationInfo, Pick, QuantityError, ResourceIdentifier, WaveformStreamID
+    from obspy.core.event import CreationInfo, Pick, QuantityError, ResourceIdentifier
 
     summary = run.summary
     model = summary.model_of(row.station_id)
@@ -80,7 +99,7 @@ def _pick(run: FinishedRun, row: RunEvent) -> Any:
         resource_id=ResourceIdentifier(_public_id(f"pick/{_identifier(row.name)}")),
         time=UTCDateTime(ns=row.onset_ns),
         time_errors=QuantityError(uncertainty=row.onset_uncertainty_s),
-        waveform_id=WaveformStreamID(row.network, row.station, row.location, row.pick_channel or None),
+        waveform_id=_waveform_id(row),
         method_id=ResourceIdentifier(_public_id(method)),
         evaluation_mode="automatic",
         creation_info=CreationInfo(author="edgequake", version=summary.edgequake_version),

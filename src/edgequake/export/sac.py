@@ -18,12 +18,14 @@ import numpy as np
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.formats.miniseed import index_file, read_indexed
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace, channel_of, merge_contiguous
+from edgequake.edge.formats.source_ids import split_source_id
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, merge_contiguous
 from edgequake.results.finished_run import FinishedRun, RunEvent
 from edgequake.results.progress import Progress, silent
 
 MAX_EXACT_INTEGER = 2**24
 _MORE_ONSETS = 10  # beside the marker A, SAC has T0 to T9
+_MOST_LETTERS = 8  # of a code in a SAC header
 
 
 def write_sac(
@@ -49,19 +51,23 @@ def write_sac(
         for trace in _runs(run.folder / name):
             _require_exact(trace)
     folder.mkdir(parents=True, exist_ok=True)
-    files: dict[str, Path] = {}
-    rounded = False
+    files: dict[str, Path] = {}  # by name in small letters
+    rounded = is_cut = False
     for number, segment in enumerate(run.segments, start=1):
         events = [event for event in run.events if event.segment == segment]
         for trace in _runs(run.folder / segment):
             within = [event for event in events if trace.start_ns <= event.onset_ns < trace.stop_ns]
             name = _free_name(trace, files)
-            files[name] = folder / name
-            write_bytes_atomically(files[name], _encode(trace, within))
+            path = files[name.lower()] = folder / name
+            write_bytes_atomically(path, _encode(trace, within))
             rounded |= trace.samples.dtype == np.float64
+            is_cut |= any(len(code) > _MOST_LETTERS for code in _codes(trace))
         progress(number / len(run.segments), "exporting")
-    notes = ("64-bit samples were rounded to SAC's 32-bit floats; the miniSEED segments are exact",) if rounded else ()
-    return tuple(files.values()), notes
+    notes = {
+        "64-bit samples were rounded to SAC's 32-bit floats; the miniSEED segments are exact": rounded,
+        f"SAC headers hold the first {_MOST_LETTERS} letters of a code; the file names hold all": is_cut,
+    }
+    return tuple(files.values()), tuple(note for note, applies in notes.items() if applies)
 
 
 def _runs(path: Path) -> Iterator[Trace]:
@@ -95,7 +101,7 @@ def _encode(trace: Trace, events: list[RunEvent]) -> bytes:
 
     reference_ns = trace.start_ns // 1_000_000 * 1_000_000
     time = _datetime_of(reference_ns)
-    network, station, location, *_ = (*trace.source_id.removeprefix("FDSN:").split("_"), "", "", "")
+    codes = split_source_id(trace.source_id)
     obspy_trace = SACTrace(
         data=trace.samples.astype(np.float32),
         delta=1.0 / trace.sampling_rate_hz,
@@ -107,10 +113,10 @@ def _encode(trace: Trace, events: list[RunEvent]) -> bytes:
         nzsec=time.second,
         nzmsec=time.microsecond // 1000,
         iztype="iunkn",
-        knetwk=network,
-        kstnm=station,
-        khole=location,
-        kcmpnm=channel_of(trace.source_id),
+        knetwk=codes.network[:_MOST_LETTERS],
+        kstnm=codes.station[:_MOST_LETTERS],
+        khole=codes.location[:_MOST_LETTERS],
+        kcmpnm=codes.channel[:_MOST_LETTERS],
         **_markers(events, reference_ns),
     )
     buffer = io.BytesIO()
@@ -129,14 +135,20 @@ def _markers(events: list[RunEvent], reference_ns: int) -> dict[str, Any]:
     return markers
 
 
+def _codes(trace: Trace) -> tuple[str, str, str, str]:
+    codes = split_source_id(trace.source_id)
+    return codes.network, codes.station, codes.location, codes.channel
+
+
 def _free_name(trace: Trace, taken: dict[str, Path]) -> str:
     """Return NET.STA.LOC.CHA.YEAR.DAY.HHMMSS.mmm.SAC, numbered where two streams recorded the same times."""
-    codes = (*trace.source_id.removeprefix("FDSN:").split("_")[:3], channel_of(trace.source_id))
+    codes = _codes(trace)
     time = _datetime_of(trace.start_ns)
     clock = f"{time:%Y.%j.%H%M%S}.{time.microsecond // 1000:03d}"
-    stem = ".".join((*(re.sub(r"[^A-Za-z0-9-]", "-", code) for code in codes), clock))
+    stem = ".".join((*(re.sub(r"[^A-Za-z0-9_-]", "-", code) for code in codes), clock))
+    stem = f"-{stem}" if stem.startswith(".") else stem  # without a network code; such files would be hidden
     name, number = f"{stem}.SAC", 2
-    while name in taken:
+    while name.lower() in taken:  # codes may differ in their case alone, which not every file system tells apart
         name, number = f"{stem}_{number}.SAC", number + 1
     return name
 

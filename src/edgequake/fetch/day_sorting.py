@@ -14,7 +14,8 @@ from pathlib import Path
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import FileIndex, encode, index_file, read_indexed
 from edgequake.edge.formats.record_scanner import RecordHeader
-from edgequake.edge.formats.waveforms import channel_of, duration_ns, format_time, station_of
+from edgequake.edge.formats.source_ids import channel_of, split_source_id, station_of
+from edgequake.edge.formats.waveforms import duration_ns, format_time
 from edgequake.fetch.data_centre import TransferError
 
 
@@ -84,9 +85,9 @@ def _cut(
 
 def _file_name(header: RecordHeader, start_ns: int) -> str:
     """Return the file name of a record's day; characters of the codes that are unsafe in a file name are replaced."""
-    network, station, location, *_ = (*header.source_id.removeprefix("FDSN:").split("_"), "", "", "")
-    codes = (network, station, location or "--", channel_of(header.source_id)[:2])
-    plain = ".".join(re.sub(r"[^A-Za-z0-9-]", "-", code) for code in codes).lower()
+    codes = split_source_id(header.source_id)
+    names = (codes.network, codes.station, codes.location or "--", codes.channel[:2])
+    plain = ".".join(re.sub(r"[^A-Za-z0-9-]", "-", name) for name in names).lower()
     return f"{plain}.{header.sampling_rate_hz:.4g}hz.{format_time(start_ns)[:10]}.mseed"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import index_file
+from edgequake.edge.formats.source_ids import split_source_id
 from edgequake.edge.manifest import schema
 from edgequake.edge.results.catalog import CatalogRow, read_catalog
 from edgequake.edge.results.summary import Summary
@@ -114,5 +115,4 @@ def _location(path: Path) -> str | None:
     """Return the location code of a segment; None where it is not there: it may have been sent and deleted."""
     if not path.is_file():
         return None
-    codes = index_file(path).headers[0].source_id.removeprefix("FDSN:").split("_")
-    return codes[2] if len(codes) > 2 else ""
+    return split_source_id(index_file(path).headers[0].source_id).location

@@ -18,7 +18,8 @@ import pymseed
 
 from edgequake.data.tables import CATALOG_COLUMNS, RECORD_COLUMNS, table_bytes
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.formats.waveforms import NS_PER_S, channel_of, format_time
+from edgequake.edge.formats.source_ids import channel_of
+from edgequake.edge.formats.waveforms import NS_PER_S, format_time
 from edgequake.synthetic.lunar_signals import add_glitches, draw_shape, quake_component, quiet_noise
 
 # Apollo long-period data (Nunn et al. 2020, doi:10.1007/s11214-020-00709-3): 10 bits, zero motion near the middle.

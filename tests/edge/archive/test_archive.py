@@ -176,20 +176,35 @@ def test_extreme_values_come_back(tmp_path: Path) -> None:
 
 
 def test_codes_cannot_leave_the_archive(days_of_noise: np.ndarray, tmp_path: Path) -> None:
-    odd = ["FDSN:.._.._.._._._.", "FDSN:X/_../A__M_H_Z", "FDSN:___M_H_Z", "FDSN:XX_LONGSTATION_LOC_M_HH_Z", "FDSN:", ""]
-    archive = archive_of(tmp_path / "in", [Trace(name, T0_NS, RATE_HZ, days_of_noise[:5000]) for name in odd[:4]])
+    odd = ["FDSN:.._.._.._._._.", "FDSN:X/_../A__M_H_Z"]
+    archive = archive_of(tmp_path / "in", [Trace(name, T0_NS, RATE_HZ, days_of_noise[:5000]) for name in odd])
 
     assert names(tmp_path) == [f"in/{name}" for name in names(tmp_path / "in")]
-    assert len(names(tmp_path)) == 4
+    assert len(names(tmp_path)) == 2
     assert archive.total_bytes == disk_bytes(tmp_path)
     again = Archive(tmp_path / "in", None, Diagnostics())  # it finds their files again
     assert again.total_bytes == archive.total_bytes
+
+
+def test_each_valid_identifier_has_its_own_files(days_of_noise: np.ndarray, tmp_path: Path) -> None:
+    valid = [
+        "FDSN:___M_H_Z", "FDSN:_____", "FDSN:XX_LUN__M_H_Z", "FDSN:XX_LUN_--_M_H_Z", "FDSN:XX_LUN__m_h_z",
+        "FDSN:xx_lun__M_H_Z",
+        "FDSN:XX_LUN__M__Z", "FDSN:XX_LUN__M_Z_", "FDSN:XX_LUN___M_Z", "FDSN:XX_LUN_1__M_H_Z", "FDSN:XX_LUN__M_HH_Z",
+        "FDSN:NETWORK8_STATION8_LOCATIO8_" + "B" * 15 + "_" + "S" * 13 + "_Z",
+    ]  # fmt: skip
+    archive = archive_of(tmp_path, [Trace(name, T0_NS, RATE_HZ, days_of_noise[:5000]) for name in valid])
+
+    assert len(names(tmp_path)) == len(valid)
+    assert Archive(tmp_path, None, Diagnostics()).total_bytes == archive.total_bytes
+    found = set()
     for path in (path for path in tmp_path.rglob("*") if path.is_file()):
         index = index_file(path)
-        assert index.headers[0].source_id in odd
+        found |= {header.source_id for header in index.headers}
         np.testing.assert_array_equal(
             np.concatenate([trace.samples for trace in read_indexed(index, index.headers)]), days_of_noise[:5000]
         )
+    assert found == set(valid)
 
 
 # Duplicates

@@ -19,6 +19,7 @@ from edgequake.edge.archive.extract import get_waveforms
 from edgequake.edge.archive.ssam import SsamWriter, band_source_id, frame_s
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.formats.miniseed import index_file, read_indexed
+from edgequake.edge.formats.source_ids import require_source_id
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, merge_contiguous, parse_time
 
 T0_NS = parse_time("2030-01-01T00:00:00")
@@ -285,3 +286,26 @@ def test_a_station_of_any_name_is_written(length: int, traces: Traces, tmp_path:
         sum(len(trace.samples) for trace in read_indexed(index, index.headers)) for index in map(index_file, paths)
     ]
     assert n_values == [3, 3, 3]
+
+
+LONGEST = ("FDSN:NETWORK8_STATION8_LOCATIO8_" + "B" * 15 + "_SSSSSSSSSSSSS_Z",
+           "FDSN:NETWORK8_STATION8_LOCATIO8_B_" + "S" * 27 + "_Z")  # fmt: skip
+
+
+def test_any_codes_give_ssam_channels_of_their_own() -> None:
+    odd = ["FDSN:_____", "FDSN:XX_LUN__B_H_Z", "FDSN:XX_LUN__b_H_Z", "FDSN:XX_LUN___H_Z", "FDSN:XX_LUN__BB_H_Z",
+           "FDSN:XX_LUN__Z__", "FDSN:xx_lun__B_H_Z", "FDSN:XX_LUN_1__B_H_Z", "FDSN:XX_LUN_--_B_H_Z",
+           *LONGEST]  # fmt: skip
+    names = {band_source_id(source_id, band, 40) for source_id in odd for band in range(3)}
+    assert len(names) == 3 * len(odd)
+    assert all(require_source_id(name) for name in names)
+
+
+@pytest.mark.parametrize("source_id", LONGEST)
+def test_the_longest_identifier_has_ssam_channels(source_id: str, days_of_noise: np.ndarray, tmp_path: Path) -> None:
+    ssam = SsamWriter(tmp_path, Diagnostics())
+    ssam.push(Trace(source_id, T0_NS, RATE_HZ, days_of_noise[: 5 * FRAME]))  # its last record has 128 bytes elsewhere
+    ssam.close()
+    found = get_waveforms(tmp_path, T0_NS, T0_NS + 86_400 * NS_PER_S)
+    assert {trace.source_id for trace in found} == {band_source_id(source_id, band, 120) for band in range(3)}
+    assert [len(trace.samples) for trace in found] == [5, 5, 5]

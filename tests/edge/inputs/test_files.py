@@ -12,6 +12,7 @@ import obspy
 import pytest
 
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.formats.waveforms import Trace, duration_ns
 from edgequake.edge.inputs.files import InputPlan, plan_inputs
 from edgequake.edge.manifest.manifest import Manifest, Variant
@@ -162,11 +163,19 @@ def test_empty_codes_do_no_harm(source_id: str, write: Write, loud: np.ndarray, 
     assert stored[0].stats.channel == "MHZ"
 
 
-def test_an_invalid_identifier_is_kept_as_it_is(write: Write, loud: np.ndarray, tmp_path: Path) -> None:
-    path = write("a.mseed", loud, source_id="no/such thing", version=3)
+def test_an_invalid_identifier_is_refused(write: Write, noise: np.ndarray, manifest: Manifest) -> None:
+    path = write("a.mseed", noise, source_id="no/such thing", version=3)
+    with pytest.raises(DataError, match=r"a\.mseed holds no usable record .*source identifier 'no/such thing'"):
+        plan_inputs((str(path),), manifest, ("*",))
+
+
+def test_the_longest_identifier_goes_into_a_segment(write: Write, loud: np.ndarray, tmp_path: Path) -> None:
+    source_id = "FDSN:NETWORK8_STATION8_LOCATIO8_" + "B" * 15 + "_" + "S" * 13 + "_Z"
+    path = write("a.mseed", loud, source_id=source_id, version=3)
     summary = run(RunConfig((str(path),), tmp_path / "out", channels=("*",)))
     (name, *_) = [row.segment for row in summary.events]
-    assert Path(name).parent == Path("segments") and (tmp_path / "out" / name).read_bytes()[:3] == b"MS\x03"
+    (found,) = {header.source_id for header in index_file(tmp_path / "out" / name).headers}
+    assert found == source_id and len(source_id) == 63
 
 
 def test_a_rate_the_model_does_not_take_is_refused(write: Write, noise: np.ndarray, manifest: Manifest) -> None:

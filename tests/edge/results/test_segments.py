@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.detection.trigger import Event
 from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.manifest.manifest import TriggerConfig, load_manifest
@@ -267,3 +268,21 @@ def test_the_name_of_an_event_is_a_plain_file_name(station_id: str) -> None:
     name = event_id(station_id, 1_234_567_890)
     assert name.endswith("_19700101T000001.234")
     assert set(name[:-19]) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+
+
+def test_overlapping_samples_that_differ_are_counted(out: Path) -> None:
+    diagnostics = Diagnostics()
+    writer = SegmentWriter(out, "XX_LUN", CONFIG, diagnostics=diagnostics)
+    one = trace(0, 100)
+    other = dataclasses.replace(one, samples=np.where(np.arange(100) < 7, -1, one.samples))
+    for again in (one, one, trace(100, 150), other):
+        writer.add_trace(again)
+    writer.add_trace(trace(90, 120))  # equal to what was read first
+    (text,) = diagnostics.texts()
+    assert text.startswith("7 overlapping sample(s) of XX_LUN_") and "the first ones are used" in text
+
+
+def test_segments_of_stations_that_differ_in_case_have_different_names() -> None:
+    ledger = Ledger()
+    names = [ledger.segment_name(stem) for stem in ("XX_LUN_1", "XX_lun_1", "xx_LUN_1")]
+    assert len({name.lower() for name in names}) == 3

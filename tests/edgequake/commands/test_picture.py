@@ -12,7 +12,8 @@ import pytest
 from matplotlib.image import imread
 
 from edgequake import cli
-from edgequake.edge.formats.waveforms import Trace, channel_of
+from edgequake.edge.formats.source_ids import channel_of
+from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.results.catalog import CatalogRow, write_catalog
 from edgequake.edge.results.summary import Summary
 from edgequake.report.recording.samples import join_intervals, joined, read_record

@@ -114,3 +114,15 @@ def test_an_uncertainty_that_is_not_a_number_is_refused(
     said = capsys.readouterr().err
     assert f"could not convert string to float: '{cell}'" in said and said.count("\n") == 1
     assert not (run_dir / "events.xml").exists()
+
+
+def test_codes_longer_than_quakemls_are_whole_in_a_comment(tmp_path: Path) -> None:
+    run_dir = write_run(tmp_path / "run")
+    catalog = run_dir / "catalog.csv"
+    catalog.write_text(catalog.read_text().replace("XB_ELYSE,BHV", "XB_ELYSE4567,B_HYDRO_ZZ"))
+    path = exported(run_dir)
+    assert _validate(str(path))
+    *_, event = obspy.read_events(str(path))
+    waveform_id = event.picks[0].waveform_id
+    assert (waveform_id.network_code, waveform_id.station_code, waveform_id.channel_code) == ("XB", "ELYSE456", None)
+    assert comments(event)["waveform"] == "XB.ELYSE4567.02.B_HYDRO_ZZ"

@@ -153,3 +153,16 @@ def test_the_largest_exact_integer_is_accepted(tmp_path: Path) -> None:
     )  # fmt: skip
     (trace,) = [trace for trace in exported(run_dir) if trace.stats.station == "ELYSE"]
     assert trace.data.astype(np.int64).tolist() == [16777216, -16777216, 1]
+
+
+def test_codes_longer_than_sacs_are_whole_in_the_file_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir = write_run(tmp_path / "run")
+    ids = ("FDSN:XB_STATION890__B_HYDRO_ZZ", "FDSN:xb_ELYSE_02_B_H_V", "FDSN:XB_ELYSE_02_B_H_V", "FDSN:_ELYSE_02_B_H_V")
+    traces = [replace(martian_trace(), source_id=source_id) for source_id in ids]
+    write_segment(run_dir, "segments/XB_ELYSE_one.mseed", traces)
+    assert cli.main(["export", str(run_dir), "--sac"]) == 0
+    assert "note: SAC headers hold the first 8 letters of a code" in capsys.readouterr().out
+    names = [path.name.lower() for path in (run_dir / "sac").iterdir()]
+    assert len(set(names)) == len(names) and not any(name.startswith(".") for name in names)
+    (path,) = (run_dir / "sac").glob("XB.STATION890..B_HYDRO_ZZ.*")
+    assert obspy.read(str(path))[0].id == "XB.STATION8..B_HYDRO_"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace, channel_of
+from edgequake.edge.formats.source_ids import channel_of
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.report.charts import images
 from edgequake.report.recording.samples import Floats, by_channel, channel_order, unit_of
 from edgequake.results.words import station_name

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace, channel_of
+from edgequake.edge.formats.source_ids import channel_of
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.results.catalog import CatalogRow, Segment
 from edgequake.report.charts import images
 from edgequake.report.charts.day_plot import Mark

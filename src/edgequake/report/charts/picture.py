@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace, channel_of
+from edgequake.edge.formats.source_ids import channel_of
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.results.catalog import read_catalog
 from edgequake.report.charts import images
 from edgequake.report.recording.samples import join_intervals, joined, read_record, record_files
