@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
@@ -45,9 +46,11 @@ class FileMemory:
         return self._files.get(path)
 
     def is_as_read(self, sighting: Sighting) -> bool:
-        """Return whether a file has the size and the time of its last reading."""
+        """Return whether all of a file has been read, and it has the size and the time that it had then."""
         file = self._files.get(sighting.path)
-        return file is not None and (file.identity, file.size_bytes, file.mtime_ns) == (
+        if file is None or file.until < file.size_bytes:
+            return False
+        return (file.identity, file.size_bytes, file.mtime_ns) == (
             sighting.identity,
             sighting.size_bytes,
             sighting.mtime_ns,
@@ -58,15 +61,16 @@ class FileMemory:
         path = self._paths.get(sighting.identity)
         if path is None or path == sighting.path or path not in self._files:
             return False
-        try:
+        with suppress(OSError):
             status = Path(path).stat()
-        except OSError:
-            status = None
-        if status is not None and (status.st_dev, status.st_ino) == sighting.identity:
-            return True
-        file = self._files.pop(path)
-        file.path = sighting.path
-        self._insert(file)
+            if (status.st_dev, status.st_ino) == sighting.identity:
+                return True
+        file = self._files[path]
+        with suppress(OSError), Path(sighting.path).open("rb") as content:
+            if file.until and file.begins_as(content):  # otherwise the inode of a deleted file has been used again
+                del self._files[path]
+                file.path = sighting.path
+                self._insert(file)
         return False
 
     def find(self, file: BinaryIO, path: str) -> FollowedFile | None:
@@ -76,6 +80,8 @@ class FileMemory:
         known = self._files.get(path)
         if known is None:
             known = self._replaced.pop(identity, None)
+            if known is not None and not known.begins_as(file):
+                known = None
         elif known.identity != identity and known.identity != (0, 0):
             self._keep_replaced(known)
         if known is None and self._is_forgotten(file, status):

@@ -302,7 +302,7 @@ class FolderSource(RoutedSource):
                 file.begin_again()
                 file.compare(content)
         self._unsettled.pop(file.path, None)
-        found = file.scan(content, _MOST_HEADERS, self.diagnostics, is_last)
+        found = file.scan(content, _MOST_HEADERS, self.diagnostics, is_rested, is_last)
         self._memory.remember(file, status)
         if len(found.headers) >= _MOST_HEADERS:
             self._unread[file.path] = found.headers[-1].start_ns

@@ -23,7 +23,6 @@ _FIRST_BYTES = 512  # of a file, that tell it from others
 _HOLE_BYTES = 48  # equal bytes where a record should begin: as many as the shortest header has
 _FILL = (b"\0", b"\xff")  # what file systems, and erased flash memory, show where nothing has been written
 _LONGEST_TAIL_BYTES = 1 << 20  # without a record; four times the longest record that is waited for
-_TAIL_FILL_BYTES = 8  # at the end of a record: two samples, or the end of a Steim frame
 _MOST_CHANNELS = 64  # whose samples are known; those of further ones are read again when the file is written again
 _TOO_SHORT = -1  # instead of a CRC-32
 _STEIM = (DataEncoding.STEIM1, DataEncoding.STEIM2)
@@ -55,6 +54,7 @@ class FollowedFile:
     checksum_before_last: int = 0  # CRC-32 of the bytes before that
     first_bytes: int = 0  # how many bytes of the file's start are known by their checksum
     first_checksum: int = 0
+    is_allocated: bool = False  # it had its size before its content
     has_hole: bool = False  # among the bytes that have been read are some that may still be written
     is_earlier: bool = False  # `channels` holds samples that are not, or not yet, in the file's present content
     channels: dict[str, SamplesRead] = field(default_factory=dict)  # by source identifier
@@ -83,9 +83,13 @@ class FollowedFile:
         if size_bytes < self.until or self.is_earlier or self.has_hole:
             return False
         return (
-            checksum_of(file, 0, self.first_bytes) == self.first_checksum
+            self.begins_as(file)
             and checksum_of(file, self.last_record, self.until, self.checksum_before_last) == self.checksum
         )
+
+    def begins_as(self, file: BinaryIO) -> bool:
+        """Return whether a file begins with the bytes that this one begins with."""
+        return checksum_of(file, 0, self.first_bytes) == self.first_checksum
 
     def is_unchanged(self, file: BinaryIO) -> bool:
         """Return whether every byte that has been read still stands in the file."""
@@ -129,11 +133,14 @@ class FollowedFile:
         self.is_earlier = any(left)
         self.start_ns = first_ns
 
-    def scan(self, file: BinaryIO, most: int, diagnostics: Diagnostics, is_last: bool) -> ScannedPart:
+    def scan(
+        self, file: BinaryIO, most: int, diagnostics: Diagnostics, is_rested: bool = False, is_last: bool = False
+    ) -> ScannedPart:
         """Find the complete records from `until` on, at most about `most`, and move `until` behind them.
 
         A hole (bytes that have been allocated and not written), and an incomplete record before one, are not passed
-        unless another record follows. `is_last`: nothing more will be written.
+        unless another record follows. `is_rested`: the file has not changed for a while; `is_last`: nothing more will
+        be written.
         """
         damage, start = Diagnostics(), self.until
         begin = min(self.last_record, start)  # the length of the last record helps to find damage in the next one
@@ -146,12 +153,15 @@ class FollowedFile:
             if record is None and len(headers) >= most:
                 break
         stop = _end_of_records(file, headers, start, done)
-        if headers and not is_last and _may_be_incomplete(file, headers[-1], stop):
+        is_before_hole = _is_fill(file, stop, stop + _HOLE_BYTES)
+        is_at_end = self.is_allocated and not is_rested and not _is_longer(file, stop)
+        self.is_allocated |= is_before_hole
+        if headers and not is_last and (is_before_hole or is_at_end) and _may_be_incomplete(file, headers[-1], stop):
             stop = headers.pop().offset
         holes = _holes(file, headers, start, stop)
         self.has_hole |= bool(holes)
         if damage.texts():
-            _count_damage(file, self.path, [(start, start), *holes, (stop, stop)], diagnostics)
+            _count_damage(file, self.path, [(begin, begin), *holes, (stop, stop)], diagnostics)
         self._advance(file, headers, stop)
         return ScannedPart(begin, start, stop, headers)
 
@@ -163,7 +173,9 @@ class FollowedFile:
 
     def _advance(self, file: BinaryIO, headers: list[RecordHeader], stop: int) -> None:
         if headers:
-            self.last_record = max(header.offset for header in headers)
+            last = max(headers, key=lambda header: header.offset)
+            # After junk that had to be passed there is no last record to look at again.
+            self.last_record = last.offset if last.offset + last.size_bytes == stop else stop
             self.checksum_before_last = checksum_of(file, self.until, self.last_record, self.checksum)
             self.checksum = checksum_of(file, self.last_record, stop, self.checksum_before_last)
             if self.until == 0:
@@ -171,6 +183,8 @@ class FollowedFile:
                 self.name = name_of(min(headers, key=lambda header: header.offset))
         else:
             self.checksum = checksum_of(file, self.until, stop, self.checksum)
+            if stop > self.until:
+                self.last_record, self.checksum_before_last = stop, self.checksum
         if self.until == 0:
             self.first_bytes = min(_FIRST_BYTES, stop)
             self.first_checksum = checksum_of(file, 0, self.first_bytes)
@@ -275,14 +289,17 @@ def _end_of_records(file: BinaryIO, headers: list[RecordHeader], start: int, don
 
 
 def _may_be_incomplete(file: BinaryIO, header: RecordHeader, stop: int) -> bool:
-    """Return whether the last record before a hole ends like the hole, so that some of it may not be written."""
+    """Return whether the last record ends like a hole, so that some of it may not have been written yet."""
     end = header.offset + header.size_bytes
-    if stop != end or not _is_fill(file, stop, stop + _HOLE_BYTES):
-        return False
-    if not _is_fill(file, end - _TAIL_FILL_BYTES, end):
+    if stop != end or not _is_fill(file, end - 1, end):
         return False
     file.seek(header.offset)
     return not _proves_itself(file.read(header.size_bytes))
+
+
+def _is_longer(file: BinaryIO, size_bytes: int) -> bool:
+    file.seek(size_bytes)
+    return bool(file.read(1))
 
 
 def _is_fill(file: BinaryIO, start: int, stop: int) -> bool:
