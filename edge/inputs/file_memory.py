@@ -98,20 +98,20 @@ class FileMemory:
         file.size_bytes, file.mtime_ns = status.st_size, status.st_mtime_ns
         self._insert(file)
 
-    def tidy(self, in_use: set[str]) -> None:
-        """Keep the memory bounded; the files of the paths `in_use` are left as they are."""
+    def tidy(self, in_use: set[str]) -> list[str]:
+        """Keep the memory bounded, but for the files of the paths `in_use`; return the paths of files forgotten."""
         n_spans = 0
         for file in reversed(self._files.values()):
             for samples in file.channels.values():
                 if n_spans > _MOST_FINE_SPANS:
                     samples.condense(1)
                 n_spans += samples.n_spans
-        for path in list(self._files)[: max(0, len(self._files) - _MOST_FILES)]:
-            if path not in in_use:
-                self._forget(path)
+        oldest = list(self._files)[: max(0, len(self._files) - _MOST_FILES)]
+        forgotten = [path for path in oldest if path not in in_use and self._forget(path)]
         while len(self._fingerprints) > _MOST_FINGERPRINTS:
             del self._fingerprints[next(iter(self._fingerprints))]
             self._read_before_ns = self._newest_ns
+        return forgotten
 
     def state(self) -> State:
         return {
@@ -149,26 +149,27 @@ class FileMemory:
             return True
         return bool(self._fingerprints) and _fingerprint(file, status.st_size) in self._fingerprints
 
-    def _forget(self, path: str) -> None:
-        """Keep no more than the fingerprint of a file, unless it is just being written."""
+    def _forget(self, path: str) -> bool:
+        """Keep no more than the fingerprint of a file, unless it is just being written; return whether this is done."""
         file = self._files[path]
         try:
             with Path(path).open("rb") as content:
                 status = os.fstat(content.fileno())
                 is_there = (status.st_dev, status.st_ino) == file.identity
                 if is_there and (status.st_size, status.st_mtime_ns) != (file.size_bytes, file.mtime_ns):
-                    return
+                    return False
                 if is_there:
                     self._fingerprints[_fingerprint(content, status.st_size)] = None
         except FileNotFoundError:
             pass
         except OSError:
-            return
+            return False
         del self._files[path]
         if self._paths.get(file.identity) == path:
             del self._paths[file.identity]
         if file.name is not None and self._named.get(file.name) == path:
             del self._named[file.name]
+        return True
 
 
 def _fingerprint(file: BinaryIO, size_bytes: int) -> int:

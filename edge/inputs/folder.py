@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.diagnostics import Diagnostics
@@ -17,23 +16,16 @@ from edgequake.edge.formats.record_scanner import RecordHeader
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.inputs.file_memory import FileMemory
 from edgequake.edge.inputs.folder_watch import FolderWatch
-from edgequake.edge.inputs.followed_file import (
-    HOLE,
-    INCOMPLETE,
-    FollowedFile,
-    first_header,
-    headers_between,
-    read_trace,
-)
+from edgequake.edge.inputs.followed_file import FollowedFile, first_header, read_trace
+from edgequake.edge.inputs.followed_round import OpenFiles, RoundPart, found_again, in_time
 from edgequake.edge.inputs.live import RoutedSource, StallMonitor
 from edgequake.edge.inputs.ordering import ChannelRouter
 from edgequake.edge.inputs.source import Batch
+from edgequake.edge.inputs.waiting_log import WaitingLog
 
 _MOST_HEADERS = 20_000  # per round; further records wait for the next round
-_MOST_OPEN = 16  # files; a process may often open no more than 256
 _MOST_RETRIES = 200  # per round, of files that cannot be read
 _MOST_COMPARED = 100  # per round, of files that have come to rest
-_MOST_WAITING = 1000  # files that the log names; further ones wait unnamed
 _SLEEP_S = 0.25
 # A file that is being rewritten is read when it has been the same at two looks, or at this look in any case.
 _MOST_UNSETTLED = 3
@@ -41,32 +33,6 @@ _MOST_UNSETTLED = 3
 _REST_S = 2.0
 _REST_S_PER_BYTE = 1e-6
 _RECENT_NS = 3600 * NS_PER_S  # before the newest file: one that is older was complete when it was read
-
-_LOG = {
-    HOLE: "space that has been allocated and not written yet: it is read when it is written",
-    INCOMPLETE: "an incomplete record: it is read when it is complete",
-}
-_COUNT = {
-    HOLE: "file(s) hold space that has been allocated and not written",
-    INCOMPLETE: "file(s) hold an incomplete record",
-}
-
-
-@dataclass
-class _Part:
-    """Records of one file that are being read in the present round."""
-
-    file: FollowedFile
-    begin: int  # byte where the scan began that found them
-    start: int  # they lie within the bytes [start, stop)
-    stop: int
-    is_compared: bool  # what has been read already is left out
-    n_done: int = 0  # records that have been read, in order of time
-    headers: list[RecordHeader] | None = None  # in order of time; None: after an interruption, they are found again
-    has_changed: bool = False  # the file is no longer the one that was scanned
-
-    def state(self) -> list[Any]:
-        return [self.file.path, self.begin, self.start, self.stop, self.is_compared, self.n_done]
 
 
 class FolderSource(RoutedSource):
@@ -86,17 +52,16 @@ class FolderSource(RoutedSource):
         poll_s: float = 1.0,
     ) -> None:
         super().__init__(router, diagnostics, monitor)
-        self._watch = FolderWatch(inputs, out, self._note_access)
+        self._waiting = WaitingLog(monitor.control.log, diagnostics)
+        self._watch = FolderWatch(inputs, out, self._waiting.note_access)
         self._memory, self._poll_s = FileMemory(), poll_s
         self.size_bytes = 0
-        self._parts: list[_Part] = []  # of the present round
+        self._parts: list[RoundPart] = []  # of the present round
         self._unread: dict[str, int] = {}  # start time by path: files to be read at the next look
         self._unreadable: dict[str, None] = {}  # paths of files that cannot be read at present
         self._unsettled: dict[str, tuple[int, int, int]] = {}  # by path: size, mtime_ns, looks
         self._resting: dict[str, float] = {}  # by path: when to compare the file with what was read, if it stays so
         self._newest_mtime_ns = 0  # of all files
-        self._hidden: dict[str, None] = {}  # paths of which the log says that they cannot be read
-        self._waiting: dict[str, str] = {}  # by path: what the file ends in that cannot be read yet
 
     def batches(self) -> Iterator[Batch | None]:
         yield from self._traces()  # the rest of an interrupted round
@@ -115,7 +80,7 @@ class FolderSource(RoutedSource):
         is_last = not self._monitor.control.stop  # a run that is stopped may be resumed, and read complete records
         resting = [self._memory.at(path) for path in self._resting]
         incomplete = [file.path for file in resting if file is not None and file.until < file.size_bytes]
-        for path in {*self._unread, *self._waiting, *incomplete}:
+        for path in {*self._unread, *self._waiting.paths, *incomplete}:
             self._read_on(path, is_last=is_last, is_rested=True)
         yield from self._traces()
         yield from super().flush()
@@ -126,7 +91,7 @@ class FolderSource(RoutedSource):
             "size_bytes": self.size_bytes,
             "memory": self._memory.state(),
             "round": [part.state() for part in self._parts],
-            "waiting": self._waiting,
+            "waiting": self._waiting.state(),
         }
 
     def restore(self, state: State) -> None:
@@ -136,17 +101,17 @@ class FolderSource(RoutedSource):
             self._restore_paths(state)
             return
         self._memory.restore(state["memory"])
-        self._waiting = dict(state["waiting"])
+        self._waiting.restore(state["waiting"])
         for path, *numbers in state["round"]:
             if (file := self._memory.at(path)) is not None:
-                self._parts.append(_Part(file, *numbers))
+                self._parts.append(RoundPart(file, *numbers))
 
     def _restore_paths(self, state: State) -> None:
         """Continue from a checkpoint of edgequake before files were compared: it knows a position for each path."""
         # That program sorted the records of a round by time and counted them all together.
         self._monitor.control.log("the checkpoint knows followed files by name only: they are read on where it was")
-        parts = {path: _Part(FollowedFile(path), start, start, stop, False) for path, start, stop in state["round"]}
-        found = [(header, part) for part in parts.values() for header in _found_again(part)]
+        parts = {path: RoundPart(FollowedFile(path), start, start, stop, False) for path, start, stop in state["round"]}
+        found = [(header, part) for part in parts.values() for header in found_again(part)]
         found.sort(key=lambda one: (one[0].start_ns, one[0].source_id, one[1].file.path, one[0].offset))
         for _, part in found[: state["n_done"]]:
             part.n_done += 1
@@ -171,7 +136,7 @@ class FolderSource(RoutedSource):
         """Decode the round's records in order of time, except those read before an interruption."""
         records = [(header, part) for part in self._parts for header in self._headers(part)[part.n_done :]]
         records.sort(key=lambda one: (one[0].start_ns, one[0].source_id, one[1].file.path, one[0].offset))
-        open_files = _OpenFiles()
+        open_files = OpenFiles()
         try:
             for header, part in records:
                 if not part.has_changed:
@@ -179,18 +144,19 @@ class FolderSource(RoutedSource):
         finally:
             open_files.close()
         self._parts = []
-        self._memory.tidy(set(self._unread))
+        for path in self._memory.tidy(set(self._unread)):
+            self._resting.pop(path, None)
 
-    def _headers(self, part: _Part) -> list[RecordHeader]:
+    def _headers(self, part: RoundPart) -> list[RecordHeader]:
         if part.headers is None:
-            part.headers = _found_again(part)
+            part.headers = found_again(part)
             if part.is_compared:
                 part.n_done = 0  # what has been read is known, and left out
-            if not _is_as_scanned(part):
+            if not part.is_as_scanned():
                 self._begin_again(part)
         return part.headers
 
-    def _trace(self, open_files: _OpenFiles, part: _Part, header: RecordHeader) -> Iterator[Batch]:
+    def _trace(self, open_files: OpenFiles, part: RoundPart, header: RecordHeader) -> Iterator[Batch]:
         file = part.file
         try:
             trace = read_trace(open_files.get(file), file.path, header, self.diagnostics)
@@ -210,7 +176,7 @@ class FolderSource(RoutedSource):
         if not pieces:
             part.n_done += 1
 
-    def _begin_again(self, part: _Part) -> None:
+    def _begin_again(self, part: RoundPart) -> None:
         part.has_changed = True
         part.file.begin_again()
         self._unread[part.file.path] = part.file.start_ns or 0
@@ -229,6 +195,9 @@ class FolderSource(RoutedSource):
             self._rest(path, now_s)
         for path in list(self._unreadable)[:_MOST_RETRIES]:
             self._read_on(path)
+        self._compare_rested(now_s)
+
+    def _compare_rested(self, now_s: float) -> None:
         for path in [path for path, due_s in self._resting.items() if due_s <= now_s][:_MOST_COMPARED]:
             del self._resting[path]
             if path not in self._unread:
@@ -274,11 +243,11 @@ class FolderSource(RoutedSource):
         except OSError as problem:
             self._unreadable.pop(path, None)
             self._unreadable[path] = None  # behind the others that are tried again
-            self._note_access(path, problem)
+            self._waiting.note_access(path, problem)
             return 0
         if path in self._unreadable:
             del self._unreadable[path]
-            self._note_access(path, None)
+            self._waiting.note_access(path, None)
         return n_records
 
     def _drop(self, path: str) -> None:
@@ -288,7 +257,7 @@ class FolderSource(RoutedSource):
             self.diagnostics.count("file(s) were deleted while they were being read")
         for paths in (self._unreadable, self._unsettled, self._resting):
             paths.pop(path, None)
-        self._wait_for(path, None)
+        self._waiting.wait_for(path, None)
 
     def _scan(self, file: FollowedFile, content: BinaryIO, is_last: bool, is_rested: bool) -> int:
         status = os.fstat(content.fileno())
@@ -307,14 +276,14 @@ class FolderSource(RoutedSource):
         if len(found.headers) >= _MOST_HEADERS:
             self._unread[file.path] = found.headers[-1].start_ns
         elif is_rested:
-            self._wait_for(file.path, file.waits_for(content, status.st_size))
+            self._waiting.wait_for(file.path, file.waits_for(content, status.st_size))
         else:
-            self._wait_for(file.path, self._waiting.get(file.path) if file.until < status.st_size else None)
+            self._waiting.wait_for(file.path, self._waiting.what(file.path) if file.until < status.st_size else None)
         if not is_compared:
             self.size_bytes += found.stop - found.start
         if found.headers:
-            headers = sorted(found.headers, key=_order)
-            self._parts.append(_Part(file, found.begin, found.start, found.stop, is_compared, headers=headers))
+            headers = sorted(found.headers, key=in_time)
+            self._parts.append(RoundPart(file, found.begin, found.start, found.stop, is_compared, headers=headers))
         return len(found.headers)
 
     def _goes_on(self, file: FollowedFile, content: BinaryIO, status: os.stat_result) -> bool:
@@ -331,79 +300,3 @@ class FolderSource(RoutedSource):
             return True
         self._unsettled[file.path] = (status.st_size, status.st_mtime_ns, n_looks + 1)
         return False
-
-    # --- what is waited for --------------------------------------------------------------------------------------
-
-    def _note_access(self, path: str, problem: OSError | None) -> None:
-        """Say once that a file or folder cannot be read, or that it can be read again."""
-        if problem is None:
-            if path in self._hidden:
-                del self._hidden[path]
-                self._monitor.control.log(f"{path} can be read again")
-        elif path not in self._hidden and len(self._hidden) < _MOST_WAITING:
-            self._hidden[path] = None
-            self._monitor.control.log(f"{path} cannot be read ({problem.strerror or problem}): it is tried again")
-            self.diagnostics.count("time(s) a followed file or folder could not be read and was tried again")
-
-    def _wait_for(self, path: str, what: str | None) -> None:
-        """Say once what a file ends in that cannot be read yet, and count such files."""
-        before = self._waiting.get(path)
-        if what == before or (before is None and len(self._waiting) >= _MOST_WAITING):
-            return
-        if before is not None:
-            del self._waiting[path]
-            self.diagnostics.count(_COUNT[before], -1)
-        if what is not None:
-            self._waiting[path] = what
-            self._monitor.control.log(f"{path} holds {_LOG[what]}")
-            self.diagnostics.count(_COUNT[what])
-
-
-class _OpenFiles:
-    """The few files that a round is reading from."""
-
-    def __init__(self) -> None:
-        self._files: OrderedDict[str, BinaryIO] = OrderedDict()
-
-    def get(self, file: FollowedFile) -> BinaryIO:
-        """Return a file, open.
-
-        Raises
-        ------
-        LookupError
-            The path is that of another file now.
-        OSError
-            It cannot be opened.
-        """
-        if file.path not in self._files:
-            content = Path(file.path).open("rb")
-            self._files[file.path] = content
-            if len(self._files) > _MOST_OPEN:
-                self._files.popitem(last=False)[1].close()
-            status = os.fstat(content.fileno())
-            if (status.st_dev, status.st_ino) != file.identity:
-                raise LookupError(f"{file.path} has been replaced")
-        self._files.move_to_end(file.path)
-        return self._files[file.path]
-
-    def close(self) -> None:
-        for content in self._files.values():
-            content.close()
-
-
-def _order(header: RecordHeader) -> tuple[int, str, int]:
-    return header.start_ns, header.source_id, header.offset
-
-
-def _is_as_scanned(part: _Part) -> bool:
-    with suppress(OSError), Path(part.file.path).open("rb") as content:
-        return part.file.holds_what_was_read(content)
-    return False
-
-
-def _found_again(part: _Part) -> list[RecordHeader]:
-    """Return a part's records in order of time, none if the file cannot be read."""
-    with suppress(OSError), Path(part.file.path).open("rb") as content:
-        headers = headers_between(content, part.file.path, part.begin, part.stop)
-        return sorted((header for header in headers if header.offset >= part.start), key=_order)
-    return []

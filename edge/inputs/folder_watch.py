@@ -22,7 +22,7 @@ _RELIST_S = 60.0  # network file systems may report a folder's modification time
 _RELIST_SHARE = 0.001  # of the time, at most, for folders whose modification time does not change
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Sighting:
     """A file as it was at one look."""
 

@@ -10,7 +10,6 @@ from typing import Any, BinaryIO
 
 from pymseed import DataEncoding, MiniSEEDError, MS3Record, get_error_messages
 
-from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.formats.record_scanner import Record, RecordHeader, RecordScanner
 from edgequake.edge.formats.waveforms import Trace
@@ -59,19 +58,21 @@ class FollowedFile:
     is_earlier: bool = False  # `channels` holds samples that are not, or not yet, in the file's present content
     channels: dict[str, SamplesRead] = field(default_factory=dict)  # by source identifier
 
-    def state(self) -> State:
-        channels = {name: [one.rate_hz, one.state()] for name, one in self.channels.items()}
-        return {**vars(self), "channels": channels}
+    def state(self) -> list[Any]:
+        """Return the values of the fields, in their order: names would take most of a checkpoint."""
+        *values, _ = vars(self).values()
+        return [*values, {name: [one.rate_hz, one.state()] for name, one in self.channels.items()}]
 
     @classmethod
-    def restored(cls, state: State) -> FollowedFile:
+    def restored(cls, state: list[Any]) -> FollowedFile:
         """Return the file that `state` described."""
-        channels = {name: SamplesRead(rate_hz, spans) for name, (rate_hz, spans) in state["channels"].items()}
-        return cls(**{**state, "identity": tuple(state["identity"]), "channels": channels})
+        path, identity, *values, channels = state
+        samples = {name: SamplesRead(rate_hz, spans) for name, (rate_hz, spans) in channels.items()}
+        return cls(path, tuple(identity), *values, samples)
 
     def copy(self, path: str) -> FollowedFile:
         """Return the same knowledge about another file."""
-        return FollowedFile.restored({**self.state(), "path": path})
+        return FollowedFile.restored([path, *self.state()[1:]])
 
     def begin_again(self) -> None:
         """Have the file compared with what has been read of it."""
