@@ -99,7 +99,12 @@ class FileMemory:
         self._insert(file)
 
     def tidy(self, in_use: set[str]) -> list[str]:
-        """Keep the memory bounded, but for the files of the paths `in_use`; return the paths of files forgotten."""
+        """Keep the memory bounded; return the paths of files forgotten.
+
+        Parameters
+        ----------
+        in_use : paths of files that wait to be read.
+        """
         n_spans = 0
         for file in reversed(self._files.values()):
             for samples in file.channels.values():
@@ -108,7 +113,7 @@ class FileMemory:
                 n_spans += samples.n_spans
         oldest = list(self._files)[: max(0, len(self._files) - _MOST_FILES)]
         forgotten = [path for path in oldest if path not in in_use and self._forget(path)]
-        while len(self._fingerprints) > _MOST_FINGERPRINTS:
+        while not in_use and len(self._fingerprints) > _MOST_FINGERPRINTS:  # every file has been read
             del self._fingerprints[next(iter(self._fingerprints))]
             self._read_before_ns = self._newest_ns
         return forgotten

@@ -77,12 +77,10 @@ class FolderSource(RoutedSource):
 
     def flush(self) -> Iterator[Batch]:
         """Yield what waits to be ordered or completed, at the end of the run."""
-        is_last = not self._monitor.control.stop  # a run that is stopped may be resumed, and read complete records
-        resting = [self._memory.at(path) for path in self._resting]
-        incomplete = [file.path for file in resting if file is not None and file.until < file.size_bytes]
-        for path in {*self._unread, *self._waiting.paths, *incomplete}:
-            self._read_on(path, is_last=is_last, is_rested=True)
-        yield from self._traces()
+        if not self._monitor.control.stop:  # a run that is stopped may be resumed, and read complete records
+            for path in sorted({*self._unread, *self._waiting.paths, *self._resting}):
+                self._read_on(path, is_last=True, is_rested=True)
+            yield from self._traces()
         yield from super().flush()
 
     def state(self) -> State:
@@ -144,7 +142,7 @@ class FolderSource(RoutedSource):
         finally:
             open_files.close()
         self._parts = []
-        for path in self._memory.tidy(set(self._unread)):
+        for path in self._memory.tidy({*self._unread, *self._unreadable}):
             self._resting.pop(path, None)
 
     def _headers(self, part: RoundPart) -> list[RecordHeader]:
@@ -208,9 +206,11 @@ class FolderSource(RoutedSource):
         self._newest_mtime_ns = max([self._newest_mtime_ns, *(sighting.mtime_ns for sighting in changed[-1:])])
         second_names = {sighting.path for sighting in changed if self._memory.note_rename(sighting)}
         for sighting in changed:
-            if sighting.path in second_names or self._memory.is_as_read(sighting):
+            if sighting.path in second_names:
                 continue
-            if sighting.path.lower().endswith(".csv"):
+            if self._memory.is_as_read(sighting):
+                self._rest(sighting.path, time.monotonic())
+            elif sighting.path.lower().endswith(".csv"):
                 self.diagnostics.warn(f"{sighting.path} is no miniSEED file and is not followed")
             else:
                 self._unread[sighting.path] = self._start_ns(sighting.path)
@@ -257,19 +257,13 @@ class FolderSource(RoutedSource):
             self.diagnostics.count("file(s) were deleted while they were being read")
         for paths in (self._unreadable, self._unsettled, self._resting):
             paths.pop(path, None)
-        self._waiting.wait_for(path, None)
+        self._waiting.forget(path)
 
     def _scan(self, file: FollowedFile, content: BinaryIO, is_last: bool, is_rested: bool) -> int:
         status = os.fstat(content.fileno())
-        is_compared = False
-        if is_rested or not self._goes_on(file, content, status):
-            if not file.is_unchanged(content):
-                if not is_rested and not self._is_settled(file, status):
-                    self._unread[file.path] = file.start_ns or 0
-                    return 0
-                is_compared = True
-                file.begin_again()
-                file.compare(content)
+        if not self._find_place(file, content, status, is_rested):
+            self._unread[file.path] = file.start_ns or 0
+            return 0
         self._unsettled.pop(file.path, None)
         found = file.scan(content, _MOST_HEADERS, self.diagnostics, is_rested, is_last)
         self._memory.remember(file, status)
@@ -279,6 +273,7 @@ class FolderSource(RoutedSource):
             self._waiting.wait_for(file.path, file.waits_for(content, status.st_size))
         else:
             self._waiting.wait_for(file.path, self._waiting.what(file.path) if file.until < status.st_size else None)
+        is_compared = found.start < file.compared_until
         if not is_compared:
             self.size_bytes += found.stop - found.start
         if found.headers:
@@ -286,10 +281,19 @@ class FolderSource(RoutedSource):
             self._parts.append(RoundPart(file, found.begin, found.start, found.stop, is_compared, headers=headers))
         return len(found.headers)
 
-    def _goes_on(self, file: FollowedFile, content: BinaryIO, status: os.stat_result) -> bool:
-        """Return whether a file has something behind what has been read of it, and nothing before that has changed."""
-        has_more = status.st_size > file.until
-        return has_more and file.is_continued(content, status.st_size)
+    def _find_place(self, file: FollowedFile, content: BinaryIO, status: os.stat_result, is_rested: bool) -> bool:
+        """Find where to read on; return whether the file can be read now."""
+        if file.is_in_comparison(content):
+            return True
+        if not is_rested and status.st_size > file.until and file.is_continued(content, status.st_size):
+            if (status.st_dev, status.st_ino) == file.identity or file.holds_what_was_read(content):
+                return True
+        if file.is_unchanged(content):
+            return True
+        if not is_rested and not self._is_settled(file, status):
+            return False
+        file.compare(content)
+        return True
 
     def _is_settled(self, file: FollowedFile, status: os.stat_result) -> bool:
         """Return whether a rewritten file is complete, as far as can be seen from outside."""

@@ -210,6 +210,7 @@ class FolderWatch:
         try:
             status = os.stat(path)  # noqa: PTH116 (a Path takes several times as long)
         except FileNotFoundError:
+            self._hidden.discard(path)
             return None
         except OSError as problem:
             self._hide(path, problem)

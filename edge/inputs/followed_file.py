@@ -56,6 +56,7 @@ class FollowedFile:
     is_allocated: bool = False  # it had its size before its content
     has_hole: bool = False  # among the bytes that have been read are some that may still be written
     is_earlier: bool = False  # `channels` holds samples that are not, or not yet, in the file's present content
+    compared_until: int = 0  # the records before this byte have been compared with `channels`
     channels: dict[str, SamplesRead] = field(default_factory=dict)  # by source identifier
 
     def state(self) -> list[Any]:
@@ -68,7 +69,7 @@ class FollowedFile:
         """Return the file that `state` described."""
         path, identity, *values, channels = state
         samples = {name: SamplesRead(rate_hz, spans) for name, (rate_hz, spans) in channels.items()}
-        return cls(path, tuple(identity), *values, samples)
+        return cls(path, tuple(identity), *values, channels=samples)
 
     def copy(self, path: str) -> FollowedFile:
         """Return the same knowledge about another file."""
@@ -76,7 +77,7 @@ class FollowedFile:
 
     def begin_again(self) -> None:
         """Have the file compared with what has been read of it."""
-        self.until = self.checksum = self.last_record = self.checksum_before_last = 0
+        self.until = self.checksum = self.last_record = self.checksum_before_last = self.compared_until = 0
         self.is_earlier, self.has_hole = bool(self.channels), False
 
     def is_continued(self, file: BinaryIO, size_bytes: int) -> bool:
@@ -87,6 +88,10 @@ class FollowedFile:
             self.begins_as(file)
             and checksum_of(file, self.last_record, self.until, self.checksum_before_last) == self.checksum
         )
+
+    def is_in_comparison(self, file: BinaryIO) -> bool:
+        """Return whether more of the content that has been compared is to be read."""
+        return self.until < self.compared_until and self.holds_what_was_read(file)
 
     def begins_as(self, file: BinaryIO) -> bool:
         """Return whether a file begins with the bytes that this one begins with."""
@@ -117,12 +122,14 @@ class FollowedFile:
 
     def compare(self, file: BinaryIO) -> None:
         """Compare a file's content with the samples that have been read, and forget those that differ."""
+        self.begin_again()
         for one in self.channels.values():
             one.begin_comparison()
         first_ns: int | None = None
         last_ns = 0
         for record in _records(file, self.path, 0, None, Diagnostics(), decode=True):
             trace = record.trace()
+            self.compared_until = max(self.compared_until, record.header.offset + record.header.size_bytes)
             first_ns = trace.start_ns if first_ns is None else min(first_ns, trace.start_ns)
             last_ns = max(last_ns, trace.stop_ns)
             if trace.source_id in self.channels:

@@ -57,12 +57,13 @@ class OpenFiles:
         """
         if file.path not in self._files:
             content = Path(file.path).open("rb")
+            status = os.fstat(content.fileno())
+            if (status.st_dev, status.st_ino) != file.identity:
+                content.close()
+                raise LookupError(f"{file.path} has been replaced")
             self._files[file.path] = content
             if len(self._files) > _MOST_OPEN:
                 self._files.popitem(last=False)[1].close()
-            status = os.fstat(content.fileno())
-            if (status.st_dev, status.st_ino) != file.identity:
-                raise LookupError(f"{file.path} has been replaced")
         self._files.move_to_end(file.path)
         return self._files[file.path]
 

@@ -61,6 +61,11 @@ class WaitingLog:
             self._log(f"{path} holds {_LOG[what]}")
             self._diagnostics.count(_COUNT[what])
 
+    def forget(self, path: str) -> None:
+        """Note that a file has been deleted."""
+        self._hidden.pop(path, None)
+        self.wait_for(path, None)
+
     def state(self) -> State:
         return dict(self._waiting)
 
