@@ -86,8 +86,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace the results of an earlier run in DIR")
     parser.add_argument("--resume", action="store_true", help="continue the run in DIR after a stop or a power loss")
     _add_seconds(parser, "--checkpoint-every", "checkpoint_s", "longest time that a power loss may undo", 60.0)
-    parser.add_argument("--follow", action="store_true", help="INPUT is one folder that is still being written")
-    _add_seconds(parser, "--poll", "poll_s", "time between two looks at that folder", 1.0)
+    parser.add_argument("--follow", action="store_true", help="INPUTs are folders and files still being written")
+    _add_seconds(parser, "--poll", "poll_s", "time between two looks at them", 1.0)
     parser.add_argument(
         "--raw", metavar="RATE,DTYPE,ID,START", help="- is raw samples, as 6.625,int32,FDSN:XX_LUN_00_M_H_Z,now"
     )

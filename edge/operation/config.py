@@ -33,9 +33,9 @@ class RunConfig:
     force: bool = False  # replace the results of an earlier run in `out`
     resume: bool = False  # continue from the checkpoint in `out`, if there is one
     checkpoint_s: float = 60.0  # wall time between checkpoints; 0: after every batch
-    follow: bool = False  # the input is one folder that is still being written
+    follow: bool = False  # the inputs are folders and files that are still being written
     raw: str | None = None  # RATE,DTYPE,SOURCE_ID,START: the input "-" is raw samples
-    poll_s: float = 1.0  # time between two looks at a followed folder
+    poll_s: float = 1.0  # time between two looks at followed folders and files
     idle_stop_s: float | None = None  # end when a live input is silent for so long
     stall_after_s: float | None = None  # report a live input that is silent for so long as stalled
     model_copy: str | None = None  # a second manifest, with its graph beside it, for when the first is damaged
@@ -98,10 +98,12 @@ def _live_source(config: RunConfig, choice: ModelChoice, control: Control) -> So
     if config.follow:
         from edgequake.edge.inputs.folder import FolderSource
 
-        folder = Path(config.inputs[0])
-        if len(config.inputs) != 1 or not folder.is_dir():
-            raise ConfigError(f"--follow takes one folder, got {', '.join(config.inputs)}")
-        return FolderSource(folder, config.out, router, diagnostics, monitor, config.poll_s)
+        if others := [name for name in config.inputs if name == "-" or is_address(name)]:
+            raise ConfigError(f"--follow takes folders and files, got {', '.join(others)}")
+        paths = tuple(Path(name) for name in config.inputs)
+        if missing := [str(path) for path in paths if not path.exists()]:
+            raise ConfigError(f"--follow takes folders and files that exist, got {', '.join(missing)}")
+        return FolderSource(paths, config.out, router, diagnostics, monitor, config.poll_s)
     if config.inputs == ("-",):
         from edgequake.edge.inputs.stdin import open_stdin
 

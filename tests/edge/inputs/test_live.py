@@ -213,8 +213,10 @@ def test_options_of_live_input_are_refused_for_files(quake_file: Path, tmp_path:
             run(RunConfig((str(quake_file),), tmp_path / "out", **options))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="--raw describes samples on standard input"):
         run(RunConfig((str(quake_file),), tmp_path / "out", raw="x"))
-    with pytest.raises(ConfigError, match="--follow takes one folder"):
-        run(RunConfig((str(quake_file),), tmp_path / "out", follow=True))
+    with pytest.raises(ConfigError, match="--follow takes folders and files, got -"):
+        run(RunConfig(("-",), tmp_path / "out", follow=True))
+    with pytest.raises(ConfigError, match=r"--follow takes folders and files that exist, got .*none"):
+        run(RunConfig((str(tmp_path / "none"),), tmp_path / "out", follow=True))
 
 
 @pytest.mark.slow
