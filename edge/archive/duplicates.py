@@ -6,15 +6,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
-
 from edgequake.edge.archive.day_files import DayFiles
 from edgequake.edge.archive.sds import day_name, day_of, name_of, parse_day_name
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import RecordFile, index_file
-from edgequake.edge.formats.overlaps import are_equal, common_samples
+from edgequake.edge.formats.overlaps import new_parts
 from edgequake.edge.formats.record_scanner import RecordHeader
 from edgequake.edge.formats.waveforms import SampleBuffer, Trace, duration_ns
 
@@ -52,16 +49,9 @@ class DuplicateFilter:
     def new_parts(self, trace: Trace, buffered: SampleBuffer | None) -> list[Trace]:
         """Return the parts of a trace, within one day, that are neither on disk nor among the buffered samples.
 
-        Samples count as stored where a whole record equals them over the common time; single values may be equal by
-        chance.
+        What counts as the same is said in `edge.formats.overlaps.new_parts`.
         """
-        stored = np.zeros(len(trace.samples), np.bool_)
-        for other in self._overlapping(trace, buffered):
-            _mark_equal(stored, trace, other)
-        if not stored.any():
-            return [trace]
-        edges = np.flatnonzero(np.diff(np.concatenate([[True], stored, [True]])))
-        return [_part(trace, int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+        return new_parts(trace, self._overlapping(trace, buffered))
 
     def _overlapping(self, trace: Trace, buffered: SampleBuffer | None) -> Iterator[Trace]:
         if buffered is not None and trace.start_ns < buffered.stop_ns:
@@ -109,15 +99,3 @@ class DuplicateFilter:
         if len(self._indexes) > _MOST_INDEXES:
             self._indexes.pop(next(iter(self._indexes))).file.close()
         return index
-
-
-def _mark_equal(stored: npt.NDArray[np.bool_], trace: Trace, other: Trace) -> None:
-    """Mark the samples of a trace that another one has at the same times, if all of those are equal."""
-    common = common_samples(trace, other)
-    if common is not None and are_equal(trace.samples[common[0]], other.samples[common[1]]).all():
-        stored[common[0]] = True
-
-
-def _part(trace: Trace, first: int, stop: int) -> Trace:
-    start_ns = trace.start_ns + duration_ns(first, trace.sampling_rate_hz)
-    return replace(trace, start_ns=start_ns, samples=trace.samples[first:stop])

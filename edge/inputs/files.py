@@ -15,13 +15,12 @@ from edgequake.edge.formats.miniseed import FileIndex, RecordFile, index_file
 from edgequake.edge.formats.record_scanner import RecordHeader
 from edgequake.edge.formats.source_ids import channel_of, station_of
 from edgequake.edge.formats.space_apps_csv import packet_span, read_packet_csv
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace, same_rate
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, same_rate
 from edgequake.edge.inputs.model_choice import ModelChoice
 from edgequake.edge.manifest.front_end_config import require_rate
 from edgequake.edge.manifest.manifest import Manifest
 
 ChannelSpan: TypeAlias = tuple[int, int, float]  # start_ns, stop_ns, sampling_rate_hz
-_OVERLAP_NS = 1_000_000_000  # files of one stream may overlap by this much: archives cut days inside a record
 _MOST_HEADERS = 20_000  # kept in memory, a week of three channels; beyond, each file is indexed again when it is read
 _MOST_ADVICE = 3  # channels that the message of a refused file describes
 _DAMAGED_SHARE = 0.02  # of a channel's records may have a damaged sampling rate
@@ -83,25 +82,24 @@ class FileSpan:
 
 @dataclass
 class FileStream:
-    """Consecutive files of one station; files that overlap in time are in streams of their own."""
+    """The files of one station in order of time; where they overlap, samples that come again are used once."""
 
     station_id: str
     parts: list[FileSpan] = field(default_factory=list)
-    _stops: dict[str, tuple[int, float]] = field(default_factory=dict)
+    _rates_hz: dict[str, float] = field(default_factory=dict)  # by channel
 
     def takes(self, part: FileSpan) -> bool:
-        """Return whether a part, no older than those before it, begins where this stream's channels stop, or later."""
-        for source_id, (start_ns, _, rate_hz) in part.spans.items():
-            stop_ns, my_rate_hz = self._stops.get(source_id, (start_ns, rate_hz))
-            if start_ns < stop_ns - _OVERLAP_NS or not same_rate(rate_hz, my_rate_hz):
-                return False
-        return part.station_id == self.station_id
+        """Return whether a part is of this station, and its channels have the sampling rates of this stream."""
+        return part.station_id == self.station_id and all(
+            same_rate(rate_hz, self._rates_hz.get(source_id, rate_hz))
+            for source_id, (_, _, rate_hz) in part.spans.items()
+        )
 
     def add(self, part: FileSpan) -> None:
-        """Append a part that this stream takes."""
+        """Append a part that this stream takes and that is no older than those before it."""
         self.parts.append(part)
-        for source_id, (_, stop_ns, rate_hz) in part.spans.items():
-            self._stops[source_id] = (max(stop_ns, self._stops.get(source_id, (stop_ns, rate_hz))[0]), rate_hz)
+        for source_id, (_, _, rate_hz) in part.spans.items():
+            self._rates_hz.setdefault(source_id, rate_hz)
 
     def traces(self, diagnostics: Diagnostics) -> Iterator[Trace]:
         """Yield every trace in order of start time; a file is open only while it is being read.
@@ -172,9 +170,9 @@ def plan_inputs(
 def plan_streams(inputs: tuple[str, ...], choice: ModelChoice, out: Path | None = None) -> InputPlan:
     """Sort files and folders into streams.
 
-    Consecutive files of a station form one stream; a file that overlaps an earlier one (two versions of the same hours)
-    starts a stream of its own, with its own detector. Only the channels that `choice` takes are read; it chooses the
-    models of the stations. In a folder, files below `out` are ignored: runs write there.
+    The files of a station form one stream, with one detector, unless a channel's sampling rate changes. A packet CSV
+    beside a miniSEED file of the same channel and time is left out. Only the channels that `choice` takes are read; it
+    chooses the models of the stations. In a folder, files below `out` are ignored: runs write there.
 
     Raises
     ------
@@ -194,13 +192,35 @@ def plan_streams(inputs: tuple[str, ...], choice: ModelChoice, out: Path | None 
             raise DataError(
                 f"input {name} is no file or folder; expected miniSEED files, packet CSVs, folders, or - alone"
             )
-    for part in sorted(parts, key=lambda part: (part.start_ns, part.path.name)):
+    for part in _without_copies(sorted(parts, key=lambda part: (part.start_ns, part.path.name)), plan.diagnostics):
         stream = next((stream for stream in plan.streams if stream.takes(part)), None)
         if stream is None:
             stream = FileStream(part.station_id)
             plan.streams.append(stream)
         stream.add(part)
     return plan
+
+
+def _without_copies(parts: list[FileSpan], diagnostics: Diagnostics) -> Iterator[FileSpan]:
+    """Yield the parts, but not the packet CSVs of which a miniSEED file has the channel and the time."""
+    spans: dict[str, list[tuple[ChannelSpan, Path]]] = {}
+    for part in parts:
+        if part.file_start_ns is not None:
+            for source_id, span in part.spans.items():
+                spans.setdefault(source_id, []).append((span, part.path))
+    for part in parts:
+        (source_id, span), *_ = part.spans.items()
+        covering = () if part.file_start_ns is not None else spans.get(source_id, ())
+        path = next((path for other, path in covering if _covers(other, span)), None)
+        if path is None:
+            yield part
+        else:
+            diagnostics.warn(f"{part.path} left out: {path.name} holds the same channel and time")
+
+
+def _covers(span: ChannelSpan, other: ChannelSpan) -> bool:
+    slack_ns = duration_ns(1, other[2])  # times in a CSV are rounded
+    return span[0] - slack_ns <= other[0] and other[1] <= span[1] + slack_ns and same_rate(span[2], other[2])
 
 
 def files_in(folder: Path, out: Path | None) -> list[Path]:

@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from zlib import crc32
+
+import numpy as np
 
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.diagnostics import Diagnostics
@@ -20,6 +24,7 @@ _FAR_NS = 3600 * NS_PER_S  # a record this far ahead of its station needs anothe
 _LONGEST_WAIT_NS = 60 * NS_PER_S
 _N_AGREEING = 3  # consecutive records that prove that a clock was set back, or that a sampling rate has changed
 _MOST_WAITING = 500
+_MOST_SEEN = 8192  # traces of a channel, nine hours of records of 400 samples at 100 Hz: 32 kB
 _MOST_STATIONS = 16  # each has an interpreter of its own
 _MOST_CHANNELS = 12  # of one station
 _MOST_IGNORED = 100  # names of ignored channels, for the summary
@@ -34,7 +39,8 @@ class ReorderBuffer:
       give up the channel; so the rows are those of the records in order.
     - A trace an hour or more ahead of its station may have a damaged header. It waits for another trace that agrees:
       the next one of its channel, or one of another channel.
-    - Older traces are late and are dropped, unless three are contiguous: then the clock was set back.
+    - Older traces are late and are dropped, unless three are contiguous: then the clock was set back, or, where their
+      samples have come before at the same times, a link sends again what it had sent: these are dropped.
     """
 
     def __init__(self, bridge_ns: int) -> None:
@@ -45,6 +51,7 @@ class ReorderBuffer:
         self._far: list[Trace] = []
         self._late: dict[str, list[Trace]] = {}
         self.n_dropped = 0  # since the router last reset it
+        self._seen: dict[str, deque[int]] = {}  # by channel: check values of its newest traces, time included
 
     def push(self, trace: Trace) -> tuple[list[Trace], bool]:
         """Take a trace; return the traces that are next in order, and whether the clock was set back before them."""
@@ -77,12 +84,14 @@ class ReorderBuffer:
             "early": [vars(trace) for trace in self._early],
             "far": [vars(trace) for trace in self._far],
             "late": {name: [vars(trace) for trace in traces] for name, traces in self._late.items()},
+            "seen": {name: np.array(seen, np.uint32) for name, seen in self._seen.items()},
         }
 
     def restore(self, state: State) -> None:
         self.newest_ns, self._stops_ns = state["newest_ns"], state["stops_ns"]
         self._early, self._far = [Trace(**p) for p in state["early"]], [Trace(**p) for p in state["far"]]
         self._late = {name: [Trace(**p) for p in traces] for name, traces in state["late"].items()}
+        self._seen = {name: deque(seen.tolist(), _MOST_SEEN) for name, seen in state["seen"].items()}
 
     def _far_ahead(self, trace: Trace) -> list[Trace]:
         """Return the traces that are far ahead, once two of them agree on the time."""
@@ -104,7 +113,7 @@ class ReorderBuffer:
             late.clear()
         late.append(trace)
         self.n_dropped += 1
-        if len(late) < _N_AGREEING:
+        if len(late) < _N_AGREEING or any(_check_value(one) in self._seen[trace.source_id] for one in late):
             return [], False
         # Traces of other channels, set back by the same clock, wait for the same proof.
         late_traces = [one for traces in self._late.values() for one in traces]
@@ -139,7 +148,12 @@ class ReorderBuffer:
             stop_ns = self._stops_ns.get(trace.source_id, trace.stop_ns)
             self._stops_ns[trace.source_id] = max(stop_ns, trace.stop_ns)
             self.newest_ns = trace.start_ns if self.newest_ns is None else max(self.newest_ns, trace.start_ns)
+            self._seen.setdefault(trace.source_id, deque(maxlen=_MOST_SEEN)).append(_check_value(trace))
         return traces
+
+
+def _check_value(trace: Trace) -> int:
+    return crc32(np.ascontiguousarray(trace.samples), trace.start_ns & 0xFFFF_FFFF)
 
 
 def _wait_ns(trace: Trace) -> int:

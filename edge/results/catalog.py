@@ -161,6 +161,7 @@ class Ledger:
         self.segments: list[Segment] = []
         self._rows: dict[str, list[CatalogRow]] = {}  # by segment
         self._names: set[str] = set()  # in small letters
+        self._evids: set[str] = set()
         self._pending: set[str] = set()  # segments
         self._new: list[LedgerEntry] = []
         self.is_changed = False  # a `sent` mark is not in the catalogue on disk yet
@@ -169,13 +170,20 @@ class Ledger:
     def segment_name(self, stem: str) -> str:
         """Assign a segment's file name; the same run always assigns the same names.
 
-        Two versions of the same hours, each a stream of its own, may yield the same event: the second gets a number.
+        Where a clock was set back an event may begin when an earlier one did: the second gets a number.
         """
         names = chain([f"segments/{stem}.mseed"], (f"segments/{stem}_{i}.mseed" for i in count(2)))
         # Stations that differ in their case alone are one file on file systems that do not tell case apart.
         name = next(name for name in names if name.lower() not in self._names)
         self._names.add(name.lower())
         return name
+
+    def assign_evid(self, evid: str) -> str:
+        """Return an event's identifier, with a number where an earlier event has it."""
+        candidates = chain([evid], (f"{evid}_{i}" for i in count(2)))
+        free = next(candidate for candidate in candidates if candidate not in self._evids)
+        self._evids.add(free)
+        return free
 
     def pending_rows(self, name: str) -> list[CatalogRow] | None:
         """Return the rows of a pending segment; None for any other."""
@@ -247,6 +255,7 @@ class Ledger:
         """
         for row in read_catalog(catalog) if catalog.exists() else ():
             self._rows.setdefault(row.segment, []).append(row)
+            self._evids.add(row.evid)
         if state is not None:
             self.segments = [Segment(*values) for values in state["segments"]]
             names = [*(segment.file for segment in self.segments), *state["names"]]

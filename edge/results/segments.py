@@ -17,7 +17,7 @@ from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.detection.onset import Refine
 from edgequake.edge.detection.trigger import Event
 from edgequake.edge.formats.miniseed import encode
-from edgequake.edge.formats.overlaps import n_differing
+from edgequake.edge.formats.overlaps import n_differing, new_parts
 from edgequake.edge.formats.source_ids import channel_of, channel_title
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, merge_contiguous
 from edgequake.edge.manifest.manifest import TriggerConfig
@@ -73,19 +73,20 @@ class SegmentWriter:
         self.oldest_ns: int | None = None  # earlier samples are no longer needed
 
     def add_trace(self, trace: Trace) -> None:
-        """Buffer a trace's raw samples until no event can need them; a repeated trace is dropped."""
+        """Buffer a trace's raw samples until no event can need them; samples that are there already are dropped."""
         buffered = self._traces.setdefault(trace.source_id, deque())
         recent = list(islice(reversed(buffered), _RECENT_TRACES))
         if any(_same(trace, earlier) for earlier in recent):
             return
         first_ns = trace.start_ns + duration_ns(1, trace.sampling_rate_hz) // 2  # times are rounded
-        if any(first_ns < earlier.stop_ns for earlier in recent) and (n := n_differing(trace, reversed(recent))):
+        recent = [earlier for earlier in recent if first_ns < earlier.stop_ns and earlier.start_ns < trace.stop_ns]
+        if recent and (n := n_differing(trace, reversed(recent))):
             self._diagnostics.count(
                 f"overlapping sample(s) of {channel_title(trace.source_id)} differ from those already read at the same "
                 f"time; the first ones are used",
                 n,
             )
-        buffered.append(trace)
+        buffered.extend(new_parts(trace, recent))
 
     def add_event(self, event: Event) -> None:
         """Have the samples around an event written; events must be added in the order of their onsets."""
@@ -168,7 +169,7 @@ class SegmentWriter:
             filename=_bare_name(file),
             onset_ns=onset_ns,
             time_rel_s=(onset_ns - file_start_ns) / NS_PER_S,
-            evid=event_id(self._station_id, onset_ns),
+            evid=self._ledger.assign_evid(event_id(self._station_id, onset_ns)),
             mq_type=event.mq_type,
             station_id=self._station_id,
             channels=channels,

@@ -65,6 +65,7 @@ class Listener:
     """In place of the router: every trace is a batch."""
 
     ignored_channels: set[str] = set()  # noqa: RUF012
+    hearing = None
 
     def push(self, trace: Trace) -> Iterator[Batch]:
         yield Batch("all", trace.station_id, (trace,), over=False)

@@ -12,8 +12,8 @@ import obspy
 import pytest
 
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.formats.miniseed import index_file
-from edgequake.edge.formats.waveforms import Trace, duration_ns
+from edgequake.edge.formats.miniseed import encode, index_file, read_indexed
+from edgequake.edge.formats.waveforms import Trace, duration_ns, format_time, merge_contiguous, parse_time
 from edgequake.edge.inputs.files import InputPlan, plan_inputs
 from edgequake.edge.manifest.manifest import Manifest, Variant
 from edgequake.edge.results.catalog import CatalogRow
@@ -27,6 +27,7 @@ Moon = tuple[Manifest, bytes, Variant]
 RATE_HZ = synthetic_dataset.SAMPLING_RATE_HZ
 T0_NS = synthetic_dataset.DAY_START_NS
 YEAR_NS = 31_557_600 * 10**9
+S = 10**9
 
 
 @pytest.fixture
@@ -90,29 +91,53 @@ def _kept(tmp_path: Path, summary: Summary) -> list[tuple[Path, CatalogRow]]:
     return [(tmp_path / "out", row) for row in summary.events]
 
 
-def test_overlapping_files_are_streams_of_their_own(manifest: Manifest, write: Write, noise: np.ndarray) -> None:
+def test_overlapping_files_are_one_stream(manifest: Manifest, write: Write, noise: np.ndarray) -> None:
     a = write("a.mseed", noise)
     b = write("b.mseed", noise + 1, start_ns=T0_NS + duration_ns(10_000, RATE_HZ))
     c = write("c.mseed", noise + 2, start_ns=T0_NS + duration_ns(20_000, RATE_HZ))
     plan = plan_inputs((str(c), str(b), str(a)), manifest)
-    assert [[part.path.name for part in stream.parts] for stream in plan.streams] == [
-        ["a.mseed", "c.mseed"],
-        ["b.mseed"],
-    ]
-    np.testing.assert_array_equal(np.concatenate([p.samples for p in traces(plan)]), np.concatenate([noise, noise + 2]))
+    assert [[part.path.name for part in stream.parts] for stream in plan.streams] == [["a.mseed", "b.mseed", "c.mseed"]]
+    starts_ns = [trace.start_ns for trace in traces(plan)]
+    assert starts_ns == sorted(starts_ns)
 
 
-def test_a_file_given_twice_is_two_streams_with_a_segment_each(
-    quake_file: Path, whole: Summary, tmp_path: Path
-) -> None:
+def test_a_file_given_twice_is_used_once(quake_file: Path, whole: Summary, tmp_path: Path) -> None:
     link = tmp_path / "link.mseed"
     link.symlink_to(quake_file)
     summary = run(RunConfig((str(quake_file), str(link)), tmp_path / "out"))
-    assert events_of(summary) == events_of(whole) * 2
-    assert len({row.segment for row in summary.events}) == 2
-    contents = [(tmp_path / "out" / row.segment).read_bytes() for row in summary.events]
-    assert contents[0] == contents[1]
+    assert events_of(summary) == events_of(whole)
     assert summary.kept_fraction == pytest.approx(whole.kept_fraction)
+
+
+@pytest.mark.parametrize("hours", [1.0, 0.25])
+def test_overlapping_files_in_other_records_give_every_event_and_sample_once(
+    hours: float, quake_file: Path, whole: Summary, tmp_path: Path
+) -> None:
+    """Day files that overlap by an hour and by a quarter, and records that are cut elsewhere."""
+    index = index_file(quake_file)
+    record = merge_contiguous(sorted(read_indexed(index, index.headers), key=lambda trace: trace.source_id))
+    middle_ns = (record[0].start_ns + record[0].stop_ns) // 2
+    for name, start_ns, stop_ns in (
+        ("a", None, middle_ns + round(hours * 1800 * S)), ("b", middle_ns - round(hours * 1800 * S), None),
+    ):  # fmt: skip
+        (tmp_path / f"{name}.mseed").write_bytes(encode(trace.between(start_ns, stop_ns) for trace in record))
+    summary = run(RunConfig((str(tmp_path / "a.mseed"), str(tmp_path / "b.mseed")), tmp_path / "out"))
+    assert [row.onset_ns for row in summary.events] == [row.onset_ns for row in whole.events]
+    assert len({row.evid for row in summary.events}) == len(summary.events)
+    assert summary.samples_kept == whole.samples_kept
+
+
+def test_a_csv_beside_its_miniseed_file_is_left_out(write: Write, noise: np.ndarray, tmp_path: Path) -> None:
+    name = "xa.s12.00.mhz.2030-01-01HR00_evid00001"
+    start_ns = parse_time("2030-01-01T00:00:00")
+    path = write(f"in/{name}.mseed", noise, start_ns=start_ns, source_id="FDSN:XA_S12_00_M_H_Z")
+    rows = [f"{format_time(start_ns + duration_ns(i, RATE_HZ))},{i / RATE_HZ!r},{v}" for i, v in enumerate(noise)]
+    head = "time_abs(%Y-%m-%dT%H:%M:%S.%f),time_rel(sec),velocity(m/s)"
+    path.with_suffix(".csv").write_text("\n".join([head, *rows, ""]))
+    summary = run(RunConfig((str(path.parent),), tmp_path / "out"))
+    assert summary.samples_in == len(noise)
+    (warning,) = summary.warnings
+    assert warning.endswith(f"{name}.csv left out: {name}.mseed holds the same channel and time")
 
 
 def test_files_may_overlap_within_a_record(manifest: Manifest, write: Write, noise: np.ndarray) -> None:

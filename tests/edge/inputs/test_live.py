@@ -151,6 +151,28 @@ def test_many_stations_and_channels_take_bounded_memory(moon: Moon) -> None:
     assert "288 record(s) of more than 12 channels" in text and "300 record(s) of a sampling rate" in text
 
 
+def test_what_a_link_sends_again_is_used_once_and_a_clock_set_back_starts_anew(moon: Moon) -> None:
+    rng = np.random.default_rng(8)
+    records = [
+        Trace(
+            "FDSN:XX_LUN_00_M_H_Z", duration_ns(400 * i, RATE_HZ), RATE_HZ, rng.integers(-99, 99, 400).astype(np.int32)
+        )
+        for i in range(300)
+    ]
+    for is_resent in (True, False):
+        diagnostics = Diagnostics()
+        router = ChannelRouter(ModelChoice(moon[0], ("MH?",)), diagnostics)
+        again = records[20:200]  # three hours
+        if not is_resent:
+            again = [replace(one, samples=one.samples + 1) for one in again]
+        batches = [batch for one in [*records[:250], *again, *records[250:]] for batch in router.push(one)]
+        assert any(batch.over for batch in batches) is not is_resent
+        assert ("a clock was set back" in " ".join(diagnostics.texts())) is not is_resent
+        if is_resent:
+            used = [one.start_ns for batch in batches for one in batch.traces]
+            assert used == [one.start_ns for one in records]
+
+
 # --- streams -------------------------------------------------------------------------------------------------------
 
 
