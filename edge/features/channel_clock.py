@@ -18,6 +18,8 @@ _GAIN = 0.25  # weight of the newest record in the average of their deviations
 _CUT_NS = 1_500  # where a record is cut in two, the second piece begins as predicted: miniSEED 2 rounds to microseconds
 _CERTAIN_S = 30.0  # a chain as long is no jitter: its own start counts, not the average
 _MOST_DRIFT = 2e-3  # of a rate; what looks like more are gaps
+_AGREE = 0.15  # samples by which two records that tell of the same rate may differ: clocks jitter
+_WHOLE = 0.1  # samples: a change so close to a whole number means lost samples, or repeated ones
 _ENOUGH = 2  # agreements: equal gaps after two equal stretches happen, after three hardly
 
 
@@ -142,8 +144,9 @@ class ChannelClock:
         elapsed = (start_ns - chain.start_ns) * rate_hz / NS_PER_S
         drift = elapsed / n_chain - 1.0
         late = at - self._next
-        agrees = self._drift is not None and abs(drift - self._drift) * n_chain <= _HALF and abs(drift) <= _MOST_DRIFT
-        self._drift, self._n_agreeing = drift, self._n_agreeing + 1 if agrees else 0
+        agrees = self._drift is not None and abs(drift - self._drift) * n_chain <= _AGREE and abs(drift) <= _MOST_DRIFT
+        is_whole = abs(elapsed - n_chain) > 0.5 and abs(elapsed - round(elapsed)) < _WHOLE
+        self._drift, self._n_agreeing = drift, self._n_agreeing + 1 if agrees and not is_whole else 0
         is_disproved = abs(start_ns - chain.time_ns(n_chain)) * rate_hz > _HALF * NS_PER_S
         if abs(late) < _GAP:
             self._late += _GAIN * (late - self._late)
