@@ -173,6 +173,21 @@ class Spool:
         except OSError as problem:
             raise self._error(problem) from problem
 
+    def make_backlog(self) -> Outcome:
+        """Have the input that was to be read as a file read as a backlog; return that outcome.
+
+        Raises
+        ------
+        DataError
+            The disk fails.
+        """
+        try:
+            self.path(Outcome.FILE).replace(self.path(Outcome.BACKLOG))
+            sync(self._folder)
+        except OSError as problem:
+            raise self._error(problem) from problem
+        return Outcome.BACKLOG
+
     def path(self, outcome: Outcome) -> Path:
         """Return the path of the file that is read in this way."""
         return self._folder / (_INPUT if outcome is Outcome.FILE else _BACKLOG)

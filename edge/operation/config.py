@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgequake.edge.base.control import Control
-from edgequake.edge.base.errors import ConfigError
+from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.base.layout import CHECKPOINT, SPOOL, SUMMARY
 from edgequake.edge.inputs.files import plan_inputs
 from edgequake.edge.inputs.source import FileSource, Source, is_address
@@ -154,7 +154,11 @@ def _stdin_source(
         )
         if outcome is Outcome.FILE:
             path = spool.path(outcome)
-            return StdinFileSource(path, manifest, config.channels, *span, progress, is_spooled=True)
+            try:
+                return StdinFileSource(path, manifest, config.channels, *span, progress, is_spooled=True)
+            except DataError as problem:  # as a channel that changes its sampling rate, which a live run takes
+                monitor.control.log(f"{problem}; its records are taken one by one, in order of time")
+                outcome = spool.make_backlog()
         if outcome is Outcome.BACKLOG:
             backlog = SpooledBacklog(spool.path(outcome), diagnostics)
             stream.put_back(backlog.incomplete if is_new else b"")

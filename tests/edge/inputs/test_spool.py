@@ -159,8 +159,23 @@ def test_junk_is_reported_of_standard_input(recorded: Path, feed: Feed, tmp_path
     (warning,) = piped(tmp_path / "a").warnings
     assert warning.startswith("input stream '-': 100 bytes belong to no readable record")
     feed(recorded.read_bytes())
-    with pytest.raises(DataError, match="input stream '-' has no channel that matches BHZ"):
-        piped(tmp_path / "b", channels=("BHZ",))
+    said: list[str] = []
+    with pytest.raises(DataError, match="no sample to process in -"):
+        run(RunConfig(("-",), tmp_path / "b", channels=("BHZ",)), control=Control(log=said.append))
+    assert said[0].startswith("input stream '-' has no channel that matches BHZ")
+
+
+def test_what_no_file_may_contain_is_taken_record_by_record(
+    recorded: Path, feed: Feed, tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    """A channel changes its sampling rate: the station starts anew there, as in a live run."""
+    noise = np.random.default_rng(3).integers(-99, 99, 20_000, np.int32)
+    later = write("later.mseed", noise, start_ns=START_NS + 20_000 * 10**9, rate_hz=13.25)
+    feed(later.read_bytes() + recorded.read_bytes())
+    said: list[str] = []
+    summary = run(RunConfig(("-",), tmp_path / "out"), control=Control(log=said.append))
+    assert len(said) == 1 and "changes its sampling rate" in said[0] and "in order of time" in said[0]
+    assert len(summary.events) == 1 and any("sampling rate changed" in warning for warning in summary.warnings)
 
 
 def test_an_interrupted_run_over_standard_input_is_resumed(
@@ -204,7 +219,10 @@ def test_another_pipe_continues_the_results_of_the_first(
 ) -> None:
     """The first pipe was a complete run, whose detector is over: the second is read live, in order of time."""
     out, records = tmp_path / "out", by_channel(recorded)
-    for part in ({name: own[:-10] for name, own in records.items()}, {name: own[-10:] for name, own in records.items()}):
+    for part in (
+        {name: own[:-10] for name, own in records.items()},
+        {name: own[-10:] for name, own in records.items()},
+    ):
         feed(in_blocks(part, 100_000))
         piped(out, resume=True)
     assert results(out)["catalog.csv"] == results(from_file)["catalog.csv"]
@@ -297,9 +315,7 @@ def test_a_bound_within_the_last_bytes_loses_no_record(recorded: Path, feed: Fee
     assert archived(out) == samples_in([recorded]) and summary.unreadable_bytes == 0
 
 
-def test_a_full_disk_is_a_bound(
-    recorded: Path, feed: Feed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_a_bound(recorded: Path, feed: Feed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def append(self: Spool, data: bytes, n_scanned: int) -> bytes:
         return data if self.size_bytes else appended(self, data, n_scanned)
 
