@@ -91,6 +91,13 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--raw", metavar="RATE,DTYPE,ID,START", help="- is raw samples, as 6.625,int32,FDSN:XX_LUN_00_M_H_Z,now"
     )
+    parser.add_argument(
+        "--spool-bytes",
+        type=int,
+        default=64 << 20,
+        metavar="N",
+        help="bytes of recorded data from - that are stored to sort them; 0: take them as they come (default: 64 MiB)",
+    )
     _add_seconds(parser, "--idle-stop", "idle_stop_s", "end when a live input is silent for so long")
     _add_seconds(parser, "--stall-after", "stall_after_s", "report a live input that is silent for so long")
     parser.add_argument("--model-copy", metavar="MANIFEST", help="model to use when the files of --model are damaged")

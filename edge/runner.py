@@ -14,7 +14,7 @@ from edgequake.edge.formats.source_ids import channel_of
 from edgequake.edge.formats.waveforms import NS_PER_S
 from edgequake.edge.inputs.source import Source
 from edgequake.edge.operation.config import RunConfig, open_source
-from edgequake.edge.operation.run_folder import RunFolder, finished_summary
+from edgequake.edge.operation.run_folder import RunFolder, finished_summary, require_new_folder
 from edgequake.edge.operation.run_models import RunModels
 from edgequake.edge.operation.services import OnboardServices
 from edgequake.edge.operation.station_run import RunCounters, StationRuns
@@ -48,10 +48,11 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None, cont
         Unusable options, inputs, manifest or graph: nothing is written. An error on the way leaves the segments and the
         catalogue of the events found so far, and no summary.json.
     Stopped
-        `control` asked to stop before the end of the files; a checkpoint says where to continue.
+        `control` asked to stop before the end of the files; a checkpoint, or the spool, says where to continue.
     """
     start, control = _RunStart(), control or Control()
     models = RunModels(config, control.log)
+    require_new_folder(config)
     source = open_source(config, models.choice, control, progress)
     if (summary := finished_summary(config, models, source)) is not None:
         return summary

@@ -9,6 +9,7 @@ CHECKPOINT = "checkpoint.edgequake"  # state to resume from
 STATUS = "status.json"
 ARCHIVE = "archive"  # the raw stream, SDS
 CONTINUOUS = "continuous"  # SSAM channels, SDS
+SPOOL = "spool"  # recorded data from a pipe, until they have been processed
 REQUESTS = "requests"  # from the ground
 OUTBOX = "outbox"  # files for the radio
 JOURNAL = "downlink.log"  # the passes handed over so far

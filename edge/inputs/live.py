@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from edgequake.edge.base.checkpoint import State
+from edgequake.edge.base.checkpoint import State, Stateful
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.formats.waveforms import Trace
@@ -54,6 +54,18 @@ class StallMonitor:
             self.hearing.check()
 
 
+class Backlog(Stateful, Protocol):
+    """Traces from before the live input begins, on disk."""
+
+    size_bytes: int
+
+    def traces(self) -> Iterator[Trace]:
+        """Yield the traces in order of time, except those that have been used."""
+
+    def end(self) -> None:
+        """Delete the traces if all of them have been used and a checkpoint says so; called often."""
+
+
 class Receiver(Protocol):
     """What receives live data: standard input, or sockets."""
 
@@ -84,6 +96,9 @@ class RoutedSource:
     def flush(self) -> Iterator[Batch]:
         yield from self._router.flush()
 
+    def close(self) -> None:
+        pass  # it keeps nothing
+
     def state(self) -> State:
         return {"diagnostics": self.diagnostics.state(), "router": self._router.state()}
 
@@ -96,11 +111,16 @@ class LiveSource(RoutedSource):
     """Traces of any station, as a receiver gets them."""
 
     def __init__(
-        self, receiver: Receiver, router: ChannelRouter, diagnostics: Diagnostics, monitor: StallMonitor
+        self,
+        receiver: Receiver,
+        router: ChannelRouter,
+        diagnostics: Diagnostics,
+        monitor: StallMonitor,
+        backlog: Backlog | None = None,
     ) -> None:
         super().__init__(router, diagnostics, monitor)
-        self._receiver = receiver
-        self._earlier_bytes = 0
+        self._receiver, self._backlog = receiver, backlog
+        self._earlier_bytes = 0 if backlog is None else backlog.size_bytes
         self._first_ns: dict[str, int] = {}
 
     @property
@@ -108,8 +128,11 @@ class LiveSource(RoutedSource):
         return self._earlier_bytes + self._receiver.size_bytes
 
     def batches(self) -> Iterator[Batch | None]:
+        yield from self._backlog_batches()
         for traces in self._receiver.arrivals():
             self._router.hearing.bytes_came(self._receiver.size_bytes)
+            if self._backlog is not None:
+                self._backlog.end()
             if traces is None:
                 if self._monitor.is_over():
                     break
@@ -123,11 +146,25 @@ class LiveSource(RoutedSource):
             yield from self._routed(trace)
 
     def state(self) -> State:
-        return {**super().state(), "size_bytes": self.size_bytes, "first_ns": self._first_ns}
+        backlog = None if self._backlog is None else self._backlog.state()
+        return {**super().state(), "size_bytes": self.size_bytes, "first_ns": self._first_ns, "backlog": backlog}
 
     def restore(self, state: State) -> None:
         super().restore(state)
         self._earlier_bytes, self._first_ns = state["size_bytes"], state["first_ns"]
+        if self._backlog is not None and state.get("backlog") is not None:
+            self._backlog.restore(state["backlog"])
+
+    def close(self) -> None:
+        if self._backlog is not None:
+            self._backlog.end()
+
+    def _backlog_batches(self) -> Iterator[Batch | None]:
+        if self._backlog is not None:
+            for trace in self._backlog.traces():
+                yield from self._routed(trace)
+                yield None  # the run must be able to stop
+            self._monitor.data_arrived()
 
     def _routed(self, trace: Trace) -> Iterator[Batch]:
         yield from self._router.push(replace(trace, file_start_ns=self._first_sample_ns(trace)))

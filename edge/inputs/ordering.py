@@ -14,6 +14,7 @@ import numpy as np
 
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.diagnostics import Diagnostics
+from edgequake.edge.formats.source_ids import channel_of
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, same_rate
 from edgequake.edge.inputs.hearing import Hearing
 from edgequake.edge.inputs.model_choice import ModelChoice
@@ -39,8 +40,8 @@ class ReorderBuffer:
       give up the channel; so the rows are those of the records in order.
     - A trace an hour or more ahead of its station may have a damaged header. It waits for another trace that agrees:
       the next one of its channel, or one of another channel.
-    - Older traces are late and are dropped, unless three are contiguous: then the clock was set back, or, where their
-      samples have come before at the same times, a link sends again what it had sent: these are dropped.
+    - Older traces are late, unless three are contiguous: then the clock was set back. Up to two wait for the third.
+      Where their samples have come before at the same times, a link sends again what it had sent: these are dropped.
     """
 
     def __init__(self, bridge_ns: int) -> None:
@@ -50,8 +51,10 @@ class ReorderBuffer:
         self._early: list[Trace] = []
         self._far: list[Trace] = []
         self._late: dict[str, list[Trace]] = {}
-        self.n_dropped = 0  # since the router last reset it
+        self._given_up: list[Trace] = []
         self._seen: dict[str, deque[int]] = {}  # by channel: check values of its newest traces, time included
+        self.n_dropped = 0  # misdated traces, since the router last reset it
+        self.n_repeated = 0  # traces that came before, since the router last reset it
 
     def push(self, trace: Trace) -> tuple[list[Trace], bool]:
         """Take a trace; return the traces that are next in order, and whether the clock was set back before them."""
@@ -62,7 +65,7 @@ class ReorderBuffer:
             return self._released([*self._due(trace.start_ns), trace]), False
         if trace.stop_ns < stop_ns - _LATE_NS:
             return self._set_back(trace)
-        self._late.pop(trace.source_id, None)
+        self._given_up += self._late.pop(trace.source_id, [])
         lead_ns = trace.start_ns - stop_ns
         if duration_ns(1, trace.sampling_rate_hz) < lead_ns <= self._bridge_ns - _wait_ns(trace):
             due = self._due(trace.start_ns)
@@ -76,6 +79,14 @@ class ReorderBuffer:
         """Return the waiting traces, at the end of the input."""
         waiting, self._early, self._far = [*self._early, *self._far], [], []
         return self._released(sorted(waiting, key=lambda trace: trace.start_ns))
+
+    def take_late(self, at_end: bool = False) -> list[Trace]:
+        """Return, once, the traces that have turned out to be late; `at_end`: those that wait for proof too."""
+        late, self._given_up = self._given_up, []
+        if at_end:
+            late += [trace for traces in self._late.values() for trace in traces]
+            self._late = {}
+        return late
 
     def state(self) -> State:
         return {
@@ -108,17 +119,20 @@ class ReorderBuffer:
         return self._released([*early, *sorted([*agreed, trace], key=lambda one: one.start_ns)])
 
     def _set_back(self, trace: Trace) -> tuple[list[Trace], bool]:
+        if _check_value(trace) in self._seen[trace.source_id]:
+            self.n_repeated += 1
+            return [], False
         late = self._late.setdefault(trace.source_id, [])
         if late and abs(trace.start_ns - late[-1].stop_ns) > duration_ns(1, trace.sampling_rate_hz):
+            self._given_up += late
             late.clear()
         late.append(trace)
-        self.n_dropped += 1
-        if len(late) < _N_AGREEING or any(_check_value(one) in self._seen[trace.source_id] for one in late):
+        if len(late) < _N_AGREEING:
             return [], False
         # Traces of other channels, set back by the same clock, wait for the same proof.
         late_traces = [one for traces in self._late.values() for one in traces]
         agreeing = [one for one in late_traces if one.start_ns >= late[0].start_ns - _LATE_NS]
-        self.n_dropped -= len(agreeing)
+        self._given_up += [one for one in late_traces if one.start_ns < late[0].start_ns - _LATE_NS]
         self._early, self._far, self._late = [], [], {}
         self.newest_ns, self._stops_ns = None, {}
         return self._released(sorted(agreeing, key=lambda one: one.start_ns)), True
@@ -222,8 +236,14 @@ class ChannelRouter:
             self._routes[station_id] = route
         traces, set_back = route.buffer.push(trace)
         if route.buffer.n_dropped:
-            self._diagnostics.count("late or misdated record(s) dropped", route.buffer.n_dropped)
+            self._diagnostics.count("misdated record(s) dropped", route.buffer.n_dropped)
             route.buffer.n_dropped = 0
+        yield from self._late_batch(route, station_id, route.buffer.take_late())
+        if route.buffer.n_repeated:
+            self._diagnostics.count(
+                "record(s) that had come before, more than five minutes ago", route.buffer.n_repeated
+            )
+            route.buffer.n_repeated = 0
         if set_back:
             self._diagnostics.count("time(s) a clock was set back; the station starts anew there")
             yield Batch(_key(station_id, route.epoch), station_id, (), over=True)
@@ -236,6 +256,7 @@ class ChannelRouter:
         """Yield the waiting traces, at the end of the input."""
         for station_id, route in self._routes.items():
             yield from self._batch(route, station_id, route.buffer.flush())
+            yield from self._late_batch(route, station_id, route.buffer.take_late(at_end=True))
 
     def state(self) -> State:
         routes = {
@@ -251,12 +272,28 @@ class ChannelRouter:
 
     def _batch(self, route: _Route, station_id: str, traces: list[Trace]) -> Iterator[Batch]:
         for trace in traces:
-            if route.newest_ns - trace.start_ns > _LATE_NS:
-                self._diagnostics.count("record(s) of a channel late behind others; expected records in time order")
-            route.newest_ns = max(route.newest_ns, trace.start_ns)
             part = trace.between(self._start_ns, self._stop_ns)
+            if route.newest_ns - trace.start_ns > _LATE_NS:  # the front end decides which of these it can use
+                self._count_late(part)
+            route.newest_ns = max(route.newest_ns, trace.start_ns)
             if len(part.samples):
                 yield Batch(_key(station_id, route.epoch), station_id, (part,), over=False)
+
+    def _late_batch(self, route: _Route, station_id: str, traces: list[Trace]) -> Iterator[Batch]:
+        cut = (trace.between(self._start_ns, self._stop_ns) for trace in traces)
+        parts = tuple(part for part in cut if len(part.samples))
+        for part in parts:
+            self._count_late(part)
+        if parts:
+            yield Batch(_key(station_id, route.epoch), station_id, parts, over=False, late=True)
+
+    def _count_late(self, trace: Trace) -> None:
+        channel = f"{trace.station_id} {channel_of(trace.source_id)}"
+        self._diagnostics.count(
+            f"sample(s) of {channel} came too late for the detector, not for the archive; expected records in time "
+            f"order: send channels interleaved, or give the file by name",
+            len(trace.samples),
+        )
 
     def _wanted(self, trace: Trace) -> bool:
         channel = (trace.source_id, trace.sampling_rate_hz)

@@ -27,6 +27,7 @@ class Batch:
     station_id: str
     traces: tuple[Trace, ...]
     over: bool  # the last batch of this key
+    late: bool = False  # too old for the detector: for the archive and for segments that are still buffered
 
 
 def is_address(text: str) -> bool:
@@ -50,6 +51,9 @@ class Source(Stateful, Protocol):
     @property
     def size_bytes(self) -> int:
         """Bytes read, or to be read."""
+
+    def close(self) -> None:
+        """Delete what the source kept on disk and no longer needs: the run is complete."""
 
     @property
     def ignored_channels(self) -> set[str]:
@@ -92,6 +96,9 @@ class FileSource:
 
     def flush(self) -> Iterator[Batch]:
         return iter(())  # files are in order
+
+    def close(self) -> None:
+        pass  # it keeps nothing
 
     def _stream_batches(self, i: int) -> Iterator[Batch]:
         stream = self._plan.streams[i]

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgequake.edge.base.control import Control
-from edgequake.edge.base.errors import ConfigError
+from edgequake.edge.base.errors import ConfigError, DataError
+from edgequake.edge.base.layout import CHECKPOINT, SPOOL, SUMMARY
 from edgequake.edge.inputs.files import plan_streams
 from edgequake.edge.inputs.model_choice import AUTO, ModelChoice
 from edgequake.edge.inputs.source import FileSource, Source, is_address
 from edgequake.edge.results.priority import PriorityFunction
+
+if TYPE_CHECKING:
+    from edgequake.edge.inputs.live import StallMonitor
+    from edgequake.edge.inputs.ordering import ChannelRouter
 
 LEAST_BUDGET_BYTES = 1024  # of a UTC day: an event report or a record must fit
 
@@ -37,6 +44,7 @@ class RunConfig:
     raw: str | None = None  # RATE,DTYPE,SOURCE_ID,START: the input "-" is raw samples
     poll_s: float = 1.0  # time between two looks at followed folders and files
     idle_stop_s: float | None = None  # end when a live input is silent for so long
+    spool_bytes: int = 64 << 20  # of recorded data from the input "-" are stored and sorted; 0: read them as they come
     stall_after_s: float | None = None  # report a live input that is silent for so long as stalled
     model_copy: str | None = None  # a second manifest, with its graph beside it, for when the first is damaged
     archive_bytes: int | None = None  # archive all samples, the newest so many bytes of them
@@ -53,6 +61,8 @@ class RunConfig:
             raise ConfigError(f"--budget {self.budget_bytes}: expected at least {LEAST_BUDGET_BYTES} bytes a day")
         if not 1.0 <= self.pass_s <= 86_400.0:
             raise ConfigError(f"--pass-every {self.pass_s:g}: expected 1 to 86400 seconds")
+        if self.spool_bytes < 0:
+            raise ConfigError(f"--spool-bytes {self.spool_bytes}: expected 0 or more")
 
     @property
     def has_services(self) -> bool:
@@ -75,19 +85,23 @@ def open_source(
     ConfigError
         Options that contradict each other.
     DataError
-        As `plan_streams`, `open_stdin` and `open_sockets`.
+        As `plan_streams`, `open_stdin`, `SpooledPipe.receive` and `open_sockets`.
+    Stopped
+        The run was asked to stop while recorded data from a pipe were stored; nothing has been processed.
     """
     if config.raw is not None and config.inputs != ("-",):
         raise ConfigError("--raw describes samples on standard input: give - as the only input")
     if config.is_live:
-        return _live_source(config, choice, control)
+        return _live_source(config, choice, control, progress)
     if config.idle_stop_s is not None or config.stall_after_s is not None:
         raise ConfigError("--idle-stop and --stall-after watch a live input: give -, an address or --follow")
     plan = plan_streams(config.inputs, choice, config.out)
     return FileSource(plan, config.start_ns, config.stop_ns, progress)
 
 
-def _live_source(config: RunConfig, choice: ModelChoice, control: Control) -> Source:
+def _live_source(
+    config: RunConfig, choice: ModelChoice, control: Control, progress: Callable[[float], None] | None
+) -> Source:
     from edgequake.edge.base.diagnostics import Diagnostics
     from edgequake.edge.inputs.live import LiveSource, StallMonitor
     from edgequake.edge.inputs.ordering import ChannelRouter
@@ -105,9 +119,49 @@ def _live_source(config: RunConfig, choice: ModelChoice, control: Control) -> So
             raise ConfigError(f"--follow takes folders and files that exist, got {', '.join(missing)}")
         return FolderSource(paths, config.out, router, diagnostics, monitor, config.poll_s)
     if config.inputs == ("-",):
-        from edgequake.edge.inputs.stdin import open_stdin
-
-        return LiveSource(open_stdin(config.raw, diagnostics), router, diagnostics, monitor)
+        return _stdin_source(config, choice, router, monitor, progress)
     from edgequake.edge.inputs.udp import open_sockets
 
     return LiveSource(open_sockets(config.inputs, diagnostics, control.log), router, diagnostics, monitor)
+
+
+def _stdin_source(
+    config: RunConfig,
+    choice: ModelChoice,
+    router: ChannelRouter,
+    monitor: StallMonitor,
+    progress: Callable[[float], None] | None,
+) -> Source:
+    """Return standard input as a file, if it is one or has been stored as one, or else as a live source."""
+    from edgequake.edge.inputs.live import LiveSource
+    from edgequake.edge.inputs.stdin import StdinFileSource, open_stdin, receiver, stdin_path
+
+    folder, diagnostics = config.out / SPOOL, monitor.diagnostics
+    if config.force and not config.resume:
+        shutil.rmtree(folder, ignore_errors=True)
+    span = (config.start_ns, config.stop_ns)
+    path = None if config.raw is not None or folder.exists() else stdin_path()
+    if path is not None:
+        return StdinFileSource(path, choice, *span, progress)
+    stream = open_stdin()
+    backlog = None
+    if config.raw is None:
+        from edgequake.edge.inputs.spool import Outcome, Spool, SpooledBacklog, SpooledPipe
+
+        spool = Spool(folder, config.spool_bytes)
+        is_new = spool.outcome() is None
+        outcome = SpooledPipe(stream, spool, monitor).receive(
+            is_live=config.resume and (config.out / CHECKPOINT).exists(),
+            may_be_file=not (config.resume and (config.out / SUMMARY).exists()),
+        )
+        if outcome is Outcome.FILE:
+            path = spool.path(outcome)
+            try:
+                return StdinFileSource(path, choice, *span, progress, is_spooled=True)
+            except DataError as problem:  # as a channel that changes its sampling rate, which a live run takes
+                monitor.control.log(f"{problem}; its records are taken one by one, in order of time")
+                outcome = spool.make_backlog()
+        if outcome is Outcome.BACKLOG:
+            backlog = SpooledBacklog(spool.path(outcome), diagnostics)
+            stream.put_back(backlog.incomplete if is_new else b"")
+    return LiveSource(receiver(stream, config.raw, diagnostics), router, diagnostics, monitor, backlog)

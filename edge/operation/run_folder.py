@@ -10,6 +10,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from edgequake import __version__
@@ -24,6 +25,7 @@ from edgequake.edge.base.layout import (
     JOURNAL,
     OUTBOX,
     SEGMENTS,
+    SPOOL,
     STATUS,
     SUMMARY,
 )
@@ -54,9 +56,36 @@ def finished_summary(config: RunConfig, models: RunModels, source: Source) -> Su
         return None
     found = Summary.read(summary, read_catalog(config.out / CATALOG))
     graphs, found_graphs = ({one.graph_sha256 for one in used} for used in (models.used(), found.used_models))
-    if (found.inputs, found_graphs) != (config.inputs, graphs):
+    is_same = (found.inputs, found_graphs) == (config.inputs, graphs)
+    if not is_same or (config.inputs == ("-",) and found.bytes_in != source.size_bytes):
         raise ConfigError(f"{config.out} contains the results of another run; choose another --out, or --force")
+    source.close()
     return found
+
+
+def require_new_folder(config: RunConfig) -> None:
+    """Refuse, before any input is read, to mix the results of two runs.
+
+    Raises
+    ------
+    ConfigError
+        The output folder contains the results of an earlier run, and neither `force` nor `resume` is set.
+    """
+    out = config.out
+    if config.force or config.resume or not (_results_in(out) or (out / SPOOL).exists()):
+        return
+    is_unfinished = (out / CHECKPOINT).exists() or (out / SPOOL).exists()
+    unfinished = " (an unfinished one: --resume continues it)" if is_unfinished else ""
+    raise ConfigError(
+        f"{out} contains the results of an earlier run{unfinished}; choose another --out, or --force to replace them"
+    )
+
+
+def _results_in(out: Path) -> list[Path]:
+    """Return the files and folders of an earlier run, in the order in which they are to be deleted."""
+    results = [out / SUMMARY, out / CHECKPOINT, out / CATALOG, *sorted((out / SEGMENTS).glob("*.mseed"))]
+    results += [out / name for name in (STATUS, JOURNAL, OUTBOX, ARCHIVE, CONTINUOUS)]
+    return [path for path in results if path.exists()]
 
 
 class RunFolder:
@@ -85,23 +114,15 @@ class RunFolder:
 
         Raises
         ------
-        ConfigError
-            It contains the results of an earlier run, and neither `force` nor `resume` is set.
         DataError
             It cannot be used.
         """
         out = self._out
         try:
-            earlier = [out / SUMMARY, out / CHECKPOINT, out / CATALOG, *sorted((out / SEGMENTS).glob("*.mseed"))]
-            earlier += [out / STATUS, out / JOURNAL, out / OUTBOX, out / ARCHIVE, out / CONTINUOUS]
-            present = [path for path in earlier if path.exists()]
-            if present and not self._config.force and not self._config.resume:
-                unfinished = " (an unfinished one: --resume continues it)" if (out / CHECKPOINT).exists() else ""
-                raise ConfigError(
-                    f"{out} contains the results of an earlier run{unfinished}; choose another --out, or --force to "
-                    f"replace them"
-                )
-            for path in present if self._config.force and not self._config.resume else ():
+            earlier = _results_in(out) if self._config.force and not self._config.resume else []
+            if self._config.force and self._config.inputs != ("-",):  # whose own data are there
+                earlier += [path for path in [out / SPOOL] if path.exists()]
+            for path in earlier:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             (out / SEGMENTS).mkdir(parents=True, exist_ok=True)
             remove_leftovers(out)
@@ -188,6 +209,7 @@ class RunFolder:
         write_bytes_atomically(self._out / SUMMARY, summary.to_json().encode(), self._ledger.make_room)
         if self._source.replayed:
             self.delete_checkpoint()
+        self._source.close()
 
     def delete_checkpoint(self) -> None:
         """Leave nothing to continue from."""
@@ -249,7 +271,7 @@ class RunFolder:
         identity: dict[str, Any] = {
             "edgequake": __version__,
             **self._models.identity(),
-            "input": [config.follow, config.raw is not None, config.is_live and not config.follow],
+            "input": [config.follow, config.raw is not None, not self._source.replayed and not config.follow],
         }
         if isinstance(self._source, FileSource):
             identity["inputs"] = self._source.fingerprint()

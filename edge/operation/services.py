@@ -150,8 +150,12 @@ class OnboardServices:
         DataError
             They cannot be written.
         """
-        self.clock.update(batch)
         self.received_at_ns = time.time_ns()
+        if batch.late:  # mission time, and the frames of the SSAM channels, are past them
+            for trace in batch.traces if self.archive is not None else ():
+                self.archive.push(trace)
+            return
+        self.clock.update(batch)
         traces: Sequence[Trace] = batch.traces
         if len(traces) > 1 and (self.archive is not None or self.ssam is not None):
             traces = merge_contiguous(traces)

@@ -79,6 +79,12 @@ class StationRun:
         self._counters.stations.add(self.station_id)
         return self._write(self.detector.push(*traces), self.detector.horizon_ns)
 
+    def push_late(self, traces: Sequence[Trace]) -> None:
+        """Take traces that are too old for the detector: a segment that is not written yet may contain them."""
+        for trace in traces:
+            self._segments.add_late(trace)
+            self._counters.samples_in += len(trace.samples)
+
     def finish(self) -> bool:
         """Write what is still open; return whether a segment was written. More traces may follow all the same."""
         return self._write(self.detector.finish(), None)
@@ -123,7 +129,10 @@ class StationRuns:
     def push(self, batch: Batch) -> bool:
         """Process a batch with the detector of its stream; return whether a segment was written."""
         wrote = False
-        if batch.traces:
+        if batch.late:
+            if batch.key in self._runs:
+                self._runs[batch.key].push_late(batch.traces)
+        elif batch.traces:
             wrote = self._run(batch.key, batch.station_id).push(batch.traces)
         if batch.over and batch.key in self._runs:
             run = self._runs.pop(batch.key)

@@ -88,6 +88,20 @@ class SegmentWriter:
             )
         buffered.extend(new_parts(trace, recent))
 
+    def add_late(self, trace: Trace) -> None:
+        """Buffer a trace that comes out of order, as far as its samples are missing and may still be needed."""
+        if self.oldest_ns is not None:
+            trace = trace.between(self.oldest_ns, None)
+        buffered = self._traces.setdefault(trace.source_id, deque())
+        missing = [trace]
+        for other in buffered:
+            around = [
+                part.between(a, b) for part in missing for a, b in ((None, other.start_ns), (other.stop_ns, None))
+            ]
+            missing = [part for part in around if len(part.samples)]
+        if any(len(part.samples) for part in missing):
+            self._traces[trace.source_id] = deque(sorted([*buffered, *missing], key=lambda one: one.start_ns))
+
     def add_event(self, event: Event) -> None:
         """Have the samples around an event written; events must be added in the order of their onsets."""
         start_ns, stop_ns = event.onset_ns - self._pre_ns, event.stop_ns + self._post_ns

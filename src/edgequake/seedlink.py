@@ -93,7 +93,8 @@ def run_seedlink(arguments: Sequence[str], log: Callable[[str], None], reconnect
     address = parse_seedlink(addresses[0])
     messages = _Messages(log)
     connection = _connection(address, reconnect_s, messages)
-    command = [sys.executable, "-m", "edgequake.edge", "run"]
+    # What a server sends is in order of time, even where it is old; an option that the user gives comes later.
+    command = [sys.executable, "-m", "edgequake.edge", "run", "--spool-bytes", "0"]
     command += ["-" if text == addresses[0] else text for text in arguments]
     # In a session of its own, so that Ctrl-C reaches it only once, forwarded by this process.
     with subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0, start_new_session=True) as runner:

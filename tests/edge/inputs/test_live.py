@@ -110,15 +110,18 @@ def test_a_lone_time_far_ahead_is_dropped_and_two_that_agree_are_accepted() -> N
     assert [p.start_ns / S for p in buffer.push(trace(9e8, code="N"))[0]] == [9e8]
 
 
-def test_late_traces_are_dropped_until_three_are_contiguous() -> None:
+def test_late_traces_are_set_apart_until_three_are_contiguous() -> None:
     buffer = ReorderBuffer(300 * S)
     for start in (10_000, 10_100):
         buffer.push(trace(start))
     assert buffer.push(trace(5000)) == ([], False)
     assert buffer.push(trace(7000)) == ([], False)
-    assert len(buffer.push(trace(10_200))[0]) == 1 and buffer.n_dropped == 2
+    assert [late.start_ns / S for late in buffer.take_late()] == [5000]  # the other may yet be continued
+    assert len(buffer.push(trace(10_200))[0]) == 1
+    assert [late.start_ns / S for late in buffer.take_late()] == [7000] and buffer.n_dropped == 0
     answers = [buffer.push(trace(start)) for start in (1000, 1100, 1200)]
     assert [len(traces) for traces, _ in answers] == [0, 0, 3] and [back for _, back in answers] == [False, False, True]
+    assert buffer.take_late(at_end=True) == []
 
 
 def test_a_clock_set_back_starts_a_new_station_run(moon: Moon) -> None:
