@@ -271,6 +271,28 @@ def test_a_folder_followed_while_it_grows_gives_the_events_of_the_whole(
     assert summary.bytes_in == quake_file.stat().st_size
 
 
+@pytest.mark.parametrize("way", ["replaced", "rewritten", "allocated"])
+def test_followed_files_that_are_written_again_give_the_catalogue_of_the_final_ones(
+    way: str, quake_file: Path, tmp_path: Path
+) -> None:
+    """One process for each look: what has been read is known from the checkpoint alone."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    path, records = folder / "a.mseed", in_order(quake_file)
+    config = RunConfig((str(folder),), out, follow=True, poll_s=0.02, idle_stop_s=0.05, resume=True)
+    for stop in (len(records) // 3, len(records) // 2, len(records)):
+        data = b"".join(records[:stop])
+        if way == "replaced":
+            (folder / ".part").write_bytes(data)
+            (folder / ".part").rename(path)
+        else:
+            path.write_bytes(data + bytes(len(b"".join(records)) - len(data)) * (way == "allocated"))
+        summary = run(config)
+    plain = run(RunConfig((str(path),), tmp_path / "plain"))
+    assert summary.samples_in == plain.samples_in and summary.overlap_samples == plain.overlap_samples
+    assert events_of(summary) == events_of(plain) and len(summary.events) == 1 and summary.warnings == ()
+
+
 def test_a_followed_folder_is_resumed_where_it_was(quake_file: Path, from_file: Summary, tmp_path: Path) -> None:
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
