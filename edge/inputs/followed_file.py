@@ -68,8 +68,9 @@ class FollowedFile:
     def restored(cls, state: list[Any]) -> FollowedFile:
         """Return the file that `state` described."""
         path, identity, *values, channels = state
-        samples = {name: SamplesRead(rate_hz, spans) for name, (rate_hz, spans) in channels.items()}
-        return cls(path, tuple(identity), *values, channels=samples)
+        file = cls(path, tuple(identity), *values)
+        file.channels = {name: SamplesRead(rate_hz, spans) for name, (rate_hz, spans) in channels.items()}
+        return file
 
     def copy(self, path: str) -> FollowedFile:
         """Return the same knowledge about another file."""
