@@ -29,7 +29,7 @@ def n_unread(samples: SamplesRead, traces: list[Trace]) -> int:
     samples.begin_comparison()
     for trace in traces:
         samples.compare(trace)
-    samples.end_comparison(traces[0].start_ns, traces[-1].stop_ns, samples.n_equal > 0)
+    samples.end_comparison(traces[0].start_ns, traces[-1].stop_ns, samples.are_found)
     return sum(len(piece.samples) for trace in traces for piece in samples.unread(trace))
 
 
@@ -52,6 +52,11 @@ def test_one_changed_sample_is_found(at: int) -> None:
 
 def test_exchanged_samples_are_found() -> None:
     assert n_unread(read(cut(X, 20_000)), cut(X[::-1].copy(), 500)) == 20_000
+
+
+def test_a_file_cut_within_its_first_span_is_known() -> None:
+    assert n_unread(read(cut(X, 20_000)), cut(X[:100], 100)) == 0
+    assert n_unread(read(cut(X, 20_000)), cut(X[100:200], 100)) == 100
 
 
 def test_the_state_is_bounded_and_restored() -> None:
