@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 
@@ -37,9 +37,9 @@ class _Span:
     n_head: int
     head: int  # digest of the first samples, by which a file that is cut within the span is still known
     # Of the same samples in the present content of the file:
-    n_found: int = 0
-    digest_found: int = 0
-    is_head_found: bool = False
+    n_found: int = field(default=0, init=False)
+    digest_found: int = field(default=0, init=False)
+    is_head_found: bool = field(default=False, init=False)
 
     @property
     def is_equal(self) -> bool:
