@@ -18,7 +18,7 @@ from edgequake.edge.inputs.followed_file import FollowedFile, checksum_of, first
 _MOST_FILES = 1000  # of which it is known how far they have been read, and what: about 250 bytes each in a checkpoint
 _MOST_FINGERPRINTS = 1 << 17  # of further files: 1 MB in a checkpoint
 _MOST_REPLACED = 64
-_MOST_FINE_SPANS = 2000  # over all channels of all files, those that changed last first: 150 kB in a checkpoint
+_MOST_FINE_SPANS = 2000  # over all channels of all files, those that changed last first: 180 kB in a checkpoint
 _END_BYTES = 512  # of a file's start and end, that its fingerprint depends on
 
 
@@ -67,7 +67,10 @@ class FileMemory:
                 return True
         file = self._files[path]
         with suppress(OSError), Path(sighting.path).open("rb") as content:
-            if file.until and file.begins_as(content):  # otherwise the inode of a deleted file has been used again
+            replaced = self._files.get(sighting.path)
+            # Otherwise the inode of a deleted file has been used again, perhaps for a longer copy of another.
+            is_known = replaced is None or replaced.stop_ns <= file.stop_ns
+            if file.until and is_known and file.begins_as(content):
                 del self._files[path]
                 file.path = sighting.path
                 self._insert(file)

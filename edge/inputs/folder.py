@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +16,11 @@ from edgequake.edge.formats.record_scanner import RecordHeader
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.inputs.file_memory import FileMemory
 from edgequake.edge.inputs.folder_watch import FolderWatch
-from edgequake.edge.inputs.followed_file import FollowedFile, first_header, read_trace
+from edgequake.edge.inputs.followed_file import HOLE, INCOMPLETE, FollowedFile, first_header, read_trace
 from edgequake.edge.inputs.followed_round import OpenFiles, RoundPart, found_again, in_time
 from edgequake.edge.inputs.live import RoutedSource, StallMonitor
 from edgequake.edge.inputs.ordering import ChannelRouter
 from edgequake.edge.inputs.source import Batch
-from edgequake.edge.inputs.waiting_log import WaitingLog
 
 _MOST_HEADERS = 20_000  # per round; further records wait for the next round
 _MOST_RETRIES = 200  # per round, of files that cannot be read
@@ -33,6 +32,71 @@ _MOST_UNSETTLED = 3
 _REST_S = 2.0
 _REST_S_PER_BYTE = 1e-6
 _RECENT_NS = 3600 * NS_PER_S  # before the newest file: one that is older was complete when it was read
+
+
+_MOST_NAMED = 1000  # files; further ones wait unnamed
+
+_LOG = {
+    HOLE: "space that has been allocated and not written yet: it is read when it is written",
+    INCOMPLETE: "an incomplete record: it is read when it is complete",
+}
+_COUNT = {
+    HOLE: "file(s) hold space that has been allocated and not written",
+    INCOMPLETE: "file(s) hold an incomplete record",
+}
+
+
+class WaitingLog:
+    """Says once what is waited for, and counts it."""
+
+    def __init__(self, log: Callable[[str], None], diagnostics: Diagnostics) -> None:
+        self._log, self._diagnostics = log, diagnostics
+        self._hidden: dict[str, None] = {}  # paths that cannot be read
+        self._waiting: dict[str, str] = {}  # by path: what the file holds that cannot be read yet
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Paths of files that hold something that cannot be read yet."""
+        return tuple(self._waiting)
+
+    def what(self, path: str) -> str | None:
+        """Return what a file is known to hold that cannot be read yet."""
+        return self._waiting.get(path)
+
+    def note_access(self, path: str, problem: OSError | None) -> None:
+        """Say once that a file or folder cannot be read, or that it can be read again."""
+        if problem is None:
+            if path in self._hidden:
+                del self._hidden[path]
+                self._log(f"{path} can be read again")
+        elif path not in self._hidden and len(self._hidden) < _MOST_NAMED:
+            self._hidden[path] = None
+            self._log(f"{path} cannot be read ({problem.strerror or problem}): it is tried again")
+            self._diagnostics.count("time(s) a followed file or folder could not be read and was tried again")
+
+    def wait_for(self, path: str, what: str | None) -> None:
+        """Say once what a file holds that cannot be read yet, and count such files; None: there is nothing more."""
+        before = self._waiting.get(path)
+        if what == before or (before is None and len(self._waiting) >= _MOST_NAMED):
+            return
+        if before is not None:
+            del self._waiting[path]
+            self._diagnostics.count(_COUNT[before], -1)
+        if what is not None:
+            self._waiting[path] = what
+            self._log(f"{path} holds {_LOG[what]}")
+            self._diagnostics.count(_COUNT[what])
+
+    def forget(self, path: str) -> None:
+        """Note that a file has been deleted."""
+        self._hidden.pop(path, None)
+        self.wait_for(path, None)
+
+    def state(self) -> State:
+        return dict(self._waiting)
+
+    def restore(self, state: State) -> None:
+        self._waiting = dict(state)
 
 
 class FolderSource(RoutedSource):

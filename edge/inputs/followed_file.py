@@ -59,6 +59,11 @@ class FollowedFile:
     compared_until: int = 0  # the records before this byte have been compared with `channels`
     channels: dict[str, SamplesRead] = field(default_factory=dict)  # by source identifier
 
+    @property
+    def stop_ns(self) -> int:
+        """Time up to which samples have been read, 0 if none have."""
+        return max((one.stop_ns for one in self.channels.values()), default=0)
+
     def state(self) -> list[Any]:
         """Return the values of the fields, in their order: names would take most of a checkpoint."""
         *values, _ = vars(self).values()
@@ -68,8 +73,9 @@ class FollowedFile:
     def restored(cls, state: list[Any]) -> FollowedFile:
         """Return the file that `state` described."""
         path, identity, *values, channels = state
-        samples = {name: SamplesRead(rate_hz, spans) for name, (rate_hz, spans) in channels.items()}
-        return cls(path, tuple(identity), *values, channels=samples)
+        file = cls(path, tuple(identity), *values)
+        file.channels = {name: SamplesRead(rate_hz, spans) for name, (rate_hz, spans) in channels.items()}
+        return file
 
     def copy(self, path: str) -> FollowedFile:
         """Return the same knowledge about another file."""
@@ -136,7 +142,7 @@ class FollowedFile:
                 self.channels[trace.source_id].compare(trace)
         if first_ns is None:  # nothing yet: the file has been emptied to be written again
             return
-        is_copy = any(one.n_equal for one in self.channels.values())
+        is_copy = any(one.are_found for one in self.channels.values())
         left = [one.end_comparison(first_ns, last_ns, is_copy) for one in self.channels.values()]
         self.is_earlier = any(left)
         self.start_ns = first_ns

@@ -167,7 +167,7 @@ class ReorderBuffer:
 
 
 def _check_value(trace: Trace) -> int:
-    return crc32(np.ascontiguousarray(trace.samples), trace.start_ns & 0xFFFF_FFFF)
+    return crc32(trace.samples.tobytes(), trace.start_ns & 0xFFFF_FFFF)
 
 
 def _wait_ns(trace: Trace) -> int:

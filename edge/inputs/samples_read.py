@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 
 _MOST_SPANS = 64  # of a channel while its file is being written
+_HEAD_SAMPLES = 16
 _MODULUS = 1 << 64
 # Odd multipliers mix all bits modulo 2**64: the golden ratio's fraction, as in Knuth's multiplicative hashing (The Art
 # of Computer Programming 3, 6.4), and the 64-bit multiplier of L'Ecuyer's table of congruential generators (1999).
@@ -33,9 +34,12 @@ class _Span:
     stop_ns: int
     n_samples: int
     digest: int
+    n_head: int
+    head: int  # digest of the first samples, by which a file that is cut within the span is still known
     # Of the same samples in the present content of the file:
-    n_found: int = 0
-    digest_found: int = 0
+    n_found: int = field(default=0, init=False)
+    digest_found: int = field(default=0, init=False)
+    is_head_found: bool = field(default=False, init=False)
 
     @property
     def is_equal(self) -> bool:
@@ -51,14 +55,14 @@ class SamplesRead:
         self._spans = [_Span(*values) for values in spans or []]  # in order of time, disjoint
 
     def state(self) -> list[list[int]]:
-        """Return start, stop, number of samples and digest of each span."""
-        return [[span.start_ns, span.stop_ns, span.n_samples, span.digest] for span in self._spans]
+        """Return start, stop, number and digest of samples, and the same of the first ones, of each span."""
+        return [[one.start_ns, one.stop_ns, one.n_samples, one.digest, one.n_head, one.head] for one in self._spans]
 
     def add(self, trace: Trace) -> None:
         """Note that a trace has been read."""
         for span, piece in list(self._split(trace)):
             if span is None:
-                insort(self._spans, _Span(piece.start_ns, piece.stop_ns, len(piece.samples), _digest(piece.samples)))
+                insort(self._spans, _span_of(piece))
             else:
                 span.digest = (span.digest + self._digest_in(span, piece)) % _MODULUS
                 span.n_samples += len(piece.samples)
@@ -84,6 +88,7 @@ class SamplesRead:
         """Forget what `compare` has found."""
         for span in self._spans:
             span.n_found = span.digest_found = 0
+            span.is_head_found = False
 
     def compare(self, trace: Trace) -> None:
         """Take a trace of the file's present content, for `end_comparison`."""
@@ -91,6 +96,8 @@ class SamplesRead:
             if span is not None:
                 span.n_found += len(piece.samples)
                 span.digest_found = (span.digest_found + self._digest_in(span, piece)) % _MODULUS
+                if self._position(span, piece.start_ns) == 0 and len(piece.samples) >= span.n_head:
+                    span.is_head_found = _digest(piece.samples[: span.n_head]) == span.head
 
     @property
     def n_spans(self) -> int:
@@ -98,9 +105,14 @@ class SamplesRead:
         return len(self._spans)
 
     @property
-    def n_equal(self) -> int:
-        """Number of spans whose samples are all in the present content."""
-        return sum(span.is_equal for span in self._spans)
+    def stop_ns(self) -> int:
+        """Where the last span stops, 0 without any."""
+        return self._spans[-1].stop_ns if self._spans else 0
+
+    @property
+    def are_found(self) -> bool:
+        """Whether the present content is, as far as it goes, one that has been read."""
+        return any(span.is_equal or span.is_head_found for span in self._spans)
 
     def end_comparison(self, start_ns: int, stop_ns: int, is_copy: bool) -> bool:
         """Drop the spans that differ from the present content, which runs from `start_ns` to `stop_ns`.
@@ -151,6 +163,12 @@ class SamplesRead:
 
     def _digest_in(self, span: _Span, piece: Trace) -> int:
         return pow(_BASE, self._position(span, piece.start_ns), _MODULUS) * _digest(piece.samples) % _MODULUS
+
+
+def _span_of(piece: Trace) -> _Span:
+    n_head = min(_HEAD_SAMPLES, len(piece.samples))
+    head = _digest(piece.samples[:n_head])
+    return _Span(piece.start_ns, piece.stop_ns, len(piece.samples), _digest(piece.samples), n_head, head)
 
 
 def _digest(samples: npt.NDArray[np.generic]) -> int:

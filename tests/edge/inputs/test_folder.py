@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from edgequake.edge.base.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.inputs import file_memory, folder
 
 from .following import (
+    RATE_HZ,
     E,
     Follower,
     N,
@@ -26,6 +28,7 @@ from .following import (
     renew_time,
     replace_file,
     rows,
+    samples_of,
     time_ns,
     write_in_place,
 )
@@ -499,3 +502,30 @@ def test_the_memory_of_many_files_is_small_and_they_are_known_again(
     (place / "new.mseed").write_bytes(packed(X[5000:], 5000))
     after.settle()
     assert after.samples == plain_samples(place) and is_once(after.samples)
+
+
+def test_a_large_file_is_compared_over_several_rounds(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "_MOST_HEADERS", 5)
+    monkeypatch.setattr("edgequake.edge.inputs.followed_file._READ_BYTES", 2048)
+    path, follower = place / "a.mseed", Follower(place)
+    path.write_bytes(packed(X[:5000], flush=100))
+    follower.settle()
+    replace_file(path, packed(X, flush=90))
+    assert follower.settle() == 1000
+    assert follower.samples == plain_samples(place) and is_once(follower.samples)
+
+
+def test_what_has_just_been_rewritten_is_read_when_the_run_ends(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "_REST_S", 1e9)
+    path, follower = place / "a.mseed", Follower(place)
+    path.write_bytes(packed(X[:1000]))
+    follower.look()
+    path.write_bytes(packed(rows(1000, 1), 1000))
+    follower.look()
+    follower.finish()
+    assert follower.samples == samples_of_both(X[:1000], rows(1000, 1))
+
+
+def samples_of_both(first: np.ndarray, second: np.ndarray) -> Samples:
+    traces = [Trace(Z, time_ns(0), RATE_HZ, first), Trace(Z, time_ns(len(first)), RATE_HZ, second)]
+    return samples_of(traces)

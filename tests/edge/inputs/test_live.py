@@ -22,6 +22,7 @@ from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.formats.waveforms import Trace, duration_ns
+from edgequake.edge.inputs.folder_watch import FolderWatch, Sighting
 from edgequake.edge.inputs.model_choice import ModelChoice
 from edgequake.edge.inputs.ordering import ChannelRouter, ReorderBuffer
 from edgequake.edge.manifest.manifest import Manifest, Variant
@@ -298,6 +299,37 @@ def test_a_folder_followed_while_it_grows_gives_the_events_of_the_whole(
     assert summary.samples_in == from_file.samples_in
     assert events_of(summary) == events_of(from_file) and len(summary.events) == 1
     assert summary.bytes_in == quake_file.stat().st_size
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["replaced", "rewritten", "allocated"])
+def test_followed_files_that_are_written_again_give_the_catalogue_of_the_final_ones(
+    way: str, quake_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, path = tmp_path / "in", tmp_path / "in" / "a.mseed"
+    folder.mkdir()
+    records = in_order(quake_file)
+    stops = iter((len(records) // 4, len(records) // 2, len(records)))
+    n_looks, look = 0, FolderWatch.look
+
+    def write_and_look(self: FolderWatch) -> list[Sighting]:
+        nonlocal n_looks
+        n_looks += 1
+        if n_looks % 5 == 1 and (stop := next(stops, None)) is not None:
+            data = b"".join(records[:stop])
+            if way == "replaced":
+                (folder / ".part").write_bytes(data)
+                (folder / ".part").rename(path)
+            else:
+                path.write_bytes(data + bytes(512 * len(records) - len(data)) * (way == "allocated"))
+        return look(self)
+
+    monkeypatch.setattr(FolderWatch, "look", write_and_look)
+    summary = run(RunConfig((str(folder),), tmp_path / "out", follow=True, poll_s=0.005, idle_stop_s=0.5))
+    assert path.read_bytes() == b"".join(records)
+    plain = run(RunConfig((str(path),), tmp_path / "plain"))
+    assert summary.samples_in == plain.samples_in and summary.overlap_samples == plain.overlap_samples
+    assert events_of(summary) == events_of(plain) and len(summary.events) == 1 and summary.warnings == ()
 
 
 @pytest.mark.slow
