@@ -145,8 +145,9 @@ class OnboardServices:
         """
         self.received_at_ns = time.time_ns()
         if batch.late:  # mission time, and the frames of the SSAM channels, are past them
-            for trace in batch.traces if self.archive is not None else ():
-                self.archive.push(trace)
+            if self.archive is not None:
+                for trace in batch.traces:
+                    self.archive.push(trace)
             return
         self.clock.update(batch)
         traces: Sequence[Trace] = batch.traces
