@@ -39,7 +39,7 @@ _CUTOFF = 0.85  # -6 dB, in Nyquist frequencies of the model: beyond that ratio
 _HALF_PER_RATIO, _BETA = 18.0, 8.5
 _LARGEST_DENOMINATOR = 64  # of a ratio of rates whose fractions of a sample recur
 _BLOCK_OUTPUTS = 32  # that are computed together where they recur
-_BLOCK_VALUES = 1 << 17  # 1 MB of windows at a time
+_BLOCK_VALUES = 1 << 15  # of windows at a time: a BLAS does not spread products so small over threads
 _SPARE = 1.02  # a clock may turn out to be faster than the header says, and then the filter is longer
 
 
