@@ -9,8 +9,6 @@ from itertools import islice
 from pathlib import Path
 from sys import intern
 
-import numpy as np
-
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.diagnostics import Diagnostics
@@ -75,11 +73,12 @@ class SegmentWriter:
     def add_trace(self, trace: Trace) -> None:
         """Buffer a trace's raw samples until no event can need them; samples that are there already are dropped."""
         buffered = self._traces.setdefault(trace.source_id, deque())
-        recent = list(islice(reversed(buffered), _RECENT_TRACES))
-        if any(_same(trace, earlier) for earlier in recent):
-            return
         first_ns = trace.start_ns + duration_ns(1, trace.sampling_rate_hz) // 2  # times are rounded
-        recent = [earlier for earlier in recent if first_ns < earlier.stop_ns and earlier.start_ns < trace.stop_ns]
+        recent = [
+            earlier
+            for earlier in islice(reversed(buffered), _RECENT_TRACES)
+            if first_ns < earlier.stop_ns and earlier.start_ns < trace.stop_ns
+        ]
         if recent and (n := n_differing(trace, reversed(recent))):
             self._diagnostics.count(
                 f"overlapping sample(s) of {channel_title(trace.source_id)} differ from those already read at the same "
@@ -220,10 +219,6 @@ class SegmentWriter:
         for traces in self._traces.values():
             while traces and traces[0].stop_ns <= time_ns:
                 traces.popleft()
-
-
-def _same(trace: Trace, other: Trace) -> bool:
-    return trace.start_ns == other.start_ns and np.array_equal(trace.samples, other.samples)
 
 
 def _within_record(segment: _OpenSegment, kept: list[Trace]) -> tuple[int, int]:
