@@ -256,9 +256,10 @@ def _file_parts(path: Path, choice: ModelChoice, plan: InputPlan) -> list[FileSp
     mine = {source_id: span for source_id, span in spans.items() if choice.matches(source_id, span[2])}
     if not mine:
         raise DataError(f"{path} has no {_mismatch(spans, choice)}")
+    ignored = spans.keys() - mine.keys()  # those at a rate that the model does not take are reported one by one
     mine = _with_usable_rate(path, mine, choice, plan.diagnostics)
     plan.size_bytes += path.stat().st_size
-    plan.ignored_channels |= {source_id for source_id, span in spans.items() if not choice.matches(source_id, span[2])}
+    plan.ignored_channels |= ignored
     if index is not None:
         plan.diagnostics.add(index.diagnostics)
     stations = sorted({station_of(source_id) for source_id in mine})

@@ -27,24 +27,14 @@ from edgequake.edge.manifest.front_end_config import (
     WaveformConfig,
 )
 
+from .front_ends import front_end
+
 RATE_HZ = 6.625
 T0_NS = 1_700_000_000_123_456_000
 SPECTROGRAM = SpectrogramConfig(128, (0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.6, 3.2), -1.0, 3.0, 64)
 TAPS = tuple(float(tap) for tap in signal.firwin(63, 0.4))
-CONFIG = FrontEndConfig(
-    kind="spectrogram",
-    hop_samples=64,
-    bridge_s=300.0,
-    max_gap_fraction=0.25,
-    stuck_s=600.0,
-    fill_values=(-1, 0),
-    fill_min_jump=32,
-    despike_threshold=5.0,
-    decimators={"2": TAPS},
-    background=BackgroundConfig(0.7, 0.002, 0.06, 16),
-    spectrogram=SPECTROGRAM,
-)
-WAVEFORM = replace(CONFIG, kind="waveform", spectrogram=None, waveform=WaveformConfig(clip=8.0, steps_per_unit=32))
+CONFIG = front_end("spectrogram", decimators={"2": TAPS}, spectrogram=SPECTROGRAM)
+WAVEFORM = front_end("waveform", decimators={"2": TAPS}, waveform=WaveformConfig(clip=8.0, steps_per_unit=32))
 
 
 def noise(seed: int, n_samples: int, scale: float = 3.0) -> np.ndarray:

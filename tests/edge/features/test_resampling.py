@@ -18,22 +18,21 @@ from edgequake.edge.features.channel_clock import ChannelClock
 from edgequake.edge.features.conditioning import ContiguousRun, join_runs
 from edgequake.edge.features.resampling import ToModelGrid, on_model_grid
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
-from edgequake.edge.manifest.front_end_config import BackgroundConfig, FrontEndConfig, SpectrogramConfig
+from edgequake.edge.manifest.front_end_config import SpectrogramConfig
+
+from .front_ends import front_end
 
 RATE_HZ = 20.0
 NAME = "FDSN:XX_AAA_00_B_H_Z"
 T0_NS = 1_600_000_000_000_000_000
-CONFIG = FrontEndConfig(
-    kind="spectrogram",
+CONFIG = front_end(
+    "spectrogram",
     hop_samples=8,
     bridge_s=2.0,
-    max_gap_fraction=0.25,
-    stuck_s=600.0,
     fill_values=(),
     fill_min_jump=0,
     despike_threshold=0.0,
     decimators={"5": tuple(float(tap) for tap in signal.firwin(155, 0.16))},
-    background=BackgroundConfig(0.7, 0.002, 0.06, 16),
     spectrogram=SpectrogramConfig(32, (0.6, 2.0, 9.0), -1.0, 3.0, 64),
 )
 RATIOS = [
@@ -141,11 +140,12 @@ def records(
 def lateness_s(traces: list[Trace], known_s: float = 0.0) -> np.ndarray:
     """Return by how much more than `known_s` the outputs are late, minute by minute: least squares on the slope."""
     (run,) = join_runs(on_model_grid(CONFIG, RATE_HZ, traces, T0_NS))
-    t = (run.first + np.arange(len(run.values) // 1200 * 1200)) / RATE_HZ
+    n_minutes = len(run.values) // 1200
+    t = (run.first + np.arange(n_minutes * 1200)) / RATE_HZ
     shifted = t - known_s
     slope = 2 * np.pi * (np.cos(2 * np.pi * shifted) + 0.173 * np.cos(2 * np.pi * 0.173 * shifted))
     slope, early = slope.reshape(-1, 1200), (slow(shifted) - run.values[: len(t)]).reshape(-1, 1200)
-    assert len(early) >= 58
+    assert n_minutes >= 18
     return (slope * early).sum(axis=1) / (slope * slope).sum(axis=1)
 
 
@@ -179,11 +179,12 @@ def test_while_record_starts_stay_within_half_a_sample_nothing_changes(traces: l
 @pytest.mark.parametrize("rate_hz", [20.0, 50.0, 100.0])
 @pytest.mark.parametrize("wrong", ["rate", "header", "neither"])
 def test_the_true_times_win_whatever_the_headers_say(rate_hz: float, drift: float, length: int, wrong: str) -> None:
+    """Believing the headers would be late by 60 ms or more in the end, over 20 min; long records need an hour."""
     true_hz = rate_hz * (1 + drift) if wrong != "header" else rate_hz
     header_hz = rate_hz * (1 + drift) if wrong != "rate" else rate_hz
-    late = np.abs(lateness_s(records(true_hz, header_hz, length)))
+    late = np.abs(lateness_s(records(true_hz, header_hz, length, duration_s=1200 if length == 25 else 3600)))
     assert late.max() < max(2 * HALF_S, 3 * abs(drift) * length / rate_hz)  # the first records are believed
-    assert np.median(late[-20:]) < 0.7 * HALF_S
+    assert np.median(late[-len(late) // 3 :]) < 0.7 * HALF_S
 
 
 def test_a_step_of_the_clock_is_followed_at_once() -> None:

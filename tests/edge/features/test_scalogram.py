@@ -20,23 +20,13 @@ from edgequake.edge.manifest import schema
 from edgequake.edge.manifest.front_end_config import BackgroundConfig, FrontEndConfig, ScalogramConfig
 from edgequake.edge.manifest.manifest import Manifest, load_manifest, parse_manifest, read_graph
 
+from .front_ends import front_end
+
 RATE_HZ = 6.625
 HOP, WINDOW = 64, 192
 T0_NS = 1_700_000_000_123_456_000
 SCALOGRAM = ScalogramConfig(WINDOW, (0.25, 0.35, 0.49, 0.68, 0.95, 1.33, 1.86, 2.6), 5.0, 3.0, -1.0, 3.0, 64)
-CONFIG = FrontEndConfig(
-    kind="scalogram",
-    hop_samples=HOP,
-    bridge_s=300.0,
-    max_gap_fraction=0.25,
-    stuck_s=600.0,
-    fill_values=(-1, 0),
-    fill_min_jump=32,
-    despike_threshold=5.0,
-    decimators={},
-    background=BackgroundConfig(0.7, 0.002, 0.06, 16),
-    scalogram=SCALOGRAM,
-)
+CONFIG = front_end("scalogram", hop_samples=HOP, scalogram=SCALOGRAM)
 
 
 def noise(seed: int, n_samples: int, scale: float = 3.0) -> np.ndarray:

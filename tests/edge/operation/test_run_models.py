@@ -176,6 +176,7 @@ def over_stdin(monkeypatch: pytest.MonkeyPatch, data: bytes, config: RunConfig, 
     return run(config, control=Control(log=said.append))
 
 
+@pytest.mark.slow
 def test_a_stream_of_several_bodies_in_three_processes(
     mixed: list[bytes], named: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +193,7 @@ def test_a_stream_of_several_bodies_in_three_processes(
     assert models_in(json.loads((out / "status.json").read_text())) == STATIONS
 
 
+@pytest.mark.slow
 def test_a_stream_and_a_followed_folder_give_what_the_files_give(
     mixed: list[bytes], folder: Path, named: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,7 +217,7 @@ def test_the_checkpoint_of_another_graph_is_set_aside(
     graphs = {**checkpoint.identity["graph"], "mars": "other"}
     write_checkpoint(path, Checkpoint({**checkpoint.identity, "graph": graphs}, checkpoint.state))
     said.clear()
-    assert over_stdin(monkeypatch, b"".join(mixed[100:]), config, said).resumed == 0
+    assert over_stdin(monkeypatch, b"".join(mixed[100:150]), config, said).resumed == 0
     assert "graph differ; set aside as checkpoint.edgequake.set-aside-1" in said[0]
     over_stdin(monkeypatch, b"", config, said)  # and the next process continues
 

@@ -12,8 +12,8 @@ from matplotlib.transforms import Bbox
 
 def words(figure: Figure) -> list[tuple[str, Bbox]]:
     """Return every text that is drawn, with its box in pixels."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()  # places the texts as a drawing does
     texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
     boxes = [(text.get_text(), text.get_window_extent()) for text in texts]
     # Ticks beyond the axes' limits exist and are not drawn.
