@@ -24,17 +24,19 @@ N_ROWS = 2_000
 WINDOW_ROWS = 48
 
 
+@pytest.mark.slow  # test_step_model.py compares the same networks before TensorFlow converts them
 def test_float_graph_equals_keras_over_a_long_sequence(
     continuous_network: Any, convert: Callable[..., Any], make_rows: Callable[..., Any]
 ) -> None:
     made = convert(continuous_network, "continuous", ["onset", "event"], None, ())
     rows = make_rows(N_ROWS, 1)[np.newaxis]
-    expected = continuous_network.predict(rows, verbose=0)
+    expected = continuous_network.predict_on_batch(rows)
     got = made.probabilities("float32", rows)
     assert got.shape == expected.shape
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_float_windows_equal_keras(
     windowed_network: tuple[Any, int], convert: Callable[..., Any], make_rows: Callable[..., Any]
 ) -> None:
@@ -42,9 +44,7 @@ def test_float_windows_equal_keras(
     windows = np.stack([make_rows(WINDOW_ROWS, seed) for seed in range(8)])
     made = convert(model, "windowed", ["event"], None, ())
     assert made.manifest.network.warmup_steps == warmup_steps
-    np.testing.assert_allclose(
-        made.probabilities("float32", windows)[:, 0], model.predict(windows, verbose=0), atol=1e-5
-    )
+    np.testing.assert_allclose(made.probabilities("float32", windows)[:, 0], model.predict_on_batch(windows), atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_quantized_graphs_stay_close_to_keras(
 ) -> None:
     model, made = trained_like
     rows = make_rows(N_ROWS, 3)[np.newaxis]
-    expected = model.predict(rows, verbose=0)
+    expected = model.predict_on_batch(rows)
     measured = probability_agreement(made.probabilities(variant, rows), expected, N_ROWS)
     assert float(np.std(expected)) > 4 * rms_limit
     assert measured["n_frames"] == N_ROWS
@@ -86,6 +86,7 @@ def test_quantized_graphs_stay_close_to_keras(
     assert measured["probability_rms_error"] <= measured["probability_max_error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["int8", "int16x8"])
 def test_integer_states_have_the_same_scale_at_both_ends(trained_like: tuple[Any, Any], variant: str) -> None:
     made = trained_like[1].manifest.variants[variant]
@@ -98,6 +99,7 @@ def test_integer_states_have_the_same_scale_at_both_ends(trained_like: tuple[Any
         assert entering.scale > 1e-6
 
 
+@pytest.mark.slow
 def test_graphs_need_no_newer_runtime_and_no_signature(trained_like: tuple[Any, Any]) -> None:
     from tensorflow.lite.tools import flatbuffer_utils
 
@@ -123,7 +125,7 @@ def test_equal_biases_do_not_share_a_scale(
     model.layers[1].cell.kernel.assign(model.layers[1].cell.kernel / 4)  # so that the scales do differ
     rows = make_rows(1_000, 4)[np.newaxis]
     made = convert(model, "continuous", ["event"], rows, ("int16x8",))
-    error = made.probabilities("int16x8", rows) - model.predict(rows, verbose=0)
+    error = made.probabilities("int16x8", rows) - model.predict_on_batch(rows)
     assert float(np.abs(error).max()) < 0.01
 
 

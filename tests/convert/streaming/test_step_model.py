@@ -18,7 +18,7 @@ def test_continuous_steps_equal_the_whole_sequence(continuous_network: Any, make
 
     graph = build_step_graph(continuous_network, "continuous")
     rows = make_rows(N_ROWS, 1)
-    expected = continuous_network.predict(rows[np.newaxis], verbose=0)[0]
+    expected = continuous_network.predict_on_batch(rows[np.newaxis])[0]
     got = step_probabilities(graph, rows)
     assert graph.warmup_steps == 0
     assert got.shape == expected.shape == (N_ROWS // graph.rows_per_step, 2)
@@ -33,7 +33,7 @@ def test_windowed_steps_equal_the_window(windowed_network: tuple[Any, int], make
     model, warmup_steps = windowed_network
     graph = build_step_graph(model, "windowed")
     windows = np.stack([make_rows(WINDOW_ROWS, seed) for seed in range(4)])
-    expected = model.predict(windows, verbose=0)
+    expected = model.predict_on_batch(windows)
     got = np.stack([step_probabilities(graph, window)[-1] for window in windows])
     assert graph.warmup_steps == warmup_steps
     assert float(np.std(expected)) > 1e-3
@@ -47,7 +47,7 @@ def test_time_distributed_dense_is_dense(build_network: Callable[..., Any], make
     model = build_network(lambda L: [L.TimeDistributed(L.Dense(7, activation="tanh")), L.Dense(1)], None)
     graph = build_step_graph(model, "continuous")
     rows = make_rows(40, 1)
-    expected = model.predict(rows[np.newaxis], verbose=0)
+    expected = model.predict_on_batch(rows[np.newaxis])
     np.testing.assert_allclose(step_probabilities(graph, rows), expected[0], atol=1e-6)
     np.testing.assert_allclose(sequence_probabilities(model, graph, rows[np.newaxis]), expected, atol=1e-6)
 
@@ -80,10 +80,10 @@ def test_building_leaves_the_network_unchanged(
 
     model = build_network(lambda L: [L.LSTM(4, return_sequences=True), L.Dense(1, activation="sigmoid")], None)
     rows = make_rows(20, 1)[np.newaxis]
-    before = model.predict(rows, verbose=0)
+    before = model.predict_on_batch(rows)
     names = [build_step_graph(model, "continuous").states[0].name for _ in range(2)]
     assert names[0] == names[1]
-    np.testing.assert_array_equal(model.predict(rows, verbose=0), before)
+    np.testing.assert_array_equal(model.predict_on_batch(rows), before)
 
 
 @pytest.mark.parametrize(

@@ -393,6 +393,7 @@ def test_a_backlog_is_resumed_where_it_was(recorded: Path, tmp_path: Path) -> No
     assert starts == sorted(starts) and len(starts) == len(index_file(recorded).headers)
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_backlog_loses_nothing(
     recorded: Path, feed: Feed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

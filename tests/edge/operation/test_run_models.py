@@ -236,7 +236,7 @@ def test_thresholds_are_reloaded_for_the_models_in_use(
             control.reload = self.n_reads in (1, 20)
             return super().read1(8192)
 
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Telling(b"".join(mixed))))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Telling(b"".join(mixed[:400]))))
     run(RunConfig(("-",), tmp_path / "out"), control=control)
     reloaded = [line for line in said if "thresholds reloaded" in line]
     assert "model moon: thresholds reloaded: onset probability 0.5 declares an event" in reloaded

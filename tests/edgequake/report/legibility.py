@@ -9,11 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+Words = list[tuple[str, Bbox]]
 
-def words(figure: Figure) -> list[tuple[str, Bbox]]:
+
+def words(figure: Figure) -> Words:
     """Return every text that is drawn, with its box in pixels."""
-    FigureCanvasAgg(figure)
-    figure.draw_without_rendering()  # places the texts as a drawing does
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
     texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
     boxes = [(text.get_text(), text.get_window_extent()) for text in texts]
     # Ticks beyond the axes' limits exist and are not drawn.
@@ -22,17 +24,15 @@ def words(figure: Figure) -> list[tuple[str, Bbox]]:
     ]
 
 
-def overlaps(figure: Figure) -> list[tuple[str, str]]:
+def overlaps(drawn: Words) -> list[tuple[str, str]]:
     """Return the pairs of texts whose boxes overlap."""
-    return [(a, b) for (a, one), (b, other) in combinations(words(figure), 2) if _meet(one, other)]
+    return [(a, b) for (a, one), (b, other) in combinations(drawn, 2) if _meet(one, other)]
 
 
-def cut_off(figure: Figure) -> list[str]:
+def cut_off(figure: Figure, drawn: Words) -> list[str]:
     """Return the texts that extend beyond the picture by more than a pixel."""
     width, height = figure.bbox.width, figure.bbox.height
-    return [
-        text for text, box in words(figure) if box.x0 < -1 or box.y0 < -1 or box.x1 > width + 1 or box.y1 > height + 1
-    ]
+    return [text for text, box in drawn if box.x0 < -1 or box.y0 < -1 or box.x1 > width + 1 or box.y1 > height + 1]
 
 
 def _meet(one: Bbox, other: Bbox) -> bool:

@@ -128,8 +128,9 @@ def test_texts_of_the_chart_do_not_overlap(n_entries: int, tmp_path: Path) -> No
         for i in range(n_entries)
     ]
     drawn = latency_figure(read(LatencyReport, write_latency(tmp_path / "l.json", entries)))
-    assert overlaps(drawn) == [] and cut_off(drawn) == []
-    assert "[us]" in " ".join(text for text, _ in words(drawn))
+    texts = words(drawn)
+    assert overlaps(texts) == [] and cut_off(drawn, texts) == []
+    assert "[us]" in " ".join(text for text, _ in texts)
 
 
 def test_headline_joins_models_by_their_graph_and_baselines_by_name_and_body(val: Path, tmp_path: Path) -> None:

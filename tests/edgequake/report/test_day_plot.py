@@ -88,9 +88,9 @@ def test_marks_close_together_share_a_label() -> None:
 )
 def test_texts_do_not_overlap(drawn: StationDay) -> None:
     figure = day_figure(drawn)
-    assert overlaps(figure) == []
-    assert cut_off(figure) == []
-    said = " ".join(text for text, _ in words(figure))
+    texts = words(figure)
+    assert overlaps(texts) == [] and cut_off(figure, texts) == []
+    said = " ".join(text for text, _ in texts)
     assert "minutes after the hour" in said and "UTC" in said and "counts" in said
 
 
@@ -130,7 +130,7 @@ def test_motion_is_drawn_upwards_at_its_hour() -> None:
 def test_a_day_with_gaps_alone_is_drawn_empty() -> None:
     figure = day_figure(day(trace(0, 24, values=np.full(172_800, -1, np.int32))))
     assert len(figure.axes[0].collections) == 0
-    assert overlaps(figure) == []
+    assert overlaps(words(figure)) == []
 
 
 def test_picture_of_a_noisy_day_is_small() -> None:

@@ -139,9 +139,9 @@ def panel(
 )
 def test_texts_do_not_overlap(drawn: EventPanel) -> None:
     figure = event_figure(drawn)
-    assert overlaps(figure) == []
-    assert cut_off(figure) == []
-    said = " ".join(text for text, _ in words(figure))
+    texts = words(figure)
+    assert overlaps(texts) == [] and cut_off(figure, texts) == []
+    said = " ".join(text for text, _ in texts)
     assert "UTC, 1973-06-27" in said and "frequency [Hz]" in said and "onset 1" in said
     assert ("probability" in said) == (drawn.probabilities is not None)
 

@@ -18,7 +18,7 @@ from edgequake.results.reader import read_results
 from edgequake.results.tables.accuracy_tables import detectors_table
 
 from .cost_files import WHERE, identity, read
-from .legibility import cut_off, overlaps
+from .legibility import cut_off, overlaps, words
 
 
 @pytest.fixture
@@ -121,7 +121,8 @@ def test_without_long_records_the_curves_are_of_all(val: Path, tmp_path: Path) -
 def test_texts_of_the_charts_do_not_overlap(val: Path, tmp_path: Path) -> None:
     paths = [val, *(changed(val, tmp_path / f"{i}.json", split=f"fold {i}", data_sha256=str(i)) for i in range(4))]
     figure = curves_figure(same_records(read(AccuracyReport, *paths)))
-    assert overlaps(figure) == [] and cut_off(figure) == []
+    texts = words(figure)
+    assert overlaps(texts) == [] and cut_off(figure, texts) == []
 
 
 def test_another_kind_of_result_is_shown_figure_by_figure(tmp_path: Path) -> None:
