@@ -227,6 +227,13 @@ def test_a_file_rewritten_with_the_same_size_and_ends_is_found_when_it_rests(pla
 # --- space that is allocated first ---------------------------------------------------------------------------------
 
 
+def fill_in_steps(path: Path, data: bytes, step: int, follower: Follower, n_looks: int) -> None:
+    """Write into an allocated file, `step` bytes at a time, with so many looks after each."""
+    for at in range(0, len(data), step):
+        write_in_place(path, data[at : at + step], at)
+        follower.look(n_looks)
+
+
 @pytest.mark.parametrize("fill", [b"\0", b"\xff"])
 @pytest.mark.parametrize("step", [512, 700, 4096])
 def test_a_preallocated_file_is_read_as_it_is_filled(step: int, fill: bytes, place: Path) -> None:
@@ -238,9 +245,7 @@ def test_a_preallocated_file_is_read_as_it_is_filled(step: int, fill: bytes, pla
         f"{path} holds space that has been allocated and not written yet: it is read when it is written"
     ]
     assert follower.diagnostics.texts() == ["1 file(s) hold space that has been allocated and not written"]
-    for at in range(0, len(DATA), step):
-        write_in_place(path, DATA[at : at + step], at)
-        follower.look(2)
+    fill_in_steps(path, DATA, step, follower, n_looks=2)
     follower.settle()
     assert follower.samples == plain_samples(place) and is_once(follower.samples)
     assert len(follower.log) == 1 and follower.diagnostics.texts() == []
@@ -254,9 +259,7 @@ def test_a_preallocated_file_of_floats_never_gives_zeros_for_samples(
     data = packed(floats)
     path, follower = place / "a.mseed", Follower(place)
     path.write_bytes(bytes(len(data)))
-    for at in range(0, len(data), 300):
-        write_in_place(path, data[at : at + 300], at)
-        follower.look()
+    fill_in_steps(path, data, 300, follower, n_looks=1)
     follower.finish()
     assert follower.samples == plain_samples(place)
 
