@@ -130,7 +130,7 @@ def read_catalog(path: Path) -> list[CatalogRow]:
                 raise DataError(f"{path} is no edgequake catalogue: expected the columns {', '.join(COLUMNS)}")
             rows = [parse_row(line, columns) for line in file]
     except (OSError, ValueError) as problem:
-        raise DataError(f"{path} cannot be read as a catalogue: {problem}") from problem
+        raise DataError(f"{path} cannot be read as a catalogue: {problem}; is it cut off?") from problem
     return sorted(rows, key=lambda row: (row.onset_ns, row.station_id, row.filename, row.segment))
 
 

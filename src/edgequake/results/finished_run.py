@@ -75,7 +75,7 @@ def read_run(folder: Path) -> FinishedRun:
     n_named: Counter[str] = Counter()
     locations: dict[str, str | None] = {}
     events = []
-    rows = _read_catalog(folder / CATALOG)
+    rows = read_catalog(folder / CATALOG)
     sent = sent_segments(folder / JOURNAL, rows)
     for line, row in enumerate(rows, start=2):
         if "_" not in row.station_id:
@@ -98,13 +98,6 @@ def _read_summary(path: Path) -> Summary:
             f"{path} is not there, so no run has finished in that folder: give the --out of a finished `edgequake run`"
         )
     return Summary.read(path)
-
-
-def _read_catalog(path: Path) -> list[CatalogRow]:
-    try:
-        return read_catalog(path)
-    except DataError as problem:  # of a cell, which does not know its file
-        raise problem if str(path) in str(problem) else DataError(f"{path}: {problem}; is it cut off?") from problem
 
 
 def _location(path: Path) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import obspy
 import pytest
 
 from edgequake.edge.archive.archive import Archive
