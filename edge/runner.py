@@ -18,7 +18,8 @@ from edgequake.edge.operation.run_folder import RunFolder, finished_summary, req
 from edgequake.edge.operation.run_models import RunModels
 from edgequake.edge.operation.services import OnboardServices
 from edgequake.edge.operation.station_run import RunCounters, StationRuns
-from edgequake.edge.results.catalog import Ledger
+from edgequake.edge.results.catalog_files import CatalogFiles
+from edgequake.edge.results.ledger import Ledger
 from edgequake.edge.results.priority import priority_function
 from edgequake.edge.results.summary import Summary, model_fields
 
@@ -57,7 +58,7 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None, cont
     if (summary := finished_summary(config, models, source)) is not None:
         return summary
     models.load(models.choice.stations)  # of files; live stations are not known yet
-    ledger = Ledger()
+    ledger = Ledger(CatalogFiles(config.out))
     services = OnboardServices(config, models.pre_roll_s, ledger, source.diagnostics, source.replayed)
     priority = priority_function(config.priority, source.diagnostics)
     stations = StationRuns(models.of, config.out, ledger, priority, source.diagnostics)
@@ -71,8 +72,7 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None, cont
             services.push(batch)
             if stations.push(batch):
                 folder.write_catalog()
-            if services.run_due():
-                folder.write_catalog()
+            services.run_due()
         if control.reload:
             control.reload = False
             models.reload_thresholds()
@@ -93,8 +93,7 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None, cont
     if not control.stop:
         _require_samples(counters, config, source, folder)
     folder.write_catalog()
-    if services.finish():
-        folder.write_catalog()
+    services.finish()
     summary = _summarise(start, config, models, source, counters, ledger, folder.n_resumed)
     folder.close(summary)
     return summary
@@ -132,8 +131,8 @@ def _summarise(
         stations=tuple(sorted(counters.stations)),
         samples_in=counters.samples_in,
         bytes_in=source.size_bytes,
-        samples_kept=sum(segment.n_samples for segment in ledger.segments),
-        bytes_kept=sum(segment.size_bytes for segment in ledger.segments),
+        samples_kept=ledger.samples_kept,
+        bytes_kept=ledger.bytes_kept,
         record_s=counters.record_ns / NS_PER_S,
         kept_s=counters.kept_ns / NS_PER_S,
         kept_fraction=counters.kept_ns / max(1, counters.record_ns),
@@ -150,7 +149,7 @@ def _summarise(
         wall_s=time.monotonic() - start.wall_s,
         cpu_s=time.process_time() - start.cpu_s,
         peak_memory_bytes=peak_memory_bytes(),
-        segments=tuple(ledger.segments),
-        events=tuple(ledger.rows()),
+        n_events=ledger.n_rows,
         models=used if models.is_auto else (),
+        out=config.out,
     )

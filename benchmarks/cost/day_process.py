@@ -27,7 +27,7 @@ from edgequake.edge.inputs.source import FileSource
 from edgequake.edge.operation.config import RunConfig, open_source
 from edgequake.edge.operation.model import LoadedModel
 from edgequake.edge.operation.run_folder import RunFolder
-from edgequake.edge.results.catalog import Ledger
+from edgequake.edge.results.ledger import Ledger
 from edgequake.edge.results.segments import SegmentWriter
 
 LOADING, READING, FRONT_END, GRAPH, TRIGGER, ONSET, WRITING, REST = PARTS = (
@@ -119,7 +119,7 @@ def measure(model: str, variant: str, record: str, stop_ns: int | None) -> dict[
         "runtime": summary.runtime,
         "kernel_us": statistics.median(kernels) * 1e6,
         "parts_s": {name: parts.get(name, 0.0) for name in PARTS},
-        "n_events": len(summary.events),
+        "n_events": summary.n_events,
         "kept_bytes": kept_bytes,
     }
 

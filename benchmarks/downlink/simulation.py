@@ -39,7 +39,8 @@ from edgequake.edge.operation.config import RunConfig, open_source
 from edgequake.edge.operation.model import LoadedModel
 from edgequake.edge.operation.services import OnboardServices
 from edgequake.edge.operation.station_run import StationRuns
-from edgequake.edge.results.catalog import CatalogRow, Ledger, LedgerEntry
+from edgequake.edge.results.catalog import CatalogRow
+from edgequake.edge.results.ledger import Ledger, LedgerEntry
 from edgequake.edge.results.priority import Priorities
 from edgequake.edge.results.segments import SegmentWriter
 
@@ -274,7 +275,7 @@ def deliver(mission: SimulatedMission, budget_bytes: int) -> Delivered:
 
 def _enter(found: Iterable[LedgerEntry], ledger: Ledger) -> None:
     for one in found:
-        ledger.add(one.segment, list(one.rows))
+        ledger.add(one.segment, one.rows)
 
 
 def _rest_of_day(mission: SimulatedMission) -> Iterator[Batch]:

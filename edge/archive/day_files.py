@@ -261,12 +261,12 @@ class DayFiles:
             self._forget_before(file.day)
         self._files[name] = file
         if not file.checked:
-            size_bytes = _complete_bytes(self.folder / name)
-            if size_bytes < file.stop:
+            stop = file.on_disk_from + _complete_bytes(self.folder / name)  # its first part may have been evicted
+            if stop < file.stop:
                 self._diagnostics.count("archive file(s) cut back to their last whole record")
                 self.n_evictions += 1
-            self.total_bytes += size_bytes - file.stop
-            file.stop, file.checked = size_bytes, True
+            self.total_bytes += stop - file.stop
+            file.stop, file.checked = stop, True
         return file
 
 

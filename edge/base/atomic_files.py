@@ -28,6 +28,11 @@ def is_disk_full(problem: OSError) -> bool:
     return problem.errno in _DISK_FULL
 
 
+def remedy_for(problem: OSError) -> str:
+    """Return what to do where a file cannot be written."""
+    return _REMEDIES.get(problem.errno or 0, "free the disk or choose another")
+
+
 def retry_when_full(
     write: Callable[[], _Result], n_bytes: int, make_room: Callable[[int], bool] | None = None
 ) -> _Result:
@@ -70,8 +75,7 @@ def write_bytes_atomically(path: Path, data: bytes, make_room: Callable[[int], b
     try:
         retry_when_full(write, len(data), make_room)
     except OSError as problem:
-        remedy = _REMEDIES.get(problem.errno or 0, "free the disk or choose another")
-        raise DataError(f"cannot write {path}: {problem.strerror or problem}; {remedy}") from problem
+        raise DataError(f"cannot write {path}: {problem.strerror or problem}; {remedy_for(problem)}") from problem
 
 
 def remove_leftovers(folder: Path) -> None:

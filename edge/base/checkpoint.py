@@ -21,7 +21,7 @@ import numpy as np
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import DataError
 
-_MAGIC = b"edgequake checkpoint 4\n"
+_MAGIC = b"edgequake checkpoint 5\n"
 _ARRAY = "$array"
 
 # None, bool, int, float, str, numpy arrays, and lists and dictionaries (with text keys) of these: a checkpoint can be

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 CATALOG = "catalog.csv"
+CATALOG_CHECK = "catalog.check"  # its rows once more with checksums, to restore it from
 SEGMENTS = "segments"  # waveforms of the events, miniSEED
 SUMMARY = "summary.json"  # written last: the run is complete
 CHECKPOINT = "checkpoint.edgequake"  # state to resume from

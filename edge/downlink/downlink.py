@@ -11,11 +11,12 @@ event therefore goes before the coda of a worse one, and what was interrupted co
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgequake.edge.archive.sds import DAY_NS
+from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.downlink.journal import DownlinkAccount, Pass, SentRange
@@ -23,7 +24,10 @@ from edgequake.edge.downlink.outbox import Outbox, pass_files
 from edgequake.edge.downlink.requests import RequestQueue
 from edgequake.edge.downlink.send_queue import SegmentItem, SendItem, SendLevel, SsamQueue
 from edgequake.edge.formats.waveforms import NS_PER_S
-from edgequake.edge.results.catalog import CatalogRow, Ledger, Segment
+from edgequake.edge.results.ledger import Ledger, LedgerEntry
+
+_MOST_QUEUED = 4096  # segments; what is sent least may wait for ever
+_MOST_RECENT = 256  # segments among which others with the same samples are looked for
 
 
 @dataclass
@@ -55,8 +59,9 @@ class Downlink:
         outbox: Outbox,
         requests: RequestQueue,
         ssam: SsamQueue,
+        state: State | None = None,
     ) -> None:
-        """Deliver `budget_bytes` a UTC day.
+        """Deliver `budget_bytes` a UTC day; continue from what `state` returned, and from the passes since then.
 
         window_s : returns for a station how long after an onset its records have full weight, in seconds.
         replayed : after a resume the same samples come again, and with them the passes that have taken place.
@@ -71,34 +76,40 @@ class Downlink:
         self._ledger, self._diagnostics, self._outbox = ledger, diagnostics, outbox
         self._requests, self._ssam = requests, ssam
         self._queue: dict[str, SegmentItem] = {}
-        self._segments: dict[str, Segment] = {}
+        self._recent: dict[str, tuple[str, int, int]] = {}  # station and interval of the latest segments, by file
         self.account = DownlinkAccount(self._accrued_bytes)
-        for done in outbox.recover(self.account.add_damaged):
+        journal_byte = 0
+        if state is not None:
+            self._restore(state)
+            journal_byte = min(state["journal_bytes"], outbox.journal_bytes())
+            if journal_byte < state["journal_bytes"]:
+                diagnostics.warn("the downlink's journal is shorter than it was; the checkpoint remembers its passes")
+        for done in outbox.recover(self.account.add_damaged, journal_byte):
             self._record(done)
         # Without a journal the files that are still in the outbox tell which numbers have been used.
         self.account.last_number = max(self.account.last_number, outbox.last_number())
         if self.account.n_damaged:
             diagnostics.count("line(s) of the downlink's journal cannot be read", self.account.n_damaged)
+        self._enqueue_earlier(None if state is None else state["queue"])
 
     @property
     def queue(self) -> Iterable[SegmentItem]:
         """Segments that are not sent in full."""
         return self._queue.values()
 
-    def enqueue(self, segment: Segment, rows: Sequence[CatalogRow]) -> None:
+    def enqueue(self, entry: LedgerEntry) -> None:
         """Queue a segment that is complete on disk and whose rows are in the catalogue."""
-        self._segments[segment.file] = segment
-        n_sent = self.account.n_sent(segment.file)
-        if not self._replayed and n_sent == 0 and all(row.sent for row in rows):
-            return  # sent, but the journal that recorded it has been removed
+        segment = entry.segment
+        self._recent[segment.file] = (segment.station_id, segment.start_ns, segment.stop_ns)
         item = SegmentItem(
             source=segment.file,
             path=self._out / segment.file,
             level=SendLevel.RECORD,
             ready_ns=segment.stop_ns,
-            n_sent=n_sent,
-            rows=tuple(rows),
+            n_sent=self.account.n_sent(segment.file),
+            rows=entry.rows,
             window_ns=round(self._window_s(segment.station_id) * NS_PER_S),
+            entry=entry,
         )
         try:
             if not self._finalize(item):
@@ -106,6 +117,26 @@ class Downlink:
         except DataError:
             self._discard(item)
         item.forget_records()
+        if len(self._queue) > _MOST_QUEUED:
+            worst = min(self._queue.values(), key=lambda one: (one.priority, one.ready_ns, one.source))
+            del self._queue[worst.source]
+            self._diagnostics.count(
+                f"segment(s) were taken from the send queue, which holds the best {_MOST_QUEUED}; `request` sends them"
+            )
+        if len(self._recent) > 2 * _MOST_RECENT:
+            self._recent = dict(list(self._recent.items())[-_MOST_RECENT:])
+            if not self._replayed:  # a replay may find again what earlier passes have sent
+                self.account.forget_all_but(self._queue.keys() | self._recent.keys())
+
+    def state(self) -> State:
+        return {
+            "journal_bytes": self._outbox.journal_bytes(),
+            "account": self.account.state(),
+            "queue": [item.entry.offset for item in self.queue if item.entry is not None],
+            "recent": [[name, *interval] for name, interval in self._recent.items()],
+            "requests": self._requests.state(),
+            "ssam": self._ssam.state(),
+        }
 
     def run_pass(self, now_ns: int, is_last: bool = False) -> None:
         """Deliver what the budget allows at a time; `is_last`: no more samples will come.
@@ -129,6 +160,25 @@ class Downlink:
         for item in self.queue:
             if item.source not in contents.first:  # else it is likely to continue in the next pass
                 item.forget_records()
+
+    def _restore(self, state: State) -> None:
+        self.account.restore(state["account"])
+        self._recent = {
+            name: (station_id, start_ns, stop_ns) for name, station_id, start_ns, stop_ns in state["recent"]
+        }
+        self._requests.restore(state["requests"])
+        self._ssam.restore(state["ssam"])
+
+    def _enqueue_earlier(self, queue: list[int] | None) -> None:
+        """Queue what was in the queue; None, live: what of the latest segments has not been sent."""
+        if queue is not None:
+            entries = [entry for offset in queue if (entry := self._ledger.entry(offset)) is not None]
+        else:
+            pending = {entry.segment.file for entry in self._ledger.pending()}  # these are queued later
+            last = [] if self._replayed else self._ledger.last_entries()
+            entries = [entry for entry in last if entry.segment.file not in pending]
+        for entry in entries:
+            self.enqueue(entry)
 
     def _accrued_bytes(self, now_ns: int, day: int) -> int:
         return self.budget_bytes * (now_ns - day * DAY_NS) // DAY_NS
@@ -159,7 +209,13 @@ class Downlink:
 
     def _deliver(self, contents: _PassContents, items: dict[str, SendItem], now_ns: int, day: int) -> None:
         sent = tuple(
-            SentRange(name, first, items[name].n_sent, self._may_repeat(items[name]))
+            SentRange(
+                name,
+                first,
+                items[name].n_sent,
+                self._may_repeat(items[name]),
+                complete=isinstance(items[name], SegmentItem) and items[name].is_done,
+            )
             for name, first in contents.first.items()
         )
         number = self.account.last_number + 1
@@ -185,18 +241,19 @@ class Downlink:
         """
         if item.level != SendLevel.RECORD:
             return item.level == SendLevel.REQUEST
-        mine = self._segments[item.source]
+        assert isinstance(item, SegmentItem) and item.entry is not None
+        mine = item.entry.segment
         doubtful_until_ns = self.account.doubtful_until_ns
         return (
             (doubtful_until_ns is not None and mine.stop_ns <= doubtful_until_ns)
             or self._requests.may_have_sent(mine.station_id, mine.start_ns, mine.stop_ns)
             or any(
-                other.station_id == mine.station_id
-                and other.start_ns < mine.stop_ns
-                and mine.start_ns < other.stop_ns
-                and other is not mine
-                and self.account.n_sent(other.file) > 1
-                for other in self._segments.values()
+                station_id == mine.station_id
+                and start_ns < mine.stop_ns
+                and mine.start_ns < stop_ns
+                and name != mine.file
+                and self.account.n_sent(name) > 1
+                for name, (station_id, start_ns, stop_ns) in self._recent.items()
             )
         )
 
@@ -206,7 +263,6 @@ class Downlink:
             return False
         if isinstance(item, SegmentItem):
             self._queue.pop(item.source, None)
-            self._ledger.mark_sent(item.source)
         elif item.level == SendLevel.REQUEST:
             self._requests.complete(item)
         return True

@@ -10,12 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from edgequake.edge.archive.day_files import RECORD_BYTES
+from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import SEGMENTS
+from edgequake.edge.results.catalog import CatalogRow
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class SentRange:
     first: int
     stop: int
     again: bool = False  # the same samples may have been sent before, from another source
+    complete: bool = False  # nothing of the source is left to be sent; edgequake 0.1 did not record it
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,11 @@ class Pass:
 
     def line(self) -> bytes:
         """Return the journal's line."""
-        return json.dumps(asdict(self), separators=(",", ":")).encode() + b"\n"
+        fields = asdict(self)
+        fields["sent"] = [
+            {name: value for name, value in part.items() if name != "complete" or value} for part in fields["sent"]
+        ]
+        return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
 
     @classmethod
     def parse(cls, line: bytes) -> Pass:
@@ -79,8 +87,8 @@ class Pass:
             raise ValueError(str(problem)) from problem
 
 
-def read_journal(path: Path, on_damage: Callable[[], None] | None = None) -> Iterator[Pass]:
-    """Yield the passes of a journal; an incomplete last line, left by a power loss, is ignored.
+def read_journal(path: Path, on_damage: Callable[[], None] | None = None, from_byte: int = 0) -> Iterator[Pass]:
+    """Yield the passes of a journal from a line on; an incomplete last line, left by a power loss, is ignored.
 
     Any other line that cannot be read, from a flash memory that loses bits, is left out and `on_damage` is called.
 
@@ -91,6 +99,7 @@ def read_journal(path: Path, on_damage: Callable[[], None] | None = None) -> Ite
     """
     try:
         with path.open("rb") as file:
+            file.seek(from_byte)
             for line in file:
                 try:
                     yield Pass.parse(line)
@@ -103,8 +112,10 @@ def read_journal(path: Path, on_damage: Callable[[], None] | None = None) -> Ite
         raise DataError(f"the journal {path} cannot be read: {problem.strerror or problem}") from problem
 
 
-def cut_incomplete_line(path: Path) -> None:
+def cut_incomplete_line(path: Path, from_byte: int = 0) -> None:
     """Cut off a last line that a power loss has left incomplete: its pass has not been delivered.
+
+    from_byte : where a line begins; what precedes it is not read.
 
     A line is incomplete without its line end, and also where it cannot be read: the disk may have kept the end alone.
 
@@ -116,11 +127,12 @@ def cut_incomplete_line(path: Path) -> None:
     if not path.exists():
         return
     last = b""
-    stop = 0
+    stop = from_byte
     with path.open("rb+") as file:
+        file.seek(from_byte)
         for last in file:
             stop += len(last)
-        if stop and not (last.endswith(b"\n") and _is_pass(last)):
+        if last and not (last.endswith(b"\n") and _is_pass(last)):
             file.truncate(stop - len(last))
             os.fsync(file.fileno())
 
@@ -133,7 +145,26 @@ def _is_pass(line: bytes) -> bool:
     return True
 
 
-_MOST_DAYS = 4000  # whose spending is remembered
+def sent_segments(path: Path, rows: Iterable[CatalogRow]) -> set[str]:
+    """Return which segments of a catalogue have been sent in full, according to a journal.
+
+    Raises
+    ------
+    DataError
+        The journal cannot be read.
+    """
+    n_sent: dict[str, int] = {}
+    complete: set[str] = set()
+    for part in (part for done in read_journal(path) for part in done.sent):
+        n_sent[part.source] = max(part.stop, n_sent.get(part.source, 0))
+        if part.complete:
+            complete.add(part.source)
+    # edgequake 0.1 did not record it: all its records are of RECORD_BYTES, and one unit is the event report.
+    whole = {row.segment for row in rows if (n_sent.get(row.segment, 0) - 1) * RECORD_BYTES >= row.size_bytes}
+    return complete | whole
+
+
+_MOST_DAYS = 64  # whose spending is remembered
 
 
 class DownlinkAccount:
@@ -178,3 +209,25 @@ class DownlinkAccount:
         """Count a line of the journal that cannot be read."""
         self.n_damaged += 1
         self._follows_damage = True
+
+    def forget_all_but(self, segments: Collection[str]) -> None:
+        """Forget how much has been sent of other segments: they are not offered again."""
+        self._n_sent = {name: n for name, n in self._n_sent.items() if name in segments}
+
+    def state(self) -> State:
+        return {
+            **{name: getattr(self, name) for name in _FIELDS},
+            "n_sent": self._n_sent,
+            "spent_bytes": [[day, n_bytes] for day, n_bytes in self._spent_bytes.items()],
+        }
+
+    def restore(self, state: State) -> None:
+        for name in _FIELDS:
+            setattr(self, name, state[name])
+        self._n_sent = dict(state["n_sent"])
+        self._spent_bytes = dict(state["spent_bytes"])
+
+
+_FIELDS = (
+    "last_number", "last_ns", "last_day", "total_bytes", "n_damaged", "doubtful_until_ns", "_follows_damage",
+)  # fmt: skip

@@ -23,10 +23,10 @@ class Outbox:
     def __init__(self, out: Path, make_room: Callable[[int], bool]) -> None:
         self._folder, self._journal, self._make_room = out / OUTBOX, out / JOURNAL, make_room
 
-    def recover(self, on_damage: Callable[[], None] | None = None) -> Iterator[Pass]:
-        """Complete, or undo, a pass that a power loss has interrupted; yield all passes of the journal.
+    def recover(self, on_damage: Callable[[], None] | None = None, from_byte: int = 0) -> Iterator[Pass]:
+        """Complete, or undo, a pass that a power loss has interrupted; yield the passes of the journal.
 
-        `on_damage`: see `read_journal`.
+        `on_damage`, `from_byte`: see `read_journal`.
 
         Raises
         ------
@@ -36,9 +36,9 @@ class Outbox:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             sync(self._folder.parent)
-            cut_incomplete_line(self._journal)
+            cut_incomplete_line(self._journal, from_byte)
             done = None
-            for done in read_journal(self._journal, on_damage):
+            for done in read_journal(self._journal, on_damage, from_byte):
                 yield done
             for file in done.files if done is not None else ():
                 if self._part(file.name).exists():  # else it has reached the outbox
@@ -47,6 +47,10 @@ class Outbox:
             sync(self._folder)
         except OSError as problem:
             raise DataError(f"the outbox {self._folder} cannot be used: {problem.strerror or problem}") from problem
+
+    def journal_bytes(self) -> int:
+        """Return the size of the journal."""
+        return self._journal.stat().st_size if self._journal.exists() else 0
 
     def last_number(self) -> int:
         """Return the largest number of a file in the outbox, 0 where it is empty."""

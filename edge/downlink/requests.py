@@ -19,6 +19,7 @@ from pathlib import Path
 from edgequake.edge.archive.extract import Span, get_run_waveforms, stored_days
 from edgequake.edge.archive.sds import DAY_NS, DayName, day_files, name_of
 from edgequake.edge.base.atomic_files import retry_when_full, sync, write_bytes_atomically, write_durably
+from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError, DataError
@@ -285,6 +286,12 @@ class RequestQueue:
     def mark_sent(self, part: SentRange) -> None:
         """Count records of a request as sent."""
         self._n_sent[part.source] = part.stop
+
+    def state(self) -> State:
+        return {"n_sent": self._n_sent}
+
+    def restore(self, state: State) -> None:
+        self._n_sent = dict(state["n_sent"])
 
     def complete(self, item: SendItem) -> None:
         """Rename a request that is sent in full, and delete its records."""

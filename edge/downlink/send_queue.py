@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING
 
 from edgequake.edge.archive.day_files import RECORD_BYTES
 from edgequake.edge.archive.sds import DAY_NS, day_of_name
+from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import CONTINUOUS
 from edgequake.edge.downlink.journal import SentRange
 from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.formats.record_scanner import RecordHeader
 from edgequake.edge.results.catalog import CatalogRow
+from edgequake.edge.results.ledger import LedgerEntry
 
 if TYPE_CHECKING:
     from edgequake.edge.archive.ssam import SsamWriter
@@ -181,6 +183,7 @@ class SegmentItem(SendItem):
 
     rows: Sequence[CatalogRow] = ()
     window_ns: int = 0
+    entry: LedgerEntry | None = None
     _next_weight: float | None = None  # of the next record, from when the records were last in memory
 
     @property
@@ -303,6 +306,12 @@ class SsamQueue:
             source = f"{CONTINUOUS}/{name}"
             path = self._out / source
             yield SsamItem(source, path, SendLevel.SSAM, day * DAY_NS, start_byte, stop_byte=stop_byte)
+
+    def state(self) -> State:
+        return {"sent_bytes": self._sent_bytes}
+
+    def restore(self, state: State) -> None:
+        self._sent_bytes = dict(state["sent_bytes"])
 
     def mark_sent(self, part: SentRange) -> None:
         """Count bytes of a file as sent."""

@@ -20,6 +20,7 @@ from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.base.layout import (
     ARCHIVE,
     CATALOG,
+    CATALOG_CHECK,
     CHECKPOINT,
     CONTINUOUS,
     JOURNAL,
@@ -35,7 +36,8 @@ from edgequake.edge.operation.config import RunConfig
 from edgequake.edge.operation.run_models import RunModels
 from edgequake.edge.operation.services import OnboardServices
 from edgequake.edge.operation.station_run import StationRuns
-from edgequake.edge.results.catalog import Ledger, read_catalog
+from edgequake.edge.results.catalog_repair import repair
+from edgequake.edge.results.ledger import Ledger
 from edgequake.edge.results.priority import priority_name
 from edgequake.edge.results.summary import Summary
 
@@ -54,7 +56,7 @@ def finished_summary(config: RunConfig, models: RunModels, source: Source) -> Su
     is_complete = summary.exists() and not (config.out / CHECKPOINT).exists()
     if not (config.resume and source.replayed and is_complete):
         return None
-    found = Summary.read(summary, read_catalog(config.out / CATALOG))
+    found = Summary.read(summary)
     graphs, found_graphs = ({one.graph_sha256 for one in used} for used in (models.used(), found.used_models))
     is_same = (found.inputs, found_graphs) == (config.inputs, graphs)
     if not is_same or (config.inputs == ("-",) and found.bytes_in != source.size_bytes):
@@ -83,7 +85,13 @@ def require_new_folder(config: RunConfig) -> None:
 
 def _results_in(out: Path) -> list[Path]:
     """Return the files and folders of an earlier run, in the order in which they are to be deleted."""
-    results = [out / SUMMARY, out / CHECKPOINT, out / CATALOG, *sorted((out / SEGMENTS).glob("*.mseed"))]
+    results = [
+        out / SUMMARY,
+        out / CHECKPOINT,
+        out / CATALOG,
+        out / CATALOG_CHECK,
+        *sorted((out / SEGMENTS).glob("*.mseed")),
+    ]
     results += [out / name for name in (STATUS, JOURNAL, OUTBOX, ARCHIVE, CONTINUOUS)]
     return [path for path in results if path.exists()]
 
@@ -142,9 +150,7 @@ class RunFolder:
         DataError
             The catalogue cannot be read, or the checkpoint cannot be written.
         """
-        state = self._read_state() if self._config.resume else None
-        if self._config.resume:
-            self._ledger.restore(None if state is None else state["ledger"], self._out / CATALOG)
+        state = self._open_catalog(self._read_state()) if self._config.resume else None
         if state is not None:
             self.n_resumed = state["n_resumed"] + 1
             self._source.restore(state["source"])
@@ -196,7 +202,7 @@ class RunFolder:
         DataError
             It cannot be written.
         """
-        self._ledger.write(self._out / CATALOG)
+        self._ledger.write()
         if not self._source.replayed:
             self.write_checkpoint()
             self._give_memory_back()
@@ -219,7 +225,7 @@ class RunFolder:
         if self._has_status:
             from edgequake.edge.operation.status import run_status
 
-            warnings, n_events = self._source.diagnostics.texts(), len(self._ledger.rows())
+            warnings, n_events = self._source.diagnostics.texts(), self._ledger.n_rows
             hearing = self._source.hearing
             deaf = None if hearing is None else hearing.deaf
             self._was_deaf = deaf is not None
@@ -231,6 +237,26 @@ class RunFolder:
     def _give_memory_back(self) -> None:
         if not self._source.replayed:  # a live run may take months
             give_memory_back()
+
+    def _open_catalog(self, state: State | None) -> State | None:
+        """Continue the catalogue, repaired where it is damaged; return the state that fits it."""
+        files, comes_again = self._ledger.files, self._source.replayed or self._config.follow
+        assert files is not None
+        agrees = files.open()
+        if files.n_restored:
+            self._log(f"{files.n_restored} row(s) of {files.catalog} were missing or damaged and have been restored")
+        if not agrees and (repaired := repair(files, None if comes_again else self._models.pre_roll_s)):
+            self._log(repaired)
+            if state is not None and comes_again:
+                aside = set_aside(self._out / CHECKPOINT)
+                self._log(f"{aside.name} belongs to the catalogue as it was: the run starts over from its input")
+                state = None
+            elif state is not None:
+                state["ledger"] |= {"check_bytes": files.check_bytes, "pending": [], "n_rows": files.count_rows()}
+                if state["services"]["downlink"] is not None:
+                    state["services"]["downlink"]["queue"] = None
+        self._ledger.restore(None if state is None else state["ledger"], comes_again)
+        return state
 
     def _read_state(self) -> State | None:
         """Return the state of the checkpoint; None where there is none that can be used."""

@@ -15,7 +15,7 @@ from edgequake.edge.base.layout import ARCHIVE, CONTINUOUS
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, merge_contiguous
 from edgequake.edge.inputs.source import Batch
 from edgequake.edge.operation.config import RunConfig
-from edgequake.edge.results.catalog import Ledger
+from edgequake.edge.results.ledger import Ledger
 
 if TYPE_CHECKING:
     from edgequake.edge.archive.archive import Archive
@@ -129,7 +129,7 @@ class OnboardServices:
         if state is None and self._replayed:  # the run starts over, and so must these
             for name in (ARCHIVE, CONTINUOUS):
                 set_aside(self._config.out / name)
-        self._open()
+        self._open(state)
         if state is not None:
             self.clock.restore(state["clock"])
             self._newest = dict(state["newest"])
@@ -139,8 +139,8 @@ class OnboardServices:
                 self.ssam.restore(state["ssam"], self._replayed)
         if self.downlink is not None:
             # A replayed run detects again what it had detected since the checkpoint; a live stream does not come again.
-            for entry in self._ledger.entries(with_pending=not self._replayed):
-                self.downlink.enqueue(entry.segment, entry.rows)
+            for entry in [] if self._replayed else self._ledger.pending():
+                self.downlink.enqueue(entry)
 
     def push(self, batch: Batch) -> None:
         """Take samples before they are processed by a detector.
@@ -168,8 +168,8 @@ class OnboardServices:
             if self.ssam is not None:
                 self.ssam.push(trace)
 
-    def run_due(self) -> bool:
-        """Handle new events and make the passes that are due; return whether the catalogue on disk is out of date.
+    def run_due(self) -> None:
+        """Handle new events, whose rows are in the catalogue, and make the passes that are due.
 
         Raises
         ------
@@ -180,10 +180,9 @@ class OnboardServices:
         self._run_passes()
         if self._hook is not None:
             self._hook.report()
-        return self._ledger.is_changed
 
-    def finish(self) -> bool:
-        """Write what is buffered and make a last pass; return whether the catalogue on disk is out of date.
+    def finish(self) -> None:
+        """Write what is buffered and make a last pass.
 
         Raises
         ------
@@ -198,7 +197,6 @@ class OnboardServices:
         if self.downlink is not None and self.clock.now_ns is not None:
             self.downlink.run_pass(self.clock.now_ns, is_last=True)
         self.close()
-        return self._ledger.is_changed
 
     def close(self) -> None:
         """Wait for the event hook, no longer than its time limit: the process ends."""
@@ -227,12 +225,13 @@ class OnboardServices:
             "newest": self.last_sample_ns(),
             "archive": None if self.archive is None else self.archive.state(),
             "ssam": None if self.ssam is None else self.ssam.state(),
+            "downlink": None if self.downlink is None else self.downlink.state(),
         }
 
     def _handle_new_events(self) -> None:
         for entry in self._ledger.take_new():
             if self.downlink is not None:
-                self.downlink.enqueue(entry.segment, entry.rows)
+                self.downlink.enqueue(entry)
             if self._hook is not None and entry.is_new:
                 for row in entry.rows:
                     self._hook.fire(row)
@@ -242,7 +241,7 @@ class OnboardServices:
             if self.downlink is not None:
                 self.downlink.run_pass(now_ns)
 
-    def _open(self) -> None:
+    def _open(self, state: State | None) -> None:
         config, diagnostics = self._config, self._diagnostics
         if config.archive_bytes is not None:
             from edgequake.edge.archive.archive import LIVE_BLOCK_SAMPLES, REPLAY_BLOCK_SAMPLES, Archive
@@ -256,9 +255,9 @@ class OnboardServices:
             is_live = not self._replayed
             self.ssam = SsamWriter(config.out / CONTINUOUS, diagnostics, self._make_room, is_live)
         if config.budget_bytes is not None:
-            self.downlink = self._open_downlink(config.budget_bytes)
+            self.downlink = self._open_downlink(config.budget_bytes, None if state is None else state["downlink"])
 
-    def _open_downlink(self, budget_bytes: int) -> Downlink:
+    def _open_downlink(self, budget_bytes: int, state: State | None) -> Downlink:
         from edgequake.edge.downlink.downlink import Downlink
         from edgequake.edge.downlink.outbox import Outbox
         from edgequake.edge.downlink.requests import RequestQueue
@@ -275,6 +274,7 @@ class OnboardServices:
             Outbox(out, self._make_room),
             RequestQueue(out, self._diagnostics, self._unwritten, self._make_room),
             SsamQueue(out, self.ssam),
+            state,
         )
 
     def _unwritten(self) -> Sequence[Trace]:

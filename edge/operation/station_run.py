@@ -16,7 +16,7 @@ from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.inputs.source import Batch
 from edgequake.edge.manifest.manifest import Manifest
 from edgequake.edge.operation.model import LoadedModel
-from edgequake.edge.results.catalog import Ledger
+from edgequake.edge.results.ledger import Ledger
 from edgequake.edge.results.priority import Priorities, PriorityFunction, priority
 from edgequake.edge.results.segments import SegmentWriter
 from edgequake.edge.results.summary import RecordTime

@@ -19,7 +19,8 @@ from edgequake.edge.formats.overlaps import n_differing, new_parts
 from edgequake.edge.formats.source_ids import channel_of, channel_title
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, merge_contiguous
 from edgequake.edge.manifest.manifest import TriggerConfig
-from edgequake.edge.results.catalog import CatalogRow, Ledger, Segment, event_id
+from edgequake.edge.results.catalog import CatalogRow, Segment
+from edgequake.edge.results.ledger import Ledger
 from edgequake.edge.results.priority import Priorities, signal_to_noise
 
 _RECENT_TRACES = 8  # of a channel, among which repeats are looked for: links repeat what they sent last
@@ -114,7 +115,7 @@ class SegmentWriter:
             start_ns = max(start_ns, written_until_ns)
         self._open.append(_OpenSegment(start_ns, max(stop_ns, start_ns), [event]))
 
-    def flush(self, horizon_ns: int | None) -> list[tuple[Segment, list[CatalogRow]]]:
+    def flush(self, horizon_ns: int | None) -> list[tuple[Segment, tuple[CatalogRow, ...]]]:
         """Write the segments that no later event can extend, and drop samples that no event can need.
 
         `horizon_ns` is the detector's: no later event begins before it. None: no more samples will come.
@@ -127,14 +128,16 @@ class SegmentWriter:
         reach_ns = None if horizon_ns is None else horizon_ns - self._pre_ns
         written = []
         while self._open and (reach_ns is None or self._open[0].stop_ns < reach_ns):
-            written.append(self._write(self._open[0]))
+            if (new := self._write(self._open[0])) is not None:
+                written.append(new)
             self._written_until_ns = self._open.popleft().stop_ns
         if reach_ns is not None:
             self.oldest_ns = min([reach_ns, *(p.start_ns for p in self._open)])
             self._drop_before(self.oldest_ns)
         return written
 
-    def _write(self, segment: _OpenSegment) -> tuple[Segment, list[CatalogRow]]:
+    def _write(self, segment: _OpenSegment) -> tuple[Segment, tuple[CatalogRow, ...]] | None:
+        """Write a segment; return None where the very same samples were written before: they came twice."""
         parts = (
             trace.between(segment.start_ns, segment.stop_ns)
             for _, traces in sorted(self._traces.items())
@@ -142,7 +145,7 @@ class SegmentWriter:
         )
         kept = merge_contiguous(part for part in parts if len(part.samples))
         start_ns, stop_ns = _within_record(segment, kept)
-        name = self._ledger.segment_name(event_id(self._station_id, start_ns))
+        name, earlier = self._ledger.segment_name(self._station_id, start_ns)
         pending = self._ledger.pending_rows(name)
         if pending is not None:  # an earlier process has written it
             for row in pending:
@@ -150,12 +153,14 @@ class SegmentWriter:
             n_samples, size_bytes = pending[0].n_samples, pending[0].size_bytes
             return Segment(name, self._station_id, start_ns, stop_ns, n_samples, size_bytes), pending
         data = encode(kept)
+        if earlier is not None and _contains(self._folder / earlier, data):
+            return None
         write_bytes_atomically(self._folder / name, data, self._ledger.make_room)
         n_samples = sum(len(trace.samples) for trace in kept)
         written = Segment(name, self._station_id, start_ns, stop_ns, n_samples, len(data))
-        # Interned, because all rows stay in memory to the end of the run, which may be months away.
+        # Interned: the send queue may hold thousands of rows.
         channels = tuple(dict.fromkeys(intern(channel_of(trace.source_id)) for trace in kept))
-        return written, [self._row(event, written, channels, kept) for event in segment.events]
+        return written, tuple(self._row(event, written, channels, kept) for event in segment.events)
 
     def state(self) -> State:
         return {
@@ -182,7 +187,7 @@ class SegmentWriter:
             filename=_bare_name(file),
             onset_ns=onset_ns,
             time_rel_s=(onset_ns - file_start_ns) / NS_PER_S,
-            evid=self._ledger.assign_evid(event_id(self._station_id, onset_ns)),
+            evid=self._ledger.assign_evid(self._station_id, onset_ns),
             mq_type=event.mq_type,
             station_id=self._station_id,
             channels=channels,
@@ -195,7 +200,6 @@ class SegmentWriter:
             segment=segment.file,
             n_samples=segment.n_samples,
             size_bytes=segment.size_bytes,
-            sent=False,
         )
 
     def _onset(self, event: Event) -> tuple[int, float | None]:
@@ -219,6 +223,13 @@ class SegmentWriter:
         for traces in self._traces.values():
             while traces and traces[0].stop_ns <= time_ns:
                 traces.popleft()
+
+
+def _contains(path: Path, data: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
 
 
 def _within_record(segment: _OpenSegment, kept: list[Trace]) -> tuple[int, int]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.base.layout import CATALOG, CATALOG_CHECK, SUMMARY
 from edgequake.edge.manifest import schema
-from edgequake.edge.results.catalog import CatalogRow, Segment
+from edgequake.edge.results.catalog import CatalogRow, Segment, read_catalog
+from edgequake.edge.results.catalog_files import read_blocks
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,19 @@ class Summary:
     wall_s: float
     cpu_s: float
     peak_memory_bytes: int
-    segments: tuple[Segment, ...]
-    events: tuple[CatalogRow, ...]
+    n_events: int
     models: tuple[UsedModel, ...] = ()  # those that were chosen, each with its stations; empty where one was named
+    out: Path = field(default=Path(), compare=False)  # the run's folder, with its catalogue
+
+    @cached_property
+    def events(self) -> tuple[CatalogRow, ...]:
+        """The rows of the catalogue, in the order of their onsets; read when they are first asked for."""
+        return tuple(read_catalog(self.out / CATALOG))
+
+    @cached_property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments of the catalogue, in the order in which they were completed; read as `events` are."""
+        return tuple(_read_segments(self.out))
 
     @property
     def used_models(self) -> tuple[UsedModel, ...]:
@@ -102,36 +115,37 @@ class Summary:
         raise DataError(f"the run chose no model for station {station_id}: it comes from another run's files")
 
     def to_json(self) -> str:
-        """Return the text of summary.json; the events are in catalog.csv."""
+        """Return the text of summary.json; the events and segments are in the catalogue."""
         fields = dataclasses.asdict(self)
-        fields["n_events"] = len(fields.pop("events"))
+        del fields["out"]
         if not fields["models"]:  # as before there was a choice
             del fields["models"]
         return json.dumps(fields, indent=1) + "\n"
 
     @classmethod
-    def read(cls, path: Path, events: list[CatalogRow]) -> Summary:
-        """Read a summary.json; `events` are those of the catalogue beside it.
+    def read(cls, path: Path) -> Summary:
+        """Read a summary.json, beside the catalogue of its run; fields of another version are ignored.
 
         Raises
         ------
         DataError
-            The file cannot be read, or its fields are not those of this version.
+            The file cannot be read, or lacks a field.
         """
         try:
-            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            del values["n_events"]
-        except (OSError, ValueError, KeyError, TypeError) as problem:
-            raise DataError(f"{path} cannot be read as a summary: {problem}") from problem
-        return schema.build(
-            cls, {**values, "events": [dataclasses.asdict(row) for row in events]}, str(path), DataError
-        )
+            values: Any = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as problem:
+            raise DataError(f"{path} cannot be read as a run's summary ({problem}); run again") from problem
+        if not isinstance(values, dict):
+            raise DataError(f"{path} is no run's summary: expected a table of fields, got {type(values).__name__}")
+        names = {field.name for field in dataclasses.fields(cls)} - {"out"}
+        known = {name: value for name, value in values.items() if name in names}
+        return dataclasses.replace(schema.build(cls, known, str(path), DataError), out=path.parent)
 
     def text(self) -> str:
         """Return the summary as text."""
         hours = self.record_s / 3600
         lines = [
-            f"{len(self.events)} event(s) in {hours:.1f} h of {', '.join(self.stations) or 'nothing'}",
+            f"{self.n_events} event(s) in {hours:.1f} h of {', '.join(self.stations) or 'nothing'}",
             f"kept {self.kept_s / 3600:.2f} h = {100 * self.kept_fraction:.1f} % of the record, "
             f"{self.samples_kept} of {self.samples_in} samples, {_size(self.bytes_kept)} of {_size(self.bytes_in)}",
             f"gaps interpolated {self.tears_bridged}, restarts {self.restarts}, fill values {self.fill_samples}, "
@@ -140,6 +154,24 @@ class Summary:
             f"model {self.model} {self.variant}, {self.runtime}",
         ]
         return "\n".join(lines)
+
+
+def _read_segments(out: Path) -> list[Segment]:
+    """Return the segments of a run folder, whose list edgequake 0.1 kept in summary.json.
+
+    Raises
+    ------
+    DataError
+        A file cannot be read.
+    """
+    blocks = [block for _, block in read_blocks(out / CATALOG_CHECK) if block is not None and block.text is not None]
+    if blocks:
+        return [block.segment(block.rows) for block in blocks]
+    try:
+        listed = json.loads((out / SUMMARY).read_bytes()).get("segments", [])
+        return [Segment(**values) for values in listed]
+    except (OSError, ValueError, TypeError, AttributeError) as problem:
+        raise DataError(f"the segments listed in {out / SUMMARY} cannot be read: {problem}") from problem
 
 
 def _size(n_bytes: int) -> str:

@@ -13,16 +13,19 @@ import pytest
 
 from edgequake.edge.archive.archive import Archive
 from edgequake.edge.archive.ssam import SsamWriter
+from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.downlink.downlink import Downlink
-from edgequake.edge.downlink.journal import Pass, read_journal
+from edgequake.edge.downlink.journal import Pass, read_journal, sent_segments
 from edgequake.edge.downlink.outbox import Outbox
 from edgequake.edge.downlink.requests import RequestQueue
 from edgequake.edge.downlink.send_queue import SsamQueue
 from edgequake.edge.formats.miniseed import encode
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
 from edgequake.edge.manifest.manifest import Manifest, Variant, load_manifest, read_graph, shipped_models
-from edgequake.edge.results.catalog import CatalogRow, Ledger, LedgerEntry, Segment, event_id
+from edgequake.edge.results.catalog import CatalogRow, Segment
+from edgequake.edge.results.event_names import event_id
+from edgequake.edge.results.ledger import Ledger, LedgerEntry
 from edgequake.synthetic import synthetic_dataset
 
 T0_NS = synthetic_dataset.DAY_START_NS
@@ -151,7 +154,7 @@ class Ground:
         self.segments: dict[str, LedgerEntry] = {}
         self.open()
 
-    def open(self) -> None:
+    def open(self, state: State | None = None) -> None:
         """Begin a new process, which detects the same segments again."""
         requests = RequestQueue(self.out, self.diagnostics, lambda: [], lambda n_bytes: False)
         self.downlink = Downlink(
@@ -164,9 +167,10 @@ class Ground:
             Outbox(self.out, lambda n_bytes: False),
             requests,
             SsamQueue(self.out, self.ssam),
+            state,
         )
         for found in self.segments.values():
-            self.downlink.enqueue(found.segment, found.rows)
+            self.downlink.enqueue(found)
 
     def find(self, onset_h: float, priority: float = 0.5, length_h: float = 0.5, **changes: Any) -> str:
         """Write a segment of one event, three channels of noise, and queue it; return its name."""
@@ -184,13 +188,13 @@ class Ground:
         row = CatalogRow(
             filename="day", onset_ns=onset_ns, time_rel_s=0.0, evid=event_id(station, onset_ns), mq_type="",
             station_id=station, channels=("MH1", "MH2", "MHZ"), stop_ns=traces[0].stop_ns, peak_probability=0.9,
-            priority=priority, segment=name, n_samples=3 * n_samples, size_bytes=len(data), sent=False,
+            priority=priority, segment=name, n_samples=3 * n_samples, size_bytes=len(data),
         )  # fmt: skip
         row = dataclasses.replace(row, **changes)
         segment = Segment(name, station, start_ns, traces[0].stop_ns, 3 * n_samples, len(data))
         self.segments[name] = LedgerEntry(segment, (row,), is_new=True)
-        self.ledger.add(segment, [row])
-        self.downlink.enqueue(segment, [row])
+        self.ledger.add(segment, (row,))
+        self.downlink.enqueue(self.segments[name])
         return name
 
     def pass_at(self, hour: float, is_last: bool = False) -> None:
@@ -216,8 +220,8 @@ class Ground:
         return [data[i : i + 512] for i in range(0, len(data), 512)]
 
     def is_sent(self, name: str) -> bool:
-        """Whether the catalogue says that a segment was sent."""
-        return all(row.sent for row in self.ledger.rows() if row.segment == name)
+        """Whether the journal says that a segment was sent."""
+        return name in sent_segments(self.out / "downlink.log", self.segments[name].rows)
 
 
 @pytest.fixture

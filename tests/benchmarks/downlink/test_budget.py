@@ -36,7 +36,8 @@ from edgequake.edge.downlink.journal import read_journal
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, parse_time
 from edgequake.edge.inputs.source import Batch
 from edgequake.edge.operation.model import LoadedModel
-from edgequake.edge.results.catalog import Ledger, read_catalog
+from edgequake.edge.results.catalog import read_catalog
+from edgequake.edge.results.ledger import Ledger
 from edgequake.edge.runner import RunConfig, run
 from edgequake.results.tables.report_text import report_text
 from edgequake.synthetic.synthetic_dataset import write_dataset

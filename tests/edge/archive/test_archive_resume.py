@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import obspy
 import pytest
 
 from edgequake.edge.archive.archive import Archive
@@ -247,3 +248,26 @@ def test_a_state_fits_into_a_checkpoint_and_does_not_depend_on_the_folder(
 
     found = np.concatenate([trace.samples for trace in samples_of(tmp_path / "b")])
     np.testing.assert_array_equal(found, days_of_noise[:20_000])
+
+
+@pytest.mark.parametrize("cap_bytes", [40_000, 59_000, 60_000, 100_000])
+def test_a_limit_below_a_day_keeps_its_half_over_restarts(
+    cap_bytes: int, days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
+) -> None:
+    """The first append after a restart may be the one that meets the limit; what is kept then must stay as it is."""
+    parts = traces(days_of_noise[:200_000], n_each=400)
+    rng, first = np.random.default_rng(cap_bytes), 0
+    while first < len(parts):
+        n_parts = int(rng.integers(1, 60))
+        diagnostics = Diagnostics()
+        archive = Archive(tmp_path, cap_bytes, diagnostics)
+        for trace in parts[first : first + n_parts]:
+            archive.push(trace)
+        archive.close()
+        first += n_parts
+        (path,) = (path for path in tmp_path.rglob("*.D.*") if path.is_file())
+        assert diagnostics.texts() == [] and path.stat().st_size <= cap_bytes
+        (kept,) = obspy.read(str(path)).merge(method=-1)
+        stop = min(400 * first, 200_000)
+        np.testing.assert_array_equal(kept.data, days_of_noise[stop - len(kept) : stop])
+        assert path.stat().st_size > cap_bytes / 3 or stop < 60_000

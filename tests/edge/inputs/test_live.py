@@ -433,7 +433,7 @@ def test_samples_are_dropped_before_the_first_decision(write: Write, moon: Moon,
     """A channel that has nothing but fill values for a long time must not fill the memory."""
     from edgequake.edge.detection.detector import Detector
     from edgequake.edge.operation.station_run import RunCounters, StationRun
-    from edgequake.edge.results.catalog import Ledger
+    from edgequake.edge.results.ledger import Ledger
 
     manifest, graph, variant = moon
     (tmp_path / "segments").mkdir()

@@ -22,7 +22,7 @@ ONSET_NS = 1_582_315_130_250_000_000  # 2020-02-21T19:58:50.25
 
 def row(number: int = 0) -> CatalogRow:
     return CatalogRow("-", ONSET_NS, 12.5, f"AM_R0000_{number}", "", "AM_R0000", ("EHZ", "EHN"), ONSET_NS + 10**9,
-                      0.91, 0.5, f"segments/{number}.mseed", 300, 512, False, None)  # fmt: skip
+                      0.91, 0.5, f"segments/{number}.mseed", 300, 512, None)  # fmt: skip
 
 
 def python(code: str) -> str:
@@ -45,7 +45,7 @@ def test_the_event_is_one_json_object_on_stdin(tmp_path: Path) -> None:
         "evid": "AM_R0000_0", "onset": "2020-02-21T19:58:50.250000Z", "stop": "2020-02-21T19:58:51.250000Z",
         "filename": "-", "onset_ns": ONSET_NS, "time_rel_s": 12.5, "mq_type": "", "station_id": "AM_R0000",
         "channels": ["EHZ", "EHN"], "stop_ns": ONSET_NS + 10**9, "peak_probability": 0.91, "priority": 0.5,
-        "segment": "segments/0.mseed", "n_samples": 300, "size_bytes": 512, "sent": False, "onset_uncertainty_s": None,
+        "segment": "segments/0.mseed", "n_samples": 300, "size_bytes": 512, "onset_uncertainty_s": None,
     }  # fmt: skip
     assert out == str(tmp_path / "run") and diagnostics.texts() == []
 

@@ -19,10 +19,10 @@ from edgequake.edge.archive.archive import Archive
 from edgequake.edge.archive.extract import get_waveforms
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.diagnostics import Diagnostics
-from edgequake.edge.downlink.journal import read_journal
+from edgequake.edge.downlink.journal import read_journal, sent_segments
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, parse_time
 from edgequake.edge.operation.status import read_status
-from edgequake.edge.results.catalog import CatalogRow, Segment, read_catalog, write_catalog
+from edgequake.edge.results.catalog import COLUMNS, OLD_COLUMNS, CatalogRow, Segment, catalog_text, read_catalog
 from edgequake.edge.results.summary import Summary
 from edgequake.edge.runner import RunConfig, run
 
@@ -89,18 +89,17 @@ def out(tmp_path: Path) -> Path:
     return out
 
 
-def test_catalogue_and_summary(out: Path, tmp_path: Path) -> None:
+def test_catalogue_and_summary(out: Path) -> None:
     (row,) = rows = read_catalog(out / "catalog.csv")
     assert row == CatalogRow(
         filename="quake", onset_ns=1893460007056604000, time_rel_s=4007.056604, evid="XX_LUN_20300101T010647.056",
         mq_type="impact_mq", station_id="XX_LUN", channels=("MH1", "MH2", "MHZ"), stop_ns=1893462250264151000,
-        peak_probability=0.9961, priority=0.7264, segment=NAME, n_samples=54168, size_bytes=40960, sent=False,
+        peak_probability=0.9961, priority=0.7264, segment=NAME, n_samples=54168, size_bytes=40960,
         onset_uncertainty_s=6.083,
     )  # fmt: skip
-    write_catalog(tmp_path / "catalog.csv", rows)
-    assert (tmp_path / "catalog.csv").read_text() == CATALOG
-    summary = Summary.read(out / "summary.json", rows)
-    assert json.loads(summary.to_json()) == SUMMARY
+    assert OLD_COLUMNS == (*COLUMNS, "sent") and catalog_text(rows) == CATALOG.splitlines()[1][: -len(",0")] + "\n"
+    summary = Summary.read(out / "summary.json")
+    assert json.loads(summary.to_json()) == {name: value for name, value in SUMMARY.items() if name != "segments"}
     assert summary.segments == (Segment(NAME, "XX_LUN", 1893459643056603774, 1893462370264150943, 54168, 40960),)
 
 
@@ -145,9 +144,10 @@ def test_a_live_run_resumes_from_catalogue_and_journal(
         RunConfig(("-",), out, "moon", resume=True, budget_bytes=1_000_000), control=Control(log=lines.append)
     )
     assert lines == [
-        f"{out}/checkpoint.edgequake is no checkpoint that this edgequake reads: expected 'edgequake checkpoint 4', "
+        f"{out}/checkpoint.edgequake is no checkpoint that this edgequake reads: expected 'edgequake checkpoint 5', "
         f"got 'edgequake checkpoint 2'; set aside as checkpoint.edgequake.set-aside-1: the detector starts cold, and "
-        f"the run continues with what is in its folder, no action is needed"
+        f"the run continues with what is in its folder, no action is needed",
+        f"{out}/catalog.csv was written by an earlier version; it has been converted and is complete",
     ]
     assert (out / "checkpoint.edgequake.set-aside-1").read_bytes().startswith(b"edgequake checkpoint 2\n")
     assert [row.evid for row in summary.events] == ["XX_LUN_20300101T010647.056"] and summary.resumed == 0
@@ -156,4 +156,6 @@ def test_a_live_run_resumes_from_catalogue_and_journal(
     sent = [(part.first, part.stop) for done in new for part in done.sent if part.source == NAME]
     assert sent[0][0] == 4 and sent[-1][1] == (out / NAME).stat().st_size // 512 + 1
     assert not (out / "outbox" / "00000001.mseed").exists()  # the radio deleted it long ago
-    assert read_catalog(out / "catalog.csv")[0].sent
+    rows = read_catalog(out / "catalog.csv")
+    assert sent_segments(out / "downlink.log", rows) == {NAME}
+    assert (out / "catalog.csv").read_text().splitlines()[0] == ",".join(COLUMNS)  # written anew, without `sent`

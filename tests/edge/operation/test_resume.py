@@ -17,11 +17,13 @@ import pytest
 
 from edgequake.benchmarks.robustness.crash_recovery import contents, kill_and_resume
 from edgequake.edge.__main__ import main
+from edgequake.edge.base import atomic_files
 from edgequake.edge.base.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from edgequake.edge.base.control import Control
-from edgequake.edge.base.errors import ConfigError, DataError, Stopped
+from edgequake.edge.base.errors import ConfigError, Stopped
 from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.operation import run_folder
+from edgequake.edge.results import catalog_files
 from edgequake.edge.results.catalog import read_catalog
 from edgequake.edge.runner import RunConfig, run
 from edgequake.synthetic import synthetic_dataset
@@ -69,17 +71,46 @@ def test_kills_at_random_instants_leave_no_trace(records: Path, tmp_path: Path) 
     assert kills.n_kills == 10 and kills.identical and kills.lost_rows == 0 and kills.partial_files == 0
 
 
-@pytest.mark.parametrize("where", ["checkpoint", "catalogue", "segment"])
+class PowerLoss(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("name", ["catalog.check", "catalog.csv"])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_stop_in_any_append_to_the_catalogue_leaves_no_trace(
+    name: str, share: float, records: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Power is lost in turn in every append, after a share of its bytes; each process gets one append further."""
+    out, config = tmp_path / "out", RunConfig((str(records),), tmp_path / "out", resume=True, checkpoint_s=0.0)
+    n_losses = 0
+    for n_appends in range(1, 100):
+        left = [n_appends]
+
+        def append(path: Path, data: bytes, at: int, durable: bool, left: list[int] = left) -> int:
+            left[0] -= path.name == name
+            if path.name == name and left[0] == 0:
+                atomic_files.append(path, data[: round(share * len(data))], at, durable)
+                raise PowerLoss
+            return atomic_files.append(path, data, at, durable)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(catalog_files, "append", append)
+            try:
+                run(config)
+                break
+            except PowerLoss:
+                n_losses += 1
+    assert n_losses >= 2
+    assert contents(out) == contents(undisturbed) and summary_of(out) == {**summary_of(undisturbed)}
+
+
+@pytest.mark.parametrize("where", ["checkpoint", "segment"])
 def test_a_stop_before_or_after_any_write_leaves_no_trace(
     where: str, records: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Power is lost in turn before and after every single write of a kind; each process gets one write further."""
     out, config = tmp_path / "out", RunConfig((str(records),), tmp_path / "out", resume=True, checkpoint_s=0.0)
-    name = {"checkpoint": "checkpoint.edgequake", "catalogue": "catalog.csv", "segment": ".mseed"}[where]
-
-    class PowerLoss(BaseException):
-        pass
-
+    name = {"checkpoint": "checkpoint.edgequake", "segment": ".mseed"}[where]
     acknowledged: set[str] = set()
     n_losses = 0
     for n_writes in range(1, 100):
@@ -207,7 +238,7 @@ def test_an_unusable_checkpoint_is_set_aside_and_the_run_starts_over(
     path = out / "checkpoint.edgequake"
     data = bytearray(path.read_bytes())
     if kind == "old":
-        assert data.startswith(b"edgequake checkpoint 4\n")
+        assert data.startswith(b"edgequake checkpoint 5\n")
         data[21:22] = b"2"
     else:
         data[len(data) // 2] ^= 1
@@ -215,7 +246,7 @@ def test_an_unusable_checkpoint_is_set_aside_and_the_run_starts_over(
     summary = run(RunConfig((str(records),), out, resume=True), control=Control(log=said.append))
     reason = {
         "damaged": "is damaged: ",
-        "old": f"{path} is no checkpoint that this edgequake reads: expected 'edgequake checkpoint 4', got "
+        "old": f"{path} is no checkpoint that this edgequake reads: expected 'edgequake checkpoint 5', got "
         f"'edgequake checkpoint 2'; ",
     }[kind]
     assert len(said) == 3 and "\n" not in said[0] and reason in said[0] and summary.resumed == 0
@@ -302,8 +333,11 @@ def test_a_live_run_continues_after_a_clean_end(
         assert getattr(summary, name) == getattr(whole, name), name
 
 
-def test_an_unusable_earlier_catalogue_is_reported(quake_file: Path, tmp_path: Path) -> None:
+def test_an_unusable_earlier_catalogue_is_set_aside_and_reported(quake_file: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "catalog.csv").write_text("mine\n")
-    with pytest.raises(DataError, match="is no edgequake catalogue"):
-        run(RunConfig((str(quake_file),), tmp_path / "out", resume=True))
+    said: list[str] = []
+    summary = run(RunConfig((str(quake_file),), tmp_path / "out", resume=True), control=Control(log=said.append))
+    assert (tmp_path / "out" / "catalog.csv.set-aside-1").read_text() == "mine\n"
+    assert summary.n_events == len(read_catalog(tmp_path / "out" / "catalog.csv")) == 1
+    assert any("was damaged or incomplete and has been repaired" in line for line in said)

@@ -14,7 +14,7 @@ from matplotlib.image import imread
 from edgequake import cli
 from edgequake.edge.formats.source_ids import channel_of
 from edgequake.edge.formats.waveforms import Trace
-from edgequake.edge.results.catalog import CatalogRow, write_catalog
+from edgequake.edge.results.catalog import HEADER, CatalogRow, catalog_text
 from edgequake.edge.results.summary import Summary
 from edgequake.report.recording.samples import join_intervals, joined, read_record
 from edgequake.synthetic import synthetic_dataset
@@ -43,7 +43,7 @@ def write_run(folder: Path, day: Path) -> Path:
         "record", onset_ns, 1200.0, "XX_LUN_1", "", "XX_LUN", synthetic_dataset.CHANNELS, onset_ns + 600 * NS, 0.9, 0.9,
         "segments/one.mseed", 1, 1, False,
     )  # fmt: skip
-    write_catalog(folder / "catalog.csv", [row])
+    (folder / "catalog.csv").write_bytes(HEADER + catalog_text([row]).encode())
     (folder / "summary.json").write_text(json.dumps({**NOTHING, "inputs": [str(day)]}))
     return folder
 

@@ -64,7 +64,6 @@ def lunar_row(name: str, onset_ns: int, duration_s: float, segment: str) -> dict
         "filename": "record", COLUMNS[1]: format_time(onset_ns), "time_rel(sec)": "1.0", "evid": name,
         "station_id": "XA_S12", "channels": "MH1 MH2 MHZ", "stop_abs": format_time(onset_ns + round(duration_s * 1e9)),
         "peak_probability": "0.9512", "priority": "0.9512", "segment": segment, "n_samples": "1", "size_bytes": "1",
-        "sent": "0",
     }  # fmt: skip
     return row
 

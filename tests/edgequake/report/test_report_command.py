@@ -158,6 +158,7 @@ def no_catalog(run_dir: Path) -> None:
 
 
 def other_segments(run_dir: Path) -> None:
+    (run_dir / "catalog.check").unlink()
     spoil_summary(run_dir, segments=[])
 
 

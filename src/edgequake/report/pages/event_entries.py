@@ -13,6 +13,7 @@ from edgequake.report.charts.images import png_uri
 from edgequake.report.charts.spectrogram import DEFAULT_BRIDGE_S, DEFAULT_WINDOW_SAMPLES
 from edgequake.report.recording.recorded_run import RecordedRun
 from edgequake.report.recording.samples import read_record
+from edgequake.results.finished_run import RunEvent
 from edgequake.results.words import duration, moment, plural, size, station_name, thousands, time_of_day
 
 EVENT_COLUMNS = ("±", "station", "lasts", "peak probability", "class", "channels", "samples", "size", "sent")
@@ -31,7 +32,7 @@ class EventEntry:
     alt: str
 
 
-def event_entry(run: RecordedRun, row: CatalogRow, marks: Sequence[Mark]) -> EventEntry:
+def event_entry(run: RecordedRun, row: RunEvent, marks: Sequence[Mark]) -> EventEntry:
     """Return an event with its panel drawn; `marks` are those of all events of the run, in the catalogue's order.
 
     Raises
@@ -40,8 +41,8 @@ def event_entry(run: RecordedRun, row: CatalogRow, marks: Sequence[Mark]) -> Eve
         The kept segment is damaged, or of another run.
     """
     segment = run.segment_of(row)
-    together = [mark for other, mark in zip(run.summary.events, marks, strict=True) if other.segment == row.segment]
-    number = next(mark.number for other, mark in zip(run.summary.events, marks, strict=True) if other is row)
+    together = [mark for other, mark in zip(run.events, marks, strict=True) if other.segment == row.segment]
+    number = next(mark.number for other, mark in zip(run.events, marks, strict=True) if other is row)
     traces, source = _samples(run, segment)
     panel = _panel(run, row, segment, traces, together)
     length = duration((row.stop_ns - row.onset_ns) / NS_PER_S)

@@ -47,10 +47,10 @@ def run_report(
         As `edgequake.report.recording.recorded_run.read_run`; or a kept segment that is damaged.
     """
     run = read_run(folder, inputs, model, progress)
-    marks = [Mark(row.onset_ns, i + 1) for i, row in enumerate(run.summary.events)]
+    marks = [Mark(row.onset_ns, i + 1) for i, row in enumerate(run.events)]
     days = _days(run, marks)
     events: list[EventEntry] = []
-    for row in run.summary.events:
+    for row in run.events:
         progress(len(events) / len(marks), "drawing the events")
         events.append(event_entry(run, row, marks))
     html = render(
@@ -108,7 +108,7 @@ def _days(run: RecordedRun, marks: Sequence[Mark]) -> list[DayPicture]:
     days = []
     for station_id in run.summary.stations:
         own = [trace for trace in run.traces if trace.station_id == station_id]
-        numbered = zip(run.summary.events, marks, strict=True)
+        numbered = zip(run.events, marks, strict=True)
         onsets = [mark for row, mark in numbered if row.station_id == station_id]
         for day in station_days(station_id, own, run.kept_ns(station_id), onsets):
             title = f"{station_name(station_id)}, {day.date}"
@@ -131,7 +131,7 @@ def _where_from(run: RecordedRun) -> str:
     if not run.models:
         return "The network's probabilities are not shown: its manifest and graph are not available."
     again = (
-        f"they lead to {run.n_events_found_again} of the {plural(len(run.summary.events), 'event')} of the catalogue, "
+        f"they lead to {run.n_events_found_again} of the {plural(len(run.events), 'event')} of the catalogue, "
         "to the microsecond."
     )
     if run.from_records:

@@ -16,6 +16,7 @@ from edgequake.edge.results.summary import Summary, UsedModel
 from edgequake.report.recording.probabilities import COMPUTING, Model, ProbabilityTrace, of_plan
 from edgequake.report.recording.samples import join_intervals, read_record, record_files
 from edgequake.results import finished_run
+from edgequake.results.finished_run import RunEvent
 from edgequake.results.progress import Progress, silent
 
 
@@ -25,6 +26,7 @@ class RecordedRun:
 
     folder: Path
     summary: Summary
+    events: tuple[RunEvent, ...]  # in the order of their onsets
     models: dict[str, Model]  # by name; empty: neither a shipped model nor a named one has the graph of one of them
     traces: tuple[Trace, ...]  # of the records, or of the segments
     from_records: bool  # whether `traces` and the probabilities are of the records that were run
@@ -42,13 +44,13 @@ class RecordedRun:
         Raises
         ------
         DataError
-            catalog.csv names a segment that summary.json does not.
+            catalog.csv names a segment that is neither in catalog.check nor in summary.json.
         """
         for segment in self.summary.segments:
             if segment.file == row.segment:
                 return segment
         raise DataError(
-            f"{self.folder}: catalog.csv names {row.segment}, summary.json does not: the two are of different runs"
+            f"{self.folder}: catalog.csv names {row.segment}, catalog.check does not: the two are of different runs"
         )
 
     def probabilities_of(self, row: CatalogRow) -> ProbabilityTrace | None:
@@ -62,7 +64,7 @@ class RecordedRun:
     def n_events_found_again(self) -> int:
         """Events of the catalogue to which the probabilities computed again lead, at the same microsecond."""
         again = {(one.station_id, onset) for one in self.probabilities for onset in _to_microseconds(one.onsets_ns)}
-        return sum((row.station_id, row.onset_ns) in again for row in self.summary.events)
+        return sum((row.station_id, row.onset_ns) in again for row in self.events)
 
 
 def _to_microseconds(times_ns: Iterable[int]) -> set[int]:
@@ -88,7 +90,8 @@ def read_run(
     ManifestError
         A model named that is not the run's.
     """
-    summary = finished_run.read_run(folder).summary
+    finished = finished_run.read_run(folder)
+    summary = finished.summary
     notes: list[str] = []
     found = _models_of(summary, model, notes)
     wanted = tuple(inputs) or tuple(map(Path, summary.inputs))
@@ -108,7 +111,9 @@ def read_run(
         for i, path in enumerate(wanted):
             computed += _computed(summary, found, [path], traces)
             progress((i + 1) / len(wanted), COMPUTING)
-    return RecordedRun(folder, summary, found, tuple(traces), from_records, tuple(computed), tuple(notes))
+    return RecordedRun(
+        folder, summary, finished.events, found, tuple(traces), from_records, tuple(computed), tuple(notes)
+    )
 
 
 def _computed(

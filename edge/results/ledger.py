@@ -1,0 +1,176 @@
+"""The ledger of a run: its segments and events, entered one by one; what must be remembered does not grow with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edgequake.edge.base.checkpoint import State
+from edgequake.edge.results.catalog import CatalogRow, Segment
+from edgequake.edge.results.catalog_files import Block, CatalogFiles
+from edgequake.edge.results.event_names import UniqueNames
+
+_MOST_PENDING = 1000  # of a live run: more have not been detected again for so long that they never will be
+
+
+@dataclass(slots=True)
+class LedgerEntry:
+    """A segment that is complete on disk, and the rows of its events."""
+
+    segment: Segment
+    rows: tuple[CatalogRow, ...]
+    is_new: bool = True  # not in the catalogue of an earlier process
+    offset: int | None = None  # of its line in catalog.check; None: not written
+
+
+class Ledger:
+    """Rows and segments of a run, including those that an earlier process of the same run has catalogued.
+
+    A row reaches the catalogue on disk only after its segment is complete. A resumed run may detect the latest
+    catalogued events again, because its checkpoint is older than they are; until then they are *pending*. Their rows
+    and segments are final: they are neither rewritten nor removed.
+    """
+
+    def __init__(self, files: CatalogFiles | None = None) -> None:
+        """Begin an empty ledger, which writes to `files`; None: to nowhere."""
+        self.files = files
+        self._segment_names, self._evids = UniqueNames(), UniqueNames()
+        self._pending: dict[str, LedgerEntry] = {}  # by segment
+        self._pending_evids: set[str] = set()
+        self._unwritten: list[LedgerEntry] = []
+        self._new: list[LedgerEntry] = []
+        self.n_rows = 0  # of the catalogue
+        self.n_segments = self.samples_kept = self.bytes_kept = 0  # of the segments that are not pending
+
+    @property
+    def make_room(self) -> Callable[[int], bool] | None:
+        """Called when the disk is full."""
+        return None if self.files is None else self.files.make_room
+
+    @make_room.setter
+    def make_room(self, make_room: Callable[[int], bool] | None) -> None:
+        if self.files is not None:
+            self.files.make_room = make_room
+
+    def segment_name(self, station_id: str, start_ns: int) -> tuple[str, str | None]:
+        """Assign a segment's file name; the same run always assigns the same names.
+
+        Where a clock was set back an event may begin when an earlier one did: its name gets a number, and the name
+        without it is returned too.
+        """
+        name, plain = self._segment_names.assign(station_id, start_ns)
+        return f"segments/{name}.mseed", None if plain is None else f"segments/{plain}.mseed"
+
+    def assign_evid(self, station_id: str, onset_ns: int) -> str:
+        """Return an event's identifier, with a number where an earlier event may have it."""
+        evid, _ = self._evids.assign(station_id, onset_ns)
+        return evid if evid not in self._pending_evids else self.assign_evid(station_id, onset_ns)
+
+    def pending_rows(self, name: str) -> tuple[CatalogRow, ...] | None:
+        """Return the rows of a pending segment; None for any other."""
+        if name not in self._pending:
+            return None
+        rows = self._pending[name].rows
+        for row in rows:  # as when they were detected first
+            self._evids.assign(row.station_id, row.onset_ns)
+        return rows
+
+    def add(self, segment: Segment, rows: tuple[CatalogRow, ...]) -> None:
+        """Record a segment that is complete on disk."""
+        entry = self._pending.pop(segment.file, None)
+        if entry is None:
+            entry = LedgerEntry(segment, rows)
+            self._unwritten.append(entry)
+            self.n_rows += len(rows)
+        else:
+            self._pending_evids.difference_update(row.evid for row in rows)
+        self._new.append(entry)
+        self.n_segments += 1
+        self.samples_kept += segment.n_samples
+        self.bytes_kept += segment.size_bytes
+
+    def take_new(self) -> list[LedgerEntry]:
+        """Return what was added since the last call."""
+        new, self._new = self._new, []
+        return new
+
+    def pending(self) -> list[LedgerEntry]:
+        """Return the pending segments, in the order in which they were completed."""
+        return list(self._pending.values())
+
+    def last_entries(self) -> list[LedgerEntry]:
+        """Return the segments that were completed last, in that order, as far as they are looked at at a start."""
+        if self.files is None:
+            return []
+        return [_entry(block) for block in self.files.blocks(self.files.last_offset())]
+
+    def entry(self, offset: int) -> LedgerEntry | None:
+        """Return the segment whose line in catalog.check begins at an offset; None where it cannot be read."""
+        block = None if self.files is None else self.files.block(offset)
+        return None if block is None else _entry(block)
+
+    def finalize(self) -> None:
+        """Record the segments that are still pending at the end of a run: their stream does not come again."""
+        for entry in self.pending():
+            self.add(entry.segment, entry.rows)
+
+    def write(self) -> None:
+        """Append to the catalogue on disk what was added since the last call.
+
+        Raises
+        ------
+        DataError
+            A file cannot be written.
+        """
+        if self.files is None:
+            return
+        if self._unwritten:
+            offsets = self.files.append([(entry.segment, entry.rows) for entry in self._unwritten])
+            for entry, offset in zip(self._unwritten, offsets, strict=True):
+                entry.offset = offset
+            self._unwritten = []
+        self.files.ensure()
+
+    def state(self) -> State:
+        return {
+            "check_bytes": 0 if self.files is None else self.files.check_bytes,
+            "pending": [entry.offset for entry in self._pending.values()],
+            "names": self._segment_names.state(),
+            "evids": self._evids.state(),
+            **{name: getattr(self, name) for name in _COUNTERS},
+        }
+
+    def restore(self, state: State | None, comes_again: bool) -> None:
+        """Continue from what `state` returned (None: from nothing) and from the catalogue on disk.
+
+        comes_again : the input comes again from the beginning where there is no state.
+
+        Raises
+        ------
+        DataError
+            The catalogue cannot be read.
+        """
+        assert self.files is not None
+        if state is None:
+            first = 0 if comes_again else self.files.last_offset()
+            blocks, self.n_rows = self.files.blocks(first), self.files.count_rows()
+        else:
+            blocks = self.files.blocks(state["check_bytes"])
+            self._segment_names.restore(state["names"])
+            self._evids.restore(state["evids"])
+            for name in _COUNTERS:
+                setattr(self, name, state[name])
+            self.n_rows += sum(block.n_rows for block in blocks)
+            earlier = [self.files.block(offset) for offset in state["pending"]]
+            blocks = [*(block for block in earlier if block is not None), *blocks]
+        entries = list(map(_entry, blocks))
+        self._pending = {entry.segment.file: entry for entry in entries[0 if comes_again else -_MOST_PENDING :]}
+        self._pending_evids = {row.evid for entry in self._pending.values() for row in entry.rows}
+
+
+_COUNTERS = ("n_rows", "n_segments", "samples_kept", "bytes_kept")
+
+
+def _entry(block: Block) -> LedgerEntry:
+    rows = block.rows
+    return LedgerEntry(block.segment(rows), rows, is_new=False, offset=block.offset)
