@@ -96,7 +96,7 @@ class Case:
 
     rate: float = 1.0  # at which the samples come
     headers: tuple[float, ...] = (1.0,)  # record by record, again and again
-    wrong_s: Wrong = lambda i: 0.0  # noqa: E731
+    wrong_s: Wrong = lambda i: 0.0
     jitter: float = 0.0  # of a sample, either way
     starts_s: tuple[float, ...] = (0.0,)  # of stretches of equal length, with gaps between them
     days: float | None = None  # of a stretch in the long form, if not as many as the body has
