@@ -18,7 +18,7 @@ from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 
 _RUN = 8  # samples
 _LIMIT = np.uint64(1 << 56)  # hashes below it select one run in 256: at 100 Hz one every 2.6 s
-_MOST = 1 << 14  # check values: 64 kB, eleven hours at 100 Hz
+_MOST = 1 << 13  # check values: 32 kB, nearly six hours at 100 Hz
 _FLAT_NS = 60 * NS_PER_S  # of a dead channel no run is like no other: one check value a minute
 _ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio (Knuth, TAOCP 3, section 6.4)
 _NEIGHBOURS = np.array([0, 1, -1], np.int64)  # seconds: of the same sample they differ by rounding and by jitter

@@ -63,7 +63,7 @@ def test_the_oldest_are_forgotten_and_the_state_continues() -> None:
     rng, memory = np.random.default_rng(3), SampleMemory()
     hours = [
         Trace("FDSN:XX_A__H_H_Z", START_NS + i * 3600 * NS_PER_S, RATE_HZ, rng.integers(-9999, 9999, 360_000))
-        for i in range(16)
+        for i in range(10)
     ]
     for hour in hours:
         memory.add(hour)
@@ -71,7 +71,7 @@ def test_the_oldest_are_forgotten_and_the_state_continues() -> None:
     other.restore(memory.state())
     for one in (memory, other):
         assert [one.knows(hour) for hour in hours[:4]] == [False] * 4
-        assert [one.knows(hour) for hour in hours[5:]] == [True] * 11
+        assert [one.knows(hour) for hour in hours[5:]] == [True] * 5
         one.add(replace(hours[0], start_ns=START_NS + 20 * 3600 * NS_PER_S))
         assert one.knows(hours[-1]) and not one.knows(hours[0])
-    assert len(memory.state()["keys"].tobytes()) == 1 << 16
+    assert len(memory.state()["keys"].tobytes()) == 1 << 15
