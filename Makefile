@@ -81,10 +81,10 @@ arm: $(ENV)/ready
 	@python=$$(sh tests/project/arm_userland.sh $(ENV)/bin/python .env-arm) && EDGEQUAKE_ARM_PYTHON="$$python" \
 		EDGEQUAKE_DATA="$(DATA)" $(QUIET) $(ENV)/bin/python -m pytest -q -rPs tests/project/test_arm.py
 
-# -rP prints the errors.
+# -s prints the errors as they are found.
 clocks: $(ENV)/ready
 	EDGEQUAKE_LONG_CLOCKS=1 OPENBLAS_NUM_THREADS=1 $(QUIET) \
-		$(ENV)/bin/python -m pytest -q -rPs tests/edge/operation/test_long_clocks.py
+		$(ENV)/bin/python -m pytest -q -s tests/edge/operation/test_long_clocks.py
 
 check: $(ENV)/ready
 	$(ENV)/bin/ruff format --check .
