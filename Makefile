@@ -4,6 +4,7 @@
 #   make pipeline  synthesise, train `tiny`, convert, run, bench: the whole line on synthetic records
 #   make conformance  every kind of layer converted and measured: docs/conformance.md, the table in docs/convert.md
 #   make arm       the aarch64 wheels, emulated, find what this machine's find (needs qemu-user-static and mmdebstrap)
+#   make clocks    days of records with wrong clocks and headers: the largest error of an onset, day by day (six minutes)
 #   make check     format, lint, types, tests
 #   make bench     everything measured, in the lander environments too, and compared with docs/results (docs/costs.md):
 #                  make bench DATA=/path/to/records ALSO=another/network/to/compare/with.json
@@ -23,7 +24,7 @@ PIP := -m pip --disable-pip-version-check -q
 QUIET := PYTHONWARNINGS=ignore TF_CPP_MIN_LOG_LEVEL=3
 
 .DELETE_ON_ERROR:
-.PHONY: demo test pipeline conformance arm check format bench picture landers environments lander-environments clean
+.PHONY: demo test pipeline conformance arm clocks check format bench picture landers environments lander-environments clean
 
 $(ENV)/ready: EXTRAS = dev
 $(DEMO_ENV)/ready: EXTRAS = cli,edge
@@ -79,6 +80,11 @@ lander-environments:
 arm: $(ENV)/ready
 	@python=$$(sh tests/project/arm_userland.sh $(ENV)/bin/python .env-arm) && EDGEQUAKE_ARM_PYTHON="$$python" \
 		EDGEQUAKE_DATA="$(DATA)" $(QUIET) $(ENV)/bin/python -m pytest -q -rPs tests/project/test_arm.py
+
+# -s prints the errors as they are found.
+clocks: $(ENV)/ready
+	EDGEQUAKE_LONG_CLOCKS=1 OPENBLAS_NUM_THREADS=1 $(QUIET) \
+		$(ENV)/bin/python -m pytest -q -s tests/edge/operation/test_long_clocks.py
 
 check: $(ENV)/ready
 	$(ENV)/bin/ruff format --check .

@@ -14,6 +14,7 @@ import numpy as np
 
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.diagnostics import Diagnostics
+from edgequake.edge.formats.sample_memory import SampleMemory
 from edgequake.edge.formats.source_ids import channel_of
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, same_rate
 from edgequake.edge.inputs.hearing import Hearing
@@ -24,6 +25,7 @@ _LATE_NS = 300 * NS_PER_S  # in a live stream no channel lags behind another by 
 _FAR_NS = 3600 * NS_PER_S  # a record this far ahead of its station needs another one that agrees
 _LONGEST_WAIT_NS = 60 * NS_PER_S
 _N_AGREEING = 3  # consecutive records that prove that a clock was set back, or that a sampling rate has changed
+_MOST_UNTOLD = 100  # contiguous late records without a telling sample: of 25 samples, 25 s of a Raspberry Shake
 _MOST_WAITING = 500
 _MOST_SEEN = 8192  # traces of a channel, nine hours of records of 400 samples at 100 Hz: 32 kB
 _MOST_STATIONS = 16  # each has an interpreter of its own
@@ -40,8 +42,10 @@ class ReorderBuffer:
       give up the channel; so the rows are those of the records in order.
     - A trace an hour or more ahead of its station may have a damaged header. It waits for another trace that agrees:
       the next one of its channel, or one of another channel.
-    - Older traces are late, unless three are contiguous: then the clock was set back. Up to two wait for the third.
-      Where their samples have come before at the same times, a link sends again what it had sent: these are dropped.
+    - Older traces are late, unless three are contiguous: then the clock was set back. Up to two wait for the third, and
+      more where they are too short to tell whether they have come before.
+    - Where they have come before at the same times, a link sends again what it had sent. Equal traces are dropped; of
+      those that are cut elsewhere some samples may be new, so they are late.
     """
 
     def __init__(self, bridge_ns: int) -> None:
@@ -53,6 +57,9 @@ class ReorderBuffer:
         self._late: dict[str, list[Trace]] = {}
         self._given_up: list[Trace] = []
         self._seen: dict[str, deque[int]] = {}  # by channel: check values of its newest traces, time included
+        self._samples: dict[str, SampleMemory] = {}  # by channel
+        self._repeats_stop_ns: dict[str, int] = {}  # by channel, of the newest trace that was sent again
+        self._again: list[Trace] = []
         self.n_dropped = 0  # misdated traces, since the router last reset it
         self.n_repeated = 0  # traces that came before, since the router last reset it
 
@@ -88,6 +95,11 @@ class ReorderBuffer:
             self._late = {}
         return late
 
+    def take_again(self) -> list[Trace]:
+        """Return, once, the traces that a link has sent again, cut in another way."""
+        again, self._again = self._again, []
+        return again
+
     def state(self) -> State:
         return {
             "newest_ns": self.newest_ns,
@@ -96,6 +108,8 @@ class ReorderBuffer:
             "far": [vars(trace) for trace in self._far],
             "late": {name: [vars(trace) for trace in traces] for name, traces in self._late.items()},
             "seen": {name: np.array(seen, np.uint32) for name, seen in self._seen.items()},
+            "samples": {name: samples.state() for name, samples in self._samples.items()},
+            "repeats_stop_ns": self._repeats_stop_ns,
         }
 
     def restore(self, state: State) -> None:
@@ -103,6 +117,10 @@ class ReorderBuffer:
         self._early, self._far = [Trace(**p) for p in state["early"]], [Trace(**p) for p in state["far"]]
         self._late = {name: [Trace(**p) for p in traces] for name, traces in state["late"].items()}
         self._seen = {name: deque(seen.tolist(), _MOST_SEEN) for name, seen in state["seen"].items()}
+        self._samples = {name: SampleMemory() for name in state["samples"]}
+        for name, samples in self._samples.items():
+            samples.restore(state["samples"][name])
+        self._repeats_stop_ns = state["repeats_stop_ns"]
 
     def _far_ahead(self, trace: Trace) -> list[Trace]:
         """Return the traces that are far ahead, once two of them agree on the time."""
@@ -119,15 +137,21 @@ class ReorderBuffer:
         return self._released([*early, *sorted([*agreed, trace], key=lambda one: one.start_ns)])
 
     def _set_back(self, trace: Trace) -> tuple[list[Trace], bool]:
-        if _check_value(trace) in self._seen[trace.source_id]:
-            self.n_repeated += 1
-            return [], False
-        late = self._late.setdefault(trace.source_id, [])
-        if late and abs(trace.start_ns - late[-1].stop_ns) > duration_ns(1, trace.sampling_rate_hz):
+        name = trace.source_id
+        late = self._late.setdefault(name, [])
+        if late and not _follows(trace, late[-1].stop_ns):
             self._given_up += late
             late.clear()
+        is_equal = _check_value(trace) in self._seen[name]
+        if is_equal or self._is_repeated(trace):
+            self._again += late if is_equal else [*late, trace]
+            self.n_repeated += 1 + len(late)
+            late.clear()
+            self._repeats_stop_ns[name] = trace.stop_ns
+            return [], False
         late.append(trace)
-        if len(late) < _N_AGREEING:
+        can_tell = any(self._samples[name].knows(one) is not None for one in late)
+        if len(late) < _N_AGREEING or not (can_tell or len(late) >= _MOST_UNTOLD):
             return [], False
         # Traces of other channels, set back by the same clock, wait for the same proof.
         late_traces = [one for traces in self._late.values() for one in traces]
@@ -136,6 +160,11 @@ class ReorderBuffer:
         self._early, self._far, self._late = [], [], {}
         self.newest_ns, self._stops_ns = None, {}
         return self._released(sorted(agreeing, key=lambda one: one.start_ns)), True
+
+    def _is_repeated(self, trace: Trace) -> bool:
+        """Whether a link sends a late trace again, or in the middle of what it sends again; it may have new samples."""
+        stop_ns = self._repeats_stop_ns.get(trace.source_id)
+        return bool(self._samples[trace.source_id].knows(trace)) or (stop_ns is not None and _follows(trace, stop_ns))
 
     def _due(self, now_ns: int) -> list[Trace]:
         """Remove and return the traces that have waited long enough when the station is at `now_ns`."""
@@ -163,11 +192,16 @@ class ReorderBuffer:
             self._stops_ns[trace.source_id] = max(stop_ns, trace.stop_ns)
             self.newest_ns = trace.start_ns if self.newest_ns is None else max(self.newest_ns, trace.start_ns)
             self._seen.setdefault(trace.source_id, deque(maxlen=_MOST_SEEN)).append(_check_value(trace))
+            self._samples.setdefault(trace.source_id, SampleMemory()).add(trace)
         return traces
 
 
 def _check_value(trace: Trace) -> int:
     return crc32(trace.samples.tobytes(), trace.start_ns & 0xFFFF_FFFF)
+
+
+def _follows(trace: Trace, stop_ns: int) -> bool:
+    return abs(trace.start_ns - stop_ns) <= duration_ns(1, trace.sampling_rate_hz)
 
 
 def _wait_ns(trace: Trace) -> int:
@@ -239,6 +273,7 @@ class ChannelRouter:
             self._diagnostics.count("misdated record(s) dropped", route.buffer.n_dropped)
             route.buffer.n_dropped = 0
         yield from self._late_batch(route, station_id, route.buffer.take_late())
+        yield from self._late_batch(route, station_id, route.buffer.take_again(), is_known=True)
         if route.buffer.n_repeated:
             self._diagnostics.count(
                 "record(s) that had come before, more than five minutes ago", route.buffer.n_repeated
@@ -279,10 +314,12 @@ class ChannelRouter:
             if len(part.samples):
                 yield Batch(_key(station_id, route.epoch), station_id, (part,), over=False)
 
-    def _late_batch(self, route: _Route, station_id: str, traces: list[Trace]) -> Iterator[Batch]:
+    def _late_batch(
+        self, route: _Route, station_id: str, traces: list[Trace], is_known: bool = False
+    ) -> Iterator[Batch]:
         cut = (trace.between(self._start_ns, self._stop_ns) for trace in traces)
         parts = tuple(part for part in cut if len(part.samples))
-        for part in parts:
+        for part in parts if not is_known else ():
             self._count_late(part)
         if parts:
             yield Batch(_key(station_id, route.epoch), station_id, parts, over=False, late=True)

@@ -16,9 +16,9 @@ import pytest
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError, DataError, Stopped
-from edgequake.edge.formats.miniseed import index_file, read_indexed
+from edgequake.edge.formats.miniseed import index_file, read_indexed, records_of
 from edgequake.edge.formats.record_scanner import RecordHeader
-from edgequake.edge.formats.waveforms import Trace, merge_contiguous, parse_time
+from edgequake.edge.formats.waveforms import Trace, duration_ns, merge_contiguous, parse_time
 from edgequake.edge.inputs import spool as spool_module
 from edgequake.edge.inputs.spool import Outcome, Pace, Spool, SpooledBacklog
 from edgequake.edge.results.summary import Summary
@@ -315,6 +315,59 @@ def test_a_bound_within_the_last_bytes_loses_no_record(recorded: Path, feed: Fee
     out = tmp_path / "out"
     summary = piped(out, spool_bytes=len(data) - 1)
     assert archived(out) == samples_in([recorded]) and summary.unreadable_bytes == 0
+
+
+@pytest.fixture(scope="module")
+def mixed() -> tuple[bytes, int]:
+    """Return what a data centre's file may hold, two stations one after the other, and how much of it is no record.
+
+    Records of several lengths with jittering times, some of them twice, some twenty minutes late; junk between them.
+    """
+    rng, parts, n_junk = np.random.default_rng(4), [], 0
+    for station in ("LUN", "SOL"):
+        for code in "12Z":
+            values = np.cumsum(rng.integers(-5, 6, 60_000)).astype(np.int32)
+            records, first = [], 0
+            while first < len(values):
+                n = int(rng.integers(40, 4000))
+                late_ns = round(rng.uniform(-0.05, 0.05) * 1e9 / 6.625)
+                start_ns = START_NS + duration_ns(first, 6.625) + late_ns
+                trace = Trace(f"FDSN:XX_{station}_00_M_H_{code}", start_ns, 6.625, values[first : first + n])
+                records += records_of(trace, int(rng.choice([256, 512, 4096])))
+                first += n
+            for i in range(10, len(records) - 20, 25):
+                records[i : i + 9] = [*records[i + 1 : i + 9], records[i], records[i]]
+            for i in range(5, len(records), 40):
+                junk = rng.bytes(int(rng.integers(1, 700)))
+                records[i], n_junk = records[i] + junk, n_junk + len(junk)
+            parts += records
+    return b"".join(parts), n_junk
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.97])
+def test_the_bound_holds_over_a_mix_and_every_readable_sample_is_archived(
+    share: float, mixed: tuple[bytes, int], feed: Feed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, (data, n_junk), bound = tmp_path / "out", mixed, round(share * len(mixed[0]))
+    sizes, append = [], Spool.append
+
+    def measured(self: Spool, data: bytes, n_scanned: int) -> bytes:
+        exceeding = append(self, data, n_scanned)
+        sizes.append(sum(path.stat().st_size for path in (out / "spool").iterdir()))
+        return exceeding
+
+    monkeypatch.setattr(Spool, "append", measured)
+    feed(data)
+    summary = piped(out, spool_bytes=bound, model="moon")
+    read_bytes = 1 << 16  # one read that does not fit ends the spool
+    assert bound - read_bytes < max(sizes) <= bound < len(data)
+    (tmp_path / "all.mseed").write_bytes(data)
+    run(RunConfig((str(tmp_path / "all.mseed"),), tmp_path / "file", "moon", archive_bytes=ARCHIVE_BYTES))
+    expected = archived(tmp_path / "file")
+    assert {name: len(own) for name, own in expected.items()} == dict.fromkeys(expected, 60_000) and len(expected) == 6
+    assert archived(out) == expected
+    assert summary.unreadable_bytes == n_junk and not (out / "spool").exists()
 
 
 def test_a_full_disk_is_a_bound(recorded: Path, feed: Feed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
