@@ -8,10 +8,12 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 from edgequake import __version__
 from edgequake.edge.base.control import Control, signal_handlers
 from edgequake.edge.base.errors import EdgequakeError, Stopped
+from edgequake.edge.base.inert_text import one_line
 from edgequake.edge.formats.waveforms import parse_time
 from edgequake.edge.inputs.model_choice import AUTO
 from edgequake.edge.manifest.manifest import SENSITIVITIES
@@ -32,26 +34,39 @@ def main(argv: Sequence[str] | None = None, program: str = "edgequake-edge") -> 
     Ctrl-C, 143 stopped by SIGTERM before the end of the files.
     """
     words = sys.argv[1:] if argv is None else argv
-    control = Control(log=lambda line: print(f"{program}: {line}", file=sys.stderr, flush=True))
+    control = Control(log=lambda line: _say(f"{program}: {line}"))
     try:
         arguments = _parser(program, words).parse_args(words)
         with signal_handlers(control):
             return int(arguments.command(arguments, control))
     except Stopped as stopped:
-        print(f"{program}: {stopped}", file=sys.stderr)
+        _say(f"{program}: {stopped}")
         return EXIT_INTERRUPTED if control.interrupted else EXIT_TERMINATED
     except EdgequakeError as error:
         return _refuse(program, str(error))
     except OSError as error:  # a disk that vanishes, a path too long: not an error of ours, but no traceback either
         return _refuse(program, f"{error.filename or 'input or output'}: {error.strerror or error}")
     except KeyboardInterrupt:
-        print(f"{program}: interrupted; events found so far are in the catalogue", file=sys.stderr)
+        _say(f"{program}: interrupted; events found so far are in the catalogue")
         return EXIT_INTERRUPTED
 
 
 def _refuse(program: str, message: str) -> int:
-    print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
+    _say(f"{program}: error: {message.strip()}")
     return EXIT_ERROR
+
+
+def _say(text: str) -> None:
+    """Print a line for people, without anything that a terminal would obey: it may name files and stations."""
+    print(one_line(text), file=sys.stderr, flush=True)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser, also of each command, whose errors quote the command line inertly."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the error, and exit with code 2."""
+        super().error(one_line(message))
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -130,9 +145,9 @@ def run_command(arguments: argparse.Namespace, control: Control) -> int:
     config = RunConfig(**{**options, "inputs": tuple(arguments.inputs)})
     summary = run(config, _show_progress if sys.stderr.isatty() else None, control)
     for warning in summary.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        _say(f"warning: {warning}")
     print(
-        summary.to_json() if arguments.json else f"{summary.text()}\nin {config.out}",
+        summary.to_json() if arguments.json else f"{summary.text()}\nin {one_line(str(config.out))}",
         end="" if arguments.json else "\n",
     )
     return EXIT_INTERRUPTED if control.interrupted else EXIT_DONE
@@ -143,9 +158,7 @@ def _show_progress(share: float) -> None:
 
 
 def _parser(program: str, words: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=program, description="Detect quakes in seismic records and keep the waveforms around them."
-    )
+    parser = _Parser(prog=program, description="Detect quakes in seismic records and keep the waveforms around them.")
     parser.add_argument("--version", action="version", version=f"edgequake {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     runner = commands.add_parser("run", help="detect events in records and keep their waveforms")

@@ -21,6 +21,7 @@ from typing import Any
 
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError
+from edgequake.edge.base.inert_text import one_line
 from edgequake.edge.formats.waveforms import format_time
 from edgequake.edge.results.catalog import CatalogRow
 
@@ -179,9 +180,12 @@ def parse_command(command: str) -> list[str]:
 
 
 def event_fields(row: CatalogRow) -> Mapping[str, Any]:
-    """Return a row as JSON values: the fields of `CatalogRow`, and onset and stop as text too."""
+    """Return a row as JSON values: the fields of `CatalogRow`, inert, and onset and stop as text too."""
     times = {"onset": format_time(row.onset_ns) + "Z", "stop": format_time(row.stop_ns) + "Z"}
-    return {"evid": row.evid, **times, **dataclasses.asdict(row)}
+    values = {
+        name: one_line(value) if isinstance(value, str) else value for name, value in dataclasses.asdict(row).items()
+    }
+    return {"evid": values["evid"], **times, **values}
 
 
 def _error_stream() -> int:
