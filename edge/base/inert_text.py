@@ -18,8 +18,8 @@ import io
 import re
 from collections.abc import Iterable
 
-# A number, and dashes alone ("-" is a stream, "--" an empty location), are no formulas. A tab or a carriage return, with
-# which a formula may begin as well, has become an escape before this is asked.
+# A number, and dashes alone ("-" is a stream, "--" an empty location), are no formulas. A tab or a carriage return,
+# with which a formula may begin as well, has become an escape before this is asked.
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|-+", re.ASCII)
 _FORMULA = re.compile(r"'*[=+\-@＝＋－＠]")
 _APOSTROPHE = "'"

@@ -14,6 +14,7 @@ from pymseed import DataEncoding, MiniSEEDError, MS3Record, get_error_messages
 
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.base.heartbeat import beat
 from edgequake.edge.formats.record_repair import (
     LATE_FRACTION,
     OTHER_BLOCKETTES,
@@ -93,6 +94,7 @@ class RecordScanner:
 
     def feed(self, data: bytes, at_end: bool = False) -> Iterator[Record]:
         """Take the next bytes and yield the records that are now complete."""
+        beat()
         self._data += data
         last = 0
         while self._at < len(self._data):
