@@ -15,7 +15,7 @@ from edgequake.edge.base.control import Control, signal_handlers
 from edgequake.edge.base.errors import EdgequakeError, Stopped
 from edgequake.edge.base.heartbeat import Heart, beating
 from edgequake.edge.base.inert_text import one_line
-from edgequake.edge.base.layout import HEARTBEAT
+from edgequake.edge.base.layout import CHECKPOINT, HEARTBEAT
 from edgequake.edge.formats.waveforms import parse_time
 from edgequake.edge.inputs.model_choice import AUTO
 from edgequake.edge.manifest.manifest import SENSITIVITIES
@@ -161,14 +161,27 @@ def run_command(arguments: argparse.Namespace, control: Control) -> int:
             return _run(config, arguments.json, control)
     from edgequake.edge.operation.watchdog import supervise
 
+    earlier = _version_of(config.out / CHECKPOINT)
+
     def run_in_child(heart: Heart, is_again: bool) -> int:
-        mine = dataclasses.replace(config, force=False, resume=True) if is_again else config
+        # With --force, a process that has hung before it replaced the earlier results has left nothing to resume.
+        has_begun = is_again and not (config.force and _version_of(config.out / CHECKPOINT) in (None, earlier))
+        mine = dataclasses.replace(config, force=False, resume=True) if has_begun else config
         with beating(heart):
             code = _exit_code(lambda: _run(mine, arguments.json, control), arguments.program, control)
         sys.stdout.flush()
         return code
 
     return supervise(run_in_child, path, arguments.watchdog_s, control)
+
+
+def _version_of(path: Path) -> tuple[int, int] | None:
+    """Return what differs between two files that were written to a path; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _run(config: RunConfig, as_json: bool, control: Control) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -120,6 +121,8 @@ def _start(run: Callable[[Heart, bool], int], path: Path, limit_s: float, is_aga
             os.close(reading)
             environment = {name: text for name, text in os.environ.items() if name != "NOTIFY_SOCKET"}
             code = run(Heart(path, limit_s, writing, environment), is_again)
+        except BaseException:  # a defect: shown as it would be without a supervisor
+            sys.excepthook(*sys.exc_info())
         finally:
             os._exit(code)
     os.close(writing)
