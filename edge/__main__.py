@@ -63,7 +63,7 @@ def _exit_code(command: Callable[[], int], program: str, control: Control) -> in
 
 
 def _refuse(program: str, message: str) -> int:
-    _say(f"{program}: error: {message.strip()}")
+    _say(f"{program}: error: {' '.join(message.split())}")
     return EXIT_ERROR
 
 

@@ -33,4 +33,4 @@ def are_constants_intact() -> bool:
 
 def _check_value(array: npt.NDArray[Any]) -> int:
     # Changes with every burst of up to 32 bits; of other damage it misses one in 2^32.
-    return crc32(array)
+    return crc32(array.data)

@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int = 1) -> int:
-    print(one_line(f"edgequake: error: {message.strip()}"), file=sys.stderr)
+    print(one_line(f"edgequake: error: {' '.join(message.split())}"), file=sys.stderr)
     return code
 
 
