@@ -133,6 +133,8 @@ def _bounded_client(base_url: str, **options: Any) -> Any:
     class BoundedClient(Client):  # type: ignore[misc]
         """A client whose answers are bounded from the first request on, which its constructor makes."""
 
+        _url_opener: Any
+
         def _set_opener(self, user: str | None, password: str | None) -> None:
             super()._set_opener(user, password)
             self._url_opener = self.bounded_opener = BoundedOpener(self._url_opener)
