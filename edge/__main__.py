@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 from edgequake import __version__
 from edgequake.edge.base.control import Control, signal_handlers
 from edgequake.edge.base.errors import EdgequakeError, Stopped
+from edgequake.edge.base.heartbeat import Heart, beating
+from edgequake.edge.base.inert_text import one_line
+from edgequake.edge.base.layout import CHECKPOINT, HEARTBEAT
 from edgequake.edge.formats.waveforms import parse_time
 from edgequake.edge.inputs.model_choice import AUTO
 from edgequake.edge.manifest.manifest import SENSITIVITIES
@@ -32,26 +36,48 @@ def main(argv: Sequence[str] | None = None, program: str = "edgequake-edge") -> 
     Ctrl-C, 143 stopped by SIGTERM before the end of the files.
     """
     words = sys.argv[1:] if argv is None else argv
-    control = Control(log=lambda line: print(f"{program}: {line}", file=sys.stderr, flush=True))
-    try:
+    control = Control(log=lambda line: _say(f"{program}: {line}"))
+
+    def command() -> int:
         arguments = _parser(program, words).parse_args(words)
         with signal_handlers(control):
             return int(arguments.command(arguments, control))
+
+    return _exit_code(command, program, control)
+
+
+def _exit_code(command: Callable[[], int], program: str, control: Control) -> int:
+    """Return the exit code of a command, and print what has ended it as one line."""
+    try:
+        return command()
     except Stopped as stopped:
-        print(f"{program}: {stopped}", file=sys.stderr)
+        _say(f"{program}: {stopped}")
         return EXIT_INTERRUPTED if control.interrupted else EXIT_TERMINATED
     except EdgequakeError as error:
         return _refuse(program, str(error))
     except OSError as error:  # a disk that vanishes, a path too long: not an error of ours, but no traceback either
         return _refuse(program, f"{error.filename or 'input or output'}: {error.strerror or error}")
     except KeyboardInterrupt:
-        print(f"{program}: interrupted; events found so far are in the catalogue", file=sys.stderr)
+        _say(f"{program}: interrupted; events found so far are in the catalogue")
         return EXIT_INTERRUPTED
 
 
 def _refuse(program: str, message: str) -> int:
-    print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
+    _say(f"{program}: error: {' '.join(message.split())}")
     return EXIT_ERROR
+
+
+def _say(text: str) -> None:
+    """Print a line for people, without anything that a terminal would obey: it may name files and stations."""
+    print(one_line(text), file=sys.stderr, flush=True)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser, also of each command, whose errors quote the command line inertly."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the error, and exit with code 2."""
+        super().error(one_line(message))
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,6 +136,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--priority", metavar="MODULE:FUNCTION", help="function that ranks events, instead of ours")
     parser.add_argument("--on-event", metavar="COMMAND", help="run for each event, with the event as JSON on its stdin")
     _add_seconds(parser, "--on-event-timeout", "on_event_timeout_s", "time limit of each command", 10.0)
+    _add_seconds(parser, "--watchdog", "watchdog_s", "restart the run when it gives no sign of life for so long")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
@@ -128,12 +155,42 @@ def run_command(arguments: argparse.Namespace, control: Control) -> int:
     """Run a model over records and print the summary."""
     options = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(RunConfig)}
     config = RunConfig(**{**options, "inputs": tuple(arguments.inputs)})
+    path = config.out / HEARTBEAT
+    if arguments.watchdog_s is None:
+        with beating(Heart(path)):
+            return _run(config, arguments.json, control)
+    from edgequake.edge.operation.watchdog import supervise
+
+    earlier = _version_of(config.out / CHECKPOINT)
+
+    def run_in_child(heart: Heart, is_again: bool) -> int:
+        # With --force, a process that has hung before it replaced the earlier results has left nothing to resume.
+        has_begun = is_again and not (config.force and _version_of(config.out / CHECKPOINT) in (None, earlier))
+        mine = dataclasses.replace(config, force=False, resume=True) if has_begun else config
+        with beating(heart):
+            code = _exit_code(lambda: _run(mine, arguments.json, control), arguments.program, control)
+        sys.stdout.flush()
+        return code
+
+    return supervise(run_in_child, path, arguments.watchdog_s, control)
+
+
+def _version_of(path: Path) -> tuple[int, int] | None:
+    """Return what differs between two files that were written to a path; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _run(config: RunConfig, as_json: bool, control: Control) -> int:
     summary = run(config, _show_progress if sys.stderr.isatty() else None, control)
     for warning in summary.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        _say(f"warning: {warning}")
     print(
-        summary.to_json() if arguments.json else f"{summary.text()}\nin {config.out}",
-        end="" if arguments.json else "\n",
+        summary.to_json() if as_json else f"{summary.text()}\nin {one_line(str(config.out))}",
+        end="" if as_json else "\n",
     )
     return EXIT_INTERRUPTED if control.interrupted else EXIT_DONE
 
@@ -143,14 +200,12 @@ def _show_progress(share: float) -> None:
 
 
 def _parser(program: str, words: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=program, description="Detect quakes in seismic records and keep the waveforms around them."
-    )
+    parser = _Parser(prog=program, description="Detect quakes in seismic records and keep the waveforms around them.")
     parser.add_argument("--version", action="version", version=f"edgequake {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     runner = commands.add_parser("run", help="detect events in records and keep their waveforms")
     add_run_arguments(runner)
-    runner.set_defaults(command=run_command)
+    runner.set_defaults(command=run_command, program=program)
     for name, (module, purpose) in _GROUND_COMMANDS.items():
         subparser = commands.add_parser(name, help=purpose, description=purpose)
         if name in words:  # a run imports none of them

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edgequake import __version__
+from edgequake.edge.base import heartbeat
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.errors import DataError, Stopped
 from edgequake.edge.base.memory import peak_memory_bytes
@@ -67,6 +68,9 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None, cont
     folder.resume()
 
     for batch in source.batches():
+        heartbeat.beat()
+        if models.have_changed_in_memory(source.diagnostics):
+            stations.rebuild()
         if batch is not None:
             models.choice.announce(batch.traces)
             services.push(batch)
@@ -78,6 +82,7 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None, cont
             models.reload_thresholds()
             stations.apply_threshold()
         if control.stop:
+            heartbeat.stopping()
             break
         folder.checkpoint_if_due()
 
@@ -86,6 +91,7 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None, cont
         services.close()
         raise Stopped(f"stopped before the end of the input; results so far are in {config.out}, go on with --resume")
     for batch in source.flush():
+        heartbeat.beat()
         services.push(batch)
         stations.push(batch)
     counters = stations.finish()

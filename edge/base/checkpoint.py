@@ -96,6 +96,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(tree["identity"], _restored(tree["state"], arrays))
 
 
+def restored_state(state: State) -> State:
+    """Return a state as it would come back from a checkpoint, sharing nothing with the objects that returned it."""
+    arrays = bytearray()
+    text = json.dumps(_plain(state, arrays))
+    restored: State = _restored(json.loads(text), bytes(arrays))
+    return restored
+
+
 def set_aside(path: Path) -> Path:
     """Rename an unusable file, so that it stays available for inspection; return its new path."""
     names = (path.with_name(f"{path.name}.set-aside-{i}") for i in range(1, 1000))

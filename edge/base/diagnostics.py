@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgequake.edge.base.checkpoint import State
+from edgequake.edge.base.inert_text import one_line
 
 _MOST = 100  # texts, counted texts, and sources with damage; further ones are only counted
 
@@ -88,7 +89,7 @@ class Diagnostics:
         return self._add("dropped", source, problem, size_bytes).n == 1
 
     def texts(self) -> list[str]:
-        """Return the warnings, one line each."""
+        """Return the warnings, one inert line each."""
         texts = list(self._texts)
         for source, kinds in self._damage.items():
             for kind, text in _DAMAGE.items():
@@ -96,7 +97,9 @@ class Diagnostics:
                     places = "" if damage.n == 1 else f" in {damage.n} places"
                     texts.append(f"{source}: {text.format(**vars(damage), places=places)}")
         texts += [f"{n} {text}" for text, n in self._counts.items() if n]
-        return [*texts, f"and {self._n_more} more such warnings"] if self._n_more else texts
+        if self._n_more:
+            texts.append(f"and {self._n_more} more such warnings")
+        return [one_line(text) for text in texts]
 
     def _add(self, kind: str, source: str, problem: str = "", size_bytes: int = 0, n: int = 1) -> _Damage:
         if source not in self._damage and len(self._damage) >= _MOST:

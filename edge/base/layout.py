@@ -8,6 +8,7 @@ SEGMENTS = "segments"  # waveforms of the events, miniSEED
 SUMMARY = "summary.json"  # written last: the run is complete
 CHECKPOINT = "checkpoint.edgequake"  # state to resume from
 STATUS = "status.json"
+HEARTBEAT = "heartbeat"  # the process that runs; its time is that of its last sign of life
 ARCHIVE = "archive"  # the raw stream, SDS
 CONTINUOUS = "continuous"  # SSAM channels, SDS
 SPOOL = "spool"  # recorded data from a pipe, until they have been processed

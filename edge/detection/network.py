@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgequake.edge.base.checkpoint import State
+from edgequake.edge.base.constants import constant
 from edgequake.edge.base.errors import ModelError
 from edgequake.edge.manifest.manifest import Manifest, Variant
 
@@ -218,7 +219,7 @@ def _state(inputs: dict[str, Any], outputs: dict[str, Any], input_name: str, out
             f"expected equal scales; convert the model again"
         )
     shape = tuple(inputs[input_name]["shape"])
-    initial = target.quantize(np.zeros(shape, np.float32))
+    initial = constant(target.quantize(np.zeros(shape, np.float32)))
     return _StatePair(source.index, target.index, initial, kind == "recurrent")
 
 

@@ -20,6 +20,7 @@ from edgequake.edge.archive.day_files import RECORD_BYTES
 from edgequake.edge.archive.sds import DAY_NS, day_of_name
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.base.inert_text import csv_line
 from edgequake.edge.base.layout import CONTINUOUS
 from edgequake.edge.downlink.journal import SentRange
 from edgequake.edge.formats.miniseed import index_file
@@ -77,12 +78,19 @@ def event_report(rows: Iterable[CatalogRow]) -> bytes:
     the segment in bytes.
     """
     # Rounded as in the catalogue: a resumed run, which reads rows from there, must report the same.
-    return "".join(
-        f"{row.evid},{_duration_s(row)},{row.peak_probability:.4f},"
-        f"{'' if row.onset_uncertainty_s is None else f'{row.onset_uncertainty_s:.3f}'},{row.mq_type},"
-        f"{row.priority:.4f},{row.size_bytes}\n"
-        for row in rows
-    ).encode()
+    return "".join(csv_line(_report_cells(row)) for row in rows).encode()
+
+
+def _report_cells(row: CatalogRow) -> tuple[str, ...]:
+    return (
+        row.evid,
+        str(_duration_s(row)),
+        f"{row.peak_probability:.4f}",
+        "" if row.onset_uncertainty_s is None else f"{row.onset_uncertainty_s:.3f}",
+        row.mq_type,
+        f"{row.priority:.4f}",
+        str(row.size_bytes),
+    )
 
 
 def _duration_s(row: CatalogRow) -> int:

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgequake.edge.base.checkpoint import State
+from edgequake.edge.base.constants import constant
 from edgequake.edge.features.channel_clock import ChannelClock, TimeMap
 from edgequake.edge.features.conditioning import ContiguousRun, GapBridge, TailedFilter, gap_bridge
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
@@ -66,7 +67,12 @@ def interpolation_kernel(ratio: float) -> Kernel:
     at = fraction[:, np.newaxis] + half - 0.5 - np.arange(2 * half)
     taps = np.sinc(cutoff * at) * np.i0(beta * np.sqrt(np.maximum(0.0, 1.0 - (at / half) ** 2)))
     taps /= taps.sum(axis=1, keepdims=True)  # a constant stays as it is
-    return Kernel(half, np.linalg.solve(np.vander(fraction, _N_POWERS, increasing=True), taps))
+    return Kernel(half, constant(np.linalg.solve(np.vander(fraction, _N_POWERS, increasing=True), taps)))
+
+
+def forget_kernels() -> None:
+    """Compute the filters anew when they are next needed: those in memory are damaged."""
+    interpolation_kernel.cache_clear()
 
 
 class _Interpolator:
@@ -153,7 +159,7 @@ class _Interpolator:
         for i, position in enumerate(from_start):
             whole = math.floor(position)
             taps[whole : whole + 2 * self._kernel.half, i] = self._kernel.taps(position - whole - 0.5)
-        self._block = (n_outputs, n_samples, start, taps)
+        self._block = (n_outputs, n_samples, start, constant(taps))
         return self._block
 
 
@@ -162,7 +168,7 @@ class _OnGrid:
 
     def __init__(self, factor: int, taps: tuple[float, ...] | None) -> None:
         self._factor = factor
-        self._taps = None if taps is None else np.asarray(taps, np.float64)
+        self._taps = None if taps is None else constant(np.asarray(taps, np.float64))
         self._half = 0 if taps is None else len(taps) // 2
         self.reach = max(self._half, _half(factor * _SPARE) + 2)
 

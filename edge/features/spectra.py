@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from edgequake.edge.base.constants import constant
 from edgequake.edge.manifest.front_end_config import ScalogramConfig, SpectrogramConfig
 
 Float = npt.NDArray[np.float64]
@@ -26,13 +27,13 @@ class BandPower:
 
     def __init__(self, config: SpectrogramConfig, sampling_rate_hz: float) -> None:
         n = config.window_samples
-        self._taper = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(n, dtype=np.float64) / n)  # periodic Hann
-        self._ramp = np.arange(n, dtype=np.float64) - (n - 1) / 2.0
+        self._taper = constant(0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(n, dtype=np.float64) / n))  # periodic Hann
+        self._ramp = constant(np.arange(n, dtype=np.float64) - (n - 1) / 2.0)
         self._ramp_power = float(np.sum(self._ramp * self._ramp))
         self._density = 2.0 / (sampling_rate_hz * float(np.sum(self._taper * self._taper)))
         frequencies_hz = np.arange(n // 2 + 1, dtype=np.float64) * sampling_rate_hz / n
-        self._starts = np.searchsorted(frequencies_hz, np.asarray(config.band_edges_hz, np.float64))
-        self._n_bins = np.diff(self._starts).astype(np.float64)
+        self._starts = constant(np.searchsorted(frequencies_hz, np.asarray(config.band_edges_hz, np.float64)))
+        self._n_bins = constant(np.diff(self._starts).astype(np.float64))
         if np.any(self._n_bins < 1) or self._starts[0] < 1 or config.band_edges_hz[-1] > sampling_rate_hz / 2:
             raise ValueError(
                 f"band_edges_hz must keep at least one spectral line in every band, above 0 and up to "
@@ -104,7 +105,7 @@ class WaveletPower:
         self._halves = [len(taps) // 2 for taps in bank]
         # A wavelet is conjugate symmetric about time 0, so its spectrum is real. Each value is stored twice, for the
         # real and the imaginary part that it multiplies.
-        self._responses = [np.repeat(_response(taps, n), 2) for taps in bank]  # (2 * n,) each
+        self._responses = [constant(np.repeat(_response(taps, n), 2)) for taps in bank]  # (2 * n,) each
 
     def __call__(self, windows: Float) -> Float:
         """Return power densities, shape (n_windows, n_wavelets), in units squared per Hz."""

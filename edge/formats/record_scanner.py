@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from pymseed import DataEncoding, MiniSEEDError, MS3Record, get_error_messages
 
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.base.heartbeat import beat
 from edgequake.edge.formats.record_repair import (
     LATE_FRACTION,
     OTHER_BLOCKETTES,
@@ -25,7 +26,7 @@ from edgequake.edge.formats.record_repair import (
     with_own_length,
     with_right_time,
 )
-from edgequake.edge.formats.source_ids import require_source_id
+from edgequake.edge.formats.source_ids import require_source_id, usable_source_id
 from edgequake.edge.formats.waveforms import Trace, duration_ns
 
 # Where a record may begin, by the fields that libmseed itself checks: sequence number and quality (version 2) or the
@@ -93,6 +94,7 @@ class RecordScanner:
 
     def feed(self, data: bytes, at_end: bool = False) -> Iterator[Record]:
         """Take the next bytes and yield the records that are now complete."""
+        beat()
         self._data += data
         last = 0
         while self._at < len(self._data):
@@ -138,7 +140,8 @@ class RecordScanner:
                 self._source, f"the record at byte {self._base + at} is cut short", following - at
             )
             return following, None
-        if header is None or not self._has_valid_codes(at, header, following):
+        header = None if header is None else self._with_usable_codes(at, header, following, mended is not None)
+        if header is None:
             return following, None
         if mended is not None:
             self._diagnostics.count(mended.what)
@@ -200,10 +203,20 @@ class RecordScanner:
                 return Mended(data, OTHER_LENGTH)
         return None
 
-    def _has_valid_codes(self, at: int, header: RecordHeader, following: int) -> bool:
-        """Whether a record's codes can be used in names of files and lines of text; count it as left out if not."""
+    def _with_usable_codes(self, at: int, header: RecordHeader, following: int, is_mended: bool) -> RecordHeader | None:
+        """Return a header with codes that can be used in names of files and lines of text.
+
+        Where the codes can not, None, and the record is counted as left out. Version 3 has a checksum, which proves
+        them: they are used with their odd characters replaced, and that is counted.
+        """
         try:
             raw = self._data[at : at + _START_BYTES]
+            if raw.startswith(b"MS") and not is_mended:
+                source_id = usable_source_id(header.source_id)
+                if source_id == header.source_id:
+                    return header
+                self._diagnostics.count(f"record(s) of {header.source_id!a} are used as {source_id}")
+                return replace(header, source_id=source_id)
             # libmseed leaves out what is not ASCII: in a location that is padding, elsewhere another station.
             codes = raw[_STATION] + raw[_CHANNEL_AND_NETWORK]
             if not raw.startswith(b"MS") and not codes.isascii():
@@ -212,8 +225,8 @@ class RecordScanner:
         except DataError as problem:
             text = f"the record at byte {header.offset} has no usable codes: {problem}"
             self._diagnostics.skip_record(self._source, text, following - at)
-            return False
-        return True
+            return None
+        return header
 
     def _following(self, at: int, size_bytes: int) -> int:
         """Return where the next record begins: a truncated record, or a false length, must not swallow good records."""

@@ -22,6 +22,7 @@ _FORM = "expected one such as FDSN:XX_LUN_00_M_H_Z, in letters, digits and dashe
 # Five separators or more: a station code of miniSEED 2 may contain an underscore. Anything else, such as a dot, a slash
 # or a line break, would split a file name, a path or a line of text.
 _VALID = re.compile(r"FDSN:[A-Za-z0-9-]*(?:_[A-Za-z0-9-]*){5,}", re.ASCII)
+_OTHER = re.compile(r"[^A-Za-z0-9_-]", re.ASCII)
 _CODE = re.compile(r"[A-Za-z0-9-]*", re.ASCII)
 
 
@@ -80,6 +81,25 @@ def require_source_id(source_id: str) -> str:
     if not _VALID.fullmatch(source_id):
         raise DataError(f"source identifier {source_id!a}; {_FORM}")
     return source_id
+
+
+@lru_cache(maxsize=1024)
+def usable_source_id(source_id: str) -> str:
+    """Return an identifier in letters, digits and dashes: other characters of its codes as a dash and their UTF-8 bytes
+    in hexadecimal digits, so that different identifiers stay different.
+
+    For identifiers that a checksum proves to be as they were sent: their samples are someone's records, whatever the
+    codes; one that a bit error has changed must not become a station.
+
+    Raises
+    ------
+    DataError
+        It has not the form of an identifier, or is too long in this way.
+    """
+    if not source_id.startswith(_PREFIX):
+        return require_source_id(source_id)
+    codes = source_id.removeprefix(_PREFIX)
+    return require_source_id(_PREFIX + _OTHER.sub(lambda found: f"-{found[0].encode().hex().upper()}", codes))
 
 
 def station_of(source_id: str) -> str:

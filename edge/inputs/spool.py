@@ -25,6 +25,7 @@ from edgequake.edge.base.atomic_files import is_disk_full, sync
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError, Stopped
+from edgequake.edge.base.heartbeat import beat
 from edgequake.edge.formats.miniseed import RecordFile
 from edgequake.edge.formats.record_scanner import RecordHeader, RecordScanner
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
@@ -255,6 +256,7 @@ class SpooledPipe:
         headers: list[RecordHeader] = []
         while not headers and len(head) < _HEAD_BYTES:
             data = self._stream.read()
+            beat()
             if data is None:
                 if self._control.stop or self._monitor.is_over():
                     break
@@ -272,6 +274,7 @@ class SpooledPipe:
         """Store what arrives; return whether the input has ended, rather than gone live or become too long."""
         pace = Pace(time.monotonic())
         while (data := self._stream.read()) != b"":
+            beat()
             self._stop_if_asked()
             if data:
                 self._monitor.data_arrived()

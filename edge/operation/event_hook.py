@@ -21,12 +21,15 @@ from typing import Any
 
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError
+from edgequake.edge.base.heartbeat import beat
+from edgequake.edge.base.inert_text import one_line
 from edgequake.edge.formats.waveforms import format_time
 from edgequake.edge.results.catalog import CatalogRow
 
 _MOST_QUEUED = 32  # events whose command has not begun; more are dropped and counted
 _MOST_NAMES = 1024  # events remembered, so that none is reported twice
 _GRACE_S = 1.0  # for a killed command to end
+_LOOK_S = 0.25  # between two signs of life while commands are waited for
 
 
 class EventHook:
@@ -84,14 +87,25 @@ class EventHook:
         if self._worker is not None and not self._is_over:
             until_s = time.monotonic() + self._timeout_s
             with suppress(queue.Full):  # then the time is up
-                self._queued.put(None, timeout=self._timeout_s)
-            self._worker.join(max(0.0, until_s - time.monotonic()))
+                self._put_last(until_s)
+            while self._worker.is_alive() and (left_s := until_s - time.monotonic()) > 0:
+                beat()  # the wait is bounded
+                self._worker.join(min(left_s, _LOOK_S))
             self._is_over = True
             self._kill()
             self._worker.join(_GRACE_S)
             self._drop_queued()
         self._is_over = True
         self.report()
+
+    def _put_last(self, until_s: float) -> None:
+        """Tell the worker to end after the queued commands; raise `queue.Full` when the time is up."""
+        while True:
+            beat()
+            with suppress(queue.Full):
+                return self._queued.put(None, timeout=max(0.0, min(_LOOK_S, until_s - time.monotonic())))
+            if time.monotonic() >= until_s:
+                raise queue.Full
 
     def _work(self) -> None:
         while not self._is_over and (event := self._queued.get()) is not None:
@@ -179,9 +193,12 @@ def parse_command(command: str) -> list[str]:
 
 
 def event_fields(row: CatalogRow) -> Mapping[str, Any]:
-    """Return a row as JSON values: the fields of `CatalogRow`, and onset and stop as text too."""
+    """Return a row as JSON values: the fields of `CatalogRow`, inert, and onset and stop as text too."""
     times = {"onset": format_time(row.onset_ns) + "Z", "stop": format_time(row.stop_ns) + "Z"}
-    return {"evid": row.evid, **times, **dataclasses.asdict(row)}
+    values = {
+        name: one_line(value) if isinstance(value, str) else value for name, value in dataclasses.asdict(row).items()
+    }
+    return {"evid": values["evid"], **times, **values}
 
 
 def _error_stream() -> int:

@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from edgequake.edge.base.errors import ConfigError, EdgequakeError, ManifestError
@@ -24,9 +23,14 @@ class LoadedModel:
 
     manifest: Manifest
     variant: Variant
-    graph: bytes
+    graph: bytes  # the interpreters of all detectors compute with these very bytes, they do not copy them
     threshold: float
+    name: str = ""  # the manifest that it was loaded from
+    sha256: str = field(init=False)  # see `state_sha256`
     _spare: list[Detector] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.sha256 = state_sha256(self.manifest)
 
     @classmethod
     def load(cls, config: RunConfig, log: Callable[[str], None]) -> LoadedModel:
@@ -49,7 +53,7 @@ class LoadedModel:
     def _load(cls, name: str, config: RunConfig) -> LoadedModel:
         manifest, folder = load_manifest(name)
         variant, graph = read_graph(manifest, folder, config.variant)
-        model = cls(manifest, variant, graph, threshold_of(config, manifest))
+        model = cls(manifest, variant, graph, threshold_of(config, manifest), name)
         model._spare.append(model.detector())
         return model
 
@@ -73,6 +77,26 @@ class LoadedModel:
             return detector
         return Detector(self.manifest, self.graph, self.variant, self.threshold)
 
+    @property
+    def is_intact(self) -> bool:
+        """Whether graph and manifest in memory are still what was loaded."""
+        is_same = hashlib.sha256(self.graph).hexdigest() == self.variant.sha256
+        return is_same and state_sha256(self.manifest) == self.sha256
+
+    def load_again(self, config: RunConfig, log: Callable[[str], None]) -> None:
+        """Load the model again after its memory was damaged; detectors are to be built from it anew.
+
+        Raises
+        ------
+        EdgequakeError
+            It cannot be read, or it is another one by now; what is in memory is left as it is.
+        """
+        own = dataclasses.replace(config, model=self.name or config.model, variant=self.variant_name)
+        fresh = LoadedModel.load(own, log)
+        if (fresh.sha256, fresh.variant.sha256) != (self.sha256, self.variant.sha256):
+            raise ManifestError(f"model {own.model} has been replaced by another one since it was loaded")
+        self.manifest, self.variant, self.graph, self._spare = fresh.manifest, fresh.variant, fresh.graph, fresh._spare
+
     def reload_threshold(self, config: RunConfig, log: Callable[[str], None]) -> None:
         """Read the thresholds of the manifest again; keep the present one where they cannot be read."""
         try:
@@ -81,11 +105,6 @@ class LoadedModel:
             log(f"thresholds reloaded: onset probability {self.threshold:g} declares an event")
         except EdgequakeError as problem:
             log(f"threshold unchanged, {self.threshold:g}: {problem}")
-
-    @cached_property
-    def sha256(self) -> str:
-        """See `state_sha256`."""
-        return state_sha256(self.manifest)
 
 
 def state_sha256(manifest: Manifest) -> str:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from edgequake.edge.base.checkpoint import State
-from edgequake.edge.base.errors import ConfigError
+from edgequake.edge.base.constants import are_constants_intact
+from edgequake.edge.base.diagnostics import Diagnostics
+from edgequake.edge.base.errors import ConfigError, EdgequakeError
 from edgequake.edge.detection.network import import_runtime
+from edgequake.edge.features.resampling import forget_kernels
 from edgequake.edge.inputs.model_choice import AUTO, ModelChoice, choose
 from edgequake.edge.manifest.manifest import Manifest, load_manifest
 from edgequake.edge.operation.config import RunConfig
 from edgequake.edge.operation.model import LoadedModel, check_threshold, state_sha256, threshold_of
 from edgequake.edge.results.summary import UsedModel
 
+CHECK_S = 3600.0  # between two looks whether the models in memory are intact
 _MOST_STATIONS = 256  # live ones that are remembered; the router handles fewer at a time
 
 
@@ -35,6 +40,7 @@ class RunModels:
         self._loaded: dict[str, LoadedModel] = {}  # by the name that it was loaded by
         self._manifests: dict[str, Manifest] = {}  # of models that are not loaded (yet)
         self._hashes: dict[str, str] = {}
+        self._next_check_s = time.monotonic() + CHECK_S
         if not self.is_auto:
             model = self._loaded[config.model] = LoadedModel.load(config, log)
             self.choice = ModelChoice(model.manifest, config.channels)
@@ -90,6 +96,31 @@ class RunModels:
             model.reload_threshold(replace(self._config, model=name), partial(self._log_of, name))
         if not self._loaded:
             self._log("thresholds reloaded: no model is in use yet")
+
+    def have_changed_in_memory(self, diagnostics: Diagnostics) -> bool:
+        """Look, once an hour, for flipped bits in the memory of the models, and load those models again.
+
+        Return whether there were any, so that the detectors must be built anew.
+        """
+        now_s = time.monotonic()
+        if now_s < self._next_check_s:
+            return False
+        self._next_check_s = now_s + CHECK_S
+        damaged = [name for name, model in self._loaded.items() if not model.is_intact]
+        if not damaged and are_constants_intact():
+            return False
+        for name in damaged:
+            self._load_again(name, diagnostics)
+        forget_kernels()
+        diagnostics.count("time(s) constants of a model had changed in memory and were made anew")
+        self._log("constants of a model had changed in memory: they are made anew, and detection goes on with them")
+        return True
+
+    def _load_again(self, name: str, diagnostics: Diagnostics) -> None:
+        try:
+            self._loaded[name].load_again(self._config, self._log)
+        except EdgequakeError as problem:
+            diagnostics.warn(f"model {name} has changed in memory and cannot be loaded again: {problem}")
 
     def identity(self) -> dict[str, Any]:
         """Return what a checkpoint's state depends on: graph, manifest and channels of each model in use."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgequake.edge.base.checkpoint import State
+from edgequake.edge.base.checkpoint import State, restored_state
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.detection.detector import Detector
 from edgequake.edge.detection.onset import refiner
@@ -159,6 +159,13 @@ class StationRuns:
         """Use the models' thresholds, which have changed, in all detectors."""
         for run in self._runs.values():
             run.detector.threshold = self._model_of(run.station_id).threshold
+
+    def rebuild(self) -> None:
+        """Build all detectors anew from their models, whose constants in memory were damaged; they keep their state."""
+        for run in self._runs.values():
+            state = restored_state(run.detector.state())
+            run.detector = self._model_of(run.station_id).detector()
+            run.detector.restore(state)
 
     def state(self) -> State:
         runs = {key: [run.station_id, run.state()] for key, run in self._runs.items()}

@@ -17,6 +17,7 @@ from edgequake.edge.archive.day_files import RECORD_BYTES
 from edgequake.edge.archive.sds import DAY_NS, day_files
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.base.inert_text import one_line
 from edgequake.edge.base.layout import ARCHIVE, STATUS
 from edgequake.edge.base.memory import peak_memory_bytes
 from edgequake.edge.downlink.outbox import outbox_files
@@ -160,7 +161,8 @@ def status_text(status: dict[str, Any]) -> str:
             f"{archive['last_sample']}"
         )
     lines += [f"last sample of {name}: {time_text}" for name, time_text in status["last_sample"].items()]
-    return "\n".join([*lines, *(f"warning: {text}" for text in status["warnings"])])
+    lines += [f"warning: {text}" for text in status["warnings"]]
+    return "\n".join(map(one_line, lines))
 
 
 def _models_text(status: dict[str, Any]) -> str:

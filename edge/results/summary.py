@@ -12,6 +12,7 @@ from typing import Any
 
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.base.inert_text import one_line
 from edgequake.edge.base.layout import CATALOG, CATALOG_CHECK, SUMMARY
 from edgequake.edge.manifest import schema
 from edgequake.edge.results.catalog import CatalogRow, Segment, read_catalog
@@ -153,7 +154,7 @@ class Summary:
             f"{self.wall_s:.2f} s wall, {self.cpu_s:.2f} s CPU, {self.peak_memory_bytes / 1e6:.0f} MB peak; "
             f"model {self.model} {self.variant}, {self.runtime}",
         ]
-        return "\n".join(lines)
+        return "\n".join(map(one_line, lines))
 
 
 def _read_segments(out: Path) -> list[Segment]:

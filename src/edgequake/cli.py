@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from edgequake.edge.base.errors import EdgequakeError, GateError
+from edgequake.edge.base.inert_text import one_line
 
 GATE_FAILED = 3
 INTERRUPTED = 130
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int = 1) -> int:
-    print("edgequake: error: " + " ".join(message.split()), file=sys.stderr)
+    print(one_line(f"edgequake: error: {' '.join(message.split())}"), file=sys.stderr)
     return code
 
 

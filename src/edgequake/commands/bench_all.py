@@ -14,7 +14,7 @@ import typer
 from edgequake.commands.bench_cost import Pythons, graph_work, interpreters, planned_arena
 from edgequake.commands.bench_output import find_worse, output, require_none_worse
 from edgequake.commands.options import MoreModels, Seeds
-from edgequake.commands.terminal import progress_bar
+from edgequake.commands.terminal import progress_bar, say
 from edgequake.results.progress import Progress
 from edgequake.results.provenance import Report
 
@@ -48,7 +48,7 @@ def everything(
     with progress_bar() as show:
         for name, measure in _costs(also or [], interpreters(python), rounds):  # in turn, with nothing else running
             report = measure(lambda share, doing, name=name: show(share, f"{name}: {doing}"))  # type: ignore[misc]
-            typer.echo(f"== {name}")
+            say(f"== {name}")
             output(report, out / f"{name}.json")
             names.append(name)
         if data is not None:
@@ -59,7 +59,7 @@ def everything(
 
 def _find_worse(path: Path, reference: Path) -> list[str]:
     if not (reference / path.name).exists():
-        typer.echo(f"{path.name}: no such file in {reference}: not compared", err=True)
+        say(f"{path.name}: no such file in {reference}: not compared", err=True)
         return []
     from edgequake.results.reader import read_json
 
@@ -105,7 +105,7 @@ def _score(program: Sequence[str], commands: dict[str, list[str]], show: Progres
         running = {name: pool.submit(_run, program, command) for name, command in commands.items()}
         for i, (name, result) in enumerate(running.items()):
             show(i / len(running), f"accuracy: {name}")
-            typer.echo(f"== {name}\n{result.result()}")
+            say(f"== {name}\n{result.result()}")
     return list(commands)
 
 

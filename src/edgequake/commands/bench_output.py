@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgequake.commands.terminal import to_json
+from edgequake.commands.terminal import say, to_json
 from edgequake.edge.base.errors import GateError
 from edgequake.results.provenance import Report
 
@@ -25,7 +25,7 @@ def output(report: Report, json_file: Path | None) -> None:
     from edgequake.edge.base.atomic_files import write_bytes_atomically
     from edgequake.results.tables.report_text import report_text
 
-    typer.echo(report_text(report))
+    say(report_text(report))
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         write_bytes_atomically(json_file, (to_json(report.to_json()) + "\n").encode())
@@ -56,7 +56,7 @@ def find_worse(new: Any, reference: Any, name: str) -> list[str]:
     if same_machine(new, reference):
         n_agreeing, n_shared = agreement(new, reference)
         if n_shared:
-            typer.echo(f"{name}: same machine; the spreads of {n_agreeing} of {n_shared} figures overlap", err=True)
+            say(f"{name}: same machine; the spreads of {n_agreeing} of {n_shared} figures overlap", err=True)
     return regressions(new, reference)
 
 
@@ -69,6 +69,6 @@ def require_none_worse(worse: Sequence[str], reference: Path) -> None:
         There is at least one.
     """
     for line in worse:
-        typer.echo(f"worse: {line}", err=True)
+        say(f"worse: {line}", err=True)
     if worse:
         raise GateError(f"{len(worse)} figure{'s'[: len(worse) > 1]} worse than {reference} allows")

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from edgequake.commands.options import AsJson, RunFolder
-from edgequake.commands.terminal import print_result, progress_bar
+from edgequake.commands.terminal import print_result, progress_bar, say
 from edgequake.edge.base.errors import ConfigError
+from edgequake.edge.base.inert_text import one_line
 
 Inputs = Annotated[
     list[Path] | None,
@@ -23,7 +24,7 @@ def run(context: typer.Context) -> None:
     from edgequake.seedlink import SCHEME, run_seedlink
 
     if any(argument.startswith(SCHEME) for argument in context.args):
-        raise typer.Exit(run_seedlink(context.args, lambda line: typer.echo(f"edgequake: {line}", err=True)))
+        raise typer.Exit(run_seedlink(context.args, lambda line: say(one_line(f"edgequake: {line}"), err=True)))
     raise typer.Exit(main(["run", *context.args], program="edgequake"))
 
 
@@ -36,7 +37,7 @@ def plot(
     """Draw the records of a run, with the segments shaded and the onsets marked."""
     from edgequake.report.charts.picture import draw_run
 
-    typer.echo(f"drawn: {draw_run(run_dir, out or run_dir / 'picture.png', inputs or (), station)}")
+    say(f"drawn: {draw_run(run_dir, out or run_dir / 'picture.png', inputs or (), station)}")
 
 
 def export(
@@ -107,7 +108,7 @@ def _write_run(folder: Path, out: Path, inputs: list[Path], model: str | None) -
         page = run_report(folder, inputs, model, show)
     _write(out, page.html)
     for note in page.notes:
-        typer.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
 
 
 def _write_results(paths: list[Path], out: Path | None) -> None:
@@ -124,12 +125,12 @@ def _write_markdown(paths: list[Path], out: Path | None, readme: Path | None, wh
     if whole_page:
         page = results_page(paths)
         if out is None:
-            typer.echo(page, nl=False)
+            say(page.rstrip("\n"))
         else:
             _write(out, page)
     if readme is not None:
         fill_file(readme, headline(paths))
-        typer.echo(f"filled in: {readme}")
+        say(f"filled in: {readme}")
 
 
 def _write(path: Path, text: str) -> None:
@@ -137,4 +138,4 @@ def _write(path: Path, text: str) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes_atomically(path, text.encode())
-    typer.echo(f"written: {path}")
+    say(f"written: {path}")

@@ -13,12 +13,18 @@ from typing import Any
 
 import typer
 
+from edgequake.edge.base import inert_text
 from edgequake.results.progress import Progress, silent
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print lines of text, without anything that a terminal would obey: they may name files and stations."""
+    typer.echo(inert_text.lines(text), err=err)
 
 
 def print_result(result: Any, text: str, as_json: bool) -> None:
     """Print the text of a result, or the result as JSON."""
-    typer.echo(to_json(result) if as_json else text)
+    say(to_json(result) if as_json else text)
 
 
 def to_json(result: Any) -> str:
@@ -34,13 +40,19 @@ def progress_bar() -> Iterator[Progress]:
         yield silent
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress as Bar
 
     with Bar(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)
 
         def show(share: float | None, doing: str) -> None:
-            bar.update(task, description=doing, completed=share or 0.0, total=None if share is None else 1.0)
+            bar.update(
+                task,
+                description=escape(inert_text.one_line(doing)),
+                completed=share or 0.0,
+                total=None if share is None else 1.0,
+            )
 
         yield show
 

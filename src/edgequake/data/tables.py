@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.base.inert_text import csv_line, text_of
 from edgequake.edge.formats.waveforms import parse_time
 
 BODIES = ("moon", "mars", "earth")
@@ -94,7 +94,7 @@ def read_table(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
             header = reader.fieldnames or []
-            rows = list(reader)
+            rows = [{name: _text_of(value) for name, value in row.items()} for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
         raise DataError(f"table {path} cannot be read: {problem}") from problem
     missing = [column for column in columns if column not in header]
@@ -108,8 +108,14 @@ def read_table(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
 
 def table_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
     """Return a CSV table with a header and lines that end in a newline, as it is written to a file."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue().encode()
+    table = [columns, *([_written(row.get(column)) for column in columns] for row in rows)]
+    return "".join(map(csv_line, table)).encode()
+
+
+def _written(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _text_of(value: Any) -> Any:
+    """Return a cell's text; the cells beyond the header are a list, and those that a short row lacks are None."""
+    return text_of(value) if isinstance(value, str) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from edgequake.data.tables import table_bytes
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import ConfigError, DataError
+from edgequake.edge.base.inert_text import one_line
 from edgequake.edge.formats.waveforms import NS_PER_S, format_time
 from edgequake.results.finished_run import RunEvent, read_run
 from edgequake.results.progress import Progress, silent
@@ -132,4 +134,5 @@ def _snuffler_span(start_ns: int, stop_ns: int) -> str:
 
 
 def _nslc(event: RunEvent, channel: str) -> str:
-    return ".".join((event.network, event.station, event.location or "", channel))
+    # A space or a comma would end the field.
+    return re.sub(r"[ ,]", "-", one_line(".".join((event.network, event.station, event.location or "", channel))))

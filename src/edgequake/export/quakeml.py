@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.base.inert_text import one_line
 from edgequake.edge.formats.waveforms import format_time
 from edgequake.results.finished_run import FinishedRun, RunEvent
 
@@ -45,7 +46,7 @@ def quakeml(run: FinishedRun) -> bytes:
 
 
 def _event(run: FinishedRun, row: RunEvent) -> Any:
-    from obspy.core.event import Comment, CreationInfo, Event, ResourceIdentifier
+    from obspy.core.event import Comment, Event, ResourceIdentifier
 
     event_type, certainty = _EVENT_TYPES.get(row.mq_type, (None, None))
     name = _identifier(row.name)
@@ -60,9 +61,11 @@ def _event(run: FinishedRun, row: RunEvent) -> Any:
         resource_id=ResourceIdentifier(_public_id(f"event/{name}")),
         event_type=event_type,
         event_type_certainty=certainty,
-        creation_info=CreationInfo(author="edgequake", version=run.summary.edgequake_version),
+        creation_info=_creation_info(run),
         comments=[
-            Comment(text=f"{key}={value}", resource_id=ResourceIdentifier(_public_id(f"comment/{name}/{key}")))
+            Comment(
+                text=one_line(f"{key}={value}"), resource_id=ResourceIdentifier(_public_id(f"comment/{name}/{key}"))
+            )
             for key, value in remarks.items()
             if value
         ],
@@ -71,7 +74,11 @@ def _event(run: FinishedRun, row: RunEvent) -> Any:
 
 
 def _codes(row: RunEvent) -> tuple[str, str, str, str]:
-    return row.network, row.station, row.location or "", row.pick_channel
+    """Return network, station, location and channel, without characters that XML cannot hold."""
+    network, station, location, channel = map(
+        one_line, (row.network, row.station, row.location or "", row.pick_channel)
+    )
+    return network, station, location, channel
 
 
 def _waveform_id(row: RunEvent) -> Any:
@@ -90,7 +97,7 @@ def _waveform_id(row: RunEvent) -> Any:
 def _pick(run: FinishedRun, row: RunEvent) -> Any:
     """Return the onset as a pick, without a phase hint: the networks detect onsets but do not identify the phase."""
     from obspy import UTCDateTime
-    from obspy.core.event import CreationInfo, Pick, QuantityError, ResourceIdentifier
+    from obspy.core.event import Pick, QuantityError, ResourceIdentifier
 
     summary = run.summary
     model = summary.model_of(row.station_id)
@@ -102,8 +109,14 @@ def _pick(run: FinishedRun, row: RunEvent) -> Any:
         waveform_id=_waveform_id(row),
         method_id=ResourceIdentifier(_public_id(method)),
         evaluation_mode="automatic",
-        creation_info=CreationInfo(author="edgequake", version=summary.edgequake_version),
+        creation_info=_creation_info(run),
     )
+
+
+def _creation_info(run: FinishedRun) -> Any:
+    from obspy.core.event import CreationInfo
+
+    return CreationInfo(author="edgequake", version=one_line(run.summary.edgequake_version))
 
 
 def _public_id(name: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.formats.waveforms import format_time
+from edgequake.fetch.bounded_answers import BoundedOpener
 
 RETRY_WAITS_S = (2.0, 10.0)  # before the second and the third attempt at one request
 TIMEOUT_S = 120.0  # until the first byte of an answer
@@ -37,12 +38,11 @@ class DataCentre:
     """
 
     def __init__(self, base_url: str) -> None:
-        from obspy.clients.fdsn import Client
         from obspy.clients.fdsn.header import FDSNException
 
         self.base_url = base_url
         try:
-            self._client = Client(base_url, timeout=TIMEOUT_S, service_mappings={"event": None})
+            self._client = _bounded_client(base_url, timeout=TIMEOUT_S, service_mappings={"event": None})
         except (FDSNException, HTTPException, OSError, *_MALFORMED) as problem:
             if re.search("not a valid URL|is unknown", str(problem)):
                 example = "https://service.earthscope.org"
@@ -50,6 +50,7 @@ class DataCentre:
             reason = _first_line(problem)
             remedy = "check the network, or name another with --base-url"
             raise DataError(f"no FDSN service answers at {base_url} ({reason}): {remedy}") from problem
+        self._require_bounded()
         missing = {"dataselect", "station"} - set(self._client.services)
         if missing:
             raise DataError(
@@ -95,6 +96,11 @@ class DataCentre:
 
         return self._ask(request)
 
+    def _require_bounded(self) -> None:
+        """Refuse an answer that was too large: the next one would be as well."""
+        if (oversize := self._client.bounded_opener.oversize) is not None:
+            raise DataError(f"{self.base_url} sends {oversize}") from oversize
+
     def _ask(self, request: Callable[..., _Answer | None], **parameters: Any) -> _Answer | None:
         """Send a request up to three times; return None where the service has no data."""
         from obspy.clients.fdsn import header
@@ -112,11 +118,28 @@ class DataCentre:
             except refusals as problem:
                 raise DataError(f"{self.base_url} refuses the request: {_first_line(problem)}") from problem
             except failures as problem:
+                self._require_bounded()
                 if wait_s is None:
                     attempts = 1 + len(RETRY_WAITS_S)
                     raise DataError(f"{self.base_url} failed {attempts} times: {_first_line(problem)}") from problem
                 time.sleep(wait_s)
         return None
+
+
+def _bounded_client(base_url: str, **options: Any) -> Any:
+    """Return obspy's client, which bounds no answer by itself, with bounded answers."""
+    from obspy.clients.fdsn import Client
+
+    class BoundedClient(Client):  # type: ignore[misc]
+        """A client whose answers are bounded from the first request on, which its constructor makes."""
+
+        _url_opener: Any
+
+        def _set_opener(self, user: str | None, password: str | None) -> None:
+            super()._set_opener(user, password)
+            self._url_opener = self.bounded_opener = BoundedOpener(self._url_opener)
+
+    return BoundedClient(base_url, **options)
 
 
 def _time(time_ns: int) -> Any:

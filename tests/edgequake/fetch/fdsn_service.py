@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,7 +30,8 @@ class FdsnService:
 
     `faults` maps a day, as 1971-04-17, to what happens to the requests for it, one after another: a status such as
     "500", or "cut" (the connection breaks within the announced bytes), "short" (a complete response without its last
-    bytes), "html" (no miniSEED), "wide" (records that extend beyond the day), "empty". No fault once exhausted.
+    bytes), "html" (no miniSEED), "wide" (records that extend beyond the day), "empty", "bomb" (a few hundred kilobytes
+    that unpack to more than any answer has), "packed" (what is right, by gzip). No fault once exhausted.
     """
 
     stream: obspy.Stream
@@ -113,13 +116,19 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200 if fault == "empty" else 204)
         elif fault == "short":
             self._answer(200, content[:-100])
+        elif fault == "bomb":
+            self._answer(200, bomb(), is_packed=True)
+        elif fault == "packed":
+            self._answer(200, gzip.compress(content), is_packed=True)
         elif fault == "cut":
             self._answer(200, content[: len(content) // 2], announced=len(content))
         else:
             self._answer(200, content)
 
-    def _answer(self, status: int, content: bytes = b"", announced: int | None = None) -> None:
+    def _answer(self, status: int, content: bytes = b"", announced: int | None = None, is_packed: bool = False) -> None:
         self.send_response(status)
+        if is_packed:
+            self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(content) if announced is None else announced))
         self.send_header("Connection", "close")
         self.end_headers()
@@ -128,6 +137,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *arguments: object) -> None:
         """Log nothing."""
+
+
+def bomb(n_bytes: int = 300 << 20) -> bytes:
+    """Return zeros, packed by gzip to a thousandth."""
+    packer = zlib.compressobj(9, wbits=31)
+    return b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(n_bytes >> 20)), packer.flush()])
 
 
 def _matches(trace: obspy.Trace, query: dict[str, str]) -> bool:

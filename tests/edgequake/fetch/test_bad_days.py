@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import socket
 from pathlib import Path
+from urllib.response import addinfourl
 
 import obspy
 import pytest
 
 from edgequake import cli
 from edgequake.data import dataset
+from edgequake.fetch.bounded_answers import BoundedOpener, OversizeAnswer
 
-from .fdsn_service import FdsnService
+from .fdsn_service import FdsnService, bomb
 
 DAYS = ("1971-04-17", "1971-04-18", "1971-04-19")
 FAULTS = {
@@ -206,3 +209,41 @@ def test_required_options(missing: str, data: Path, capsys: pytest.CaptureFixtur
     arguments = [word for option, value in given.items() if option != missing for word in (option, value)]
     assert cli.main(["fetch", "moon", *arguments]) == 2
     assert missing in capsys.readouterr().err
+
+
+def test_a_packed_answer_is_unpacked(service: FdsnService, data: Path) -> None:
+    service.faults[DAYS[1]] = ["packed"]
+    assert fetch(service.url, data) == 0
+    assert service.days_requested == list(DAYS) and len(dataset.load(data)) == 3
+
+
+@pytest.mark.slow
+def test_an_answer_that_unpacks_to_more_than_any_has_is_refused_at_once(
+    service: FdsnService, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert len(bomb()) < 1 << 20
+    service.faults[DAYS[1]] = ["bomb"]
+    assert fetch(service.url, data) == 1
+    line = refusal(capsys)
+    assert "more than 256 MiB, unpacked" in line and f"{DAYS[1]}: " in line
+    assert service.days_requested == list(DAYS[:2])  # not tried again
+    assert files_below(data) == ["catalog.csv", f"moon/xa.s12.00.mh.6.625hz.{DAYS[0]}.mseed", "records.csv"]
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_no_more_is_read_of_an_answer_than_its_limit(is_packed: bool) -> None:
+    sent = bomb(8 << 20) if is_packed else bytes(8 << 20)
+
+    class Answer(addinfourl):
+        length = 0
+
+    class Opener:
+        def open(self, url: str) -> Answer:
+            head = {"Content-Encoding": "gzip"} if is_packed else {}
+            return Answer(io.BytesIO(sent), head, url, 200)  # type: ignore[arg-type]
+
+    assert BoundedOpener(Opener(), 8 << 20).open("http://x").read() == bytes(8 << 20)
+    opener = BoundedOpener(Opener(), (8 << 20) - 1)
+    with pytest.raises(OversizeAnswer):
+        opener.open("http://x")
+    assert opener.oversize is not None

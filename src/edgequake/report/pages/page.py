@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgequake._version import __version__
+from edgequake.edge.base.inert_text import lines
 
 
 def render(template: str, **values: Any) -> str:
@@ -14,8 +15,14 @@ def render(template: str, **values: Any) -> str:
     environment = Environment(
         loader=PackageLoader("edgequake.report", "templates"),
         autoescape=True,
+        finalize=_inert,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     return environment.get_template(template).render(version=__version__, **values)
+
+
+def _inert(value: Any) -> Any:
+    """Return a value without control characters; markup is made by the templates alone and stays as it is."""
+    return lines(value) if type(value) is str else value

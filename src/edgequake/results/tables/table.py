@@ -6,6 +6,8 @@ import re
 import textwrap
 from dataclasses import dataclass
 
+from edgequake.edge.base.inert_text import one_line
+
 _FIGURE = re.compile(r"[-–\d<]|$")  # how a cell with a figure begins, or an empty one
 
 N_LETTERS = 8  # of a column's head on one line at least
@@ -29,7 +31,8 @@ class Table:
 
     def text(self) -> str:
         """Return title, columns and notes as plain text; columns of figures are aligned to the right."""
-        lines = _aligned(self.columns, self.rows) if self.rows else []
+        rows = tuple(tuple(map(one_line, cells)) for cells in self.rows)
+        lines = _aligned(self.columns, rows) if rows else []
         return "\n".join([*([self.title] if self.title else []), *lines, *self.notes])
 
 
@@ -55,4 +58,4 @@ def _aligned(columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> lis
 
 def _escaped(cell: str) -> str:
     """Keep a name from breaking the table, or from being read as HTML."""
-    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", cell).replace("|", r"\|").replace("\n", " ")
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", one_line(cell.replace("\n", " "))).replace("|", r"\|")
