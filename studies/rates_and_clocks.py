@@ -74,11 +74,12 @@ compared with those of the same record at the model's own rate with an even cloc
   the two runs changes by 0.05. *median* and *largest*: onset minus that at the own rate, of matched and moved events.
 
 The bare runs show what the resampler and the clock do: jitter and drift add next to nothing to the even clock, and no
-onset shifts systematically or grows. What remains at `moon` and `earth` are mostly their highest bands, which lie above
-0.7 of the Nyquist frequency, where the resampler's filter and the decimators fall off and scipy's does not. The shipped
-models differ more. At the own rate the spike filter replaces about 1 % of the samples of plain noise, at higher rates
-hardly any, and at a rate 1.9 % off it replaces others: that is most of what differs at `mars`. Refined onsets of `earth`
-are some 0.1 s later from 40 Hz on, because at 20 Hz a frame of the refinement holds one sample and the band ends at 9 Hz.
+onset shifts systematically or grows. What remains is mostly in the highest band of features, above 0.7 of the Nyquist
+frequency, where the resampler and the decimators fall off and scipy does not, and in the first frames of short records
+of `earth`, of which the filters use up two or three before the background starts. The shipped models differ more. At
+the own rate the spike filter replaces about 1 % of the samples of plain noise at `mars`, at higher rates hardly any,
+and 1.9 % off the own rate it replaces others. Refined onsets of `earth` are later by up to 0.1 s from 40 Hz on than at
+20 Hz, where a frame of the refinement holds one sample and the band ends at 9 Hz; their uncertainty is 0.1 s or more.
 
 | model | rate (Hz) | clock | variant | own | matched | missed | extra | moved | within | borderline | median (s) \
 | largest (s) |

@@ -37,8 +37,8 @@ NOISE_COUNTS = 60.0  # standard deviation of the samples
 
 HEAD = """# Cost of the resampler
 
-What share of a run's processor time does resampling take? Three channels of synthetic noise, {hours:g} hours, one
-process for each run, the smallest of {repeats} runs; {machine}.
+What share of a run's processor time does resampling take? Three channels of synthetic noise, one process
+for each run, the smallest of {repeats} runs; {machine}.
 `python studies/resampling_cost.py --out docs/resampling-cost.md` writes this page.
 
 - *run*: user and system time of the process, imports and the loading of the model included; *system*: of that, the
@@ -46,8 +46,8 @@ process for each run, the smallest of {repeats} runs; {machine}.
 - *stage*: time in the stage that puts the samples on the model's grid; at the model's own rate it copies them, at
   100 Hz it is the decimator of `earth`.
 
-| model | rate (Hz) | BLAS threads | run (s) | system (s) | stage (s) | stage / run |
-|---|---|---|---|---|---|---|
+| model | rate (Hz) | hours | BLAS threads | run (s) | system (s) | stage (s) | stage / run |
+|---|---|---|---|---|---|---|---|
 """
 
 
@@ -115,11 +115,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for n_threads in options.threads:
                     costs = [cost_of(model, record, n_threads) for _ in range(options.repeats)]
                     run_s, system_s, stage_s = min(costs)
-                    cells = [model, f"{rate_hz:g}", n_threads, f"{run_s:.2f}", f"{system_s:.2f}", f"{stage_s:.2f}"]
+                    cells = [
+                        model,
+                        f"{rate_hz:g}",
+                        f"{options.hours:g}",
+                        n_threads,
+                        f"{run_s:.2f}",
+                        f"{system_s:.2f}",
+                        f"{stage_s:.2f}",
+                    ]
                     rows.append("| " + " | ".join(map(str, [*cells, f"{100 * stage_s / run_s:.1f} %"])) + " |")
                     print(rows[-1], flush=True)
     machine = f"Python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}"
-    head = HEAD.format(hours=options.hours, repeats=options.repeats, machine=machine)
+    head = HEAD.format(repeats=options.repeats, machine=machine)
     options.out.write_text(head + "\n".join(rows) + "\n", encoding="utf-8")
     return 0
 
