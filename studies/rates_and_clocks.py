@@ -59,7 +59,7 @@ compared with those of the same record at the model's own rate with an even cloc
 `python studies/rates_and_clocks.py --data DIR --out docs/rates-and-clocks.md`; it took
 {minutes:.0f} minutes of one core.
 
-- Records: {records}; every {every} of the splits {splits}. At most two hours of each, around its first arrival. Before
+- Records: {records}; of the splits {splits} {every}. At most two hours of each, around its first arrival. Before
   any resampling, which would spread them, gaps up to 10 s and fill values were interpolated and one-sample spikes
   removed; longer gaps stay. Counts got the noise that their rounding hides and are written 256 times finer, because a
   resampled staircase is none. int32, Steim2, 200 samples to a record, from 40 Hz on 1600.
@@ -460,7 +460,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     head = HEAD.format(
         minutes=np.ceil(minutes),
         records="; ".join(words),
-        every=", ".join(f"{options.every or EVERY[model]}th of {model}" for model in options.models),
+        every=", ".join(f"one file in {options.every or EVERY[model]} of {model}" for model in options.models),
         splits=" and ".join(options.splits),
         frames=", ".join(frames),
     )
