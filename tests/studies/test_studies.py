@@ -72,6 +72,29 @@ STUDIES = {
         "page.md",
         "tflite-runtime",
     ),
+    "rates_and_clocks": Study(
+        [
+            "--data",
+            "DATA",
+            "--models",
+            "moon",
+            "--splits",
+            "val",
+            "--rates",
+            "20",
+            "--every",
+            "2",
+            "--out",
+            "OUT/page.md",
+        ],
+        r"moon  20  drift  bare  [1-9]",
+        "page.md",
+    ),
+    "resampling_cost": Study(
+        ["--models", "moon", "--hours", "0.1", "--repeats", "1", "--threads", "1", "--out", "OUT/page.md"],
+        r"\| moon \| 6\.7 \| 0\.1 \| 1 \| \d+\.\d\d \| ",
+        "page.md",
+    ),
     "same_events": Study(
         ["moon", "DATA", "val", "--variants", "int8", "int8", "--quick"],
         r"moon on val: events .* the same within 9\.66 s",
@@ -83,7 +106,7 @@ STUDIES = {
 }
 SLOW = (
     "compare_models", "conformance", "convert_remedies", "plain_route",  # TensorFlow alone takes seconds to import
-    "draw_day", "event_classes", "tune_baselines",
+    "draw_day", "event_classes", "rates_and_clocks", "resampling_cost", "tune_baselines",
 )  # fmt: skip
 
 

@@ -102,10 +102,10 @@ def test_features_do_not_depend_on_the_unit() -> None:
 
 
 def test_despike_is_the_hampel_filter_sample_by_sample() -> None:
-    values = noise(3, 500).astype(np.float64)
-    values[[50, 51, 200, 333]] += [400, -90, 30, 6]
-    got = Despike(3.0).push(ContiguousRun(0, values, np.ones(500, bool), True))
-    assert got is not None and got.first == 2
+    values = noise(3, 4500).astype(np.float64)  # more than are despiked at a time
+    values[[50, 51, 200, 333, 2049, 4097]] += [400, -90, 30, 6, 70, -60]
+    got = Despike(3.0).push(ContiguousRun(0, values, np.ones(4500, bool), True))
+    assert got is not None and got.first == 2 and len(got.values) == 4496
     for i, value in enumerate(got.values, start=2):
         around = values[i - 2 : i + 3]
         median = np.median(around)
