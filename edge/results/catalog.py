@@ -7,13 +7,13 @@ have been sent is in the downlink's journal.
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.base.inert_text import csv_line, text_of
 from edgequake.edge.formats.waveforms import format_time, parse_time
 
 TIME_COLUMN = "time_abs(%Y-%m-%dT%H:%M:%S.%f)"
@@ -53,13 +53,9 @@ class CatalogRow:
     onset_uncertainty_s: float | None = None
 
 
-def _one_line(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 # Column of catalog.csv: the field of CatalogRow, how its value is written, how the text is read.
 _COLUMNS: dict[str, tuple[str, Callable[[Any], str], Callable[[str], Any]]] = {
-    "filename": ("filename", _one_line, str),
+    "filename": ("filename", str, str),
     TIME_COLUMN: ("onset_ns", format_time, parse_time),
     "time_rel(sec)": ("time_rel_s", "{:.6f}".format, float),
     "evid": ("evid", str, str),
@@ -86,11 +82,7 @@ HEADER = (",".join(COLUMNS) + "\n").encode()
 
 def catalog_text(rows: Iterable[CatalogRow]) -> str:
     """Return rows as lines of catalog.csv, without the header; each is one line, whatever the names in it."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerows([text(getattr(row, field)) for field, text, _ in _COLUMNS.values()] for row in rows)
-    # A file name need not be UTF-8; bytes that are not are written as \\udcXX.
-    return buffer.getvalue().encode("utf-8", "backslashreplace").decode()
+    return "".join(csv_line(text(getattr(row, field)) for field, text, _ in _COLUMNS.values()) for row in rows)
 
 
 def parse_row(line: str, columns: tuple[str, ...] = COLUMNS) -> CatalogRow:
@@ -104,7 +96,9 @@ def parse_row(line: str, columns: tuple[str, ...] = COLUMNS) -> CatalogRow:
     try:
         (cells,) = csv.reader([line], strict=True)
         by_column = dict(zip(columns, cells, strict=True))
-        return CatalogRow(**{field: value(by_column[column]) for column, (field, _, value) in _COLUMNS.items()})
+        return CatalogRow(
+            **{field: value(text_of(by_column[column])) for column, (field, _, value) in _COLUMNS.items()}
+        )
     except (ValueError, csv.Error, DataError) as problem:
         raise ValueError(f"no row of {len(columns)} cells: '{line.strip()[:80]}' ({problem})") from problem
 

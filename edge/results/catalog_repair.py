@@ -21,7 +21,7 @@ from edgequake.edge.formats.source_ids import channel_of, station_of
 from edgequake.edge.formats.waveforms import NS_PER_S
 from edgequake.edge.results.catalog import COLUMNS, HEADER, OLD_COLUMNS, CatalogRow, catalog_text, columns_of, parse_row
 from edgequake.edge.results.catalog_files import Block, CatalogFiles, read_blocks
-from edgequake.edge.results.event_names import event_id
+from edgequake.edge.results.ledger import event_id
 
 _MOST_WITH_INTERVALS = 1000  # rows at the end of those without a line in catalog.check whose segments are looked at
 _CHUNK_BYTES = 1 << 20
@@ -193,8 +193,6 @@ class _Rewriting:
         try:
             headers = index_file(self._out / rows[0].segment).headers
         except DataError:
-            headers = []
-        if not headers:
             return self._of_rows(rows)
         return self._block(rows, min(header.start_ns for header in headers), max(header.stop_ns for header in headers))
 

@@ -24,8 +24,7 @@ from edgequake.edge.formats.miniseed import encode
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
 from edgequake.edge.manifest.manifest import Manifest, Variant, load_manifest, read_graph, shipped_models
 from edgequake.edge.results.catalog import CatalogRow, Segment
-from edgequake.edge.results.event_names import event_id
-from edgequake.edge.results.ledger import Ledger, LedgerEntry
+from edgequake.edge.results.ledger import Ledger, LedgerEntry, event_id
 from edgequake.synthetic import synthetic_dataset
 
 T0_NS = synthetic_dataset.DAY_START_NS

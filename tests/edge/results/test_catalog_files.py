@@ -15,8 +15,7 @@ from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.results.catalog import COLUMNS, CatalogRow, Segment, read_catalog
 from edgequake.edge.results.catalog_files import CHECKED_BYTES, CatalogFiles, read_blocks
 from edgequake.edge.results.catalog_repair import repair
-from edgequake.edge.results.event_names import UniqueNames, event_id
-from edgequake.edge.results.ledger import Ledger
+from edgequake.edge.results.ledger import Ledger, UniqueNames, event_id
 
 HOUR_NS = 3600 * NS_PER_S
 

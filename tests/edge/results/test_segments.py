@@ -16,8 +16,7 @@ from edgequake.edge.detection.trigger import Event
 from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.manifest.manifest import TriggerConfig, load_manifest
 from edgequake.edge.results.catalog import HEADER, CatalogRow, Segment, catalog_text, read_catalog
-from edgequake.edge.results.event_names import event_id
-from edgequake.edge.results.ledger import Ledger
+from edgequake.edge.results.ledger import Ledger, event_id
 from edgequake.edge.results.segments import SegmentWriter
 from edgequake.edge.results.summary import Summary
 from edgequake.edge.runner import RunConfig, run
