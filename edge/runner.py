@@ -11,6 +11,7 @@ from edgequake.edge.base import heartbeat
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.errors import DataError, Stopped
 from edgequake.edge.base.memory import peak_memory_bytes
+from edgequake.edge.base.own_folder import OwnFolder
 from edgequake.edge.formats.source_ids import channel_of
 from edgequake.edge.formats.waveforms import NS_PER_S
 from edgequake.edge.inputs.source import Source
@@ -52,7 +53,12 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None, cont
     Stopped
         `control` asked to stop before the end of the files; a checkpoint, or the spool, says where to continue.
     """
-    start, control = _RunStart(), control or Control()
+    with OwnFolder(config.out):
+        return _run(config, progress, control or Control())
+
+
+def _run(config: RunConfig, progress: Callable[[float], None] | None, control: Control) -> Summary:
+    start = _RunStart()
     models = RunModels(config, control.log)
     require_new_folder(config)
     source = open_source(config, models.choice, control, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+LOCK = ".lock"  # of the runner that works in the folder
 CATALOG = "catalog.csv"
 CATALOG_CHECK = "catalog.check"  # its rows once more with checksums, to restore it from
 SEGMENTS = "segments"  # waveforms of the events, miniSEED

@@ -1,0 +1,107 @@
+"""A run folder belongs to one runner at a time; its files have modes of their own."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgequake.edge.base.errors import ConfigError, DataError
+from edgequake.edge.base.own_folder import OwnFolder
+from edgequake.edge.runner import RunConfig, run
+
+Write = Callable[..., Path]
+HOLD = (
+    "import sys; from pathlib import Path; from edgequake.edge.base.own_folder import OwnFolder\n"
+    "with OwnFolder(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+)
+
+
+def holder(out: Path) -> subprocess.Popen[str]:
+    """Start a process that holds a folder until its standard input ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_second_runner_is_refused_by_name_and_the_first_is_left_alone(tmp_path: Path) -> None:
+    with holder(tmp_path / "out") as first:
+        with pytest.raises(ConfigError, match=rf"is in use by another run \(process {first.pid}\); stop that one"):
+            OwnFolder(tmp_path / "out").__enter__()
+        assert (tmp_path / "out" / ".lock").read_text() == f"{first.pid}\n"
+        assert first.communicate("")[0] == "" and first.returncode == 0
+    assert not (tmp_path / "out").exists()  # nothing was written there
+    with OwnFolder(tmp_path / "out"):
+        pass
+
+
+def test_a_killed_runner_leaves_no_lock_that_holds(tmp_path: Path) -> None:
+    with holder(tmp_path / "out") as first:
+        first.kill()
+        first.wait()
+    assert (tmp_path / "out" / ".lock").exists()
+    with OwnFolder(tmp_path / "out"):
+        assert (tmp_path / "out" / ".lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_a_run_in_a_folder_that_is_held_touches_nothing(write: Write, noise: np.ndarray, tmp_path: Path) -> None:
+    record, out = write("a.mseed", noise), tmp_path / "out"
+    out.mkdir()
+    (out / "catalog.csv").write_text("another run's")
+    with OwnFolder(out), pytest.raises(ConfigError, match="is in use"):
+        run(RunConfig((str(record),), out, force=True))
+    assert [path.name for path in out.iterdir()] == ["catalog.csv"]
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_the_modes_do_not_depend_on_the_umask(umask: int, quake_file: Path, tmp_path: Path) -> None:
+    out, before = tmp_path / "new" / "out", os.umask(umask)
+    try:
+        run(RunConfig((str(quake_file),), out, archive_bytes=10**6, budget_bytes=10**5, summary_channel=True))
+        assert os.umask(umask) == umask  # as it was
+    finally:
+        os.umask(before)
+    found = {path: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "new", *(tmp_path / "new").rglob("*"))}
+    assert {mode for path, mode in found.items() if path.is_dir()} == {0o750}
+    assert {mode for path, mode in found.items() if path.is_file()} == {0o640} and len(found) > 12
+
+
+def test_the_names_of_new_folders_are_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr("edgequake.edge.base.own_folder.sync", synced.append)
+    with OwnFolder(tmp_path / "a" / "b"):
+        assert synced == [tmp_path / "a", tmp_path]
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    umask = os.umask(0o022)
+    with pytest.raises(DataError, match=r"cannot use output folder .*Not a directory"):
+        OwnFolder(tmp_path / "file" / "out").__enter__()
+    assert os.umask(umask) == 0o022
+
+
+@pytest.mark.slow
+def test_of_runners_that_start_together_one_is_left(quake_file: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "edgequake.edge", "run", "-", "--out", str(tmp_path / "out"), "--resume"]
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    until_s = time.monotonic() + 60
+    while sum(process.poll() is None for process in processes) > 1 and time.monotonic() < until_s:
+        time.sleep(0.02)
+    (last,) = [process for process in processes if process.poll() is None]
+    for process in processes:
+        said = process.communicate(quake_file.read_bytes() if process is last else None, timeout=60)[1]
+        assert process.returncode == (0 if process is last else 1)
+        assert process is last or said.count(b"is in use by another run") == 1
