@@ -19,7 +19,7 @@ from edgequake.edge.formats.miniseed import index_file, read_indexed
 from edgequake.edge.formats.source_ids import channel_of, station_of
 from edgequake.edge.formats.space_apps_csv import read_packet_csv
 from edgequake.edge.formats.waveforms import Trace
-from edgequake.edge.manifest.front_end_config import FrontEndConfig, takes_rate
+from edgequake.edge.manifest.tables import FrontEndConfig, takes_rate
 
 FloatArray = npt.NDArray[np.float32]
 T = TypeVar("T")

@@ -21,8 +21,8 @@ from edgequake.convert.launcher import run_worker
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import ConfigError, ModelError
 from edgequake.edge.manifest import schema
-from edgequake.edge.manifest.front_end_config import FrontEndConfig
 from edgequake.edge.manifest.manifest import parse_manifest
+from edgequake.edge.manifest.tables import FrontEndConfig
 
 VARIANTS = ("float32", "dynamic", "int8", "int16x8")
 QUANTIZE = {"all": VARIANTS, **{variant: (variant,) for variant in VARIANTS}}

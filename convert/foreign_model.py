@@ -14,8 +14,8 @@ from typing import Any
 
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.manifest import schema
-from edgequake.edge.manifest.front_end_config import FrontEndConfig
 from edgequake.edge.manifest.manifest import TriggerConfig
+from edgequake.edge.manifest.tables import FrontEndConfig
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -14,8 +14,8 @@ from edgequake.convert.quantization.tflite_file import TfliteFile
 from edgequake.convert.streaming.step_model import NEXT, PROBABILITIES, ROWS, StepGraph
 from edgequake.edge.base.errors import ConfigError, ModelError
 from edgequake.edge.manifest import schema
-from edgequake.edge.manifest.front_end_config import FrontEndConfig
 from edgequake.edge.manifest.manifest import FORMAT, FORMAT_VERSION, Manifest
+from edgequake.edge.manifest.tables import FrontEndConfig
 
 OUTPUTS = {1: ["event"], 2: ["onset", "event"]}
 

@@ -25,8 +25,8 @@ from edgequake.convert.verification.agreement import event_agreement, graph_prob
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.detection.network import import_runtime
 from edgequake.edge.manifest import schema
-from edgequake.edge.manifest.front_end_config import FrontEndConfig
 from edgequake.edge.manifest.manifest import Manifest, Variant
+from edgequake.edge.manifest.tables import FrontEndConfig
 
 import_runtime()  # before TensorFlow, see its docstring
 GATE_LIMITS = (8.0, 6.0)  # a sigmoid of 8 is 0.9997, of 6 0.9975

@@ -27,8 +27,8 @@ from edgequake.edge.detection.event_class import EventClassifier, class_probabil
 from edgequake.edge.detection.trigger import Event
 from edgequake.edge.features.front_end import station_rows
 from edgequake.edge.formats.waveforms import NS_PER_S
-from edgequake.edge.manifest.event_config import INPUTS, ClassConfig
 from edgequake.edge.manifest.manifest import Manifest, load_manifest, read_graph
+from edgequake.edge.manifest.tables import INPUTS, ClassConfig
 from edgequake.train.add_classes import recipe_for
 from edgequake.train.classes.class_examples import (
     ClassExamples,

@@ -26,9 +26,8 @@ from edgequake.data.phasenet import convert_phasenet
 from edgequake.data.tables import Arrival, LabelledRecord
 from edgequake.edge.detection.onset import refine_onset
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
-from edgequake.edge.manifest.event_config import OnsetConfig
-from edgequake.edge.manifest.front_end_config import FrontEndConfig
 from edgequake.edge.manifest.manifest import load_manifest
+from edgequake.edge.manifest.tables import FrontEndConfig, OnsetConfig
 from edgequake.train.configuration.recipe import load_recipe
 from edgequake.train.data.records import record_traces
 

@@ -189,10 +189,11 @@ def cleaned(record: LabelledRecord, number: int, threshold: float) -> Record:
 
 def _pieces(trace: obspy.Trace, begin: obspy.UTCDateTime, body: str) -> Iterator[Piece]:
     """Yield the stretches of a merged trace without long gaps; the code of the channel is one that all models take."""
-    samples = np.ma.masked_invalid(np.ma.asarray(trace.data).astype(np.float64))
-    missing = np.ma.getmaskarray(samples).copy()
-    if body == "moon" and np.ma.asarray(trace.data).dtype.kind == "i" and not missing.all():
-        far = np.abs(samples.data - np.ma.median(samples)) >= FILL_JUMP
+    masked: Any = np.ma  # whose functions have no types
+    samples = masked.masked_invalid(masked.asarray(trace.data).astype(np.float64))
+    missing = masked.getmaskarray(samples).copy()
+    if body == "moon" and masked.asarray(trace.data).dtype.kind == "i" and not missing.all():
+        far = np.abs(samples.data - masked.median(samples)) >= FILL_JUMP
         missing |= np.isin(samples.data, FILLS) & far
     rate_hz, there = trace.stats.sampling_rate, np.flatnonzero(~missing)
     code = f"{'M' if body == 'moon' else 'B'}H{trace.stats.channel[-1]}"
@@ -327,7 +328,12 @@ class Study:
         n_borderline = self._borderline(found, case)
         late_s = np.array([b.onset_s - a.onset_s for a, b in [*found.pairs, *found.moved]] or [0.0])
         n_within = sum(abs(b.onset_s - a.onset_s) <= 2.0 * a.sigma_s for a, b in found.moved)
-        counts = [len(own), *map(len, (found.pairs, found.missed, found.extra, found.moved)), n_within, n_borderline]
+        counts = [
+            len(own),
+            *(len(part) for part in (found.pairs, found.missed, found.extra, found.moved)),
+            n_within,
+            n_borderline,
+        ]
         largest_s = late_s[np.argmax(np.abs(late_s))]
         cells = [self._name, label, clock, self._variant, *counts, f"{np.median(late_s):+.3f}", f"{largest_s:+.2f}"]
         print(*cells, f"{time.process_time() - started_s:.1f} s", sep="  ", flush=True)

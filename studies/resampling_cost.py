@@ -71,7 +71,7 @@ def measure(model: str, record: str) -> dict[str, float]:
         stage_s += time.process_time() - begun_s
         return outputs
 
-    ToModelGrid.push = timed  # type: ignore[method-assign]
+    ToModelGrid.push = timed  # type: ignore[assignment, method-assign]
     with tempfile.TemporaryDirectory() as out:
         run(RunConfig(inputs=(record,), out=Path(out) / "run", model=model))
     return {"stage_s": stage_s}

@@ -18,7 +18,7 @@ from edgequake import __version__
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.checkpoint import set_aside
 from edgequake.edge.base.errors import ConfigError
-from edgequake.edge.manifest.event_config import ClassConfig
+from edgequake.edge.manifest.tables import ClassConfig
 from edgequake.results.progress import Progress, part_of, silent
 from edgequake.train import networks
 from edgequake.train.classes.fit import learn_classes

@@ -22,8 +22,8 @@ from pathlib import Path
 from edgequake.benchmarks.cost.environments import measure_process
 from edgequake.benchmarks.cost.workload import MeasuredGraph, SignalDays, find_graphs, steps_per_s
 from edgequake.edge.formats.waveforms import NS_PER_S, format_time
-from edgequake.edge.manifest.front_end_config import FrontEndConfig
 from edgequake.edge.manifest.manifest import Manifest
+from edgequake.edge.manifest.tables import FrontEndConfig
 from edgequake.results.cost import Constant, Consumer, DeviceProfile, EnergyReport, Estimate, Work
 from edgequake.results.provenance import provenance
 

@@ -11,9 +11,8 @@ from edgequake.edge.archive.sds import day_name, day_of, name_of, parse_day_name
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import RecordFile, index_file
-from edgequake.edge.formats.overlaps import new_parts
 from edgequake.edge.formats.record_scanner import RecordHeader
-from edgequake.edge.formats.waveforms import SampleBuffer, Trace, duration_ns
+from edgequake.edge.formats.waveforms import SampleBuffer, Trace, duration_ns, new_parts
 
 _BEFORE_ALL_NS = -(1 << 63)
 _MOST_INDEXES = 12  # the channels of one station

@@ -23,8 +23,7 @@ from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.errors import ManifestError
 from edgequake.edge.features.front_end import Rows
 from edgequake.edge.formats.waveforms import NS_PER_S, duration_ns
-from edgequake.edge.manifest.event_config import INPUTS, ClassConfig
-from edgequake.edge.manifest.front_end_config import FrontEndConfig, SpectrogramConfig
+from edgequake.edge.manifest.tables import INPUTS, ClassConfig, FrontEndConfig, SpectrogramConfig
 
 Float = npt.NDArray[np.float64]
 

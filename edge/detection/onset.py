@@ -16,9 +16,8 @@ import numpy.typing as npt
 
 from edgequake.edge.features.conditioning import ContiguousRun, Despike, bridged_runs, join_runs
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
-from edgequake.edge.manifest.event_config import OnsetConfig
-from edgequake.edge.manifest.front_end_config import FrontEndConfig
 from edgequake.edge.manifest.manifest import Manifest
+from edgequake.edge.manifest.tables import FrontEndConfig, OnsetConfig
 
 Float = npt.NDArray[np.float64]
 

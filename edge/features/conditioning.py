@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
-from edgequake.edge.manifest.front_end_config import FrontEndConfig
+from edgequake.edge.manifest.tables import FrontEndConfig
 
 Float = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]

@@ -18,10 +18,9 @@ from edgequake.edge.base.errors import DataError
 from edgequake.edge.features.conditioning import ContiguousRun, Despike, GapCounts, gap_bridge
 from edgequake.edge.features.normalization import PowerFeatures, WaveformFeatures
 from edgequake.edge.features.resampling import ToModelGrid
-from edgequake.edge.features.spectra import BandPower, WaveletPower
-from edgequake.edge.features.windows import Windower
+from edgequake.edge.features.spectra import BandPower, WaveletPower, Windower
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, same_rate
-from edgequake.edge.manifest.front_end_config import FrontEndConfig, SpectrogramConfig
+from edgequake.edge.manifest.tables import FrontEndConfig, SpectrogramConfig
 
 
 @dataclass(frozen=True)

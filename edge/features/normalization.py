@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgequake.edge.base.checkpoint import State
-from edgequake.edge.features.windows import WindowBatch
-from edgequake.edge.manifest.front_end_config import (
+from edgequake.edge.features.spectra import WindowBatch
+from edgequake.edge.manifest.tables import (
     BackgroundConfig,
     ScalogramConfig,
     SpectrogramConfig,

@@ -27,7 +27,7 @@ from edgequake.edge.base.constants import constant
 from edgequake.edge.features.channel_clock import ChannelClock, TimeMap
 from edgequake.edge.features.conditioning import ContiguousRun, GapBridge, TailedFilter, gap_bridge
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
-from edgequake.edge.manifest.front_end_config import FrontEndConfig, decimation_factor, require_rate
+from edgequake.edge.manifest.tables import FrontEndConfig, decimation_factor, require_rate
 
 Float = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]

@@ -17,8 +17,8 @@ from edgequake.edge.formats.source_ids import channel_of, station_of
 from edgequake.edge.formats.space_apps_csv import packet_span, read_packet_csv
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, same_rate
 from edgequake.edge.inputs.model_choice import ModelChoice
-from edgequake.edge.manifest.front_end_config import require_rate
 from edgequake.edge.manifest.manifest import Manifest
+from edgequake.edge.manifest.tables import require_rate
 
 ChannelSpan: TypeAlias = tuple[int, int, float]  # start_ns, stop_ns, sampling_rate_hz
 _MOST_HEADERS = 20_000  # kept in memory, a week of three channels; beyond, each file is indexed again when it is read

@@ -21,8 +21,8 @@ import numpy as np
 from edgequake.edge.base.errors import EdgequakeError
 from edgequake.edge.formats.source_ids import channel_of, station_of
 from edgequake.edge.formats.waveforms import Trace
-from edgequake.edge.manifest.front_end_config import takes_rate
 from edgequake.edge.manifest.manifest import Manifest, load_manifest
+from edgequake.edge.manifest.tables import takes_rate
 
 AUTO = "auto"  # in place of a model's name
 BODIES = ("moon", "mars", "earth")  # the models that can be chosen

@@ -15,8 +15,7 @@ from typing import Any
 
 from edgequake.edge.base.errors import ManifestError
 from edgequake.edge.manifest import schema
-from edgequake.edge.manifest.event_config import ClassConfig, OnsetConfig
-from edgequake.edge.manifest.front_end_config import LONGEST_S, FrontEndConfig
+from edgequake.edge.manifest.tables import LONGEST_S, ClassConfig, FrontEndConfig, OnsetConfig
 
 FORMAT = "edgequake-manifest"
 FORMAT_VERSION = 1

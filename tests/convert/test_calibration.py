@@ -16,7 +16,7 @@ from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.features.front_end import station_rows
 from edgequake.edge.formats.miniseed import index_file, read_indexed
 from edgequake.edge.manifest import schema
-from edgequake.edge.manifest.front_end_config import FrontEndConfig
+from edgequake.edge.manifest.tables import FrontEndConfig
 from edgequake.synthetic import synthetic_dataset
 
 CONTINUOUS = InputLayout("continuous", 5, None)

@@ -17,8 +17,8 @@ from edgequake.convert.foreign_model import built_rows, read_description
 from edgequake.edge.base.errors import ConfigError, ModelError
 from edgequake.edge.detection.network import StepNetwork
 from edgequake.edge.manifest import schema
-from edgequake.edge.manifest.front_end_config import FrontEndConfig
 from edgequake.edge.manifest.manifest import TriggerConfig, load_manifest, read_graph
+from edgequake.edge.manifest.tables import FrontEndConfig
 
 TOML = """
 name = "elsewhere"

@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from edgequake.edge.manifest import event_config, front_end_config, manifest
+from edgequake.edge.manifest import manifest, tables
 
 SECTIONS = {
     "The whole": manifest.Manifest,
-    "`front_end`": front_end_config.FrontEndConfig,
-    "`front_end.background`": front_end_config.BackgroundConfig,
-    "`front_end.background.catch_up`": front_end_config.CatchUpConfig,
-    "`front_end.spectrogram`": front_end_config.SpectrogramConfig,
-    "`front_end.scalogram`": front_end_config.ScalogramConfig,
-    "`front_end.waveform`": front_end_config.WaveformConfig,
+    "`front_end`": tables.FrontEndConfig,
+    "`front_end.background`": tables.BackgroundConfig,
+    "`front_end.background.catch_up`": tables.CatchUpConfig,
+    "`front_end.spectrogram`": tables.SpectrogramConfig,
+    "`front_end.scalogram`": tables.ScalogramConfig,
+    "`front_end.waveform`": tables.WaveformConfig,
     "`network`": manifest.NetworkConfig,
     "`network.states[]`": manifest.StateTensor,
     "`trigger`": manifest.TriggerConfig,
-    "`onset`": event_config.OnsetConfig,
-    "`classes`": event_config.ClassConfig,
+    "`onset`": tables.OnsetConfig,
+    "`classes`": tables.ClassConfig,
     "`variants.VARIANT`": manifest.Variant,
     "`variants.VARIANT.quantization.TENSOR`": manifest.TensorQuantization,
 }
@@ -45,7 +45,7 @@ def test_every_field_is_documented_and_nothing_else(heading: str, documented: di
 
 
 def test_every_dataclass_of_the_manifest_has_a_section(documented: dict[str, list[str]]) -> None:
-    modules = (manifest, front_end_config, event_config)
+    modules = (manifest, tables)
     described = {kind for module in modules for kind in vars(module).values() if dataclasses.is_dataclass(kind)}
     assert described == set(SECTIONS.values())
     assert set(documented) == set(SECTIONS)

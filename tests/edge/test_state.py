@@ -15,14 +15,14 @@ from edgequake.edge.detection.detector import Detector
 from edgequake.edge.detection.trigger import Decision, Event, Trigger
 from edgequake.edge.features.front_end import Rows, StationFrontEnd
 from edgequake.edge.formats.waveforms import Trace, duration_ns
-from edgequake.edge.manifest.front_end_config import (
+from edgequake.edge.manifest.manifest import Manifest, TriggerConfig, Variant
+from edgequake.edge.manifest.tables import (
     BackgroundConfig,
     FrontEndConfig,
     ScalogramConfig,
     SpectrogramConfig,
     WaveformConfig,
 )
-from edgequake.edge.manifest.manifest import Manifest, TriggerConfig, Variant
 from edgequake.synthetic import synthetic_dataset
 
 Moon = tuple[Manifest, bytes, Variant]

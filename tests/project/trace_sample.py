@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 FIRST_READ = ("formats/miniseed.py", "trace")
-ROW_WRITTEN = ("results/catalog.py", "write_catalog")
+ROW_WRITTEN = ("results/catalog_files.py", "_append_rows")
 
 
 class Tracer:

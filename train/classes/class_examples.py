@@ -16,7 +16,7 @@ from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.detection.event_class import EventClassifier
 from edgequake.edge.features.front_end import Rows, station_rows
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
-from edgequake.edge.manifest.event_config import INPUTS, ClassConfig
+from edgequake.edge.manifest.tables import INPUTS, ClassConfig
 from edgequake.train.configuration.body_scales import Scales
 from edgequake.train.configuration.recipe import ClassesRecipe, Recipe
 from edgequake.train.data.records import record_traces

@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.detection.event_class import class_probabilities, classify
-from edgequake.edge.manifest.event_config import INPUTS, ClassConfig
+from edgequake.edge.manifest.tables import INPUTS, ClassConfig
 from edgequake.train.classes.class_examples import (
     NEVER,
     ClassExamples,

@@ -19,9 +19,8 @@ from scipy.signal import firwin
 
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.manifest import schema
-from edgequake.edge.manifest.event_config import INPUTS, OnsetConfig
-from edgequake.edge.manifest.front_end_config import FrontEndConfig
 from edgequake.edge.manifest.manifest import TriggerConfig
+from edgequake.edge.manifest.tables import INPUTS, FrontEndConfig, OnsetConfig
 from edgequake.train.configuration.body_scales import Scales
 
 if sys.version_info >= (3, 11):
@@ -97,7 +96,7 @@ class ClassesRecipe:
 
     labels: dict[str, tuple[str, ...]]  # class, as in the catalogue's mq_type -> patterns of event types
     repeating: tuple[str, ...]  # patterns of event types with a repeating source: its events count as one family
-    inputs: tuple[str, ...]  # these four: see edgequake.edge.manifest.event_config
+    inputs: tuple[str, ...]  # these four: see edgequake.edge.manifest.tables
     spectrum_s: float
     smooth_s: float
     min_live_s: float

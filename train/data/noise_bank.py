@@ -13,7 +13,7 @@ from edgequake.data.tables import LabelledRecord
 from edgequake.edge.features.conditioning import ContiguousRun, join_runs
 from edgequake.edge.features.resampling import on_model_grid
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
-from edgequake.edge.manifest.front_end_config import FrontEndConfig
+from edgequake.edge.manifest.tables import FrontEndConfig
 from edgequake.train.configuration.body_scales import Scales
 from edgequake.train.data.records import record_traces
 from edgequake.train.signals.noise import Float, in_band

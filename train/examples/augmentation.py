@@ -17,7 +17,7 @@ from scipy.signal import resample
 from edgequake.edge.features.normalization import quantization_density
 from edgequake.edge.features.spectra import BandPower
 from edgequake.edge.formats.waveforms import Trace
-from edgequake.edge.manifest.front_end_config import SpectrogramConfig
+from edgequake.edge.manifest.tables import SpectrogramConfig
 from edgequake.synthetic.lunar_signals import log_uniform
 from edgequake.train.configuration.body_scales import Scales
 from edgequake.train.configuration.recipe import ExamplesRecipe

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.features.front_end import Rows, station_rows
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
-from edgequake.edge.manifest.front_end_config import FrontEndConfig
+from edgequake.edge.manifest.tables import FrontEndConfig
 from edgequake.results.progress import Progress, silent
 from edgequake.train.configuration.body_scales import Scales
 from edgequake.train.configuration.recipe import Recipe

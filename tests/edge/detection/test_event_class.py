@@ -21,8 +21,8 @@ from edgequake.edge.detection.event_class import (
 )
 from edgequake.edge.features.front_end import Rows, StationFrontEnd, station_rows
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
-from edgequake.edge.manifest.event_config import INPUTS, ClassConfig
 from edgequake.edge.manifest.manifest import Manifest, Variant, parse_manifest
+from edgequake.edge.manifest.tables import INPUTS, ClassConfig
 from edgequake.synthetic.synthetic_dataset import SyntheticRecord
 
 ROW_S = 10.0

@@ -12,9 +12,8 @@ from scipy.signal import butter, freqz, sosfilt
 
 from edgequake.edge.detection.onset import Onset, band_pass, refine_onset
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
-from edgequake.edge.manifest.event_config import OnsetConfig
-from edgequake.edge.manifest.front_end_config import FrontEndConfig
 from edgequake.edge.manifest.manifest import Manifest, Variant
+from edgequake.edge.manifest.tables import FrontEndConfig, OnsetConfig
 
 RATE_HZ = 100.0
 START_NS = 1_700_000_000 * NS_PER_S

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgequake.edge.manifest.front_end_config import BackgroundConfig, FrontEndConfig
+from edgequake.edge.manifest.tables import BackgroundConfig, FrontEndConfig
 
 
 def front_end(kind: str, **other: Any) -> FrontEndConfig:

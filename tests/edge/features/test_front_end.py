@@ -19,7 +19,7 @@ from edgequake.edge.features.normalization import Background, quantization_densi
 from edgequake.edge.features.resampling import ToModelGrid
 from edgequake.edge.features.spectra import BandPower
 from edgequake.edge.formats.waveforms import Trace, duration_ns
-from edgequake.edge.manifest.front_end_config import (
+from edgequake.edge.manifest.tables import (
     BackgroundConfig,
     CatchUpConfig,
     FrontEndConfig,

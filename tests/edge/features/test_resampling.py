@@ -18,7 +18,7 @@ from edgequake.edge.features.channel_clock import ChannelClock
 from edgequake.edge.features.conditioning import ContiguousRun, join_runs
 from edgequake.edge.features.resampling import ToModelGrid, on_model_grid
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
-from edgequake.edge.manifest.front_end_config import SpectrogramConfig
+from edgequake.edge.manifest.tables import SpectrogramConfig
 
 from .front_ends import front_end
 

@@ -17,8 +17,8 @@ from edgequake.edge.features.front_end import Rows, station_rows
 from edgequake.edge.features.spectra import WaveletPower, morlet
 from edgequake.edge.formats.waveforms import Trace, duration_ns
 from edgequake.edge.manifest import schema
-from edgequake.edge.manifest.front_end_config import FrontEndConfig, ScalogramConfig
 from edgequake.edge.manifest.manifest import Manifest, load_manifest, parse_manifest, read_graph
+from edgequake.edge.manifest.tables import FrontEndConfig, ScalogramConfig
 
 from .front_ends import front_end
 

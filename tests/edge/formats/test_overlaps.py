@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgequake.edge.formats.overlaps import n_differing
-from edgequake.edge.formats.waveforms import Trace, duration_ns
+from edgequake.edge.formats.waveforms import Trace, duration_ns, n_differing
 
 RATE_HZ = 6.625
 PIECES = st.lists(st.tuples(st.integers(0, 30), st.lists(st.integers(0, 2), min_size=1, max_size=20)), max_size=6)

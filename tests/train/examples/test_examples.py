@@ -14,7 +14,7 @@ from edgequake.edge.features.front_end import station_rows
 from edgequake.edge.features.spectra import BandPower
 from edgequake.edge.formats.miniseed import index_file, read_indexed
 from edgequake.edge.formats.source_ids import channel_of
-from edgequake.edge.manifest.front_end_config import SpectrogramConfig
+from edgequake.edge.manifest.tables import SpectrogramConfig
 from edgequake.train.configuration.recipe import Recipe, load_recipe
 from edgequake.train.data.noise_bank import NoiseBank, build_bank, even_channels
 from edgequake.train.data.records import record_traces

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edgequake.edge.manifest.front_end_config import FrontEndConfig
 from edgequake.edge.manifest.manifest import Manifest
+from edgequake.edge.manifest.tables import FrontEndConfig
 from edgequake.report.recording.probabilities import Model
 from edgequake.results.tables.table import Table
 from edgequake.results.words import size, thousands
