@@ -25,6 +25,7 @@ _SHAKE_RATE_HZ = 100.0
 _EXPECTED = "udp://HOST:PORT or shake://HOST:PORT/NET_STA"
 _STATION = re.compile(r"[A-Z0-9]{1,8}_[A-Z0-9-]{1,8}(_[A-Z0-9-]{0,8})?\Z")
 _LONGEST_BYTES = 1 << 16
+_MOST_AT_ONCE = 256  # datagrams without a usable trace, before the run is let do something else
 _BUFFER_BYTES = 1 << 22  # asked for each socket, so that a pause (a slow disk) loses nothing; the system may give less
 _SO_RXQ_OVFL = 40  # Linux: each datagram comes with the number of those lost for want of buffer space
 
@@ -112,7 +113,16 @@ class _Socket:
         return self.socket.fileno()
 
     def receive(self, buffer: bytearray) -> tuple[int, list[Trace]]:
-        """Receive one datagram; return its length and its traces."""
+        """Receive datagrams up to one with traces, or while there are any; return their length and the traces."""
+        total_bytes = 0
+        for _ in range(_MOST_AT_ONCE):
+            size, traces = self._receive_one(buffer)
+            total_bytes += size
+            if traces or size == 0:
+                return total_bytes, traces
+        return total_bytes, []
+
+    def _receive_one(self, buffer: bytearray) -> tuple[int, list[Trace]]:
         try:
             if sys.platform == "linux":
                 size, extras, _, _ = self.socket.recvmsg_into([buffer], socket.CMSG_SPACE(4))
@@ -195,10 +205,16 @@ def _bound(address: Address) -> socket.socket:
     return bound
 
 
-def open_sockets(inputs: tuple[str, ...], diagnostics: Diagnostics, log: Callable[[str], None]) -> UdpReceiver:
+def open_sockets(
+    inputs: tuple[str, ...],
+    diagnostics: Diagnostics,
+    log: Callable[[str], None],
+    turns_away: Callable[[str], bool] = lambda station_id: False,
+) -> UdpReceiver:
     """Return the receiver of live addresses.
 
     log : takes lines for people: the addresses listened to, and the first datagram dropped at each.
+    turns_away : see `DatagramDecoder`.
 
     Raises
     ------
@@ -212,7 +228,7 @@ def open_sockets(inputs: tuple[str, ...], diagnostics: Diagnostics, log: Callabl
         raise ConfigError(f"addresses and other inputs do not go together: {', '.join(others)} beside an address")
     receiver = UdpReceiver(diagnostics)
     for address in [parse_address(text) for text in inputs]:
-        decoder = DatagramDecoder(address.text, diagnostics, log)
+        decoder = DatagramDecoder(address.text, diagnostics, log, turns_away)
         if address.scheme == "shake":
             decoder = ShakeDecoder(address.text, diagnostics, log, address.station, address.sampling_rate_hz)
         receiver.listen(address, decoder)

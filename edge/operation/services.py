@@ -109,8 +109,10 @@ class OnboardServices:
         if len(traces) > 1 and (self.archive is not None or self.ssam is not None):
             traces = merge_contiguous(traces)
         for trace in traces:
-            if trace.source_id in self._newest or len(self._newest) < _MOST_CHANNELS:
-                self._newest[trace.source_id] = trace
+            self._newest.pop(trace.source_id, None)
+            self._newest[trace.source_id] = trace  # at the end: heard last
+            if len(self._newest) > _MOST_CHANNELS:
+                self._newest.pop(next(iter(self._newest)))
             if self.archive is not None:
                 self.archive.push(trace)
             if self.ssam is not None:
