@@ -19,7 +19,9 @@ from edgequake.edge.base.diagnostics import Diagnostics
 
 MOST_STATIONS = 16  # each has an interpreter of its own
 _SETTLED_NS = 60 * 1_000_000_000  # of data after the first record: then a station goes on, and keeps its place
-_NEXT_NS = 300 * 1_000_000_000  # a record that begins so soon after the one before goes on; links delay records by minutes
+_NEXT_NS = (
+    300 * 1_000_000_000
+)  # a record that begins so soon after the one before goes on; links delay records by minutes
 SETTLED = (0, _SETTLED_NS, 0.0)  # the state of a station that goes on and was heard just now
 _SILENT_S = 3600.0  # after which a station may have to make room, or is forgotten if it has never gone on
 _LONG_SILENT_S = 86_400.0  # after which any is forgotten: a lander's link may be down for hours
@@ -65,7 +67,7 @@ class StationPlaces:
         log : takes a line when the first record of another station comes.
         now_s : the machine's monotonic time.
         """
-        self._diagnostics, self._names, self._log, self._now_s = diagnostics, names, log, now_s
+        self._diagnostics, self.names, self._log, self._now_s = diagnostics, names, log, now_s
         self._places: dict[str, _Place] = {}  # by station
         self._waiting: dict[str, _Place] = {}  # ... of stations without a place, the one heard last at the end
         self._vacated: list[str] = []
@@ -76,15 +78,15 @@ class StationPlaces:
     @property
     def left_out(self) -> str | None:
         """What was left out because --station does not name it, in words; None: nothing."""
-        if self._left_out is None or self._names is None:
+        if self._left_out is None or self.names is None:
             return None
-        return f"{self._left_out} and no other station that --station names ({', '.join(self._names)})"
+        return f"{self._left_out} and no other station that --station names ({', '.join(self.names)})"
 
     def is_for_others(self, station_id: str) -> bool:
         """Return whether the user has not named a station, and count its record."""
-        if is_named(station_id, self._names):
+        if is_named(station_id, self.names):
             return False
-        self._leave_out(station_id)
+        self.leave_out(station_id)
         return True
 
     def turns_away(self, station_id: str) -> bool:
@@ -93,7 +95,7 @@ class StationPlaces:
             return True
         if station_id in self._places or len(self._places) < MOST_STATIONS or self._has_token():
             return False
-        self._leave_out(station_id)
+        self.leave_out(station_id)
         return True
 
     def takes(self, station_id: str, start_ns: int, stop_ns: int) -> bool:
@@ -104,7 +106,7 @@ class StationPlaces:
         if place is None and len(self._places) >= MOST_STATIONS:
             place = self._wait(station_id, start_ns, stop_ns, now_s)
             if place is None:
-                self._leave_out(station_id)
+                self.leave_out(station_id)
                 return False
         if place is None:
             place = _Place(stop_ns, 0, now_s)
@@ -130,7 +132,7 @@ class StationPlaces:
         """Continue from what `state` returned; stations that are no longer named lose their places."""
         now_s = self._now_s()
         for name, (stop_ns, later_ns, silent_s) in state.items():
-            if is_named(name, self._names):
+            if is_named(name, self.names):
                 self._places[name] = _Place(stop_ns, later_ns, now_s - silent_s)
             else:
                 self._vacated.append(name)
@@ -154,7 +156,7 @@ class StationPlaces:
 
     def _look(self, now_s: float) -> None:
         """Forget the stations that have been silent for long, unless the user has named them."""
-        if self._names is not None or now_s - self._looked_s < _LOOK_S:
+        if self.names is not None or now_s - self._looked_s < _LOOK_S:
             return
         self._looked_s = now_s
         for name, place in list(self._places.items()):
@@ -168,15 +170,18 @@ class StationPlaces:
         del self._places[name]
         self._vacated.append(name)
 
-    def _leave_out(self, station_id: str) -> None:
-        if self._names is None:
+    def leave_out(self, station_id: str, n: int = 1) -> None:
+        """Count `n` records of a station, and others, that are left out."""
+        if self.names is None:
             what = f"record(s) of further stations than {MOST_STATIONS} left out: name yours with --station"
         else:
             what = "record(s) of stations left out that --station does not name"
-        self._diagnostics.count(what)
+        self._diagnostics.count(what, n)
         if self._left_out is None:
             self._left_out = station_id
-            which = f"is not one of {', '.join(self._names)}" if self._names else f"would be one more than {MOST_STATIONS}"
+            which = (
+                f"is not one of {', '.join(self.names)}" if self.names else f"would be one more than {MOST_STATIONS}"
+            )
             self._log(f"station {station_id} is left out: it {which}; further ones are counted")
 
     def _has_token(self) -> bool:

@@ -30,6 +30,7 @@ import numpy.typing as npt
 
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.base.station_places import StationPlaces, is_named
 from edgequake.edge.formats.record_scanner import RECORD_START, RecordScanner
 from edgequake.edge.formats.source_ids import require_source_id, source_id_of, station_of
 from edgequake.edge.formats.waveforms import LAST_NS, NS_PER_S, Trace, duration_ns
@@ -100,21 +101,29 @@ class DatagramDecoder:
         name: str,
         diagnostics: Diagnostics,
         log: Callable[[str], None],
-        turns_away: Callable[[str], bool] = lambda station_id: False,
+        places: StationPlaces | None = None,
     ) -> None:
         """Decode what is received at `name`; `log` takes a line for people when the first datagram is dropped.
 
-        turns_away : whether a station's datagrams need not be decoded, as `StationPlaces.turns_away`.
+        places : those of the stations: datagrams of one that is turned away are not decoded; None: all are.
         """
         self._name, self._diagnostics, self._log = name, diagnostics, log
-        self._turns_away = turns_away
+        self._places = places
         self._grids: dict[str, TimestampRegulariser] = {}
+
+    def is_for_others(self, datagram: bytes) -> str | None:
+        """Return the station of a datagram if --station does not name it; asked from another thread."""
+        if self._places is None or self._places.names is None:
+            return None
+        station_id = station_of_datagram(datagram)
+        return None if station_id is None or is_named(station_id, self._places.names) else station_id
 
     def traces(self, datagram: bytes) -> list[Trace]:
         """Return the traces in a datagram, none if it is malformed or its station is turned away."""
-        station_id = station_of_datagram(datagram)
-        if station_id is not None and self._turns_away(station_id):
-            return []
+        if self._places is not None:
+            station_id = station_of_datagram(datagram)
+            if station_id is not None and self._places.turns_away(station_id):
+                return []
         try:
             return self._traces(datagram)
         except DataError as problem:

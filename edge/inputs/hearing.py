@@ -52,9 +52,7 @@ class _Unheard:
 class Hearing:
     """Watches whether a live run can use what it receives, station by station."""
 
-    def __init__(
-        self, log: Callable[[str], None], advice: Callable[[str, float], str], places: StationPlaces
-    ) -> None:
+    def __init__(self, log: Callable[[str], None], advice: Callable[[str, float], str], places: StationPlaces) -> None:
         """Log to `log`; `advice` describes a channel that the run does not take, see `ModelChoice.advice`."""
         self._log, self._advice, self._places = log, advice, places
         self._unheard: dict[str, _Unheard] = {}

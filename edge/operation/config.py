@@ -128,7 +128,7 @@ def _live_source(
         return _stdin_source(config, choice, router, monitor, progress)
     from edgequake.edge.inputs.udp import open_sockets
 
-    receiver = open_sockets(config.inputs, diagnostics, control.log, places.turns_away)
+    receiver = open_sockets(config.inputs, diagnostics, control.log, places)
     return LiveSource(receiver, router, diagnostics, monitor)
 
 
