@@ -211,7 +211,7 @@ class OnboardServices:
     def _open_downlink(self, budget_bytes: int) -> Downlink:
         from edgequake.edge.downlink.downlink import Downlink
         from edgequake.edge.downlink.outbox import Outbox
-        from edgequake.edge.downlink.requests import RequestQueue
+        from edgequake.edge.downlink.request_queue import RequestQueue
         from edgequake.edge.downlink.send_queue import SsamQueue
 
         out = self._config.out
