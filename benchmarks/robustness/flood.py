@@ -1,4 +1,4 @@
-"""The benchmark `flood`: forged stations by the thousand on the port of a live run, while a quake of its own arrives."""
+"""The benchmark `flood`: thousands of forged stations on the port of a live run, while a true quake arrives."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The downlink: which data are delivered to the radio, and when, within a budget of bytes a day.
 
-Passes take place at times of the mission clock (`operation.mission_clock.MissionClock`) and at the end of a run. The budget
+Passes take place at times of the mission clock (`operation.mission_clock`) and at the end of a run. The budget
 accrues evenly over each UTC day, so that some of it is left for an event in the evening: in a pass at a fraction x of
 the day, no more than x times the budget has been delivered that day. What a day does not use is lost.
 

@@ -1,8 +1,8 @@
 """The requests in DIR/requests, which a run turns into files of records that are sent before all events.
 
 Anyone who may write into that folder can put anything there: pipes and links, files of gigabytes, thousands of requests
-for decades. Whatever it is, a live run spends no more than `MOST_WORK_S` on it in a pass and never waits for it; what is
-no request is set aside.
+for decades. Whatever it is, a live run spends no more than `MOST_WORK_S` on it in a pass and never waits for it; what
+is no request is set aside.
 """
 
 from __future__ import annotations

@@ -286,7 +286,7 @@ class ChannelRouter:
             self._routes[station_id] = _Route(epoch, newest_ns, self._buffer(station_id, 0.0), rates_hz)
             self._routes[station_id].buffer.restore(buffer)
         # Edgequake before places had bounds of its own on stations: all of them are taken to go on.
-        self.places.restore(state.get("places", {name: SETTLED for name in self._routes}))
+        self.places.restore(state.get("places", dict.fromkeys(self._routes, SETTLED)))
 
     def _batch(self, route: _Route, station_id: str, traces: list[Trace]) -> Iterator[Batch]:
         for trace in traces:

@@ -21,7 +21,6 @@ from edgequake.edge.results.priority import Priorities, PriorityFunction, priori
 from edgequake.edge.results.segments import SegmentWriter
 from edgequake.edge.results.summary import RecordTime
 
-
 _MOST_STATIONS = 1024  # named by the summary: years of a live run, or a folder of a whole network
 
 

@@ -104,7 +104,7 @@ def test_the_machines_clock_decides_even_against_more_stations(order: str, wall_
 
 
 def test_without_a_clock_that_fits_the_most_stations_decide() -> None:
-    """A lander that replays 1971: one wrong station is outvoted, also where it was the first; and a draw changes nothing."""
+    """A lander that replays 1971: one wrong station is outvoted, also if it was the first; a draw changes nothing."""
     clock, _ = live(500_000.0)
     assert minutes(clock, "BAD 0", 2e6 + 0.2, 30) == [] and now(clock) > 2e6
     assert minutes(clock, "A 0", 11_000.2, 30) == [] and now(clock) > 2e6
