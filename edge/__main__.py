@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from edgequake import __version__
-from edgequake.edge.base.control import Control, signal_handlers
+from edgequake.edge.base.control import Control, Heart, beating, signal_handlers
 from edgequake.edge.base.errors import EdgequakeError, Stopped
-from edgequake.edge.base.heartbeat import Heart, beating
 from edgequake.edge.base.inert_text import one_line
 from edgequake.edge.base.layout import CHECKPOINT, HEARTBEAT
 from edgequake.edge.formats.waveforms import parse_time
@@ -109,6 +108,13 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CODES",
         help="channel codes or patterns, as 'MH?,BHZ' (default: those of each model)",
     )
+    parser.add_argument(
+        "--station",
+        dest="stations",
+        action="append",
+        metavar="PATTERN",
+        help="run only stations that match, as XA_S12 or 'XA_*'; may be repeated (default: any)",
+    )
     parser.add_argument("--force", action="store_true", help="replace the results of an earlier run in DIR")
     parser.add_argument("--resume", action="store_true", help="continue the run in DIR after a stop or a power loss")
     _add_seconds(parser, "--checkpoint-every", "checkpoint_s", "longest time that a power loss may undo", 60.0)
@@ -154,7 +160,8 @@ def _codes(text: str) -> tuple[str, ...]:
 def run_command(arguments: argparse.Namespace, control: Control) -> int:
     """Run a model over records and print the summary."""
     options = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(RunConfig)}
-    config = RunConfig(**{**options, "inputs": tuple(arguments.inputs)})
+    stations = None if arguments.stations is None else tuple(arguments.stations)
+    config = RunConfig(**{**options, "inputs": tuple(arguments.inputs), "stations": stations})
     path = config.out / HEARTBEAT
     if arguments.watchdog_s is None:
         with beating(Heart(path)):

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edgequake import __version__
-from edgequake.edge.base import heartbeat
-from edgequake.edge.base.control import Control
+from edgequake.edge.base.control import Control, beat, stopping
 from edgequake.edge.base.errors import DataError, Stopped
 from edgequake.edge.base.memory import peak_memory_bytes
 from edgequake.edge.base.own_folder import OwnFolder
@@ -74,7 +73,7 @@ def _run(config: RunConfig, progress: Callable[[float], None] | None, control: C
     folder.resume()
 
     for batch in source.batches():
-        heartbeat.beat()
+        beat()
         if models.have_changed_in_memory(source.diagnostics):
             stations.rebuild()
         if batch is not None:
@@ -88,7 +87,7 @@ def _run(config: RunConfig, progress: Callable[[float], None] | None, control: C
             models.reload_thresholds()
             stations.apply_threshold()
         if control.stop:
-            heartbeat.stopping()
+            stopping()
             break
         folder.checkpoint_if_due()
 
@@ -97,7 +96,7 @@ def _run(config: RunConfig, progress: Callable[[float], None] | None, control: C
         services.close()
         raise Stopped(f"stopped before the end of the input; results so far are in {config.out}, go on with --resume")
     for batch in source.flush():
-        heartbeat.beat()
+        beat()
         services.push(batch)
         stations.push(batch)
     counters = stations.finish()

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -298,10 +299,11 @@ class Case:
 def compare(own: Sequence[Found], other: Sequence[Found], frame_s: float) -> Comparison:
     """Match events by their onsets, nearest first; what is left over and overlaps has moved."""
     found = Comparison([], [], list(own), list(other))
-    for pairs, is_same in (
+    rules: tuple[tuple[list[tuple[Found, Found]], Callable[[Found, Found], bool]], ...] = (
         (found.pairs, lambda a, b: abs(a.onset_s - b.onset_s) <= frame_s),
         (found.moved, lambda a, b: a.onset_s < b.stop_s and b.onset_s < a.stop_s),
-    ):
+    )
+    for pairs, is_same in rules:
         candidates = [(a, b) for a in found.missed for b in found.extra if a.station == b.station and is_same(a, b)]
         for a, b in sorted(candidates, key=lambda pair: abs(pair[0].onset_s - pair[1].onset_s)):
             if a in found.missed and b in found.extra:
@@ -334,6 +336,7 @@ class Study:
             n_within,
             n_borderline,
         ]
+        counts = [len(own), *counts, n_within, n_borderline]
         largest_s = late_s[np.argmax(np.abs(late_s))]
         cells = [self._name, label, clock, self._variant, *counts, f"{np.median(late_s):+.3f}", f"{largest_s:+.2f}"]
         print(*cells, f"{time.process_time() - started_s:.1f} s", sep="  ", flush=True)

@@ -87,7 +87,7 @@ def _live_run(
     sent: Sequence[tuple[float, bytes]], out: Path, speed: float, progress: Progress
 ) -> tuple[LiveRunCost, dict[str, Any]]:
     """Run the runner in a process of its own and send it datagrams; return its cost and its summary."""
-    port = _free_port()
+    port = free_port()
     address = f"shake://127.0.0.1:{port}/{STATION}"
     command = [sys.executable, "-m", "edgequake.edge", "run", address, "--model", "earth", "--out", str(out),
                "--json", "--idle-stop", f"{_IDLE_STOP_S:g}", "--checkpoint-every", "5"]  # fmt: skip
@@ -123,7 +123,8 @@ def _send(sent: Sequence[tuple[float, bytes]], port: int, speed: float, pid: int
     return LiveRunCost(time.monotonic() - begun_s, ticks / os.sysconf("SC_CLK_TCK"), tuple(sizes), latest_s)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a UDP port of this machine that nothing has."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

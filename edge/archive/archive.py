@@ -53,6 +53,7 @@ class _BufferedRun(SampleBuffer):
 class _ArchivedChannel:
     stop_ns: int  # nothing at or after this time has been archived
     run: _BufferedRun | None = None
+    heard: int = 0  # number of the push that was its last
 
 
 class Archive:
@@ -94,6 +95,7 @@ class Archive:
         self._duplicates = DuplicateFilter(self._files)
         self._block_samples, self._least_record_bytes = block_samples, least_record_bytes
         self._channels: dict[str, _ArchivedChannel] = {}
+        self._n_pushed = 0
 
     @property
     def total_bytes(self) -> int:
@@ -108,7 +110,10 @@ class Archive:
         DataError
             A file cannot be written, for another reason than a full disk.
         """
+        self._n_pushed += 1
         channel = self._channels.get(trace.source_id)
+        if channel is not None:
+            channel.heard = self._n_pushed
         run = None if channel is None else channel.run
         if channel is None or run is None or run.stop_ns < channel.stop_ns or not run.accepts(trace):
             self._push_parts(trace)
@@ -223,8 +228,9 @@ class Archive:
     def _channel(self, source_id: str) -> _ArchivedChannel:
         if source_id not in self._channels:
             if len(self._channels) >= _MOST_CHANNELS:
-                self._end_run(self._channels.pop(next(iter(self._channels))))
-            self._channels[source_id] = _ArchivedChannel(self._duplicates.stop_ns(source_id))
+                silent = min(self._channels, key=lambda name: self._channels[name].heard)
+                self._end_run(self._channels.pop(silent))
+            self._channels[source_id] = _ArchivedChannel(self._duplicates.stop_ns(source_id), heard=self._n_pushed)
         return self._channels[source_id]
 
 

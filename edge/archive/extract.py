@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,9 +15,11 @@ from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import ARCHIVE, CONTINUOUS, SEGMENTS
 from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.formats.record_scanner import RecordScanner
-from edgequake.edge.formats.waveforms import Trace, merge_contiguous
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, merge_contiguous, parse_time
 
 _READ_BYTES = 1 << 18
+_SEGMENT_TIME = re.compile(r"_(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)\.\d{3}(?:_\d+)?\.mseed\Z", re.ASCII)
+_LONGEST_NS = 7 * DAY_NS  # of a segment: an event lasts hours at most
 _VERSIONS = 4  # of the same hours that may be interleaved; each is merged by itself
 
 
@@ -49,18 +52,33 @@ def get_waveforms(
     return _merged(_in_archive(folder, Span(start_ns, stop_ns, station, channels)))
 
 
+@dataclass(frozen=True, slots=True)
+class StoredDay:
+    """The part of a span within one UTC day, and the files that may contain samples of it."""
+
+    span: Span
+    files: tuple[Path, ...]  # of the archive, then of the SSAM channels
+    segments: tuple[Path, ...]
+
+
 def get_run_waveforms(out: Path, span: Span, unwritten: Sequence[Trace] = ()) -> list[Trace]:
     """Return what a run folder contains of a span, as `get_waveforms` does.
 
     The archive comes first, then samples that are not written to it yet (`Archive.unwritten`), then the segments, for
     what the archive has evicted. SSAM channels are searched only where channels are named.
     """
-    traces = list(_in_archive(out / ARCHIVE, span))
-    if span.channels is not None:
-        traces += _in_archive(out / CONTINUOUS, span)
+    files = [path for folder in _folders(out, span) for _, path in _matching(folder, span)]
+    segments = sorted((out / SEGMENTS).glob("*.mseed"))
+    return day_waveforms(StoredDay(span, tuple(files), tuple(segments)), unwritten)
+
+
+def day_waveforms(day: StoredDay, unwritten: Sequence[Trace] = ()) -> list[Trace]:
+    """Return what a run folder contains of a day, as `get_run_waveforms` does."""
+    span = day.span
+    traces = [trace for path in day.files for trace in _in_file(path, span)]
     matching = (trace for trace in unwritten if span.matches(name_of(trace.source_id)))
     others = [trace.between(span.start_ns, span.stop_ns) for trace in matching]
-    for path in sorted((out / SEGMENTS).glob("*.mseed")):
+    for path in day.segments:
         others += _in_file(path, span)
     for trace in others:
         if len(trace.samples):
@@ -68,30 +86,63 @@ def get_run_waveforms(out: Path, span: Span, unwritten: Sequence[Trace] = ()) ->
     return _merged(traces)
 
 
-def stored_days(out: Path, span: Span, unwritten: Sequence[Trace] = ()) -> Iterator[Span]:
+def stored_days(out: Path, span: Span, unwritten: Sequence[Trace] = ()) -> Iterator[StoredDay | None]:
     """Cut a span at UTC midnights and yield the days of which a run folder may contain samples.
 
-    So no more than a day need be in memory, and a span of centuries costs no more than what is stored.
+    So no more than a day need be in memory, and a span of centuries costs no more than what is stored: each segment is
+    looked at once. None is yielded after each, so that a run may do something else in between.
     """
-    days = {name.day for folder in (ARCHIVE, CONTINUOUS) for _, name, _ in day_files(out / folder)}
+    files: dict[int, list[Path]] = {}
+    for folder in _folders(out, span):
+        for day, path in _matching(folder, span):
+            files.setdefault(day, []).append(path)
     for trace in unwritten:
-        days.update(range(trace.start_ns // DAY_NS, trace.stop_ns // DAY_NS + 1))
-    for path in (out / SEGMENTS).glob("*.mseed"):
+        for day in range(trace.start_ns // DAY_NS, trace.stop_ns // DAY_NS + 1):
+            files.setdefault(day, [])
+    segments: dict[int, list[Path]] = {}
+    for path in sorted((out / SEGMENTS).glob("*.mseed")):
+        if not _may_overlap(path.name, span):
+            continue
         with suppress(DataError):  # it has been sent and deleted meanwhile, or is damaged
-            for header in index_file(path).headers:
-                days.update(range(header.start_ns // DAY_NS, header.stop_ns // DAY_NS + 1))
-    for day in sorted(days):
+            headers = index_file(path).headers
+            days = {day for one in headers for day in range(one.start_ns // DAY_NS, one.stop_ns // DAY_NS + 1)}
+            for day in days:
+                segments.setdefault(day, []).append(path)
+        yield None
+    for day in sorted({*files, *segments}):
         start_ns, stop_ns = max(span.start_ns, day * DAY_NS), min(span.stop_ns, (day + 1) * DAY_NS)
         if start_ns < stop_ns:
-            yield replace(span, start_ns=start_ns, stop_ns=stop_ns)
+            part = replace(span, start_ns=start_ns, stop_ns=stop_ns)
+            yield StoredDay(part, tuple(files.get(day, ())), tuple(segments.get(day, ())))
+
+
+def _folders(out: Path, span: Span) -> list[Path]:
+    return [out / ARCHIVE] if span.channels is None else [out / ARCHIVE, out / CONTINUOUS]
+
+
+def _may_overlap(name: str, span: Span) -> bool:
+    """Whether a segment may contain samples of a span, by the time in its name; True where that says nothing."""
+    found = _SEGMENT_TIME.search(name)
+    if found is None:
+        return True
+    try:
+        start_ns = parse_time("{}-{}-{}T{}:{}:{}".format(*found.groups()))
+    except DataError:
+        return True
+    return span.start_ns - _LONGEST_NS < start_ns < span.stop_ns + NS_PER_S
+
+
+def _matching(folder: Path, span: Span) -> list[tuple[int, Path]]:
+    """Return day and path of the files of an SDS folder that may contain samples of a span, by channel and day."""
+    days = range(span.start_ns // DAY_NS, -(-span.stop_ns // DAY_NS))
+    names = ((name, path) for _, name, path in day_files(folder) if name.day in days and span.matches(name))
+    return [(name.day, path) for name, path in sorted(names)]
 
 
 def _in_archive(folder: Path, span: Span) -> Iterator[Trace]:
     """Yield the traces of a span from an SDS folder, by channel and then by time, one day in memory at a time."""
-    days = range(span.start_ns // DAY_NS, -(-span.stop_ns // DAY_NS))
-    for name, path in sorted((name, path) for _, name, path in day_files(folder)):
-        if name.day in days and span.matches(name):
-            yield from _in_file(path, span)
+    for _, path in _matching(folder, span):
+        yield from _in_file(path, span)
 
 
 def _in_file(path: Path, span: Span) -> list[Trace]:

@@ -173,6 +173,10 @@ class _SsamRun(SampleBuffer):
 
     frame: _Frame | None = None  # the first one, if samples before this run belong to it too
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.heard = 0  # number of the push that was its last
+
     def bridge(self, trace: Trace) -> bool:
         """Interpolate the samples missing before a trace if they are few, and adopt the trace's clock."""
         n_missing = round((trace.start_ns - self.stop_ns) * self.rate_hz / NS_PER_S)
@@ -217,6 +221,7 @@ class SsamWriter:
             remembered_days=REMEMBERED_DAYS if is_live else None,
         )
         self._runs: dict[str, _SsamRun] = {}  # by source id
+        self._n_pushed = 0
 
     @property
     def total_bytes(self) -> int:
@@ -231,6 +236,7 @@ class SsamWriter:
         DataError
             A file cannot be written.
         """
+        self._n_pushed += 1
         run = self._runs.get(trace.source_id)
         if run is None:
             run = self._begin(trace, None)
@@ -241,6 +247,7 @@ class SsamWriter:
                 return
             if not run.bridge(trace):
                 run = self._begin(trace, run)
+        run.heard = self._n_pushed
         run.add(trace.samples)
         if run.n_samples >= _block_samples(run.rate_hz):
             self._write_frames(run, at_end=False)
@@ -290,7 +297,7 @@ class SsamWriter:
                 frame = None
         self._runs.pop(trace.source_id, None)
         if len(self._runs) >= _MOST_CHANNELS:
-            self._end(self._runs.pop(next(iter(self._runs))))
+            self._end(self._runs.pop(min(self._runs, key=lambda name: self._runs[name].heard)))
         run = self._runs[trace.source_id] = _SsamRun.begin(trace)
         run.frame = frame
         return run

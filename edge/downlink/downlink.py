@@ -1,6 +1,6 @@
 """The downlink: which data are delivered to the radio, and when, within a budget of bytes a day.
 
-Passes take place at times of the mission clock (`operation.services.MissionClock`) and at the end of a run. The budget
+Passes take place at times of the mission clock (`operation.mission_clock`) and at the end of a run. The budget
 accrues evenly over each UTC day, so that some of it is left for an event in the evening: in a pass at a fraction x of
 the day, no more than x times the budget has been delivered that day. What a day does not use is lost.
 
@@ -21,7 +21,7 @@ from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.downlink.journal import DownlinkAccount, Pass, SentRange
 from edgequake.edge.downlink.outbox import Outbox, pass_files
-from edgequake.edge.downlink.requests import RequestQueue
+from edgequake.edge.downlink.request_queue import RequestQueue
 from edgequake.edge.downlink.send_queue import SegmentItem, SendItem, SendLevel, SsamQueue
 from edgequake.edge.formats.waveforms import NS_PER_S
 from edgequake.edge.results.ledger import Ledger, LedgerEntry
@@ -184,7 +184,7 @@ class Downlink:
         return self.budget_bytes * (now_ns - day * DAY_NS) // DAY_NS
 
     def _ready(self, now_ns: int, is_last: bool) -> Iterator[SendItem]:
-        yield from self._requests.items(now_ns, is_last and self._replayed)
+        yield from self._requests.items(now_ns, is_last and self._replayed, not self._replayed)
         # A replay reads many minutes at once, so a segment may lie ahead of the clock. Live, the clock may be wrong.
         yield from [item for item in self.queue if item.ready_ns <= now_ns or not self._replayed]
         yield from self._ssam.items(now_ns)

@@ -1,7 +1,7 @@
-"""Requests from the ground for a time span: the `request` command, and the queue of requests that a run serves.
+"""Requests from the ground for a time span, and the `request` command.
 
-The command extracts what a run folder contains of a span, or puts a request for it into DIR/requests. A run turns each
-request there into a file of records, which is sent before all events.
+The command extracts what a run folder contains of a span, or puts a request for it into DIR/requests, where the run
+takes it up (`request_queue`).
 """
 
 from __future__ import annotations
@@ -9,29 +9,26 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgequake.edge.archive.extract import Span, get_run_waveforms, stored_days
+from edgequake.edge.archive.extract import Span, day_waveforms, stored_days
 from edgequake.edge.archive.sds import DAY_NS, DayName, day_files, name_of
-from edgequake.edge.base.atomic_files import retry_when_full, sync, write_bytes_atomically, write_durably
-from edgequake.edge.base.checkpoint import State
+from edgequake.edge.base.atomic_files import sync, write_bytes_atomically, write_durably
 from edgequake.edge.base.control import Control
-from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.base.layout import ARCHIVE, CONTINUOUS, REQUESTS
-from edgequake.edge.downlink.journal import SentRange
-from edgequake.edge.downlink.send_queue import SendItem, SendLevel
 from edgequake.edge.formats.miniseed import encode
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, format_time, parse_time
 
-MOST_BYTES = 1 << 24  # of one request: its file is not under the archive's limit, and takes a radio years to send
+_MOST_REQUEST_BYTES = 1 << 14
+_MOST_SHOWN = 200  # letters of a name or a content, in a line of text
+_NO_REQUEST = (ValueError, KeyError, AttributeError, OverflowError, RecursionError, DataError, ConfigError)
 _MOST_GAPS = 5  # named of one channel
-_SENT, _REFUSED, _EMPTY = ".sent", ".refused", ".empty"
 
 
 @dataclass(frozen=True)
@@ -57,16 +54,16 @@ class Request:
         """
         expected = 'expected {"start": TIME, "stop": TIME, "station": NAME or null, "channels": [CODE, ...] or null}'
         try:
-            fields = json.loads(path.read_bytes())
+            fields = json.loads(_read_plain_file(path))
             station, channels = fields.get("station"), fields.get("channels")
             if not isinstance(station, str | None) or not isinstance(channels, list | None):
                 raise DataError("station or channels of another type")
             codes = None if channels is None else tuple(str(code) for code in channels)
             span = _span(str(fields["start"]), str(fields["stop"]), station, codes)
         except OSError as problem:
-            raise DataError(f"request {path} cannot be read: {problem.strerror or problem}") from problem
-        except (ValueError, KeyError, AttributeError, DataError, ConfigError) as problem:
-            raise DataError(f"{path} is no request: {expected}, got {problem}") from problem
+            raise DataError(f"request {shown(path)} cannot be read: {problem.strerror or problem}") from problem
+        except _NO_REQUEST as problem:
+            raise DataError(f"{shown(path)} is no request: {expected}, got {shown(problem)}") from problem
         return cls(path.stem, span)
 
     def write(self, folder: Path) -> Path:
@@ -91,6 +88,37 @@ class Request:
             raise DataError(f"cannot make {folder}: {problem.strerror or problem}") from problem
         write_bytes_atomically(path, json.dumps(fields).encode() + b"\n")
         return path
+
+
+def shown(thing: object) -> str:
+    """Return a thing as a short line of ASCII: names and contents of requests come from outside."""
+    text = ascii(str(thing))[1:-1]
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
+def _read_plain_file(path: Path) -> bytes:
+    """Return what a file contains; never wait for it, as for a pipe, and follow no link.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    DataError
+        It is no regular file, or larger than a request is.
+    """
+    if not stat.S_ISREG(path.lstat().st_mode):  # before it is opened: to open a device may do something
+        raise DataError("no regular file")
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError("no regular file")
+        if status.st_size > _MOST_REQUEST_BYTES:
+            raise DataError(f"a file of {status.st_size} bytes")
+        return os.read(descriptor, _MOST_REQUEST_BYTES + 1)
+    finally:
+        os.close(descriptor)
 
 
 def add_request_arguments(parser: argparse.ArgumentParser) -> None:
@@ -199,7 +227,9 @@ def _write_span(out: Path, span: Span, target: str, coverage: Coverage) -> int:
 
     def encoded() -> Iterator[bytes]:
         for day in stored_days(out, span):
-            traces = get_run_waveforms(out, day)
+            if day is None:
+                continue
+            traces = day_waveforms(day)
             coverage.add(traces)
             yield encode(traces)
 
@@ -231,132 +261,3 @@ def _span(start: str, stop: str, station: str | None, channels: tuple[str, ...] 
     if span.start_ns >= span.stop_ns:
         raise ConfigError(f"START {start} is not before STOP {stop}")
     return span
-
-
-class RequestQueue:
-    """Serves the requests in DIR/requests; one that was sent, or cannot be, is renamed so that its fate is visible.
-
-    A request waits until mission time has passed its span. Its samples are extracted then, and that file is what is
-    sent, however long it takes and whatever the archive evicts meanwhile.
-    """
-
-    def __init__(
-        self,
-        out: Path,
-        diagnostics: Diagnostics,
-        unwritten: Callable[[], Sequence[Trace]],
-        make_room: Callable[[int], bool],
-    ) -> None:
-        """`unwritten` returns the archive's samples that are not on disk yet."""
-        self._out, self._diagnostics, self._unwritten, self._make_room = out, diagnostics, unwritten, make_room
-        self._folder = out / REQUESTS
-        self._n_sent: dict[str, int] = {}
-        self._spans: dict[str, Span] = {}  # by name, of requests of which records have been sent
-        for left in (*self._folder.glob(".*.part"), *self._folder.glob(f"*{_SENT}")):
-            (left if left.suffix == ".part" else left.with_suffix(".mseed")).unlink(missing_ok=True)
-
-    def owns(self, source: str) -> bool:
-        """Whether a source is one of its files."""
-        return source.startswith(f"{REQUESTS}/")
-
-    def items(self, now_ns: int, is_last: bool) -> Iterator[SendItem]:
-        """Yield the requests with records that have not been sent, in the order in which they were made.
-
-        is_last : no more samples will come, so that no request need wait for the end of its span.
-        """
-        for path in sorted(self._folder.glob("*.json")):
-            request = self._read(path)
-            records = path.with_suffix(".mseed")
-            if request is None or (request.span.stop_ns > now_ns and not is_last):
-                continue
-            if not records.exists() and not self._extract(request, path, records):
-                continue
-            source = f"{REQUESTS}/{records.name}"
-            item = SendItem(source, records, SendLevel.REQUEST, 0, self._n_sent.get(source, 0))
-            try:
-                is_done = item.is_done
-            except DataError as problem:
-                self.reject(item, str(problem))
-                continue
-            if is_done:  # a power loss came before it was renamed
-                self.complete(item)
-            else:
-                yield item
-
-    def mark_sent(self, part: SentRange) -> None:
-        """Count records of a request as sent."""
-        self._n_sent[part.source] = part.stop
-
-    def state(self) -> State:
-        return {"n_sent": self._n_sent}
-
-    def restore(self, state: State) -> None:
-        self._n_sent = dict(state["n_sent"])
-
-    def complete(self, item: SendItem) -> None:
-        """Rename a request that is sent in full, and delete its records."""
-        _rename(item.path.with_suffix(".json"), _SENT)
-        with suppress(OSError):
-            item.path.unlink()
-
-    def reject(self, item: SendItem, problem: str) -> None:
-        """Rename a request that cannot be sent."""
-        self._diagnostics.warn(f"request {item.path.stem}: {problem}; set aside")
-        _rename(item.path.with_suffix(".json"), _REFUSED)
-
-    def may_have_sent(self, station_id: str, start_ns: int, stop_ns: int) -> bool:
-        """Whether samples of a station within a span may have been sent on request."""
-        network, _, station = station_id.partition("_")
-        name = DayName(network, station, "", "")
-        spans = [span for source in self._n_sent if (span := self._span_of(Path(source).stem)) is not None]
-        return any(
-            span.start_ns < stop_ns and start_ns < span.stop_ns and name.matches(span.station, None) for span in spans
-        )
-
-    def _span_of(self, name: str) -> Span | None:
-        """Return the span of a request of which records have been sent; None where its file has been removed since."""
-        if name not in self._spans:
-            found = [path for path in (self._folder / f"{name}{end}" for end in (".json", _SENT)) if path.exists()]
-            try:
-                self._spans[name] = Request.read(found[0]).span
-            except (IndexError, DataError):
-                return None
-        return self._spans[name]
-
-    def _read(self, path: Path) -> Request | None:
-        try:
-            if path.with_suffix(_SENT).exists():
-                raise DataError(f"a request of the name {path.stem} was sent before; give this one another")
-            return Request.read(path)
-        except DataError as problem:
-            self._diagnostics.warn(f"{problem}; set aside")
-            _rename(path, _REFUSED)
-            return None
-
-    def _extract(self, request: Request, path: Path, records: Path) -> bool:
-        """Write the stored samples of a request to a file; return whether there are any."""
-        try:
-            n_bytes = retry_when_full(lambda: _write_file(records, self._encoded(request)), MOST_BYTES, self._make_room)
-        except OSError as problem:
-            reason = problem.strerror or problem
-            raise DataError(f"cannot write {records}: {reason}; free the disk") from problem
-        if not n_bytes:
-            self._diagnostics.warn(f"request {request.name}: nothing of it is stored")
-            _rename(path, _EMPTY)
-        return n_bytes > 0
-
-    def _encoded(self, request: Request) -> Iterator[bytes]:
-        n_bytes = 0
-        unwritten = self._unwritten()
-        for day in stored_days(self._out, request.span, unwritten):
-            if n_bytes >= MOST_BYTES:
-                self._diagnostics.warn(f"request {request.name} is truncated at {format_time(day.start_ns)}: too long")
-                return
-            data = encode(get_run_waveforms(self._out, day, unwritten))
-            n_bytes += len(data)
-            yield data
-
-
-def _rename(path: Path, suffix: str) -> None:
-    with suppress(OSError):
-        path.replace(path.with_suffix(suffix))

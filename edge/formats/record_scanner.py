@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pymseed import DataEncoding, MiniSEEDError, MS3Record, get_error_messages
 
+from edgequake.edge.base.control import beat
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.base.heartbeat import beat
 from edgequake.edge.formats.record_repair import (
     LATE_FRACTION,
     OTHER_BLOCKETTES,
@@ -328,5 +328,11 @@ def _holds_samples(record: MS3Record) -> bool:
 
 def _header(record: MS3Record, offset: int) -> RecordHeader:
     rate_hz = float(record.samprate)
-    source_id = sys.intern(record.sourceid)  # one string object for all records of a channel
+    source_id = _shared(record.sourceid)
     return RecordHeader(offset, record.reclen, source_id, record.starttime, rate_hz, record.samplecnt)
+
+
+@lru_cache(maxsize=1024)
+def _shared(source_id: str) -> str:
+    """Return one string object for all records of a channel; Python 3.12 never forgets an interned one."""
+    return source_id

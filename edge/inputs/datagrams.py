@@ -23,7 +23,6 @@ import re
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
-from sys import intern
 from typing import Any
 
 import numpy as np
@@ -31,17 +30,21 @@ import numpy.typing as npt
 
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.base.station_places import StationPlaces, is_named
 from edgequake.edge.formats.record_scanner import RECORD_START, RecordScanner
-from edgequake.edge.formats.source_ids import require_source_id, source_id_of
+from edgequake.edge.formats.source_ids import require_source_id, source_id_of, station_of
 from edgequake.edge.formats.waveforms import LAST_NS, NS_PER_S, Trace, duration_ns
 
 _DRIFT_GAIN = 1.0 / 16.0  # share of a time error that counts as drift of the clock
 _MOST_DRIFT = 0.5  # samples of drift at which the grid follows the clock
 _LATE_S = 60.0  # a datagram older than the latest by more is not late: it has another clock
-_MOST_GRIDS = 64  # channels
+_MOST_GRIDS = 256  # channels; more than those of all stations that a run takes
 
 _MAGIC = b"EQS1"
 _HEADER = struct.Struct("<4sBBHqd")
+_HEADER_3 = struct.Struct("<33xBHI")  # of miniSEED 3: lengths of identifier, extra headers and data
+# In a header of version 2, either byte order: the first blockette begins at byte 48, and is number 1000.
+_BLOCKETTE_1000 = (b"\x00\x30\x03\xe8", b"\x30\x00\xe8\x03")
 _DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<i2"), 2: np.dtype("<i4"), 3: np.dtype("<f4")}
 _RATES_HZ = (1e-3, 1e5)
 
@@ -93,13 +96,34 @@ class TimestampRegulariser:
 class DatagramDecoder:
     """Decodes datagrams of raw samples or miniSEED records; malformed ones are dropped and counted."""
 
-    def __init__(self, name: str, diagnostics: Diagnostics, log: Callable[[str], None]) -> None:
-        """Decode what is received at `name`; `log` takes a line for people when the first datagram is dropped."""
+    def __init__(
+        self,
+        name: str,
+        diagnostics: Diagnostics,
+        log: Callable[[str], None],
+        places: StationPlaces | None = None,
+    ) -> None:
+        """Decode what is received at `name`; `log` takes a line for people when the first datagram is dropped.
+
+        places : those of the stations: datagrams of one that is turned away are not decoded; None: all are.
+        """
         self._name, self._diagnostics, self._log = name, diagnostics, log
+        self._places = places
         self._grids: dict[str, TimestampRegulariser] = {}
 
+    def is_for_others(self, datagram: bytes) -> str | None:
+        """Return the station of a datagram if --station does not name it; asked from another thread."""
+        if self._places is None or self._places.names is None:
+            return None
+        station_id = station_of_datagram(datagram)
+        return None if station_id is None or is_named(station_id, self._places.names) else station_id
+
     def traces(self, datagram: bytes) -> list[Trace]:
-        """Return the traces in a datagram, none if it is malformed."""
+        """Return the traces in a datagram, none if it is malformed or its station is turned away."""
+        if self._places is not None:
+            station_id = station_of_datagram(datagram)
+            if station_id is not None and self._places.turns_away(station_id):
+                return []
         try:
             return self._traces(datagram)
         except DataError as problem:
@@ -124,14 +148,35 @@ class DatagramDecoder:
         grid = self._grids.get(trace.source_id)
         if grid is None or grid.sampling_rate_hz != trace.sampling_rate_hz:
             if grid is None and len(self._grids) >= _MOST_GRIDS:
-                self._grids.pop(next(iter(self._grids)))
-            grid = self._grids[trace.source_id] = TimestampRegulariser(trace.sampling_rate_hz)
+                self._grids.pop(next(iter(self._grids)))  # the channel that was heard least recently
+            grid = TimestampRegulariser(trace.sampling_rate_hz)
+        self._grids.pop(trace.source_id, None)
+        self._grids[trace.source_id] = grid
         start_ns, ahead = grid.place(trace.start_ns, len(trace.samples))
         if ahead < 0:
             self._diagnostics.count("datagram(s) came late or twice")
         elif ahead > 0:
             self._diagnostics.count("datagram(s) came after a gap")
         return Trace(trace.source_id, start_ns, trace.sampling_rate_hz, trace.samples)
+
+
+def station_of_datagram(datagram: bytes) -> str | None:
+    """Return NET_STA of a datagram that holds raw samples or a single miniSEED record, from a few of its bytes.
+
+    None: it is of another form; nothing says yet that it is valid.
+    """
+    if datagram.startswith(_MAGIC) and len(datagram) > _HEADER.size:
+        return station_of(datagram[_HEADER.size : _HEADER.size + datagram[5]].decode("latin-1"))
+    if datagram.startswith(b"MS\x03") and len(datagram) > _HEADER_3.size:
+        id_bytes, extra_bytes, data_bytes = _HEADER_3.unpack_from(datagram)
+        if len(datagram) != _HEADER_3.size + id_bytes + extra_bytes + data_bytes:
+            return None
+        return station_of(datagram[_HEADER_3.size : _HEADER_3.size + id_bytes].decode("latin-1"))
+    if len(datagram) > 54 and datagram[46:50] in _BLOCKETTE_1000 and len(datagram) == 1 << (datagram[54] & 31):
+        # As libmseed reads them: codes of version 2 are padded with spaces.
+        network, station = datagram[18:20].decode("latin-1"), datagram[8:13].decode("latin-1")
+        return f"{network.strip()}_{station.strip()}"
+    return None
 
 
 def parse_raw(datagram: bytes) -> Trace:
@@ -159,7 +204,7 @@ def parse_raw(datagram: bytes) -> Trace:
     if start_ns + duration_ns(n_samples, rate_hz) > LAST_NS:
         raise DataError(f"{n_samples} samples at {rate_hz:g} Hz reach beyond the year 2261")
     samples = np.frombuffer(datagram, dtype, n_samples, _HEADER.size + id_bytes).astype(dtype.newbyteorder("="))
-    return Trace(intern(source_id), start_ns, rate_hz, samples)
+    return Trace(source_id, start_ns, rate_hz, samples)
 
 
 def raw_datagram(source_id: str, start_ns: int, sampling_rate_hz: float, samples: npt.NDArray[Any]) -> bytes:
@@ -189,7 +234,7 @@ class ShakeDecoder(DatagramDecoder):
     def __init__(
         self, name: str, diagnostics: Diagnostics, log: Callable[[str], None], station: str, sampling_rate_hz: float
     ) -> None:
-        """Decode datagrams of `station`, NET_STA_LOC."""
+        """Decode datagrams of `station`, NET_STA_LOC; they do not name it, so that none is turned away."""
         super().__init__(name, diagnostics, log)
         self._station, self._rate_hz = station, sampling_rate_hz
         self._latest: dict[str, Trace] = {}

@@ -252,6 +252,7 @@ def _file_parts(path: Path, choice: ModelChoice, plan: InputPlan) -> list[FileSp
         spans = {name: (start_ns, stop_ns, rate_hz)}
     else:
         spans = _record_spans(index, choice, plan.diagnostics)
+    spans = _of_named_stations(path, spans, choice, plan.diagnostics)
     choice.decide((source_id, span[2]) for source_id, span in spans.items())
     mine = {source_id: span for source_id, span in spans.items() if choice.matches(source_id, span[2])}
     if not mine:
@@ -264,6 +265,22 @@ def _file_parts(path: Path, choice: ModelChoice, plan: InputPlan) -> list[FileSp
         plan.diagnostics.add(index.diagnostics)
     stations = sorted({station_of(source_id) for source_id in mine})
     return [_part(path, station_id, mine, index, plan) for station_id in stations]
+
+
+def _of_named_stations(
+    path: Path, spans: dict[str, ChannelSpan], choice: ModelChoice, diagnostics: Diagnostics
+) -> dict[str, ChannelSpan]:
+    """Return the channels of the stations that the run uses; raise DataError if there is none."""
+    named = {source_id: span for source_id, span in spans.items() if choice.names(source_id)}
+    if not named:
+        found = sorted({station_of(source_id) for source_id in spans})
+        raise DataError(
+            f"{path} has no station that matches --station {', '.join(choice.station_names or ())}: it has "
+            f"{', '.join(found[:_MOST_ADVICE])}" + (f", {len(found) - _MOST_ADVICE} more" * (len(found) > _MOST_ADVICE))
+        )
+    if len(named) < len(spans):
+        diagnostics.count("channel(s) of stations left out that --station does not name", len(spans) - len(named))
+    return named
 
 
 def _mismatch(spans: dict[str, ChannelSpan], choice: ModelChoice) -> str:

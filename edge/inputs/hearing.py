@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from edgequake.edge.base.station_places import StationPlaces
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.inputs.model_choice import is_void
 
@@ -51,9 +52,9 @@ class _Unheard:
 class Hearing:
     """Watches whether a live run can use what it receives, station by station."""
 
-    def __init__(self, log: Callable[[str], None], advice: Callable[[str, float], str]) -> None:
+    def __init__(self, log: Callable[[str], None], advice: Callable[[str, float], str], places: StationPlaces) -> None:
         """Log to `log`; `advice` describes a channel that the run does not take, see `ModelChoice.advice`."""
-        self._log, self._advice = log, advice
+        self._log, self._advice, self._places = log, advice, places
         self._unheard: dict[str, _Unheard] = {}
         self._heard: dict[str, None] = {}  # stations, in the order in which they were first heard
         self._is_told = False
@@ -113,6 +114,8 @@ class Hearing:
             return None
         if self._unheard:
             return _listed([("", one) for one in self._unheard.values()])
+        if self._places.left_out is not None:
+            return self._places.left_out
         return f"{self._junk_bytes} bytes without a readable record" if self._junk_bytes else None
 
     def check(self) -> None:

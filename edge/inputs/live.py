@@ -167,10 +167,9 @@ class LiveSource(RoutedSource):
             self._monitor.data_arrived()
 
     def _routed(self, trace: Trace) -> Iterator[Batch]:
-        yield from self._router.push(replace(trace, file_start_ns=self._first_sample_ns(trace)))
-
-    def _first_sample_ns(self, trace: Trace) -> int:
-        """Return the time of a channel's first sample."""
-        if len(self._first_ns) >= _MOST_CHANNELS and trace.source_id not in self._first_ns:
-            self._first_ns.pop(next(iter(self._first_ns)))
-        return self._first_ns.setdefault(trace.source_id, trace.start_ns)
+        first_ns = self._first_ns.pop(trace.source_id, trace.start_ns)
+        yield from self._router.push(replace(trace, file_start_ns=first_ns))
+        if self._router.places.has(trace.station_id):
+            self._first_ns[trace.source_id] = first_ns  # at the end: heard last
+            if len(self._first_ns) > _MOST_CHANNELS:
+                self._first_ns.pop(next(iter(self._first_ns)))

@@ -19,6 +19,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from edgequake.edge.base.errors import EdgequakeError
+from edgequake.edge.base.station_places import is_named
 from edgequake.edge.formats.source_ids import channel_of, station_of
 from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.manifest.manifest import Manifest, load_manifest
@@ -58,6 +59,7 @@ class ModelChoice:
         manifest_of: Callable[[str], Manifest] = lambda name: load_manifest(name)[0],
         log: Callable[[str], None] = lambda line: None,
         most_stations: int | None = None,
+        station_names: tuple[str, ...] | None = None,
     ) -> None:
         """Choose a model for each station, or with `named` always that one.
 
@@ -67,7 +69,9 @@ class ModelChoice:
         manifest_of : returns the manifest of one of `BODIES`.
         log : takes a line for each station whose model is chosen.
         most_stations : so many stations are remembered, those that were heard last; None: all.
+        station_names : patterns of NET_STA, by default any.
         """
+        self.station_names = station_names
         self._named, self._channels = named, channels
         self._manifest_of, self._log, self._most_stations = manifest_of, log, most_stations
         self.stations: dict[str, str] = {}  # name of the model by station, the one heard last at the end
@@ -84,9 +88,13 @@ class ModelChoice:
         """Return the patterns of channel codes, one of which a channel must match."""
         return self._channels or self.manifest(source_id, rate_hz).channels
 
+    def names(self, source_id: str) -> bool:
+        """Return whether a channel's station is one of those that the run uses."""
+        return is_named(station_of(source_id), self.station_names)
+
     def matches(self, source_id: str, rate_hz: float) -> bool:
-        """Return whether a channel's code is one of those that the run uses."""
-        return matches(source_id, self.patterns(source_id, rate_hz))
+        """Return whether a channel's station and code are among those that the run uses."""
+        return self.names(source_id) and matches(source_id, self.patterns(source_id, rate_hz))
 
     def takes_rate(self, source_id: str, rate_hz: float) -> bool:
         """Return whether the model takes a channel's sampling rate."""

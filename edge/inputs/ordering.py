@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from zlib import crc32
@@ -14,6 +14,7 @@ import numpy as np
 
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.diagnostics import Diagnostics
+from edgequake.edge.base.station_places import SETTLED, StationPlaces
 from edgequake.edge.formats.sample_memory import SampleMemory
 from edgequake.edge.formats.source_ids import channel_of
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, same_rate
@@ -27,8 +28,8 @@ _LONGEST_WAIT_NS = 60 * NS_PER_S
 _N_AGREEING = 3  # consecutive records that prove that a clock was set back, or that a sampling rate has changed
 _MOST_UNTOLD = 100  # contiguous late records without a telling sample: of 25 samples, 25 s of a Raspberry Shake
 _MOST_WAITING = 500
+_MOST_WAITING_BYTES = 1 << 20  # of one station
 _MOST_SEEN = 8192  # traces of a channel, nine hours of records of 400 samples at 100 Hz: 32 kB
-_MOST_STATIONS = 16  # each has an interpreter of its own
 _MOST_CHANNELS = 12  # of one station
 _MOST_IGNORED = 100  # names of ignored channels, for the summary
 
@@ -56,7 +57,7 @@ class ReorderBuffer:
         self._far: list[Trace] = []
         self._late: dict[str, list[Trace]] = {}
         self._given_up: list[Trace] = []
-        self._seen: dict[str, deque[int]] = {}  # by channel: check values of its newest traces, time included
+        self._seen: dict[str, array[int]] = {}  # by channel: check values of its newest traces, time included
         self._samples: dict[str, SampleMemory] = {}  # by channel
         self._repeats_stop_ns: dict[str, int] = {}  # by channel, of the newest trace that was sent again
         self._again: list[Trace] = []
@@ -77,7 +78,7 @@ class ReorderBuffer:
         if duration_ns(1, trace.sampling_rate_hz) < lead_ns <= self._bridge_ns - _wait_ns(trace):
             due = self._due(trace.start_ns)
             self._early = sorted([*self._early, trace], key=lambda early: early.start_ns)
-            if len(self._early) > _MOST_WAITING:
+            while len(self._early) > _MOST_WAITING or _size_bytes(self._early) > _MOST_WAITING_BYTES:
                 due.append(self._early.pop(0))
             return self._released(due), False
         return self._released([*self._due(trace.start_ns), trace, *self._following(trace)]), False
@@ -107,7 +108,7 @@ class ReorderBuffer:
             "early": [vars(trace) for trace in self._early],
             "far": [vars(trace) for trace in self._far],
             "late": {name: [vars(trace) for trace in traces] for name, traces in self._late.items()},
-            "seen": {name: np.array(seen, np.uint32) for name, seen in self._seen.items()},
+            "seen": {name: np.array(seen[-_MOST_SEEN:], np.uint32) for name, seen in self._seen.items()},
             "samples": {name: samples.state() for name, samples in self._samples.items()},
             "repeats_stop_ns": self._repeats_stop_ns,
         }
@@ -116,7 +117,7 @@ class ReorderBuffer:
         self.newest_ns, self._stops_ns = state["newest_ns"], state["stops_ns"]
         self._early, self._far = [Trace(**p) for p in state["early"]], [Trace(**p) for p in state["far"]]
         self._late = {name: [Trace(**p) for p in traces] for name, traces in state["late"].items()}
-        self._seen = {name: deque(seen.tolist(), _MOST_SEEN) for name, seen in state["seen"].items()}
+        self._seen = {name: array("I", seen.tolist()) for name, seen in state["seen"].items()}
         self._samples = {name: SampleMemory() for name in state["samples"]}
         for name, samples in self._samples.items():
             samples.restore(state["samples"][name])
@@ -191,7 +192,10 @@ class ReorderBuffer:
             stop_ns = self._stops_ns.get(trace.source_id, trace.stop_ns)
             self._stops_ns[trace.source_id] = max(stop_ns, trace.stop_ns)
             self.newest_ns = trace.start_ns if self.newest_ns is None else max(self.newest_ns, trace.start_ns)
-            self._seen.setdefault(trace.source_id, deque(maxlen=_MOST_SEEN)).append(_check_value(trace))
+            seen = self._seen.setdefault(trace.source_id, array("I"))
+            seen.append(_check_value(trace))
+            if len(seen) > _MOST_SEEN + _MOST_SEEN // 4:
+                del seen[:-_MOST_SEEN]
             self._samples.setdefault(trace.source_id, SampleMemory()).add(trace)
         return traces
 
@@ -202,6 +206,10 @@ def _check_value(trace: Trace) -> int:
 
 def _follows(trace: Trace, stop_ns: int) -> bool:
     return abs(trace.start_ns - stop_ns) <= duration_ns(1, trace.sampling_rate_hz)
+
+
+def _size_bytes(traces: list[Trace]) -> int:
+    return sum(trace.samples.nbytes for trace in traces)
 
 
 def _wait_ns(trace: Trace) -> int:
@@ -236,23 +244,31 @@ class ChannelRouter:
         start_ns: int | None = None,
         stop_ns: int | None = None,
         log: Callable[[str], None] = lambda line: None,
+        places: StationPlaces | None = None,
     ) -> None:
         """Route traces of the channels that `choice` takes, and of those the samples with start <= time < stop.
 
         log : takes a line when data come and none can be used.
+        places : those of the stations; by default any station may have one.
         """
         self._choice, self._diagnostics = choice, diagnostics
         self._start_ns, self._stop_ns = start_ns, stop_ns
-        self.hearing = Hearing(log, choice.advice)
+        self.places = StationPlaces(diagnostics) if places is None else places
+        self.hearing = Hearing(log, choice.advice, self.places)
         self._routes: dict[str, _Route] = {}  # by station, the latest one last
         self.ignored_channels: set[str] = set()
 
     def push(self, trace: Trace) -> Iterator[Batch]:
         """Take a trace; yield the batches that are ready."""
-        if not self._wanted(trace):
-            return
         station_id, channel = trace.station_id, (trace.source_id, trace.sampling_rate_hz)
-        yield from self._make_room(station_id)
+        if self.places.is_for_others(station_id) or not self._is_usable(trace):
+            return
+        has_place = self.places.takes(station_id, trace.start_ns, trace.stop_ns)
+        yield from self._vacated()
+        if not has_place:
+            return
+        self._choice.decide([channel])
+        self.hearing.taken(trace, self._choice.manifest(*channel).front_end.fill_values)
         route = self._routes.pop(station_id, None) or _Route(0, trace.start_ns, self._buffer(*channel))
         self._routes[station_id] = route
         if trace.source_id not in route.rates_hz and len(route.rates_hz) >= _MOST_CHANNELS:
@@ -297,13 +313,15 @@ class ChannelRouter:
         routes = {
             name: [one.epoch, one.newest_ns, one.buffer.state(), one.rates_hz] for name, one in self._routes.items()
         }
-        return {"routes": routes, "ignored_channels": sorted(self.ignored_channels)}
+        return {"routes": routes, "ignored_channels": sorted(self.ignored_channels), "places": self.places.state()}
 
     def restore(self, state: State) -> None:
         self.ignored_channels = set(state["ignored_channels"])
         for station_id, (epoch, newest_ns, buffer, rates_hz) in state["routes"].items():
             self._routes[station_id] = _Route(epoch, newest_ns, self._buffer(station_id, 0.0), rates_hz)
             self._routes[station_id].buffer.restore(buffer)
+        # Edgequake before places had bounds of its own on stations: all of them are taken to go on.
+        self.places.restore(state.get("places", dict.fromkeys(self._routes, SETTLED)))
 
     def _batch(self, route: _Route, station_id: str, traces: list[Trace]) -> Iterator[Batch]:
         for trace in traces:
@@ -332,7 +350,7 @@ class ChannelRouter:
             len(trace.samples),
         )
 
-    def _wanted(self, trace: Trace) -> bool:
+    def _is_usable(self, trace: Trace) -> bool:
         channel = (trace.source_id, trace.sampling_rate_hz)
         if not self._choice.matches(*channel):
             if len(self.ignored_channels) < _MOST_IGNORED:
@@ -343,8 +361,6 @@ class ChannelRouter:
             self._diagnostics.count("record(s) of a sampling rate that the model does not take left out")
             self.hearing.not_taken(trace, is_wanted=True)
             return False
-        self._choice.decide([channel])
-        self.hearing.taken(trace, self._choice.manifest(*channel).front_end.fill_values)
         return True
 
     def _buffer(self, source_id: str, rate_hz: float) -> ReorderBuffer:
@@ -352,14 +368,13 @@ class ChannelRouter:
         manifest = self._choice.manifest(source_id, rate_hz)
         return ReorderBuffer(round(manifest.front_end.bridge_s * NS_PER_S))
 
-    def _make_room(self, station_id: str) -> Iterator[Batch]:
-        """Drop the station that has been silent longest when there are too many."""
-        if station_id in self._routes or len(self._routes) < _MOST_STATIONS:
-            return
-        oldest = next(iter(self._routes))
-        route = self._routes.pop(oldest)
-        self._diagnostics.count(f"station(s) dropped: more than {_MOST_STATIONS} at once")
-        yield Batch(_key(oldest, route.epoch), oldest, (), over=True)
+    def _vacated(self) -> Iterator[Batch]:
+        """End the runs of the stations that have lost their places."""
+        for station_id in self.places.take_vacated():
+            route = self._routes.pop(station_id, None)
+            if route is not None:
+                self._diagnostics.count("station(s) forgotten: silent for long, or others went on in their place")
+                yield Batch(_key(station_id, route.epoch), station_id, (), over=True)
 
 
 def _key(station_id: str, epoch: int) -> str:

@@ -23,9 +23,9 @@ from pathlib import Path
 
 from edgequake.edge.base.atomic_files import is_disk_full, sync
 from edgequake.edge.base.checkpoint import State
+from edgequake.edge.base.control import beat
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError, Stopped
-from edgequake.edge.base.heartbeat import beat
 from edgequake.edge.formats.miniseed import RecordFile
 from edgequake.edge.formats.record_scanner import RecordHeader, RecordScanner
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace

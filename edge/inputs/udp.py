@@ -7,13 +7,16 @@ import re
 import select
 import socket
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError, DataError
+from edgequake.edge.base.station_places import StationPlaces
 from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.inputs.datagrams import DatagramDecoder, ShakeDecoder
 from edgequake.edge.inputs.live import POLL_S
@@ -25,6 +28,8 @@ _SHAKE_RATE_HZ = 100.0
 _EXPECTED = "udp://HOST:PORT or shake://HOST:PORT/NET_STA"
 _STATION = re.compile(r"[A-Z0-9]{1,8}_[A-Z0-9-]{1,8}(_[A-Z0-9-]{0,8})?\Z")
 _LONGEST_BYTES = 1 << 16
+_MOST_AT_ONCE = 256  # datagrams of one socket before it is another's turn
+_INBOX_BYTES = 1 << 22  # of datagrams that wait for the run, as are asked for each socket
 _BUFFER_BYTES = 1 << 22  # asked for each socket, so that a pause (a slow disk) loses nothing; the system may give less
 _SO_RXQ_OVFL = 40  # Linux: each datagram comes with the number of those lost for want of buffer space
 
@@ -99,46 +104,82 @@ def _rate(text: str, parts: SplitResult) -> float:
     return rate_hz
 
 
-class _Socket:
-    """A bound socket and the decoder of its datagrams."""
+class _Inbox(threading.Thread):
+    """Empties the sockets into memory, without what no decoder need see.
 
-    def __init__(self, address: Address, decoder: DatagramDecoder, diagnostics: Diagnostics) -> None:
-        self._decoder, self._diagnostics = decoder, diagnostics
-        self.socket = _bound(address)
-        self._n_lost: int | None = None  # the system's count, modulo 2**32
+    The system's own buffer may hold some hundred datagrams: less than a flood of forged stations brings while the run
+    waits for its disk, or for its network.
+    """
 
-    def fileno(self) -> int:
-        """Return the descriptor for `select`."""
-        return self.socket.fileno()
+    def __init__(self, sockets: Sequence[socket.socket], decoders: Sequence[DatagramDecoder]) -> None:
+        super().__init__(daemon=True)
+        self._sockets, self._decoders = sockets, decoders
+        self._n_overflows = [0] * len(sockets)  # the system's count for each socket, modulo 2**32
+        self._waiting: SimpleQueue[tuple[int, bytes]] = SimpleQueue()  # number of the socket, and datagram
+        self._taken_bytes = 0  # of them, by the run
+        self._put_bytes = 0
+        self.received_bytes = self.n_lost = self.n_turned_away = 0
+        self.turned_away = ""  # the latest station
+        self.stopped = False
 
-    def receive(self, buffer: bytearray) -> tuple[int, list[Trace]]:
-        """Receive one datagram; return its length and its traces."""
+    def run(self) -> None:
+        buffer = bytearray(_LONGEST_BYTES)
+        while not self.stopped:
+            ready, _, _ = select.select(self._sockets, [], [], POLL_S)
+            for one in ready:
+                i = self._sockets.index(one)
+                n_left = _MOST_AT_ONCE
+                while n_left and self._receive(i, buffer):
+                    n_left -= 1
+
+    def take(self) -> tuple[int, bytes] | None:
+        """Return the number of a socket and its next datagram; None where none comes for a while."""
+        try:
+            i, datagram = self._waiting.get(timeout=POLL_S)
+        except Empty:
+            return None
+        self._taken_bytes += len(datagram)
+        return i, datagram
+
+    def _receive(self, i: int, buffer: bytearray) -> bool:
+        """Receive a datagram; return whether there was one."""
         try:
             if sys.platform == "linux":
-                size, extras, _, _ = self.socket.recvmsg_into([buffer], socket.CMSG_SPACE(4))
-                self._count_lost(extras)
+                size, extras, _, _ = self._sockets[i].recvmsg_into([buffer], socket.CMSG_SPACE(4))
+                self._count_lost(i, extras)
             else:
-                size = self.socket.recv_into(buffer)
-        except (BlockingIOError, InterruptedError):
-            return 0, []  # `select` has reported a datagram with a wrong checksum, which is not delivered
-        return size, self._decoder.traces(bytes(memoryview(buffer)[:size]))
+                size = self._sockets[i].recv_into(buffer)
+        except OSError:  # nothing is left, or a datagram had a wrong checksum and is not delivered
+            return False
+        datagram = bytes(memoryview(buffer)[:size])
+        self.received_bytes += size
+        station_id = self._decoders[i].is_for_others(datagram)
+        if station_id is not None:
+            self.turned_away = station_id
+            self.n_turned_away += 1
+        elif self._put_bytes - self._taken_bytes > _INBOX_BYTES:
+            self.n_lost += 1
+        else:
+            self._put_bytes += size
+            self._waiting.put((i, datagram))
+        return True
 
-    def _count_lost(self, extras: list[tuple[int, int, bytes]]) -> None:
+    def _count_lost(self, i: int, extras: list[tuple[int, int, bytes]]) -> None:
         for level, kind, value in extras:
             if (level, kind) == (socket.SOL_SOCKET, _SO_RXQ_OVFL):
-                n_lost = int.from_bytes(value[:4], sys.byteorder)
-                if n_lost != (self._n_lost or 0):
-                    n_new = (n_lost - (self._n_lost or 0)) % (1 << 32)
-                    self._diagnostics.count("datagram(s) lost here: they came faster than they were processed", n_new)
-                self._n_lost = n_lost
+                n_overflows = int.from_bytes(value[:4], sys.byteorder)
+                self.n_lost += (n_overflows - self._n_overflows[i]) % (1 << 32)
+                self._n_overflows[i] = n_overflows
 
 
 class UdpReceiver:
     """Receives from one or several UDP sockets."""
 
-    def __init__(self, diagnostics: Diagnostics) -> None:
-        self._diagnostics = diagnostics
-        self._sockets: list[_Socket] = []
+    def __init__(self, diagnostics: Diagnostics, places: StationPlaces | None = None) -> None:
+        """`places` are told which stations are left out before they are decoded."""
+        self._diagnostics, self._places = diagnostics, places
+        self._sockets: list[socket.socket] = []
+        self._decoders: list[DatagramDecoder] = []
         self.size_bytes = 0
 
     def listen(self, address: Address, decoder: DatagramDecoder) -> None:
@@ -149,23 +190,32 @@ class UdpReceiver:
         DataError
             The socket cannot be opened.
         """
-        self._sockets.append(_Socket(address, decoder, self._diagnostics))
+        self._sockets.append(_bound(address))
+        self._decoders.append(decoder)
 
     def arrivals(self) -> Iterator[list[Trace] | None]:
         """Yield the traces of each datagram, None where it has none or nothing has come for a while; without end."""
-        buffer = bytearray(_LONGEST_BYTES)
+        inbox = _Inbox(self._sockets, self._decoders)
+        inbox.start()
+        n_lost = n_turned_away = 0
         try:
             while True:
-                ready, _, _ = select.select(self._sockets, [], [], POLL_S)
-                for one in ready:
-                    size, traces = one.receive(buffer)
-                    self.size_bytes += size
-                    yield traces or None
-                if not ready:
-                    yield None
+                arrived = inbox.take()
+                if arrived is None and not inbox.is_alive():
+                    raise DataError("the thread that receives datagrams has ended; start the run again with --resume")
+                self.size_bytes = inbox.received_bytes
+                if inbox.n_lost > n_lost:
+                    n_new, n_lost = inbox.n_lost - n_lost, inbox.n_lost
+                    self._diagnostics.count("datagram(s) lost here: they came faster than they were processed", n_new)
+                if self._places is not None and inbox.n_turned_away > n_turned_away:
+                    n_new, n_turned_away = inbox.n_turned_away - n_turned_away, inbox.n_turned_away
+                    self._places.leave_out(inbox.turned_away, n_new)
+                yield None if arrived is None else self._decoders[arrived[0]].traces(arrived[1]) or None
         finally:
+            inbox.stopped = True
+            inbox.join()
             for one in self._sockets:
-                one.socket.close()
+                one.close()
 
     def rest(self) -> tuple[Trace, ...]:
         return ()  # datagrams are complete
@@ -195,10 +245,16 @@ def _bound(address: Address) -> socket.socket:
     return bound
 
 
-def open_sockets(inputs: tuple[str, ...], diagnostics: Diagnostics, log: Callable[[str], None]) -> UdpReceiver:
+def open_sockets(
+    inputs: tuple[str, ...],
+    diagnostics: Diagnostics,
+    log: Callable[[str], None],
+    places: StationPlaces | None = None,
+) -> UdpReceiver:
     """Return the receiver of live addresses.
 
     log : takes lines for people: the addresses listened to, and the first datagram dropped at each.
+    places : those of the stations, see `DatagramDecoder`.
 
     Raises
     ------
@@ -210,9 +266,9 @@ def open_sockets(inputs: tuple[str, ...], diagnostics: Diagnostics, log: Callabl
     others = [text for text in inputs if not is_address(text)]
     if others:
         raise ConfigError(f"addresses and other inputs do not go together: {', '.join(others)} beside an address")
-    receiver = UdpReceiver(diagnostics)
+    receiver = UdpReceiver(diagnostics, places)
     for address in [parse_address(text) for text in inputs]:
-        decoder = DatagramDecoder(address.text, diagnostics, log)
+        decoder = DatagramDecoder(address.text, diagnostics, log, places)
         if address.scheme == "shake":
             decoder = ShakeDecoder(address.text, diagnostics, log, address.station, address.sampling_rate_hz)
         receiver.listen(address, decoder)

@@ -37,6 +37,7 @@ class RunConfig:
     start_ns: int | None = None  # process only samples with start <= time < stop
     stop_ns: int | None = None
     channels: tuple[str, ...] | None = None  # patterns of channel codes, by default each model's
+    stations: tuple[str, ...] | None = None  # patterns of NET_STA: no other station is run; by default any
     force: bool = False  # replace the results of an earlier run in `out`
     resume: bool = False  # continue from the checkpoint in `out`, if there is one
     checkpoint_s: float = 60.0  # wall time between checkpoints; 0: after every batch
@@ -63,6 +64,9 @@ class RunConfig:
             raise ConfigError(f"--pass-every {self.pass_s:g}: expected 1 to 86400 seconds")
         if self.spool_bytes < 0:
             raise ConfigError(f"--spool-bytes {self.spool_bytes}: expected 0 or more")
+        for name in self.stations or ():
+            if "_" not in name and not set(name) & set("*?["):
+                raise ConfigError(f"--station '{name}' matches no station; expected NET_STA, as XA_S12, or a pattern")
 
     @property
     def has_services(self) -> bool:
@@ -103,12 +107,14 @@ def _live_source(
     config: RunConfig, choice: ModelChoice, control: Control, progress: Callable[[float], None] | None
 ) -> Source:
     from edgequake.edge.base.diagnostics import Diagnostics
+    from edgequake.edge.base.station_places import StationPlaces
     from edgequake.edge.inputs.live import LiveSource, StallMonitor
     from edgequake.edge.inputs.ordering import ChannelRouter
 
     diagnostics = Diagnostics()
     monitor = StallMonitor(config.stall_after_s, config.idle_stop_s, control, diagnostics)
-    router = ChannelRouter(choice, diagnostics, config.start_ns, config.stop_ns, control.log)
+    places = StationPlaces(diagnostics, config.stations, control.log)
+    router = ChannelRouter(choice, diagnostics, config.start_ns, config.stop_ns, control.log, places)
     if config.follow:
         from edgequake.edge.inputs.folder import FolderSource
 
@@ -122,7 +128,8 @@ def _live_source(
         return _stdin_source(config, choice, router, monitor, progress)
     from edgequake.edge.inputs.udp import open_sockets
 
-    return LiveSource(open_sockets(config.inputs, diagnostics, control.log), router, diagnostics, monitor)
+    receiver = open_sockets(config.inputs, diagnostics, control.log, places)
+    return LiveSource(receiver, router, diagnostics, monitor)
 
 
 def _stdin_source(

@@ -19,9 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from edgequake.edge.base.control import beat
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError
-from edgequake.edge.base.heartbeat import beat
 from edgequake.edge.base.inert_text import one_line
 from edgequake.edge.formats.waveforms import format_time
 from edgequake.edge.results.catalog import CatalogRow

@@ -43,14 +43,14 @@ class RunModels:
         self._next_check_s = time.monotonic() + CHECK_S
         if not self.is_auto:
             model = self._loaded[config.model] = LoadedModel.load(config, log)
-            self.choice = ModelChoice(model.manifest, config.channels)
+            self.choice = ModelChoice(model.manifest, config.channels, station_names=config.stations)
             return
         if config.model_copy is not None:
             raise ConfigError("--model-copy is the copy of one model, got --model auto: name that model with --model")
         check_threshold(config)
         import_runtime()  # a lander without one must not learn it from the first sample
         most_stations = _MOST_STATIONS if config.is_live else None
-        self.choice = ModelChoice(None, config.channels, self._manifest, log, most_stations)
+        self.choice = ModelChoice(None, config.channels, self._manifest, log, most_stations, config.stations)
 
     def of(self, station_id: str) -> LoadedModel:
         """Return a station's model.
@@ -127,13 +127,14 @@ class RunModels:
         if not self.is_auto:
             (model,) = self._loaded.values()
             channels = list(self._config.channels or model.manifest.channels)
-            return {"graph": model.variant.sha256, "manifest": model.sha256, "channels": channels}
+            return {"graph": model.variant.sha256, "manifest": model.sha256, "channels": channels, **self._names()}
         names = sorted(set(self.choice.stations.values()))
         return {
             "model": AUTO,
             "graph": {one.name: one.graph_sha256 for one in self.used()},
             "manifest": {name: self._state_sha256(name) for name in names},
             "channels": None if self._config.channels is None else list(self._config.channels),
+            **self._names(),
         }
 
     def state(self) -> State:
@@ -141,6 +142,11 @@ class RunModels:
 
     def restore(self, state: State) -> None:
         self.choice.restore(dict(state["stations"]))
+
+    def _names(self) -> dict[str, Any]:
+        """Return the patterns of --station; a live run may be continued with others."""
+        names = self._config.stations
+        return {} if self._config.is_live else {"station": None if names is None else list(names)}
 
     def _log_of(self, name: str, line: str) -> None:
         self._log(f"model {name}: {line}" if self.is_auto else line)

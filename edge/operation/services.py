@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from edgequake.edge.base.checkpoint import State, set_aside
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.layout import ARCHIVE, CONTINUOUS
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace, merge_contiguous
+from edgequake.edge.formats.waveforms import Trace, merge_contiguous
 from edgequake.edge.inputs.source import Batch
 from edgequake.edge.operation.config import RunConfig
+from edgequake.edge.operation.mission_clock import MissionClock
 from edgequake.edge.results.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -24,59 +25,6 @@ if TYPE_CHECKING:
     from edgequake.edge.operation.event_hook import EventHook
 
 _MOST_CHANNELS = 256
-
-
-class MissionClock:
-    """Mission time, which is that of the newest sample, and the downlink passes that fall due as it advances.
-
-    It only advances, with one exception: where the clock of a live station was set back, mission time is that of the
-    stations that are still received, or a station that was ahead by mistake would silence the radio until that time.
-    In a replay of files, where one stream follows the other, time stands still until a stream gets beyond those
-    before it.
-
-    Passes are due at multiples of `pass_s`. None is due in a gap: nothing could have been delivered in those hours.
-    """
-
-    def __init__(self, pass_s: float, replayed: bool) -> None:
-        self._pass_s, self._replayed = pass_s, replayed
-        self._newest_ns: dict[str, int] = {}  # by live stream
-        self.now_ns: int | None = None
-        self._due_ns: list[int] = []
-
-    def update(self, batch: Batch) -> None:
-        """Advance to the end of a batch."""
-        for trace in batch.traces:
-            self._advance(batch.key, trace.start_ns, trace.stop_ns)
-        if batch.over and self._newest_ns.pop(batch.key, None) is not None and self._newest_ns:
-            self.now_ns = max(self._newest_ns.values())
-
-    def take_due(self) -> list[int]:
-        """Return the times of the passes that have fallen due since the last call."""
-        due, self._due_ns = self._due_ns, []
-        return due
-
-    def state(self) -> State:
-        return {"now_ns": self.now_ns, "newest_ns": dict(self._newest_ns)}
-
-    def restore(self, state: State) -> None:
-        self.now_ns, self._newest_ns = state["now_ns"], dict(state["newest_ns"])
-
-    def _advance(self, key: str, start_ns: int, stop_ns: int) -> None:
-        before_ns = self.now_ns
-        if self._replayed:
-            self.now_ns = stop_ns if before_ns is None else max(before_ns, stop_ns)
-        else:
-            self._newest_ns[key] = max(stop_ns, self._newest_ns.get(key, stop_ns))
-            self.now_ns = max(self._newest_ns.values())
-        if before_ns is None or start_ns - before_ns > self._pass_s * NS_PER_S:
-            before_ns = start_ns
-        self._due_ns += pass_times(before_ns, self.now_ns, self._pass_s)
-
-
-def pass_times(after_ns: int, until_ns: int, pass_s: float) -> list[int]:
-    """Return the multiples of `pass_s` in (after, until]."""
-    pass_ns = round(pass_s * NS_PER_S)
-    return [i * pass_ns for i in range(after_ns // pass_ns + 1, until_ns // pass_ns + 1)]
 
 
 class OnboardServices:
@@ -161,8 +109,10 @@ class OnboardServices:
         if len(traces) > 1 and (self.archive is not None or self.ssam is not None):
             traces = merge_contiguous(traces)
         for trace in traces:
-            if trace.source_id in self._newest or len(self._newest) < _MOST_CHANNELS:
-                self._newest[trace.source_id] = trace
+            self._newest.pop(trace.source_id, None)
+            self._newest[trace.source_id] = trace  # at the end: heard last
+            if len(self._newest) > _MOST_CHANNELS:
+                self._newest.pop(next(iter(self._newest)))
             if self.archive is not None:
                 self.archive.push(trace)
             if self.ssam is not None:
@@ -260,7 +210,7 @@ class OnboardServices:
     def _open_downlink(self, budget_bytes: int, state: State | None) -> Downlink:
         from edgequake.edge.downlink.downlink import Downlink
         from edgequake.edge.downlink.outbox import Outbox
-        from edgequake.edge.downlink.requests import RequestQueue
+        from edgequake.edge.downlink.request_queue import RequestQueue
         from edgequake.edge.downlink.send_queue import SsamQueue
 
         out = self._config.out

@@ -21,6 +21,8 @@ from edgequake.edge.results.priority import Priorities, PriorityFunction, priori
 from edgequake.edge.results.segments import SegmentWriter
 from edgequake.edge.results.summary import RecordTime
 
+_MOST_STATIONS = 1024  # named by the summary: years of a live run, or a folder of a whole network
+
 
 @dataclass
 class RunCounters:
@@ -32,6 +34,11 @@ class RunCounters:
     n_short_rises: int = 0  # of the onset probability, too short for an event, of finished streams
     stations: set[str] = field(default_factory=set)
     gaps: GapCounts = field(default_factory=GapCounts)  # of finished streams
+
+    def hear(self, station_id: str) -> None:
+        """Count a station among those of the summary, as long as there are not too many."""
+        if len(self.stations) < _MOST_STATIONS:
+            self.stations.add(station_id)
 
     def state(self) -> State:
         return {**vars(self), "stations": sorted(self.stations), "gaps": dict(vars(self.gaps))}
@@ -76,7 +83,7 @@ class StationRun:
             self.time.add(trace.start_ns, trace.stop_ns)
             self._segments.add_trace(trace)
             self._counters.samples_in += len(trace.samples)
-        self._counters.stations.add(self.station_id)
+        self._counters.hear(self.station_id)
         return self._write(self.detector.push(*traces), self.detector.horizon_ns)
 
     def push_late(self, traces: Sequence[Trace]) -> None:

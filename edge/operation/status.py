@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import platform
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.inert_text import one_line
 from edgequake.edge.base.layout import ARCHIVE, STATUS
 from edgequake.edge.base.memory import peak_memory_bytes
+from edgequake.edge.base.process_identity import age_s, process_identity, why_dead
 from edgequake.edge.downlink.outbox import outbox_files
 from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.formats.waveforms import NS_PER_S, format_time, parse_time
@@ -59,6 +61,8 @@ def run_status(
     return {
         "state": _ENDED if ended else _RUNNING,
         "written_at": _iso(time.time_ns()),
+        "host": platform.node(),
+        "process": process_identity(),
         "edgequake_version": __version__,
         **{name: fields[name] for name in ("model", "graph_sha256", "onset_threshold")},
         **({"models": [dataclasses.asdict(one) for one in used]} if models.is_auto else {}),
@@ -95,10 +99,13 @@ def read_status(out: Path) -> dict[str, Any]:
         ) from problem
     except (OSError, ValueError) as problem:
         raise DataError(f"{path} cannot be read: {problem}") from problem
-    status["age_s"] = round(max(0.0, time.time() - path.stat().st_mtime), 1)
+    process = status.get("process") or {}  # older versions do not write it
+    # The clock may have been set back since, and a run that has ended writes nothing: the older of two ages is right.
+    status["age_s"] = round(max(age_s(process), time.time() - path.stat().st_mtime), 1)
+    status["dead"] = why_dead(process, status.get("host"))
     status["silent_s"] = None
     if status["heard_at"] is not None:
-        status["silent_s"] = round((time.time_ns() - parse_time(status["heard_at"])) / NS_PER_S, 1)
+        status["silent_s"] = max(0.0, round((time.time_ns() - parse_time(status["heard_at"])) / NS_PER_S, 1))
     status["health"] = _health(status)
     status["outbox"] = _of_outbox(out)
     status["archive"] = _of_archive(out)
@@ -109,6 +116,8 @@ def _health(status: dict[str, Any]) -> str:
     """Return the health of a run: ended, dead, stalled, deaf or well."""
     if status["state"] == _ENDED:
         return "ended"
+    if status["dead"] is not None:
+        return f"dead or hanging: {status['dead']}"
     if status["age_s"] > _DEAD_S + 5 * status["checkpoint_every_s"]:
         return f"dead or hanging: nothing written for {status['age_s']:.0f} s"
     stall_after_s, silent_s = status["stall_after_s"], status["silent_s"]

@@ -15,9 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgequake.edge.base.control import Control
+from edgequake.edge.base.control import Control, Heart
 from edgequake.edge.base.errors import ConfigError
-from edgequake.edge.base.heartbeat import Heart
 
 LEAST_LIMIT_S = 1.0
 START_S = 60.0  # more for the first sign of life: on a slow board the runtime and the model take long to load

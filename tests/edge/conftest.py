@@ -18,7 +18,7 @@ from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.downlink.downlink import Downlink
 from edgequake.edge.downlink.journal import Pass, read_journal, sent_segments
 from edgequake.edge.downlink.outbox import Outbox
-from edgequake.edge.downlink.requests import RequestQueue
+from edgequake.edge.downlink.request_queue import RequestQueue
 from edgequake.edge.downlink.send_queue import SsamQueue
 from edgequake.edge.formats.miniseed import encode
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns

@@ -29,10 +29,13 @@ VOLATILE = {
     "date_saved",
     "edgequake_version",  # each release raises it
     "edgequake",  # ... in lists of versions
+    "dead",  # whether its process has ended
     "heard_at",  # the machine's clock when samples last arrived
+    "host",
     "learning_rate",  # depends on the elapsed time, and differs in its last digit
     "measured_at",
     "peak_memory_bytes",
+    "process",  # that wrote status.json
     "provenance",  # machine, versions and time of a measurement
     "runtime",  # tflite-runtime or ai-edge-litert, whichever is installed
     "seconds",  # that training took

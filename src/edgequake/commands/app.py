@@ -53,6 +53,6 @@ app.command(  # the runner parses the options
 _add(app, runs.plot, runs.export, runs.report)
 _add(bench, bench_accuracy.accuracy, bench_accuracy.folds, bench_accuracy.budget)
 _add(bench, bench_cost.latency, bench_cost.footprint, bench_cost.energy)
-_add(bench, bench_faults.faults, bench_faults.soak, bench_faults.shake)
+_add(bench, bench_faults.faults, bench_faults.soak, bench_faults.shake, bench_faults.flood)
 bench.command("all")(everything)
 app.add_typer(bench, name="bench")

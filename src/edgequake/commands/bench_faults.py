@@ -1,4 +1,4 @@
-"""`edgequake bench faults|soak|shake`: crashes, damaged records, long runs and bad networks, in their long form."""
+"""`edgequake bench faults|soak|shake|flood`: crashes, damage, long runs and bad networks, in their long form."""
 
 from __future__ import annotations
 
@@ -66,6 +66,27 @@ def shake(
     with progress_bar() as show:
         report = bench_shake(minutes, speed, seed, show)
     _output_and_judge(report, json_file)
+
+
+def flood(
+    stations: Annotated[int, typer.Option(min=1, help="Forged stations.")] = 5000,
+    packets: Annotated[float, typer.Option(min=1.0, help="Datagrams a second, of all of them.")] = 10_000.0,
+    minutes: Annotated[
+        float, typer.Option(min=3.0, help="Minutes of the true station, with a quake every 150 s.")
+    ] = 5.0,
+    speed: Annotated[float, typer.Option(min=1.0, help="How many times faster than real time it is sent.")] = 5.0,
+    named: Annotated[bool, typer.Option(help="Give the run the true station by --station.")] = True,
+    seed: Seed = 1,
+) -> None:
+    """Flood a live run with forged stations. Exit code 3 if it misses an event, or takes more than 64 MB."""
+    from edgequake.benchmarks.robustness.flood import flood as run_flood
+    from edgequake.edge.base.errors import GateError
+
+    with progress_bar() as show:
+        result = run_flood(60.0 * minutes, speed, stations, packets, named, seed, show)
+    typer.echo(result.text())
+    if result.failed:
+        raise GateError("; ".join(result.failed))
 
 
 def _output_and_judge(report: FaultTest, json_file: Path | None) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from edgequake.edge.archive.archive import Archive
 from edgequake.edge.archive.extract import Span
-from edgequake.edge.downlink import requests
+from edgequake.edge.downlink import request_queue
 from edgequake.edge.downlink.requests import Request
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, parse_time
 
@@ -148,7 +148,7 @@ def test_the_name_of_a_request_is_used_once(archived: Ground) -> None:
 def test_a_request_that_is_too_long_is_truncated_and_reported(
     archived: Ground, days_of_noise: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(requests, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(request_queue, "MOST_BYTES", 100_000)
     archived.budget_bytes = 200_000  # a day: fewer passes than with 20 000
     archived.open()
     submit(archived, 1.0, 59.0)

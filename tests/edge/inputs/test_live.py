@@ -154,6 +154,7 @@ def test_many_stations_and_channels_take_bounded_memory(moon: Moon) -> None:
     assert len(router.ignored_channels) == 100
     text = " / ".join(diagnostics.texts())
     assert "288 record(s) of more than 12 channels" in text and "300 record(s) of a sampling rate" in text
+    assert "285 record(s) of further stations than 16 left out" in text
 
 
 def test_what_a_link_sends_again_is_used_once_and_a_clock_set_back_starts_anew(moon: Moon) -> None:

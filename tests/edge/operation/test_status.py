@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 
 from edgequake import __version__
 from edgequake.edge.__main__ import main
+from edgequake.edge.base.process_identity import process_identity
 from edgequake.edge.formats.waveforms import NS_PER_S, format_time
 from edgequake.edge.manifest.manifest import shipped_models
 from edgequake.edge.operation.status import read_status
@@ -109,6 +112,40 @@ def test_a_runner_that_writes_nothing_any_more(done: Path, tmp_path: Path) -> No
         )
         os.utime(tmp_path / "status.json", (time.time() - age_s, time.time() - age_s))
         assert read_status(tmp_path)["health"] == expected
+
+
+@pytest.mark.skipif(not Path("/proc/self/ns/pid").exists(), reason="Linux tells which processes live")
+@pytest.mark.parametrize("ahead_s", [-20.0, 0.0, 5e7])
+def test_a_killed_run_is_never_well_whatever_the_clock_says(record: Path, tmp_path: Path, ahead_s: float) -> None:
+    command = [sys.executable, "-m", "edgequake.edge", "run", "-", "--spool-bytes", "0", "--out", str(tmp_path / "out")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdin is not None
+        process.stdin.write(record.read_bytes()[:51_200])
+        process.stdin.flush()
+        deadline_s = time.monotonic() + 60
+        while not (tmp_path / "out" / "status.json").exists() and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+        assert read_status(tmp_path / "out")["health"] == "well"
+        process.kill()
+    now_s = time.time() + ahead_s
+    os.utime(tmp_path / "out" / "status.json", (now_s, now_s))
+    status = read_status(tmp_path / "out")
+    assert status["health"] == f"dead or hanging: its process {process.pid} has ended" and status["age_s"] >= 0
+    # After a restart of the machine its process number may be another's.
+    saved = json.loads((tmp_path / "out" / "status.json").read_text())
+    saved["process"] = {**saved["process"], "boot": ["another", saved["process"]["boot"][1]], "pid": os.getpid()}
+    (tmp_path / "out" / "status.json").write_text(json.dumps(saved))
+    assert read_status(tmp_path / "out")["health"] == "dead or hanging: the machine was started again since"
+    (tmp_path / "out" / "status.json").write_text(json.dumps({**saved, "host": "another"}))
+    assert read_status(tmp_path / "out")["health"] == "well"  # nothing here knows the processes there
+
+
+def test_a_run_that_hangs_is_found_although_the_clock_was_set_back(done: Path, tmp_path: Path) -> None:
+    status = json.loads((done / "status.json").read_text())
+    process = {**process_identity(), "at_s": process_identity()["at_s"] - 1000.0}
+    (tmp_path / "status.json").write_text(json.dumps({**status, "state": "running", "process": process}))
+    os.utime(tmp_path / "status.json", (time.time() + 5e7, time.time() + 5e7))
+    assert read_status(tmp_path)["health"] == "dead or hanging: nothing written for 1000 s"
 
 
 def test_a_folder_without_a_status_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

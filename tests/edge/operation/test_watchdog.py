@@ -17,10 +17,9 @@ from pathlib import Path
 import pytest
 
 from edgequake.edge.__main__ import main
-from edgequake.edge.base import heartbeat
-from edgequake.edge.base.control import Control
+from edgequake.edge.base import control
+from edgequake.edge.base.control import FILE_INTERVAL_S, Control, Heart
 from edgequake.edge.base.errors import ConfigError
-from edgequake.edge.base.heartbeat import FILE_INTERVAL_S, Heart
 from edgequake.edge.operation.watchdog import supervise
 
 HERE = Path(__file__).parent
@@ -183,7 +182,7 @@ class Clock:
 
 def test_signs_of_life_are_few_and_the_file_fewer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     clock, path = Clock(), tmp_path / "heartbeat"
-    monkeypatch.setattr(heartbeat.time, "monotonic", clock)
+    monkeypatch.setattr(control.time, "monotonic", clock)
     reading, writing = os.pipe()
     heart = Heart(path, limit_s=2.0, pipe=writing, environment={})
     written = []
