@@ -279,7 +279,8 @@ class Case:
             return []
         with tempfile.TemporaryDirectory() as out:
             files = tuple(str(self._folder / f"{station}.mseed") for station in chosen)
-            summary = run(RunConfig(inputs=files, out=Path(out) / "run", model=model, threshold=threshold))
+            config = RunConfig(inputs=files, out=Path(out) / "run", model=model, threshold=threshold)
+            rows = run(config).events
         return [
             Found(
                 station,
@@ -288,7 +289,7 @@ class Case:
                 row.peak_probability,
                 row.onset_uncertainty_s or 0.0,
             )
-            for row in summary.events
+            for row in rows
             for station in [row.station_id.removeprefix("XX_")]
         ]
 

@@ -76,8 +76,10 @@ def test_the_detector_alone_finds_what_the_run_found(
     assert manifest.onset is not None
     lag_s = manifest.trigger.onset_lag_s
     onsets = [refine_onset(manifest.onset, manifest.front_end, traces, e.onset_ns, lag_s) for e in events]
-    assert [(o.onset_ns, o.sigma_s) for o in onsets] == [(r.onset_ns, r.onset_uncertainty_s) for r in summary.events]
-    assert [(e.stop_ns, e.mq_type) for e in events] == [(row.stop_ns, row.mq_type) for row in summary.events]
+    found = [(round(o.onset_ns / 1000), round(o.sigma_s, 3)) for o in onsets]  # as in the catalogue
+    assert found == [(row.onset_ns / 1000, row.onset_uncertainty_s) for row in summary.events]
+    found_stops = [(round(e.stop_ns / 1000), e.mq_type) for e in events]
+    assert found_stops == [(row.stop_ns / 1000, row.mq_type) for row in summary.events]
     assert horizon_ns > index.start_ns
 
 
