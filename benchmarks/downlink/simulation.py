@@ -283,8 +283,13 @@ def _rest_of_day(mission: SimulatedMission) -> Iterator[Batch]:
     rest_ns = mission.stop_ns - mission.clock_ns
     if rest_ns:
         last = mission.steps[-1].batch
-        silence = Trace(f"FDSN:{last.station_id}__S_I_L", mission.clock_ns, NS_PER_S / rest_ns, np.zeros(1, np.int32))
-        yield Batch(last.key, last.station_id, (silence,), over=True)
+        starts_ns = (mission.clock_ns, mission.clock_ns + rest_ns // 2)  # one trace alone would not advance the clock
+        lengths_ns = (rest_ns // 2, rest_ns - rest_ns // 2)
+        silence = tuple(
+            Trace(f"FDSN:{last.station_id}__S_I_L", start_ns, NS_PER_S / length_ns, np.zeros(1, np.int32))
+            for start_ns, length_ns in zip(starts_ns, lengths_ns, strict=True)
+        )
+        yield Batch(last.key, last.station_id, silence, over=True)
 
 
 def _read_outbox(mission: SimulatedMission) -> Delivered:

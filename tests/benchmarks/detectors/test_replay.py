@@ -45,7 +45,7 @@ def tracer() -> DecisionTracer:
 
 
 def assert_same(replayed: Detections, run: Detections, interval_ns: int) -> None:
-    """Onsets are equal, to the microsecond of the catalogue; kept intervals differ by less than a sample where a record's edge clips them."""
+    """Onsets are equal, to the catalogue's microsecond; kept intervals to less than a sample."""
     assert [round(onset_ns / 1000) * 1000 for onset_ns in replayed.onsets_ns] == list(run.onsets_ns)
     assert len(replayed.kept) == len(run.kept)
     for mine, theirs in zip(replayed.kept, sorted(run.kept), strict=True):
