@@ -83,9 +83,10 @@ class Outbox:
                 with suppress(OSError):
                     self._part(file.name).unlink()
             raise
-        # The names need not be durable: `recover` renames again what a power loss takes back.
+        # `recover` renames again what a power loss takes back; once the names are durable the radio may delete them.
         for file in done.files:
             self._part(file.name).replace(self._folder / file.name)
+        sync(self._folder)
 
     def _part(self, name: str) -> Path:
         return self._folder / f".{name}.part"

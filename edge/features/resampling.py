@@ -108,14 +108,17 @@ class _Interpolator:
         """Return the values of outputs [low, high), and whether the sample nearest to each is valid."""
         at = self._anchor + (np.arange(low, high) - self._anchor_output) * self._ratio
         whole = np.floor(at).astype(np.int64)
-        nearest = np.clip(np.rint(at).astype(np.int64) - run.first, 0, len(run.valid) - 1)
+        if run.valid.all():
+            valid = np.ones(high - low, np.bool_)
+        else:
+            valid = run.valid[np.clip(np.rint(at).astype(np.int64) - run.first, 0, len(run.valid) - 1)]
         n_before = run.first - (int(whole[0]) - self._kernel.half + 1)
         values, first = run.values, run.first
         if n_before > 0:  # a map that begins with the run
             values, first = np.concatenate([np.full(n_before, values[0]), values]), first - n_before
         if self._recurring is not None:
-            return self._by_blocks(values, first, low, high), run.valid[nearest]
-        return self._by_polynomials(values, first, whole, at - whole - 0.5), run.valid[nearest]
+            return self._by_blocks(values, first, low, high), valid
+        return self._by_polynomials(values, first, whole, at - whole - 0.5), valid
 
     def _by_polynomials(self, values: Float, first: int, whole: Int, fraction: Float) -> Float:
         n_taps = 2 * self._kernel.half
