@@ -24,7 +24,7 @@ PIP := -m pip --disable-pip-version-check -q
 QUIET := PYTHONWARNINGS=ignore TF_CPP_MIN_LOG_LEVEL=3
 
 .DELETE_ON_ERROR:
-.PHONY: demo test pipeline conformance arm clocks check format bench picture landers environments lander-environments clean
+.PHONY: demo test pipeline conformance arm clocks flatness check format bench picture landers environments lander-environments clean
 
 $(ENV)/ready: EXTRAS = dev
 $(DEMO_ENV)/ready: EXTRAS = cli,edge
@@ -85,6 +85,10 @@ arm: $(ENV)/ready
 clocks: $(ENV)/ready
 	EDGEQUAKE_LONG_CLOCKS=1 OPENBLAS_NUM_THREADS=1 $(QUIET) \
 		$(ENV)/bin/python -m pytest -q -s tests/edge/operation/test_long_clocks.py
+
+# A live run in a folder with a million rows against one in an empty folder; -s prints the figures.
+flatness: $(ENV)/ready
+	EDGEQUAKE_CATALOG_ROWS=1000000 $(QUIET) $(ENV)/bin/python -m pytest -q -s tests/edge/operation/test_flatness.py
 
 check: $(ENV)/ready
 	$(ENV)/bin/ruff format --check .
