@@ -210,8 +210,8 @@ class Ledger:
             self.n_rows += sum(block.n_rows for block in blocks)
             earlier = [self.files.block(offset) for offset in state["pending"]]
             blocks = [*(block for block in earlier if block is not None), *blocks]
-        entries = list(map(_entry, blocks))
-        self._pending = {entry.segment.file: entry for entry in entries[0 if comes_again else -_MOST_PENDING :]}
+        entries = map(_entry, blocks if comes_again else blocks[-_MOST_PENDING:])
+        self._pending = {entry.segment.file: entry for entry in entries}
         self._pending_evids = {row.evid for entry in self._pending.values() for row in entry.rows}
 
 
