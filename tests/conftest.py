@@ -10,6 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
+# The tests run side by side: matrix products on all cores would only get in each other's way. Before numpy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from edgequake.edge.detection.network import import_runtime
 
 import_runtime()  # before any test imports TensorFlow: after it, tflite-runtime fails with "vector::reserve"

@@ -47,6 +47,11 @@ class Decisions:
         columns = (self.start_ns, self.stop_ns, self.onset, self.event, self.onset_ns)
         return list(zip(*(column.tolist() for column in columns), strict=True))
 
+    def at(self, i: int) -> Decision:
+        """Return one of them as the trigger takes it."""
+        onset, event = float(self.onset[i]), float(self.event[i])
+        return Decision(int(self.start_ns[i]), int(self.stop_ns[i]), onset, event, int(self.onset_ns[i]))
+
 
 @dataclass(frozen=True)
 class SampleSpans:
@@ -197,25 +202,54 @@ def replay(trace: DecisionTrace, config: TriggerConfig, threshold: float) -> Det
 def events_of(run: Decisions, config: TriggerConfig, threshold: float) -> list[Event]:
     """Return the events of one run of decisions, as `edgequake.edge.detection.trigger.Trigger` finds them.
 
-    Idle times, in which no event is open and the onset probability is low, are skipped: all that they can do is to
-    re-arm the trigger, and their lowest decision does that for all of them.
+    The trigger gets the decisions that can matter to it and no others, in the order of time. Which one makes an event
+    too long depends on when the event opened, and is found on the way.
     """
     trigger = Trigger(config, threshold)
-    rises = np.flatnonzero(run.onset >= threshold)
-    decisions = run.rows()
+    longest_ns = round(config.max_event_s * NS_PER_S)
     events: list[Event | None] = []
-    i, n = 0, len(decisions)
-    while i < n:
-        if decisions[i][2] < threshold and trigger.earliest_onset_ns is None:
-            next_rise = int(np.searchsorted(rises, i))
-            if next_rise == len(rises):
-                break
-            rise = int(rises[next_rise])
-            trigger.push(Decision(*decisions[i + int(np.argmin(run.onset[i:rise]))]))
-            i = rise
-        events.append(trigger.push(Decision(*decisions[i])))
-        i += 1
+    pushed = -1
+    for i in _decisions_that_matter(run, config, threshold):
+        if trigger.open_rise_ns is not None:
+            too_long = int(np.searchsorted(run.stop_ns, trigger.open_rise_ns + longest_ns))
+            if pushed < too_long < i:
+                peak = pushed + 1 + int(np.argmax(run.onset[pushed + 1 : too_long + 1]))
+                events += [trigger.push(run.at(j)) for j in sorted({peak, too_long})]
+        events.append(trigger.push(run.at(i)))
+        pushed = i
     return [event for event in (*events, trigger.close()) if event is not None]
+
+
+def _decisions_that_matter(run: Decisions, config: TriggerConfig, threshold: float) -> list[int]:
+    """Return the indices of decisions on which events depend, unless one becomes too long; sorted.
+
+    Of a rise: its first and last decision and the one before it, the one that declares an event, and the largest up to
+    there and from there on. Between rises: the lowest, which re-arms the trigger. Of a time in which an event would
+    continue: its last decision, and the first one so much later that it would close.
+    """
+    n = len(run.stop_ns)
+    if n == 0:
+        return []
+    high = run.onset >= threshold
+    edges = np.flatnonzero(np.diff(high, prepend=False, append=False))
+    firsts, stops = edges[::2], edges[1::2]
+    declared = np.searchsorted(run.stop_ns, run.start_ns[firsts] + round(config.min_duration_s * NS_PER_S))
+    active = high | (run.event >= config.event_threshold)
+    last_active = np.maximum.accumulate(np.where(active, np.arange(n), -1))
+    held = (last_active >= 0) & (run.stop_ns - run.stop_ns[last_active] >= round(config.hold_s * NS_PER_S))
+    chosen = {0, n - 1}
+    chosen.update(np.flatnonzero(active & ~np.append(active[1:], False)).tolist())
+    chosen.update(np.flatnonzero(held & ~np.append(False, held[:-1])).tolist())
+    stop_before = 0
+    for first, stop, at in zip(firsts.tolist(), stops.tolist(), declared.tolist(), strict=True):
+        at = min(max(at, first), stop - 1)
+        chosen.update((first, stop - 1, at))
+        chosen.add(first + int(np.argmax(run.onset[first : at + 1])))
+        chosen.add(at + int(np.argmax(run.onset[at:stop])))
+        if stop_before < first:
+            chosen.update((first - 1, stop_before + int(np.argmin(run.onset[stop_before:first]))))
+        stop_before = stop
+    return sorted(chosen)
 
 
 def kept_intervals(events: Sequence[Event], config: TriggerConfig, spans: SampleSpans) -> list[Interval]:

@@ -85,6 +85,11 @@ class Trigger:
             setattr(self, name, value)
 
     @property
+    def open_rise_ns(self) -> int | None:
+        """Start of the rise that opened the open event, None without an open event."""
+        return self._open_rise_ns
+
+    @property
     def earliest_onset_ns(self) -> int | None:
         """Earliest onset of an event that is still to be returned, None without an open event or rise."""
         open_ns = None if self._open_rise_ns is None else self._open_onset_ns

@@ -31,7 +31,7 @@ FEW = {
 def test_an_architecture_is_converted_and_measured(
     name: str, conformance: Any, conformance_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conformance_run, "CALIBRATION_ROWS", 2_000)  # calibration takes most of the time
+    monkeypatch.setattr(conformance_run, "CALIBRATION_ROWS", 1_000)  # calibration takes most of the time
     landers = conformance_run.interpreters() or {"tflite-runtime": sys.executable}
     measured = conformance_run.measure(name, conformance, tmp_path / "graphs", landers)
     assert measured.n_compared >= conformance_run.N_FRAMES

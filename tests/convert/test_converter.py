@@ -143,7 +143,8 @@ def test_layers_named_like_operations_are_converted(
 
 
 @pytest.mark.slow
-def test_a_refusal_crosses_the_process_as_one_line(
+@pytest.mark.usefixtures("worker_here")
+def test_a_refusal_of_the_worker_is_one_line(
     build_network: Callable[..., Any], make_partial: Callable[..., Any], write_training_files: Any, tmp_path: Path
 ) -> None:
     model = build_network(

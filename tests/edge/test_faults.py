@@ -26,9 +26,9 @@ def small(write: Write, loud: np.ndarray) -> Path:
 
 @pytest.mark.slow
 def test_damaged_records_end_with_a_summary_or_an_error_message(small: Path) -> None:
-    found = run_mutations(small, 30, seed=1)  # `edgequake bench faults` runs ten thousand
-    assert found.failures == () and found.n_done + found.n_refused == 30
-    assert found.n_done > 26 and found.n_events_kept > 20
+    found = run_mutations(small, 20, seed=1)  # `edgequake bench faults` runs ten thousand
+    assert found.failures == () and found.n_done + found.n_refused == 20
+    assert found.n_done > 16 and found.n_events_kept > 13
     assert found.growth_bytes < 10_000_000
 
 
@@ -60,8 +60,8 @@ def _traces(path: Path) -> list:  # type: ignore[type-arg]
 
 
 @pytest.mark.slow
-def test_memory_stays_flat_over_three_days() -> None:
-    found = soak(3, seed=1)
+def test_memory_stays_flat_over_two_days() -> None:
+    found = soak(2, seed=1)  # `edgequake bench faults` runs more
     assert found.n_events >= 3 and found.growth_bytes < 1_500_000
 
 

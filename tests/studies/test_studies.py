@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgequake import cli
 from edgequake.benchmarks.robustness.shake_signal import RATE_HZ, START_NS, shake_signal
 from edgequake.data.phasenet import phasenet_split
 from edgequake.synthetic.synthetic_dataset import write_dataset
@@ -44,6 +46,7 @@ class Study:
     prints: str = ""  # regular expression
     writes: str = ""  # file in OUT that must not be empty
     needs: str = ""  # runtime of a lander environment
+    is_here: bool = False  # runs in this process, where TensorFlow is loaded once for all tests
 
 
 STUDIES = {
@@ -51,13 +54,15 @@ STUDIES = {
         ["--data", "OUT/data", "--work", "OUT", "--plan", "OUT/plan.toml", "--json", "OUT/table.json"],
         r"\n\| two steps of training \| \d\.\d\d \| ",
         "table.json",
+        is_here=True,
     ),
     "conformance": Study(
         ["Conv1D, LSTM", "--work", "OUT", "--page", "OUT/page.md"], r"\| Conv1D, LSTM \| ", "page.md", "ai-edge-litert"
     ),
     "convert_remedies": Study(
-        ["ROOT/train/models/moon/moon.keras", "--calibration", "DATA", "--rows", "200"],
+        ["ROOT/train/models/moon/moon.keras", "--calibration", "OUT/data", "--rows", "200"],
         r"\| 16-bit cells \| \d+ \| 0\.\d",
+        is_here=True,
     ),
     "draw_budget": Study(["--out", "OUT/budget.png"], writes="budget.png"),
     "draw_day": Study(["--out", "OUT/day.png"], writes="day.png"),
@@ -156,6 +161,39 @@ def write_picks(folder: Path) -> None:
         np.savez(folder / name, data=data, itp=3000, its=3400, channels="EHE_EHN_EHZ")
 
 
+def finished(command: Sequence[str], folder: Path) -> str:
+    """Run a command that must succeed in a folder; return what it has printed."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def run_here(
+    path: Path, arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> str:
+    """Run a study in this process, and those of its commands that need TensorFlow; return what it has printed."""
+    for variable in ("TF_CPP_MIN_LOG_LEVEL", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.setenv(variable, os.environ.get(variable, ""))  # a study may set it: undone after the test
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    study = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, path.stem, study)  # dataclasses look their module up
+    spec.loader.exec_module(study)
+    in_a_process = getattr(study, "edgequake", None)
+
+    def edgequake(*words: object) -> None:
+        if words[0] in ("train", "convert"):
+            assert cli.main([str(word) for word in words]) == 0
+        else:
+            in_a_process(*words)
+
+    if in_a_process is not None:
+        monkeypatch.setattr(study, "edgequake", edgequake)
+    monkeypatch.setattr(sys, "argv", [str(path), *arguments])
+    assert not study.main()
+    return capsys.readouterr().out
+
+
 def test_every_study_has_a_test(root: Path) -> None:
     assert {path.stem for path in (root / "studies").glob("*.py")} == set(STUDIES)
     readme = (root / "studies" / "README.md").read_text(encoding="utf-8")
@@ -168,15 +206,20 @@ def test_every_study_has_a_test(root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in STUDIES])
-def test_a_study_runs_in_its_short_form(name: str, root: Path, data: Path, tmp_path: Path) -> None:
+def test_a_study_runs_in_its_short_form(
+    name: str, root: Path, data: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     study = STUDIES[name]
     if study.needs and f"{study.needs}=/" not in os.environ.get("EDGEQUAKE_LANDER_PYTHONS", ""):
         pytest.skip(f"EDGEQUAKE_LANDER_PYTHONS names no environment with {study.needs}; `make test` builds them")
     prepare(tmp_path, root / "edge" / "models", data)
     places = {"DATA": data, "OUT": tmp_path, "ROOT": root}
     arguments = [re.sub("DATA|OUT|ROOT", lambda match: str(places[match[0]]), text) for text in study.arguments]
-    command = [sys.executable, str(root / "studies" / f"{name}.py"), *arguments]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert re.search(study.prints, done.stdout), done.stdout
+    path = root / "studies" / f"{name}.py"
+    if study.is_here:
+        request.getfixturevalue("worker_here")
+        printed = run_here(path, arguments, request.getfixturevalue("monkeypatch"), request.getfixturevalue("capsys"))
+    else:
+        printed = finished([sys.executable, str(path), *arguments], tmp_path)
+    assert re.search(study.prints, printed), printed
     assert not study.writes or (tmp_path / study.writes).stat().st_size > 100

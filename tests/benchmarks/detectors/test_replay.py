@@ -59,7 +59,7 @@ def every_decision_pushed(run: Decisions, config: object, threshold: float) -> l
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_skipping_idle_times_changes_no_event(seed: int) -> None:
+def test_decisions_that_are_left_out_change_no_event(seed: int) -> None:
     rng = np.random.default_rng(seed)
     onset = np.clip(np.convolve(rng.uniform(-1.0, 1.2, 3000), np.ones(4) / 2, "same"), 0, 1)
     event = np.clip(onset + rng.normal(0, 0.2, 3000), 0, 1)
@@ -116,6 +116,30 @@ def test_segments_are_clipped_where_samples_begin_and_stop() -> None:
     assert spans.clip((at(900), at(1100))) == (at(900), at(1000))
     assert spans.clip((at(900), at(1500))) == (at(900), at(1500))  # a gap within is not cut out
     assert spans.clip((at(1900), at(2000.05))) == (at(1900), at(2000.05))  # less than a sample is not clipped
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_decisions_that_are_left_out_change_no_event_with_any_settings(seed: int) -> None:
+    rng = np.random.default_rng([seed, 1])
+    n, width = int(rng.choice([1, 2, 5, 50, 400])), int(rng.integers(1, 30))
+
+    def smoothed(low: float, high: float) -> np.ndarray:
+        drawn = rng.uniform(low, high, n + width - 1)
+        return np.clip(np.convolve(drawn, np.ones(width) / width ** rng.uniform(0.4, 1.0), "valid"), 0.0, 1.0)
+
+    onset = np.round(smoothed(-1.0, 1.2) * 8) / 8 if rng.random() < 0.3 else smoothed(-1.0, 1.2)
+    run = decisions(onset.tolist(), np.clip(smoothed(-0.5, 1.0) + rng.integers(2) * onset, 0.0, 1.0).tolist())
+    config = dataclasses.replace(
+        TRIGGER,
+        min_duration_s=float(rng.choice([0, 10, 20, 60, 200])),
+        rearm_ratio=float(rng.uniform(0.05, 1.0)),
+        merge_s=float(rng.choice([0, 10, 100, 900])),
+        hold_s=float(rng.choice([0, 10, 60, 240])),
+        max_event_s=float(rng.choice([1, 30, 100, 1000])),
+        event_threshold=float(rng.uniform(0.05, 1.0)),
+    )
+    for threshold in (0.05, 0.2, 0.5, 0.8, 1.0):
+        assert events_of(run, config, threshold) == every_decision_pushed(run, config, threshold)
 
 
 @pytest.mark.slow

@@ -99,20 +99,33 @@ def send_to_run(out: Path, datagrams: list[bytes]) -> Summary:
     thread = threading.Thread(target=send)
     thread.start()
     control = Control(log=lambda line: ready.set() if line.startswith("listening") else None)
-    config = RunConfig((f"udp://:{port}",), out, model="moon", idle_stop_s=1.0, resume=True, archive_bytes=10_000_000,
+    config = RunConfig((f"udp://:{port}",), out, model="moon", idle_stop_s=0.5, resume=True, archive_bytes=10_000_000,
                        summary_channel=True, budget_bytes=100_000, pass_s=600.0)  # fmt: skip
     summary = run(config, control=control)
     thread.join()
     return summary
 
 
+@pytest.fixture(scope="module")
+def own(quake_file: Path) -> list[bytes]:
+    """Return the records of the true station."""
+    headers, data = index_file(quake_file).headers, quake_file.read_bytes()
+    return [data[header.offset : header.offset + header.size_bytes] for header in headers]
+
+
+@pytest.fixture(scope="module")
+def expected(own: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> Summary:
+    """Return the summary of a run that gets nothing else."""
+    summary = send_to_run(tmp_path_factory.mktemp("alone") / "out", own)
+    assert len(summary.events) == 1
+    return summary
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_run_goes_on_with_the_same_events_and_starts_again(seed: int, quake_file: Path, tmp_path: Path) -> None:
-    headers, data = index_file(quake_file).headers, quake_file.read_bytes()
-    own = [data[header.offset : header.offset + header.size_bytes] for header in headers]
-    expected = send_to_run(tmp_path / "alone", own)
-    assert len(expected.events) == 1
+def test_a_run_goes_on_with_the_same_events_and_starts_again(
+    seed: int, own: list[bytes], expected: Summary, tmp_path: Path
+) -> None:
     rng = np.random.default_rng(seed)
     forged: list[bytes] = []
 

@@ -345,10 +345,24 @@ def mixed() -> tuple[bytes, int]:
     return b"".join(parts), n_junk
 
 
+@pytest.fixture(scope="module")
+def in_mix(mixed: tuple[bytes, int], tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[int, int]]:
+    """Return the samples that a run over the mix as a file archives."""
+    folder = tmp_path_factory.mktemp("mix")
+    (folder / "all.mseed").write_bytes(mixed[0])
+    run(RunConfig((str(folder / "all.mseed"),), folder / "file", "moon", archive_bytes=ARCHIVE_BYTES))
+    return archived(folder / "file")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.97])
 def test_the_bound_holds_over_a_mix_and_every_readable_sample_is_archived(
-    share: float, mixed: tuple[bytes, int], feed: Feed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    share: float,
+    mixed: tuple[bytes, int],
+    in_mix: dict[str, dict[int, int]],
+    feed: Feed,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out, (data, n_junk), bound = tmp_path / "out", mixed, round(share * len(mixed[0]))
     sizes, append = [], Spool.append
@@ -363,11 +377,8 @@ def test_the_bound_holds_over_a_mix_and_every_readable_sample_is_archived(
     summary = piped(out, spool_bytes=bound, model="moon")
     read_bytes = 1 << 16  # one read that does not fit ends the spool
     assert bound - read_bytes < max(sizes) <= bound < len(data)
-    (tmp_path / "all.mseed").write_bytes(data)
-    run(RunConfig((str(tmp_path / "all.mseed"),), tmp_path / "file", "moon", archive_bytes=ARCHIVE_BYTES))
-    expected = archived(tmp_path / "file")
-    assert {name: len(own) for name, own in expected.items()} == dict.fromkeys(expected, 60_000) and len(expected) == 6
-    assert archived(out) == expected
+    assert {name: len(own) for name, own in in_mix.items()} == dict.fromkeys(in_mix, 60_000) and len(in_mix) == 6
+    assert archived(out) == in_mix
     assert summary.unreadable_bytes == n_junk and not (out / "spool").exists()
 
 

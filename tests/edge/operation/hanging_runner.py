@@ -2,7 +2,7 @@
 
 HOW: "graph", the third call of the network never returns and holds Python's lock, as a runtime that hangs may;
 "stopped", the process is stopped there, as one that waits for a device; "crash", it is killed there. The first process
-that gets there makes the file MARKER and hangs; those that find the file go on.
+that gets there makes the file MARKER and hangs; those that find the file go on. A supervisor pauses for PAUSE_S only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import Any
 
 from edgequake.edge.__main__ import main
 from edgequake.edge.detection.network import StepNetwork
+from edgequake.edge.operation import watchdog
 
+PAUSE_S = 0.1  # before the first restart
 _N_CALLS = 3
 
 
@@ -43,4 +45,5 @@ def make_hang(how: str, marker: Path) -> None:
 
 if __name__ == "__main__":
     make_hang(sys.argv[1], Path(sys.argv[2]))
+    watchdog._FIRST_PAUSE_S = PAUSE_S
     sys.exit(main(sys.argv[3:]))

@@ -67,8 +67,8 @@ def summary_of(out: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_kills_at_random_instants_leave_no_trace(records: Path, tmp_path: Path) -> None:
-    kills = kill_and_resume((str(records),), tmp_path, n_kills=10, seed=3)
-    assert kills.n_kills == 10 and kills.identical and kills.lost_rows == 0 and kills.partial_files == 0
+    kills = kill_and_resume((str(records),), tmp_path, n_kills=5, seed=3)
+    assert kills.n_kills == 5 and kills.identical and kills.lost_rows == 0 and kills.partial_files == 0
 
 
 class PowerLoss(BaseException):

@@ -133,8 +133,8 @@ def test_a_power_loss_at_any_write_leaves_no_trace(
 
 @pytest.mark.slow
 def test_kills_at_random_instants_leave_no_trace(record: Path, tmp_path: Path) -> None:
-    kills = kill_and_resume((str(record),), tmp_path, n_kills=8, seed=2, options=SERVICE_OPTIONS)
-    assert kills.n_kills == 8 and kills.passed and kills.handed_twice == 0
+    kills = kill_and_resume((str(record),), tmp_path, n_kills=4, seed=2, options=SERVICE_OPTIONS)
+    assert kills.n_kills == 4 and kills.passed and kills.handed_twice == 0
 
 
 @pytest.mark.parametrize("version", [2, 3])
