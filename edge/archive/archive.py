@@ -143,6 +143,7 @@ class Archive:
         DataError
             As `push`.
         """
+        self._files.try_now()
         for channel in self._channels.values():
             self._end_run(channel)
         self._files.sync()

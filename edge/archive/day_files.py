@@ -20,7 +20,7 @@ from edgequake.edge.base.atomic_files import (
     write_bytes_atomically,
 )
 from edgequake.edge.base.backoff import Backoff
-from edgequake.edge.base.checkpoint import State
+from edgequake.edge.base.checkpoint import State, set_aside
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import index_file
@@ -116,6 +116,10 @@ class DayFiles:
             if self.problem is not None:
                 self._drop(len(part))
 
+    def try_now(self) -> None:
+        """Have the next write tried without a pause: it is the last one."""
+        self._backoff.succeeded()
+
     def _append(self, name: str, records: Sequence[bytes]) -> OSError | None:
         """Append records after making room for them; return why they are to be dropped, or None."""
         try:
@@ -201,9 +205,14 @@ class DayFiles:
 
     def _find(self) -> None:
         for path in self.folder.glob("[0-9]*/*/*/*.D/.*.part"):  # left by a killed process
-            path.unlink()
+            with suppress(OSError):
+                path.unlink()
         for day, name, path in sorted((parsed.day, name, path) for name, parsed, path in day_files(self.folder)):
-            size_bytes, head, tail = _fingerprints(path)
+            try:
+                size_bytes, head, tail = _fingerprints(path)
+            except OSError as problem:
+                self._diagnostics.count(f"archive file(s) cannot be read and are left alone: {problem.strerror}")
+                continue
             self._files[name] = _DayFile(day, stop=size_bytes, head=head, tail=tail, checked=False)
             self.total_bytes += size_bytes
         if self._files:
@@ -311,10 +320,13 @@ class DayFiles:
         """Return a file to append to, now the last in the order; cut off what an interrupted write left at its end."""
         file = self._files.pop(name, None)
         if file is None:
-            file = _DayFile(day_of_name(name))
-            if self._remembered_days is not None and (self.folder / name).exists():  # it has left the account
-                file.stop, file.head, file.tail = _fingerprints(self.folder / name)
+            file, path = _DayFile(day_of_name(name)), self.folder / name
+            if path.is_dir():
+                set_aside(path)
+            if path.exists():  # it has left the account, or could not be read at the start
+                file.stop, file.head, file.tail = _fingerprints(path)
                 file.checked = False
+                self.total_bytes += file.stop if self._remembered_days is None else 0
             self._forget_before(file.day)
         self._files[name] = file
         if not file.checked:

@@ -42,6 +42,11 @@ class DiskReserve:
                 return True
         return False
 
+    def release(self) -> None:
+        """Give all of it up: the run ends."""
+        with suppress(OSError):
+            self._path.unlink()
+
     def _size_bytes(self) -> int:
         try:
             return self._path.stat().st_size

@@ -11,6 +11,8 @@ from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.waveforms import format_time
 
+_LAST_TRIES = 2  # of each task at the end of a run: a failure of a moment loses nothing
+
 
 class Degraded:
     """Does the tasks of a run that write; live, one that fails is tried again later, and detection goes on.
@@ -33,8 +35,8 @@ class Degraded:
         self._reasons: set[str] = set()  # that have been said
         self._since_ns = 0
         self._begun_s = 0.0
-        self.is_ending = False  # no task will be tried again: each is tried now
-        self.last_problem: DataError | None = None  # of a task that failed since `is_ending`
+        self._problems: dict[str, Exception] = {}  # by task that is tried here
+        self.is_ending = False  # no task will be tried again later: each is tried now
 
     @property
     def text(self) -> str | None:
@@ -58,15 +60,26 @@ class Degraded:
         backoff = self._backoffs.setdefault(task, Backoff(self._now_s))
         if backoff.is_pausing and not self.is_ending:
             return False
-        try:
-            action()
-        except (DataError, OSError) as problem:
-            backoff.failed()
-            self.note(task, problem)
-            return False
+        for n_left in range(_LAST_TRIES if self.is_ending else 1, 0, -1):
+            try:
+                action()
+            except (DataError, OSError) as problem:
+                if n_left > 1:
+                    continue
+                backoff.failed()
+                self._problems[task] = problem
+                self.note(task, problem)
+                return False
+            break
         backoff.succeeded()
+        self._problems.pop(task, None)
         self.note(task, None)
         return True
+
+    @property
+    def problem(self) -> Exception | None:
+        """Why the first of the tasks has failed that are still to be done; None: all of them are done."""
+        return next(iter(self._problems.values()), None)
 
     def is_due(self, task: str) -> bool:
         """Whether a task that has failed is to be tried again."""
@@ -88,8 +101,6 @@ class Degraded:
         if reason not in self._reasons:
             self._reasons.add(reason)
             self._log(f"degraded: {task} cannot be written: {reason}; detection goes on in memory, it is tried again")
-        if self.is_ending:
-            self.last_problem = problem if isinstance(problem, DataError) else DataError(f"{task}: {reason}")
 
     def _end(self) -> None:
         self._log(f"no longer degraded: everything that waited is written, after {self._now_s() - self._begun_s:.0f} s")

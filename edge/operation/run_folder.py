@@ -31,8 +31,10 @@ from edgequake.edge.base.layout import (
     CATALOG_CHECK,
     CHECKPOINT,
     CONTINUOUS,
+    HEARTBEAT,
     JOURNAL,
     OUTBOX,
+    REQUESTS,
     RESERVE,
     SEGMENTS,
     SET_ASIDE,
@@ -52,6 +54,8 @@ from edgequake.edge.results.ledger import Ledger
 from edgequake.edge.results.priority import priority_name
 from edgequake.edge.results.summary import Summary
 
+_FILES = (CATALOG, CATALOG_CHECK, CHECKPOINT, JOURNAL, STATUS, SUMMARY, HEARTBEAT, RESERVE)
+_FOLDERS = (SEGMENTS, ARCHIVE, CONTINUOUS, OUTBOX, REQUESTS, SET_ASIDE)
 _LARGEST_SHARE = 0.04  # of the time may go into checkpoints, however slow the disk
 
 
@@ -146,6 +150,7 @@ class RunFolder:
                 earlier += [path for path in [out / SPOOL] if path.exists()]
             for path in earlier:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+            self._set_wrong_kinds_aside()
             (out / SEGMENTS).mkdir(parents=True, exist_ok=True)
             remove_leftovers(out)
             remove_leftovers(out / SEGMENTS)
@@ -153,6 +158,14 @@ class RunFolder:
             raise DataError(
                 f"cannot use output folder {out}: {problem.strerror or problem}; choose another --out"
             ) from problem
+
+    def _set_wrong_kinds_aside(self) -> None:
+        """Rename folders in the place of files and files in the place of folders: a damaged file system mixes them."""
+        for name in _FILES + _FOLDERS:
+            path = self._out / name
+            if path.exists() and path.is_dir() != (name in _FOLDERS):
+                kind = "no folder" if name in _FOLDERS else "no file"
+                self._log(f"{path} is {kind}; set aside as {set_aside(path).name}")
 
     def resume(self) -> None:
         """Continue from the checkpoint where there is one that fits, and from the catalogue in any case.
@@ -292,12 +305,13 @@ class RunFolder:
         if not self._source.replayed:
             self.write_checkpoint()
         self._write_status(ended=True)
-        if self._degraded.last_problem is not None:
+        if (problem := self._degraded.problem) is not None:
             lost = f"; {self._ledger.n_unwritten} event(s) are lost" if self._ledger.is_behind else ""
-            raise DataError(f"{self._degraded.last_problem}{lost}") from self._degraded.last_problem
+            raise DataError(f"the run ends while its folder cannot be written: {problem}{lost}") from problem
         write_bytes_atomically(self._out / SUMMARY, summary.to_json().encode(), self._ledger.make_room)
         if self._source.replayed:
             self.delete_checkpoint()
+        self._services.release_reserve()
         self._source.close()
 
     def delete_checkpoint(self) -> None:

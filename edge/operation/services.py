@@ -234,6 +234,10 @@ class OnboardServices:
         if self._hook is not None:
             self._hook.close()
 
+    def release_reserve(self) -> None:
+        """Give up the disk space that was kept for what the run had to write: everything is written."""
+        self._reserve.release()
+
     def sync(self) -> None:
         """Make durable what a checkpoint relies on.
 
