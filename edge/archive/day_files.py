@@ -136,7 +136,7 @@ class DayFiles:
 
     def _note(self, problem: OSError | None) -> None:
         """Note why a write has failed, or that it has succeeded."""
-        self.problem = problem
+        self.problem = None if problem is None else problem.with_traceback(None)
         if problem is None:
             self._backoff.succeeded()
         else:

@@ -132,9 +132,9 @@ def append(path: Path, data: bytes, at_byte: int | None = None, durable: bool = 
             if size_bytes > at_byte:
                 os.ftruncate(descriptor, at_byte)
             os.lseek(descriptor, at_byte, os.SEEK_SET)
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            n_written = os.write(descriptor, data)
+            while n_written < len(data):  # no memoryview: one in a traceback may crash the interpreter at its end
+                n_written += os.write(descriptor, data[n_written:])
             if durable:
                 os.fsync(descriptor)
             if is_new:

@@ -11,6 +11,7 @@ from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.waveforms import format_time
 
+STATUS_TASK = "status"
 _LAST_TRIES = 2  # of each task at the end of a run: a failure of a moment loses nothing
 
 
@@ -35,16 +36,17 @@ class Degraded:
         self._reasons: set[str] = set()  # that have been said
         self._since_ns = 0
         self._begun_s = 0.0
-        self._problems: dict[str, Exception] = {}  # by task that is tried here
+        self._problems: dict[str, str] = {}  # by task that is tried here
         self.is_ending = False  # no task will be tried again later: each is tried now
 
     @property
     def text(self) -> str | None:
-        """What cannot be written at present, since when and why; None: nothing."""
-        if not self._failing:
+        """What cannot be written at present beside the status, in which it is read, since when and why; None: nothing."""
+        failing = {task: reason for task, reason in self._failing.items() if task != STATUS_TASK}
+        if not failing:
             return None
-        reasons = "; ".join(dict.fromkeys(self._failing.values()))
-        return f"cannot write {', '.join(sorted(self._failing))} since {format_time(self._since_ns)[:19]}Z: {reasons}"
+        reasons = "; ".join(dict.fromkeys(failing.values()))
+        return f"cannot write {', '.join(sorted(failing))} since {format_time(self._since_ns)[:19]}Z: {reasons}"
 
     def attempt(self, task: str, action: Callable[[], object]) -> bool:
         """Do a task; return whether it was done. Where it has failed, it is not tried again before the pause is over.
@@ -67,7 +69,7 @@ class Degraded:
                 if n_left > 1:
                     continue
                 backoff.failed()
-                self._problems[task] = problem
+                self._problems[task] = str(problem)
                 self.note(task, problem)
                 return False
             break
@@ -77,7 +79,7 @@ class Degraded:
         return True
 
     @property
-    def problem(self) -> Exception | None:
+    def problem(self) -> str | None:
         """Why the first of the tasks has failed that are still to be done; None: all of them are done."""
         return next(iter(self._problems.values()), None)
 

@@ -45,7 +45,7 @@ from edgequake.edge.base.layout import (
 from edgequake.edge.base.memory import give_memory_back
 from edgequake.edge.inputs.source import FileSource, Source
 from edgequake.edge.operation.config import RunConfig
-from edgequake.edge.operation.degraded import Degraded
+from edgequake.edge.operation.degraded import STATUS_TASK, Degraded
 from edgequake.edge.operation.run_models import RunModels
 from edgequake.edge.operation.services import OnboardServices
 from edgequake.edge.operation.station_run import StationRuns
@@ -307,7 +307,7 @@ class RunFolder:
         self._write_status(ended=True)
         if (problem := self._degraded.problem) is not None:
             lost = f"; {self._ledger.n_unwritten} event(s) are lost" if self._ledger.is_behind else ""
-            raise DataError(f"the run ends while its folder cannot be written: {problem}{lost}") from problem
+            raise DataError(f"the run ends while its folder cannot be written: {problem}{lost}")
         write_bytes_atomically(self._out / SUMMARY, summary.to_json().encode(), self._ledger.make_room)
         if self._source.replayed:
             self.delete_checkpoint()
@@ -323,7 +323,7 @@ class RunFolder:
         return (None if hearing is None else hearing.deaf, self._degraded.text)
 
     def _write_status(self, ended: bool) -> None:
-        if self._has_status and self._degraded.attempt("status", partial(self._save_status, ended)):
+        if self._has_status and self._degraded.attempt(STATUS_TASK, partial(self._save_status, ended)):
             self._alarms = self._present_alarms()
 
     def _save_status(self, ended: bool) -> None:

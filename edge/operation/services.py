@@ -222,7 +222,7 @@ class OnboardServices:
         self._handle_new_events()
         for writer in (self.archive, self.ssam):
             if writer is not None:
-                self._degraded.attempt(writer.folder.name, writer.close)
+                self._close(writer)
         self._note_archives()
         self._run_passes()
         if self.clock.now_ns is not None:
@@ -270,6 +270,15 @@ class OnboardServices:
             "ssam": None if self.ssam is None else self.ssam.state(),
             "downlink": None if self.downlink is None else self.downlink.state(),
         }
+
+    def _close(self, writer: Archive | SsamWriter) -> None:
+        """Have the archive, or the SSAM channels, write what they hold."""
+        try:
+            self._degraded.attempt(writer.folder.name, writer.close)
+        except Exception as problem:
+            if not self._incidents.may_go_on(problem):
+                raise
+            self._incidents.note(f"the end of {writer.folder.name}", problem)
 
     def _handle_new_events(self) -> None:
         for entry in self._ledger.take_new():

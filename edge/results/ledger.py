@@ -11,7 +11,6 @@ from pathlib import Path
 
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.checkpoint import State
-from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.waveforms import format_time
 from edgequake.edge.results.catalog import CatalogRow, Segment
 from edgequake.edge.results.catalog_files import Block, CatalogFiles
@@ -224,16 +223,19 @@ class Ledger:
         """
         if self.files is None:
             return
-        problem = self._write_segments()
+        try:
+            self._write_segments()
+        finally:  # the rows of those that are written go on
+            self._write_rows(self.files)
+
+    def _write_rows(self, files: CatalogFiles) -> None:
         ready = list(takewhile(lambda entry: entry.segment.file not in self._waiting, self._unwritten))
         if ready:
-            offsets = self.files.append([(entry.segment, entry.rows) for entry in ready])
+            offsets = files.append([(entry.segment, entry.rows) for entry in ready])
             for entry, offset in zip(ready, offsets, strict=True):
                 entry.offset = offset
             self._unwritten = self._unwritten[len(ready) :]
-        self.files.complete()
-        if problem is not None:
-            raise problem
+        files.complete()
 
     def state(self) -> State:
         return {
@@ -271,16 +273,12 @@ class Ledger:
         self._pending = {entry.segment.file: entry for entry in entries[0 if comes_again else -_MOST_PENDING :]}
         self._pending_evids = {row.evid for entry in self._pending.values() for row in entry.rows}
 
-    def _write_segments(self) -> DataError | None:
-        """Write the segments that wait, in order; return what keeps the next one from being written."""
+    def _write_segments(self) -> None:
+        """Write the segments that wait, in order."""
         for name, (path, data) in list(self._waiting.items()):
             _make_folder(path.parent)
-            try:
-                write_bytes_atomically(path, data, self.make_room_for_segment)
-            except DataError as problem:
-                return problem
+            write_bytes_atomically(path, data, self.make_room_for_segment)
             del self._waiting[name]
-        return None
 
     def _has_too_many_waiting(self) -> bool:
         n_bytes = sum(len(data) for _, data in self._waiting.values())

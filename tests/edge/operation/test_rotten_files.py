@@ -11,7 +11,6 @@ from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from edgequake.benchmarks.robustness.call_faults import live_record
