@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgequake.benchmarks.robustness.crash_recovery import sent_twice
+from edgequake.benchmarks.robustness.crash_recovery import records_sent_twice
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.base.layout import CATALOG, JOURNAL, OUTBOX, SEGMENTS
 from edgequake.edge.downlink.journal import read_journal
@@ -196,7 +196,7 @@ def _delivered_wrong(out: Path) -> list[str]:
             path = out / OUTBOX / file.name
             if not path.exists() or path.stat().st_size != file.size_bytes:
                 wrong.append(f"{file.name} of the journal is not in the outbox, or of another size")
-    if n := sent_twice(out):
+    if n := records_sent_twice(out):
         wrong.append(f"{n} record(s) sent twice")
     return wrong
 

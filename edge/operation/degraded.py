@@ -41,7 +41,7 @@ class Degraded:
 
     @property
     def text(self) -> str | None:
-        """What cannot be written at present beside the status, in which it is read, since when and why; None: nothing."""
+        """What cannot be written at present, since when and why, beside the status, in which it is read; or None."""
         failing = {task: reason for task, reason in self._failing.items() if task != STATUS_TASK}
         if not failing:
             return None

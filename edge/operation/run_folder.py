@@ -311,7 +311,8 @@ class RunFolder:
         write_bytes_atomically(self._out / SUMMARY, summary.to_json().encode(), self._ledger.make_room)
         if self._source.replayed:
             self.delete_checkpoint()
-        self._services.release_reserve()
+        else:
+            self._services.release_reserve()
         self._source.close()
 
     def delete_checkpoint(self) -> None:
