@@ -53,8 +53,8 @@ class Degraded:
 
         Raises
         ------
-        DataError
-            It failed, in a run over files.
+        Exception
+            As the task, in a run over files.
         """
         if not self.is_live:
             action()
@@ -65,11 +65,11 @@ class Degraded:
         for n_left in range(_LAST_TRIES if self.is_ending else 1, 0, -1):
             try:
                 action()
-            except (DataError, OSError) as problem:
+            except Exception as problem:  # a defect, too, must not end the run before its events are written
                 if n_left > 1:
                     continue
                 backoff.failed()
-                self._problems[task] = str(problem)
+                self._problems[task] = str(problem) if isinstance(problem, DataError) else f"{task}: {_reason(problem)}"
                 self.note(task, problem)
                 return False
             break
@@ -113,4 +113,4 @@ def _reason(problem: Exception) -> str:
     cause = problem if isinstance(problem, OSError) else problem.__cause__
     if isinstance(cause, OSError) and cause.errno is not None:
         return os.strerror(cause.errno)
-    return str(problem)
+    return str(problem) if isinstance(problem, DataError) else f"{type(problem).__name__}: {problem}"

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from edgequake.edge.archive.ssam import SsamWriter
     from edgequake.edge.downlink.downlink import Downlink
     from edgequake.edge.operation.event_hook import EventHook
-    from edgequake.edge.results.catalog import CatalogRow
 
 _MOST_CHANNELS = 256
 
@@ -273,28 +272,34 @@ class OnboardServices:
 
     def _close(self, writer: Archive | SsamWriter) -> None:
         """Have the archive, or the SSAM channels, write what they hold."""
+        self._degraded.attempt(
+            writer.folder.name, partial(self._guard, f"the end of {writer.folder.name}", writer.close)
+        )
+
+    def _guard(self, what: str, action: Callable[[], None]) -> None:
+        """Do something in which a fault that nobody has foreseen, live, costs just that.
+
+        Raises
+        ------
+        Exception
+            As `action`: where a file cannot be read or written, and in a run over files.
+        """
         try:
-            self._degraded.attempt(writer.folder.name, writer.close)
+            action()
+        except (DataError, OSError):
+            raise
         except Exception as problem:
             if not self._incidents.may_go_on(problem):
                 raise
-            self._incidents.note(f"the end of {writer.folder.name}", problem)
+            self._incidents.note(what, problem)
 
     def _handle_new_events(self) -> None:
         for entry in self._ledger.take_new():
             if self.downlink is not None:
-                self.downlink.enqueue(entry)
+                self._guard("segment(s) of the downlink", partial(self.downlink.enqueue, entry))
             if self._hook is not None and entry.is_new:
                 for row in entry.rows:
-                    self._fire(self._hook, row)
-
-    def _fire(self, hook: EventHook, row: CatalogRow) -> None:
-        try:
-            hook.fire(row)
-        except Exception as problem:  # as where no thread can be started
-            if not self._incidents.may_go_on(problem):
-                raise
-            self._incidents.note("event(s) for --on-event", problem)
+                    self._guard("event(s) for --on-event", partial(self._hook.fire, row))
 
     def _run_passes(self) -> None:
         """Make the passes that are due, and when it is time the last one again that could not be made."""
@@ -306,13 +311,8 @@ class OnboardServices:
     def _run_pass(self, now_ns: int, is_last: bool = False) -> None:
         if self.downlink is None:
             return
-        try:
-            is_made = self._degraded.attempt(OUTBOX, partial(self.downlink.run_pass, now_ns, is_last))
-        except Exception as problem:
-            if not self._incidents.may_go_on(problem):
-                raise
-            self._incidents.note("pass(es) of the downlink", problem)
-            is_made = True  # it would fail again
+        make = partial(self._guard, "pass(es) of the downlink", partial(self.downlink.run_pass, now_ns, is_last))
+        is_made = self._degraded.attempt(OUTBOX, make)
         self._missed_ns = None if is_made else now_ns
 
     def _open(self, state: State | None) -> None:
