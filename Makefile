@@ -5,6 +5,7 @@
 #   make conformance  every kind of layer converted and measured: docs/conformance.md, the table in docs/convert.md
 #   make arm       the aarch64 wheels, emulated, find what this machine's find (needs qemu-user-static and mmdebstrap)
 #   make clocks    days of records with wrong clocks and headers: the largest error of an onset, day by day (six minutes)
+#   make rotten    each file of a run folder damaged in each way: a live run starts and goes on (two minutes)
 #   make check     format, lint, types, tests
 #   make bench     everything measured, in the lander environments too, and compared with docs/results (docs/costs.md):
 #                  make bench DATA=/path/to/records ALSO=another/network/to/compare/with.json
@@ -24,7 +25,7 @@ PIP := -m pip --disable-pip-version-check -q
 QUIET := PYTHONWARNINGS=ignore TF_CPP_MIN_LOG_LEVEL=3
 
 .DELETE_ON_ERROR:
-.PHONY: demo test pipeline conformance arm clocks check format bench picture landers environments lander-environments clean
+.PHONY: demo test pipeline conformance arm clocks rotten check format bench picture landers environments lander-environments clean
 
 $(ENV)/ready: EXTRAS = dev
 $(DEMO_ENV)/ready: EXTRAS = cli,edge
@@ -85,6 +86,9 @@ arm: $(ENV)/ready
 clocks: $(ENV)/ready
 	EDGEQUAKE_LONG_CLOCKS=1 OPENBLAS_NUM_THREADS=1 $(QUIET) \
 		$(ENV)/bin/python -m pytest -q -s tests/edge/operation/test_long_clocks.py
+
+rotten: $(ENV)/ready
+	EDGEQUAKE_LONG_ROTTEN=1 $(QUIET) $(ENV)/bin/python -m pytest -q -n $(JOBS) tests/edge/operation/test_rotten_files.py
 
 check: $(ENV)/ready
 	$(ENV)/bin/ruff format --check .
