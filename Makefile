@@ -5,6 +5,7 @@
 #   make conformance  every kind of layer converted and measured: docs/conformance.md, the table in docs/convert.md
 #   make arm       the aarch64 wheels, emulated, find what this machine's find (needs qemu-user-static and mmdebstrap)
 #   make clocks    days of records with wrong clocks and headers: the largest error of an onset, day by day (six minutes)
+#   make rotten    each file of a run folder damaged in each way: a live run starts and goes on (two minutes)
 #   make check     format, lint, types, tests
 #   make bench     everything measured, in the lander environments too, and compared with docs/results (docs/costs.md):
 #                  make bench DATA=/path/to/records ALSO=another/network/to/compare/with.json
@@ -24,7 +25,7 @@ PIP := -m pip --disable-pip-version-check -q
 QUIET := PYTHONWARNINGS=ignore TF_CPP_MIN_LOG_LEVEL=3
 
 .DELETE_ON_ERROR:
-.PHONY: demo test pipeline conformance arm clocks flatness check format bench picture landers environments lander-environments clean
+.PHONY: demo test pipeline conformance arm clocks flatness rotten check format bench picture landers environments lander-environments clean
 
 $(ENV)/ready: EXTRAS = dev
 $(DEMO_ENV)/ready: EXTRAS = cli,edge
@@ -89,6 +90,10 @@ clocks: $(ENV)/ready
 # A live run in a folder with a million rows against one in an empty folder; -s prints the figures.
 flatness: $(ENV)/ready
 	EDGEQUAKE_CATALOG_ROWS=1000000 $(QUIET) $(ENV)/bin/python -m pytest -q -s tests/edge/operation/test_flatness.py
+
+# Every file of a run folder damaged in every way, or a folder instead.
+rotten: $(ENV)/ready
+	EDGEQUAKE_LONG_ROTTEN=1 $(QUIET) $(ENV)/bin/python -m pytest -q -n $(JOBS) tests/edge/operation/test_rotten_files.py
 
 check: $(ENV)/ready
 	$(ENV)/bin/ruff format --check .

@@ -6,13 +6,14 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
 from edgequake import __version__
 from edgequake.edge.base.control import Control, Heart, beating, signal_handlers
-from edgequake.edge.base.errors import EdgequakeError, Stopped
+from edgequake.edge.base.errors import EdgequakeError, Stopped, unforeseen
 from edgequake.edge.base.inert_text import one_line
 from edgequake.edge.base.layout import CHECKPOINT, HEARTBEAT
 from edgequake.edge.formats.waveforms import parse_time
@@ -56,6 +57,8 @@ def _exit_code(command: Callable[[], int], program: str, control: Control) -> in
         return _refuse(program, str(error))
     except OSError as error:  # a disk that vanishes, a path too long: not an error of ours, but no traceback either
         return _refuse(program, f"{error.filename or 'input or output'}: {error.strerror or error}")
+    except Exception as problem:
+        return _refuse(program, unforeseen(problem))
     except KeyboardInterrupt:
         _say(f"{program}: interrupted; events found so far are in the catalogue")
         return EXIT_INTERRUPTED
@@ -68,7 +71,8 @@ def _refuse(program: str, message: str) -> int:
 
 def _say(text: str) -> None:
     """Print a line for people, without anything that a terminal would obey: it may name files and stations."""
-    print(one_line(text), file=sys.stderr, flush=True)
+    with suppress(OSError, ValueError):  # whoever reads it has gone: no reason to end
+        print(one_line(text), file=sys.stderr, flush=True)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -15,6 +15,8 @@ from edgequake.edge.formats.source_ids import channel_of
 from edgequake.edge.formats.waveforms import NS_PER_S
 from edgequake.edge.inputs.source import Source
 from edgequake.edge.operation.config import RunConfig, open_source
+from edgequake.edge.operation.degraded import Degraded
+from edgequake.edge.operation.incidents import Incidents
 from edgequake.edge.operation.run_folder import RunFolder, finished_summary, require_new_folder
 from edgequake.edge.operation.run_models import RunModels
 from edgequake.edge.operation.services import OnboardServices
@@ -65,23 +67,27 @@ def _run(config: RunConfig, progress: Callable[[float], None] | None, control: C
         return summary
     models.load(models.choice.stations)  # of files; live stations are not known yet
     ledger = Ledger(CatalogFiles(config.out))
-    services = OnboardServices(config, models.pre_roll_s, ledger, source.diagnostics, source.replayed)
+    degraded = Degraded(not source.replayed, source.diagnostics, control.log)
+    incidents = Incidents(config.out, not source.replayed, source.diagnostics, control.log)
+    services = OnboardServices(
+        config, models.pre_roll_s, ledger, source.diagnostics, source.replayed, degraded, incidents
+    )
     priority = priority_function(config.priority, source.diagnostics)
-    stations = StationRuns(models.of, config.out, ledger, priority, source.diagnostics)
-    folder = RunFolder(config, models, source, ledger, stations, services, control.log)
+    stations = StationRuns(models.of, config.out, ledger, priority, source.diagnostics, incidents)
+    folder = RunFolder(config, models, source, ledger, stations, services, degraded, control.log)
     folder.prepare()  # from here on files are written
     folder.resume()
 
-    for batch in source.batches():
+    for batch in incidents.batches(source):
         beat()
         if models.have_changed_in_memory(source.diagnostics):
             stations.rebuild()
         if batch is not None:
             models.choice.announce(batch.traces)
             services.push(batch)
-            if stations.push(batch):
-                folder.write_catalog()
-            services.run_due()
+            stations.push(batch)
+        folder.write_catalog_if_due()
+        services.run_due()
         if control.reload:
             control.reload = False
             models.reload_thresholds()
@@ -95,18 +101,19 @@ def _run(config: RunConfig, progress: Callable[[float], None] | None, control: C
         folder.write_checkpoint()
         services.close()
         raise Stopped(f"stopped before the end of the input; results so far are in {config.out}, go on with --resume")
-    for batch in source.flush():
+    for batch in incidents.flush(source):
         beat()
         services.push(batch)
         stations.push(batch)
     counters = stations.finish()
     ledger.finalize()
+    degraded.is_ending = True
     if not control.stop:
         _require_samples(counters, config, source, folder)
     folder.write_catalog()
     services.finish()
     summary = _summarise(start, config, models, source, counters, ledger, folder.n_resumed)
-    folder.close(summary)
+    folder.close(summary)  # raises what a live run could not write even now
     return summary
 
 

@@ -81,7 +81,7 @@ def kill_and_resume(
             progress(n_done / n_kills, "kills")
         lost_rows += len(rows - _rows(out))
         handed_twice += radio.put_back()
-        sent_twice += _sent_twice(out)
+        sent_twice += records_sent_twice(out)
         days_over_budget += _days_over_budget(out, options)
         identical = identical and contents(out) == expected
     return Kills(
@@ -125,7 +125,7 @@ def _partial_files(out: Path, expected: dict[str, str]) -> int:
     return sum(hashlib.sha256((out / name).read_bytes()).hexdigest() != expected.get(name) for name in names)
 
 
-def _sent_twice(out: Path) -> int:
+def records_sent_twice(out: Path) -> int:
     """Return how many records of the outbox were in it before; no two of a synthesised record are equal."""
     marked = {f"{done.number:08d}" for done in read_journal(out / JOURNAL) if any(part.again for part in done.sent)}
     files = [path.read_bytes() for path in sorted((out / OUTBOX).glob("*.mseed")) if path.stem not in marked]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgequake.benchmarks.robustness.call_faults import run_failing_calls
 from edgequake.benchmarks.robustness.crash_recovery import kill_and_resume, run_mutations
 from edgequake.benchmarks.robustness.soak import soak
 from edgequake.data.dataset import load
@@ -24,41 +25,54 @@ SOAK_OPTIONS = ("--archive-bytes", "5000000", "--summary-channel", "--budget", "
 
 
 def bench_faults(
-    n_kills: int, n_mutations: int, data: Path | None = None, seed: int = 1, progress: Progress = silent
+    n_kills: int,
+    n_mutations: int,
+    data: Path | None = None,
+    seed: int = 1,
+    progress: Progress = silent,
+    n_calls: int = 0,
 ) -> FaultReport:
-    """Kill runs over one record at random instants, and run damaged copies of another.
+    """Kill runs over one record at random instants, run damaged copies of another, and have system calls fail.
 
     Parameters
     ----------
-    n_kills, n_mutations : 0 leaves that part out.
+    n_kills, n_mutations, n_calls : 0 leaves that part out.
     data : folder of labelled records: the Moon's largest file is used for the kills, its smallest for the damage. None:
         a synthesised lunar day and a synthesised hour.
 
     Raises
     ------
     ConfigError
-        Both numbers are 0.
+        All numbers are 0; or failing calls are asked for where there is no C compiler.
     DataError
         The folder has no labelled records of the Moon.
     GateError
         A resumed run ends with an error.
     """
-    if n_kills == 0 and n_mutations == 0:
-        raise ConfigError("no kills and no damaged inputs were asked for; give --kills or --mutations above 0")
+    if n_kills == n_mutations == n_calls == 0:
+        raise ConfigError(
+            "no kills, no damaged inputs and no failing calls were asked for; give --kills, --mutations or --calls "
+            "above 0"
+        )
     # A kill takes half a second to two seconds, a damaged input a twentieth of a second.
-    kills_share = n_kills / (n_kills + n_mutations / 20)
+    n_weighed = n_kills + n_mutations / 20 + 2 * n_calls
+    kills_share, mutations_share = n_kills / n_weighed, n_mutations / 20 / n_weighed
     with tempfile.TemporaryDirectory(prefix="edgequake-faults-") as name:
         folder = Path(name)
         killed, damaged = _synthesised(folder) if data is None else _recorded(data)
-        kills = mutations = None
+        kills = mutations = calls = None
         n_events = 0
         if n_kills > 0:
             kills, n_events = _kill(killed, folder / "kills", n_kills, seed, part_of(progress, 0, kills_share))
         if n_mutations > 0:
-            of_mutations = part_of(progress, kills_share, 1)
+            of_mutations = part_of(progress, kills_share, kills_share + mutations_share)
             mutations = run_mutations(damaged, n_mutations, seed, LONGEST_INPUT_S, of_mutations)
+        if n_calls > 0:
+            (folder / "calls").mkdir()
+            of_calls = part_of(progress, kills_share + mutations_share, 1)
+            calls = run_failing_calls(folder / "calls", n_calls, seed, of_calls)
     kinds = ("a synthesised day", "a synthesised hour") if data is None else (killed.name, damaged.name)
-    return FaultReport(provenance(), *kinds, n_events, kills, mutations)
+    return FaultReport(provenance(), *kinds, n_events, kills, mutations, calls)
 
 
 def bench_soak(n_days: int, seed: int = 1, everything: bool = False, progress: Progress = silent) -> SoakReport:

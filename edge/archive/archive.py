@@ -73,6 +73,7 @@ class Archive:
         make_room: Callable[[int], bool] | None = None,
         least_record_bytes: int = RECORD_BYTES,
         remembered_days: int | None = None,
+        may_drop: bool = False,
     ) -> None:
         """Archive in `folder`, which may contain an archive already.
 
@@ -82,7 +83,7 @@ class Archive:
         block_samples : a channel's samples are written at least so many at a time; what does not fill a record waits.
         make_room : called when the disk is full; by default this archive evicts its own oldest files.
         least_record_bytes : a record that cannot be filled may be as short as this.
-        remembered_days : see `DayFiles`.
+        remembered_days, may_drop : see `DayFiles`.
 
         Raises
         ------
@@ -91,7 +92,7 @@ class Archive:
         """
         require_cap(cap_bytes)
         self.folder = folder
-        self._files = DayFiles(folder, cap_bytes, diagnostics, make_room, remembered_days)
+        self._files = DayFiles(folder, cap_bytes, diagnostics, make_room, remembered_days, may_drop)
         self._duplicates = DuplicateFilter(self._files)
         self._block_samples, self._least_record_bytes = block_samples, least_record_bytes
         self._channels: dict[str, _ArchivedChannel] = {}
@@ -102,13 +103,22 @@ class Archive:
         """Size of all its files."""
         return self._files.total_bytes
 
+    @property
+    def problem(self) -> OSError | None:
+        """Why nothing can be written at present; None: it can."""
+        return self._files.problem
+
+    def forget(self, source_id: str) -> None:
+        """Drop what is buffered of a channel, after a fault that may have left it inconsistent."""
+        self._channels.pop(source_id, None)
+
     def push(self, trace: Trace) -> None:
         """Archive a trace.
 
         Raises
         ------
         DataError
-            A file cannot be written, for another reason than a full disk.
+            A file cannot be written, for another reason than a full disk, and the archive may not drop samples.
         """
         self._n_pushed += 1
         channel = self._channels.get(trace.source_id)
@@ -138,6 +148,7 @@ class Archive:
         DataError
             As `push`.
         """
+        self._files.try_now()
         for channel in self._channels.values():
             self._end_run(channel)
         self._files.sync()

@@ -11,8 +11,16 @@ from functools import partial
 from pathlib import Path
 
 from edgequake.edge.archive.sds import day_files, day_of_name
-from edgequake.edge.base.atomic_files import append, is_disk_full, retry_when_full, sync, write_bytes_atomically
-from edgequake.edge.base.checkpoint import State
+from edgequake.edge.base.atomic_files import (
+    append,
+    is_disk_full,
+    may_pass,
+    retry_when_full,
+    sync,
+    write_bytes_atomically,
+)
+from edgequake.edge.base.backoff import Backoff
+from edgequake.edge.base.checkpoint import State, set_aside
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import index_file
@@ -55,6 +63,7 @@ class DayFiles:
         diagnostics: Diagnostics,
         make_room: Callable[[int], bool] | None = None,
         remembered_days: int | None = None,
+        may_drop: bool = False,
     ) -> None:
         """Account for the files in `folder`.
 
@@ -63,9 +72,13 @@ class DayFiles:
         make_room : called when the disk is full; by default that of this object.
         remembered_days : files of days that many before the newest one stay on disk and leave this account, so that
             years of them take no memory: only without a size limit, and live, where `restore` needs none of them.
+        may_drop : records that cannot be written are dropped and counted, whatever the reason; `problem` names it. The
+            next try comes after a pause.
         """
         self.folder, self._cap_bytes, self._diagnostics = folder, cap_bytes, diagnostics
-        self._remembered_days = remembered_days
+        self._remembered_days, self._may_drop = remembered_days, may_drop
+        self._backoff = Backoff()
+        self.problem: OSError | None = None  # why the last write has failed
         self._make_room = self.make_room if make_room is None else make_room
         self._files: dict[str, _DayFile] = {}
         self.total_bytes = 0
@@ -90,23 +103,56 @@ class DayFiles:
         Raises
         ------
         DataError
-            The file cannot be written for another reason than a full disk.
+            The file cannot be written for another reason than a full disk, and records may not be dropped.
         """
+        if self._may_drop and self._backoff.is_pausing:
+            self._drop(len(records))
+            return
         # Under a small limit a portion at a time: all at once would leave no room for anything else.
         most = len(records) if self._cap_bytes is None else max(1, self._cap_bytes // (4 * RECORD_BYTES))
         for i in range(0, len(records), max(1, most)):
             part = records[i : i + most]
-            self._keep_below_cap(sum(map(len, part)))
-            if not self._write(name, part):
-                self._diagnostics.count("record(s) not archived: the disk is full", len(part))
+            self._note(self._append(name, part))
+            if self.problem is not None:
+                self._drop(len(part))
+
+    def try_now(self) -> None:
+        """Have the next write tried without a pause: it is the last one."""
+        self._backoff.succeeded()
+
+    def _append(self, name: str, records: Sequence[bytes]) -> OSError | None:
+        """Append records after making room for them; return why they are to be dropped, or None."""
+        try:
+            self._keep_below_cap(sum(map(len, records)))
+            return self._write(name, records)
+        except OSError as problem:
+            if not self._may_drop:
+                raise
+            return problem
+
+    def _drop(self, n_records: int) -> None:
+        reason = "the disk is full" if self.problem is None or is_disk_full(self.problem) else self.problem.strerror
+        self._diagnostics.count(f"record(s) not archived: {reason}", n_records)
+
+    def _note(self, problem: OSError | None) -> None:
+        """Note why a write has failed, or that it has succeeded."""
+        self.problem = None if problem is None else problem.with_traceback(None)
+        if problem is None:
+            self._backoff.succeeded()
+        else:
+            self._backoff.failed()
 
     def make_room(self, n_bytes: int) -> bool:
         """Delete whole files, oldest first, until a full disk has so many bytes; return whether there were any."""
         freed_bytes = 0
         while freed_bytes < n_bytes and self._files:
             oldest = next(iter(self._files))
-            freed_bytes += self.size_bytes(oldest)
-            self._remove(oldest)
+            size_bytes = self.size_bytes(oldest)
+            try:
+                self._remove(oldest)
+            except OSError:  # the disk cannot even delete
+                break
+            freed_bytes += size_bytes
         if freed_bytes:
             self._diagnostics.count("time(s) the archive deleted its oldest files because the disk was full")
         return freed_bytes > 0
@@ -117,13 +163,20 @@ class DayFiles:
         Raises
         ------
         DataError
-            The disk fails.
+            The disk fails, and records may not be dropped.
         """
+        if self._may_drop and self._backoff.is_pausing:
+            return
         for path in self._unsynced:
             try:
                 retry_when_full(partial(sync, path), RECORD_BYTES, self._make_room)
             except OSError as problem:
-                raise _unwritable(path, problem) from problem
+                if not self._may_drop:
+                    raise _unwritable(path, problem) from problem
+                self._note(problem)
+                return
+        if self._unsynced or self.problem is None:
+            self._note(None)
         self._unsynced = {}
 
     def state(self) -> State:
@@ -152,9 +205,14 @@ class DayFiles:
 
     def _find(self) -> None:
         for path in self.folder.glob("[0-9]*/*/*/*.D/.*.part"):  # left by a killed process
-            path.unlink()
+            with suppress(OSError):
+                path.unlink()
         for day, name, path in sorted((parsed.day, name, path) for name, parsed, path in day_files(self.folder)):
-            size_bytes, head, tail = _fingerprints(path)
+            try:
+                size_bytes, head, tail = _fingerprints(path)
+            except OSError as problem:
+                self._diagnostics.count(f"archive file(s) cannot be read and are left alone: {problem.strerror}")
+                continue
             self._files[name] = _DayFile(day, stop=size_bytes, head=head, tail=tail, checked=False)
             self.total_bytes += size_bytes
         if self._files:
@@ -203,7 +261,10 @@ class DayFiles:
         if first > file.on_disk_from:  # else an earlier process has done it
             try:
                 file.head = keep_tail(self.folder / name, kept_bytes)
-            except (OSError, DataError):
+            except (OSError, DataError) as problem:
+                cause = problem if isinstance(problem, OSError) else problem.__cause__
+                if self._may_drop and isinstance(cause, OSError) and may_pass(cause) and not is_disk_full(cause):
+                    raise cause from problem
                 self._remove(name)
                 return
             file.on_disk_from = first
@@ -212,19 +273,24 @@ class DayFiles:
         self.n_evictions += 1
 
     def _remove(self, name: str) -> None:
-        self.total_bytes -= self._files.pop(name).size_bytes
         self._unlink(name)
+        self.total_bytes -= self._files.pop(name).size_bytes
         self.n_evictions += 1
 
     def _unlink(self, name: str) -> None:
         path = self.folder / name
-        with suppress(OSError):  # the file may have been removed by hand; a folder may still contain others
+        try:
             path.unlink(missing_ok=True)
+        except OSError:
+            if self._may_drop:  # it stays in the account, so that the size limit holds
+                raise
+            return
+        with suppress(OSError):  # a folder may still contain others
             for folder in list(path.parents)[:4]:
                 folder.rmdir()
 
-    def _write(self, name: str, records: Sequence[bytes]) -> bool:
-        """Append to a file; return False where the disk is full and stays so."""
+    def _write(self, name: str, records: Sequence[bytes]) -> OSError | None:
+        """Append to a file; return why the records are to be dropped, or None."""
         data, path = b"".join(records), self.folder / name
 
         def write() -> tuple[_DayFile, int]:
@@ -237,8 +303,8 @@ class DayFiles:
         try:
             file, at_byte = retry_when_full(write, len(data), self._make_room)
         except OSError as problem:
-            if is_disk_full(problem):
-                return False
+            if self._may_drop or is_disk_full(problem):
+                return problem
             raise _unwritable(path, problem) from problem
         file.on_disk_from = file.stop - at_byte
         if at_byte == 0:
@@ -248,16 +314,19 @@ class DayFiles:
         file.stop += len(data)
         self.total_bytes += len(data)
         self._unsynced[path] = None
-        return True
+        return None
 
     def _opened(self, name: str) -> _DayFile:
         """Return a file to append to, now the last in the order; cut off what an interrupted write left at its end."""
         file = self._files.pop(name, None)
         if file is None:
-            file = _DayFile(day_of_name(name))
-            if self._remembered_days is not None and (self.folder / name).exists():  # it has left the account
-                file.stop, file.head, file.tail = _fingerprints(self.folder / name)
+            file, path = _DayFile(day_of_name(name)), self.folder / name
+            if path.is_dir():
+                set_aside(path)
+            if path.exists():  # it has left the account, or could not be read at the start
+                file.stop, file.head, file.tail = _fingerprints(path)
                 file.checked = False
+                self.total_bytes += file.stop if self._remembered_days is None else 0
             self._forget_before(file.day)
         self._files[name] = file
         if not file.checked:
@@ -330,7 +399,9 @@ def _complete_bytes(path: Path) -> int:
     """Return how many bytes of a file reach to its last whole record."""
     try:
         headers = index_file(path).headers
-    except DataError:
+    except DataError as problem:
+        if may_pass(problem) and isinstance(problem.__cause__, OSError):  # what is there is not damaged
+            raise problem.__cause__ from problem
         return 0
     return max(header.offset + header.size_bytes for header in headers)
 

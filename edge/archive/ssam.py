@@ -219,6 +219,7 @@ class SsamWriter:
             make_room or (lambda n_bytes: False),
             least_record_bytes=_LEAST_RECORD_BYTES,
             remembered_days=REMEMBERED_DAYS if is_live else None,
+            may_drop=is_live,
         )
         self._runs: dict[str, _SsamRun] = {}  # by source id
         self._n_pushed = 0
@@ -227,6 +228,15 @@ class SsamWriter:
     def total_bytes(self) -> int:
         """Size of all its files."""
         return self._archive.total_bytes
+
+    @property
+    def problem(self) -> OSError | None:
+        """Why nothing can be written at present; None: it can."""
+        return self._archive.problem
+
+    def forget(self, source_id: str) -> None:
+        """Drop what is buffered of a channel, after a fault that may have left it inconsistent."""
+        self._runs.pop(source_id, None)
 
     def push(self, trace: Trace) -> None:
         """Measure a trace.

@@ -13,6 +13,7 @@ from edgequake.edge.base.errors import DataError
 
 _Result = TypeVar("_Result")
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
 _FREE_THE_DISK = "free the disk, then go on with --resume; nothing in the catalogue is lost"
 _REMEDIES = {
     errno.ENOSPC: _FREE_THE_DISK,
@@ -20,12 +21,23 @@ _REMEDIES = {
     errno.EROFS: "mount the disk writable or choose another --out",
     errno.EACCES: "make the folder writable or choose another --out",
     errno.EIO: "the disk fails: choose another --out",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.ENFILE: "allow more open files (sysctl fs.file-max)",
 }
 
 
 def is_disk_full(problem: OSError) -> bool:
     """Whether a write failed for want of space, or of quota."""
     return problem.errno in _DISK_FULL
+
+
+def may_pass(problem: BaseException) -> bool:
+    """Whether a file could not be read or written for a reason that may pass, rather than be missing or damaged.
+
+    `problem` : an `OSError`, or an error of ours that an `OSError` has caused.
+    """
+    cause = problem if isinstance(problem, OSError) else problem.__cause__
+    return isinstance(cause, OSError) and cause.errno not in _DAMAGE
 
 
 def remedy_for(problem: OSError) -> str:
@@ -120,9 +132,9 @@ def append(path: Path, data: bytes, at_byte: int | None = None, durable: bool = 
             if size_bytes > at_byte:
                 os.ftruncate(descriptor, at_byte)
             os.lseek(descriptor, at_byte, os.SEEK_SET)
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            n_written = os.write(descriptor, data)
+            while n_written < len(data):  # no memoryview: one in a traceback may crash the interpreter at its end
+                n_written += os.write(descriptor, data[n_written:])
             if durable:
                 os.fsync(descriptor)
             if is_new:

@@ -90,10 +90,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
     checksum, _, body = data[len(_MAGIC) :].partition(b"\n")
     if hashlib.sha256(body).hexdigest().encode() != checksum:
         raise DataError(f"checkpoint {path} is damaged: its {len(body)} bytes do not have the SHA-256 it names")
-    length, _, rest = body.partition(b"\n")
-    text, arrays = rest[: int(length)], rest[int(length) :]
-    tree = json.loads(text)
-    return Checkpoint(tree["identity"], _restored(tree["state"], arrays))
+    try:
+        length, _, rest = body.partition(b"\n")
+        text, arrays = rest[: int(length)], rest[int(length) :]
+        tree = json.loads(text)
+        return Checkpoint(dict(tree["identity"]), dict(_restored(tree["state"], arrays)))
+    except (ValueError, KeyError, TypeError) as problem:
+        raise DataError(f"checkpoint {path} is not in the form that this edgequake writes: {problem!r}") from problem
 
 
 def restored_state(state: State) -> State:

@@ -16,3 +16,5 @@ SPOOL = "spool"  # recorded data from a pipe, until they have been processed
 REQUESTS = "requests"  # from the ground
 OUTBOX = "outbox"  # files for the radio
 JOURNAL = "downlink.log"  # the passes handed over so far
+SET_ASIDE = "set-aside"  # input that could not be processed
+RESERVE = ".reserve"  # disk space for checkpoint and catalogue, see `base.reserve`

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgequake.edge.archive.sds import DAY_NS
+from edgequake.edge.base.atomic_files import may_pass
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
@@ -38,6 +40,7 @@ class _PassContents:
     records: list[bytes] = field(default_factory=list)
     size_bytes: int = 0
     first: dict[str, int] = field(default_factory=dict)  # units of each source that had been sent before
+    is_delivered: bool = False
 
     def add(self, item: SendItem, data: bytes) -> None:
         self.first.setdefault(item.source, item.n_sent)
@@ -114,8 +117,11 @@ class Downlink:
         try:
             if not self._finalize(item):
                 self._queue[segment.file] = item
-        except DataError:
-            self._discard(item)
+        except DataError as problem:
+            if may_pass(problem):
+                self._queue[segment.file] = item
+            else:
+                self._discard(item)
         item.forget_records()
         if len(self._queue) > _MOST_QUEUED:
             worst = min(self._queue.values(), key=lambda one: (one.priority, one.ready_ns, one.source))
@@ -144,7 +150,7 @@ class Downlink:
         Raises
         ------
         DataError
-            Nothing can be delivered.
+            Nothing can be delivered; it is as if the pass had not been tried.
         """
         last_ns = self.account.last_ns
         if self._replayed and last_ns is not None and now_ns <= last_ns:  # an earlier process has made this pass
@@ -153,10 +159,17 @@ class Downlink:
         room_bytes = self._accrued_bytes(now_ns, day) - self.account.spent_bytes(day)
         if room_bytes <= 0:
             return
+        self._outbox.uncover()
         items = {item.source: item for item in self._ready(now_ns, is_last)}
-        contents = self._choose(items.values(), room_bytes)
-        if contents.size_bytes:
-            self._deliver(contents, items, now_ns, day)
+        contents = _PassContents()
+        try:
+            self._choose(items.values(), room_bytes, contents)
+            if contents.size_bytes:
+                self._deliver(contents, items, now_ns, day)
+        except Exception:
+            for name, first in contents.first.items() if not contents.is_delivered else ():
+                items[name].n_sent = first
+            raise
         for item in self.queue:
             if item.source not in contents.first:  # else it is likely to continue in the next pass
                 item.forget_records()
@@ -184,14 +197,23 @@ class Downlink:
         return self.budget_bytes * (now_ns - day * DAY_NS) // DAY_NS
 
     def _ready(self, now_ns: int, is_last: bool) -> Iterator[SendItem]:
-        yield from self._requests.items(now_ns, is_last and self._replayed, not self._replayed)
+        yield from self._requested(now_ns, is_last and self._replayed)
         # A replay reads many minutes at once, so a segment may lie ahead of the clock. Live, the clock may be wrong.
         yield from [item for item in self.queue if item.ready_ns <= now_ns or not self._replayed]
         yield from self._ssam.items(now_ns)
 
-    def _choose(self, items: Iterable[SendItem], room_bytes: int) -> _PassContents:
-        """Return the best units that fit."""
-        contents = _PassContents()
+    def _requested(self, now_ns: int, is_last: bool) -> Iterator[SendItem]:
+        """Yield the requests; live, a fault there does not keep the events from being sent."""
+        try:
+            yield from self._requests.items(now_ns, is_last, not self._replayed)
+        except Exception as problem:
+            if self._replayed:
+                raise
+            message = " ".join(str(problem).split())
+            self._diagnostics.count(f"pass(es) without requests: {type(problem).__name__}: {message}")
+
+    def _choose(self, items: Iterable[SendItem], room_bytes: int, contents: _PassContents) -> None:
+        """Add the best units that fit."""
         heap: list[tuple[tuple[int, float, int, str], SendItem]] = []
         for item in items:
             self._offer(item, heap)
@@ -205,7 +227,6 @@ class Downlink:
             contents.add(item, data)
             item.mark_sent()
             self._offer(item, heap)
-        return contents
 
     def _deliver(self, contents: _PassContents, items: dict[str, SendItem], now_ns: int, day: int) -> None:
         sent = tuple(
@@ -222,9 +243,11 @@ class Downlink:
         files, data = pass_files(number, b"".join(contents.reports), b"".join(contents.records))
         done = Pass(number, now_ns, day, tuple(files), sent)
         self._outbox.deliver(done, data)
+        contents.is_delivered = True
         self._record(done)
         for part in sent:
-            self._finalize(items[part.source])
+            with suppress(DataError):  # that nothing of it is left is found in the next pass
+                self._finalize(items[part.source])
 
     def _record(self, done: Pass) -> None:
         self.account.add(done)
@@ -271,20 +294,25 @@ class Downlink:
         try:
             if not item.is_done:
                 heapq.heappush(heap, (item.key, item))
-        except DataError:
-            self._discard(item)
+        except DataError as problem:
+            self._leave_out(item, problem)
 
     def _next_bytes(self, item: SendItem) -> bytes | None:
         """Return an item's next unit; None where it cannot be sent."""
         try:
             data = item.next_bytes()
-        except (DataError, OSError):
-            self._discard(item)
+        except (DataError, OSError) as problem:
+            self._leave_out(item, problem)
             return None
         if data is not None and len(data) > self.budget_bytes:
             self._discard(item)
             return None
         return data
+
+    def _leave_out(self, item: SendItem, problem: Exception) -> None:
+        """Leave an item that cannot be read out of this pass, or where it is missing or damaged out of all."""
+        if not may_pass(problem):
+            self._discard(item)
 
     def _discard(self, item: SendItem) -> None:
         """Give up an item that is missing or damaged, or has a unit larger than a whole day's budget."""

@@ -22,6 +22,8 @@ class Outbox:
 
     def __init__(self, out: Path, make_room: Callable[[int], bool]) -> None:
         self._folder, self._journal, self._make_room = out / OUTBOX, out / JOURNAL, make_room
+        self._journal_stop: int | None = None  # where the last line of a delivered pass ends
+        self._hidden: list[OutboxFile] = []  # of delivered passes, which do not have their names yet
 
     def recover(self, on_damage: Callable[[], None] | None = None, from_byte: int = 0) -> Iterator[Pass]:
         """Complete, or undo, a pass that a power loss has interrupted; yield the passes of the journal.
@@ -57,36 +59,73 @@ class Outbox:
         return max((int(path.stem) for path in outbox_files(self._folder.parent)), default=0)
 
     def deliver(self, done: Pass, contents: Sequence[bytes]) -> None:
-        """Deliver the files of a pass.
+        """Deliver the files of a pass: it is delivered when its line is in the journal.
 
         Raises
         ------
         DataError
             They cannot be written; none of them has been delivered then.
         """
+        self.uncover()
         try:
             retry_when_full(lambda: self._deliver(done, contents), done.size_bytes, self._make_room)
         except OSError as problem:
-            raise DataError(
-                f"cannot write to the outbox {self._folder}: {problem.strerror or problem}; "
-                f"free the disk or make it writable, then go on with --resume"
-            ) from problem
+            raise self._unusable(problem) from problem
+        self._hidden = list(done.files)
+        with suppress(DataError):  # the next pass, or `recover`, does it
+            self.uncover()
+
+    def uncover(self) -> None:
+        """Give the files of the last pass the names by which the radio finds them, where that has failed before.
+
+        Raises
+        ------
+        DataError
+            It fails again.
+        """
+        if not self._hidden:
+            return
+        try:
+            while self._hidden:
+                name = self._hidden[0].name
+                with suppress(FileNotFoundError):  # somebody has deleted it
+                    self._part(name).replace(self._folder / name)
+                self._hidden.pop(0)
+            # `recover` renames again what a power loss takes back; once the names are durable the radio may delete them.
+            sync(self._folder)
+        except OSError as problem:
+            raise self._unusable(problem) from problem
+
+    def _unusable(self, problem: OSError) -> DataError:
+        return DataError(
+            f"cannot write to the outbox {self._folder}: {problem.strerror or problem}; "
+            f"free the disk or make it writable, then go on with --resume"
+        )
 
     def _deliver(self, done: Pass, contents: Sequence[bytes]) -> None:
+        stop = self.journal_bytes() if self._journal_stop is None else self._journal_stop
+        line = done.line()
         try:
+            self._folder.mkdir(parents=True, exist_ok=True)
             for file, data in zip(done.files, contents, strict=True):
                 write_durably(self._part(file.name), (data,))
             sync(self._folder)
-            append(self._journal, done.line(), durable=True)
+            at_byte = append(self._journal, line, stop, durable=True)
         except OSError:
+            if self._has_journal_grown(stop):  # the line may be whole: then a power loss now must find the files
+                raise
             for file in done.files:
                 with suppress(OSError):
                     self._part(file.name).unlink()
             raise
-        # `recover` renames again what a power loss takes back; once the names are durable the radio may delete them.
-        for file in done.files:
-            self._part(file.name).replace(self._folder / file.name)
-        sync(self._folder)
+        self._journal_stop = at_byte + len(line)
+
+    def _has_journal_grown(self, stop: int) -> bool:
+        """Whether the journal may have a line beyond a byte, which the next pass will overwrite."""
+        try:
+            return self.journal_bytes() > stop
+        except OSError:
+            return True
 
     def _part(self, name: str) -> Path:
         return self._folder / f".{name}.part"

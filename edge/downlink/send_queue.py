@@ -310,6 +310,8 @@ class SsamQueue:
         recent = [records for records in new if today - RECENT_DAYS <= records[0] <= today]
         if recent:
             self._ssam.sync()  # what is sent must not get lost here, or later records would be counted wrong
+            if self._ssam.problem is not None:
+                return
         for day, name, start_byte, stop_byte in recent:
             source = f"{CONTINUOUS}/{name}"
             path = self._out / source

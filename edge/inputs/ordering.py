@@ -317,6 +317,7 @@ class ChannelRouter:
 
     def restore(self, state: State) -> None:
         self.ignored_channels = set(state["ignored_channels"])
+        self._routes = {}
         for station_id, (epoch, newest_ns, buffer, rates_hz) in state["routes"].items():
             self._routes[station_id] = _Route(epoch, newest_ns, self._buffer(station_id, 0.0), rates_hz)
             self._routes[station_id].buffer.restore(buffer)

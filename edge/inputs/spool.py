@@ -88,14 +88,14 @@ class Spool:
 
     def outcome(self) -> Outcome | None:
         """Return how an earlier process decided to read the pipe; None: it had not decided."""
-        if (self._folder / _INPUT).exists():
+        if (self._folder / _INPUT).is_file():
             return Outcome.FILE
-        return Outcome.BACKLOG if (self._folder / _BACKLOG).exists() else None
+        return Outcome.BACKLOG if (self._folder / _BACKLOG).is_file() else None
 
     @property
     def is_begun(self) -> bool:
         """Whether an earlier process had begun to receive."""
-        return (self._folder / _RECEIVING).exists()
+        return (self._folder / _RECEIVING).is_file()
 
     def open(self) -> None:
         """Begin to receive, or continue.

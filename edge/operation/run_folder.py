@@ -10,12 +10,20 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edgequake import __version__
 from edgequake.edge.base.atomic_files import remove_leftovers, write_bytes_atomically
-from edgequake.edge.base.checkpoint import Checkpoint, State, read_checkpoint, set_aside, write_checkpoint
+from edgequake.edge.base.checkpoint import (
+    Checkpoint,
+    State,
+    read_checkpoint,
+    restored_state,
+    set_aside,
+    write_checkpoint,
+)
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.base.layout import (
     ARCHIVE,
@@ -23,9 +31,13 @@ from edgequake.edge.base.layout import (
     CATALOG_CHECK,
     CHECKPOINT,
     CONTINUOUS,
+    HEARTBEAT,
     JOURNAL,
     OUTBOX,
+    REQUESTS,
+    RESERVE,
     SEGMENTS,
+    SET_ASIDE,
     SPOOL,
     STATUS,
     SUMMARY,
@@ -33,6 +45,7 @@ from edgequake.edge.base.layout import (
 from edgequake.edge.base.memory import give_memory_back
 from edgequake.edge.inputs.source import FileSource, Source
 from edgequake.edge.operation.config import RunConfig
+from edgequake.edge.operation.degraded import STATUS_TASK, Degraded
 from edgequake.edge.operation.run_models import RunModels
 from edgequake.edge.operation.services import OnboardServices
 from edgequake.edge.operation.station_run import StationRuns
@@ -41,6 +54,8 @@ from edgequake.edge.results.ledger import Ledger
 from edgequake.edge.results.priority import priority_name
 from edgequake.edge.results.summary import Summary
 
+_FILES = (CATALOG, CATALOG_CHECK, CHECKPOINT, JOURNAL, STATUS, SUMMARY, HEARTBEAT, RESERVE)
+_FOLDERS = (SEGMENTS, ARCHIVE, CONTINUOUS, OUTBOX, REQUESTS, SET_ASIDE)
 _LARGEST_SHARE = 0.04  # of the time may go into checkpoints, however slow the disk
 
 
@@ -92,7 +107,7 @@ def _results_in(out: Path) -> list[Path]:
         out / CATALOG_CHECK,
         *sorted((out / SEGMENTS).glob("*.mseed")),
     ]
-    results += [out / name for name in (STATUS, JOURNAL, OUTBOX, ARCHIVE, CONTINUOUS)]
+    results += [out / name for name in (STATUS, JOURNAL, OUTBOX, ARCHIVE, CONTINUOUS, SET_ASIDE, RESERVE)]
     return [path for path in results if path.exists()]
 
 
@@ -107,15 +122,18 @@ class RunFolder:
         ledger: Ledger,
         stations: StationRuns,
         services: OnboardServices,
+        degraded: Degraded,
         log: Callable[[str], None],
     ) -> None:
         self._config, self._models, self._source, self._ledger = config, models, source, ledger
-        self._stations, self._services, self._log = stations, services, log
+        self._stations, self._services, self._degraded, self._log = stations, services, degraded, log
+        ledger.may_wait = not source.replayed
         self._out = config.out
         self._has_status = config.has_services or not source.replayed
         self.n_resumed = 0
         self._next_checkpoint_s = 0.0
-        self._was_deaf = False  # when the status was last written
+        self._alarms: tuple[str | None, ...] = (None, None)  # when the status was last written
+        self._n_dropped = 0  # events, when it was last said
 
     def prepare(self) -> None:
         """Make the output folder; with `force`, delete an earlier run's results, summary first.
@@ -132,6 +150,7 @@ class RunFolder:
                 earlier += [path for path in [out / SPOOL] if path.exists()]
             for path in earlier:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+            self._set_wrong_kinds_aside()
             (out / SEGMENTS).mkdir(parents=True, exist_ok=True)
             remove_leftovers(out)
             remove_leftovers(out / SEGMENTS)
@@ -139,6 +158,14 @@ class RunFolder:
             raise DataError(
                 f"cannot use output folder {out}: {problem.strerror or problem}; choose another --out"
             ) from problem
+
+    def _set_wrong_kinds_aside(self) -> None:
+        """Rename folders in the place of files and files in the place of folders: a damaged file system mixes them."""
+        for name in _FILES + _FOLDERS:
+            path = self._out / name
+            if path.exists() and path.is_dir() != (name in _FOLDERS):
+                kind = "no folder" if name in _FOLDERS else "no file"
+                self._log(f"{path} is {kind}; set aside as {set_aside(path).name}")
 
     def resume(self) -> None:
         """Continue from the checkpoint where there is one that fits, and from the catalogue in any case.
@@ -150,32 +177,84 @@ class RunFolder:
         DataError
             The catalogue cannot be read, or the checkpoint cannot be written.
         """
-        state = self._open_catalog(self._read_state()) if self._config.resume else None
-        if state is not None:
-            self.n_resumed = state["n_resumed"] + 1
+        state = None
+        if self._config.resume:
+            state = self._read_state()
+            is_repaired = self._open_catalog()
+            if state is not None:
+                state = self._restore(state, is_repaired)
+            if state is None:
+                self._ledger.restore(None, self._comes_again)
+        if state is None:
+            self._services.open(None)
+        self.write_checkpoint()
+
+    def _restore(self, state: State, is_repaired: bool) -> State | None:
+        """Continue from a state; live, set a checkpoint aside that nothing can continue from, and return None.
+
+        Raises
+        ------
+        Exception
+            Of whatever kind, in a run over files: the same options and inputs would raise it again.
+        """
+        if is_repaired and self._comes_again:
+            aside = set_aside(self._out / CHECKPOINT)
+            self._log(f"{aside.name} belongs to the catalogue as it was: the run starts over from its input")
+            return None
+        before = restored_state({"source": self._source.state(), "stations": self._stations.state()})
+        try:
+            if is_repaired:
+                files = self._ledger.files
+                assert files is not None
+                state["ledger"] |= {"check_bytes": files.check_bytes, "pending": [], "n_rows": files.count_rows()}
+                if state["services"]["downlink"] is not None:
+                    state["services"]["downlink"]["queue"] = None
+            self._ledger.restore(state["ledger"], self._comes_again)
             self._source.restore(state["source"])
             self._stations.restore(state["stations"])
+            self._services.open(state["services"])
+            self.n_resumed = state["n_resumed"] + 1
             (self._out / SUMMARY).unlink(missing_ok=True)  # the run is not complete yet
-        self._services.open(None if state is None else state["services"])
-        self.write_checkpoint()
+        except (KeyError, ValueError, TypeError, IndexError, AttributeError, ArithmeticError) as problem:
+            if self._source.replayed:
+                raise DataError(
+                    f"{self._out / CHECKPOINT} cannot be continued from ({type(problem).__name__}: {problem}); start "
+                    f"over with --force"
+                ) from problem
+            self._set_checkpoint_aside(f"{self._out / CHECKPOINT} cannot be continued from ({problem!r})")
+            self._source.restore(before["source"])
+            self._stations.restore(before["stations"])
+            return None
+        return state
 
     def checkpoint_if_due(self) -> None:
         """Write a checkpoint when it is time."""
-        if time.monotonic() >= self._next_checkpoint_s:
+        is_due = self._degraded.is_due("checkpoint") and not self._ledger.is_behind
+        if is_due or time.monotonic() >= self._next_checkpoint_s:
             self.write_checkpoint()
             self._give_memory_back()
-        elif self._has_status and self._source.hearing is not None and self._source.hearing.is_deaf != self._was_deaf:
+        elif self._has_status and self._present_alarms() != self._alarms:
             self._write_status(ended=False)  # people must not wait for the checkpoint to learn it
 
     def write_checkpoint(self) -> None:
-        """Write a checkpoint and the status.
+        """Write a checkpoint and the status; live, what cannot be written is tried again later.
 
         Raises
         ------
         DataError
-            They cannot be written.
+            They cannot be written, in a run over files.
         """
         begun_s = time.monotonic()
+        if not self._ledger.is_behind:  # else the events that wait would be lost with this process
+            self._degraded.attempt("checkpoint", self._save)
+        self._write_status(ended=False)
+        now_s = time.monotonic()
+        pause_s = self._config.checkpoint_s
+        if pause_s > 0:
+            pause_s = max(pause_s, (now_s - begun_s) / _LARGEST_SHARE)
+        self._next_checkpoint_s = now_s + pause_s
+
+    def _save(self) -> None:
         self._services.sync()
         state = {
             "n_resumed": self.n_resumed,
@@ -187,12 +266,21 @@ class RunFolder:
         if self._models.is_auto:
             state["models"] = self._models.state()
         write_checkpoint(self._out / CHECKPOINT, Checkpoint(self._identity(), state), self._ledger.make_room)
-        self._write_status(ended=False)
-        now_s = time.monotonic()
-        pause_s = self._config.checkpoint_s
-        if pause_s > 0:
-            pause_s = max(pause_s, (now_s - begun_s) / _LARGEST_SHARE)
-        self._next_checkpoint_s = now_s + pause_s
+
+    def write_catalog_if_due(self) -> None:
+        """Write the catalogue where there are events that are not in it.
+
+        Raises
+        ------
+        DataError
+            As `write_catalog`.
+        """
+        if self._ledger.is_behind:
+            self.write_catalog()
+            if self._ledger.n_dropped > self._n_dropped:
+                n_new, self._n_dropped = self._ledger.n_dropped - self._n_dropped, self._ledger.n_dropped
+                self._source.diagnostics.count("event(s) lost: too many waited for the disk", n_new)
+                self._log(f"{n_new} event(s) lost: more wait for the disk than memory may hold, the best ones are kept")
 
     def write_catalog(self) -> None:
         """Write the catalogue of the events so far; live, where they cannot be detected again, a checkpoint follows.
@@ -200,63 +288,75 @@ class RunFolder:
         Raises
         ------
         DataError
-            It cannot be written.
+            It cannot be written, in a run over files.
         """
-        self._ledger.write()
-        if not self._source.replayed:
+        if self._degraded.attempt("catalogue", self._ledger.write) and not self._source.replayed:
             self.write_checkpoint()
             self._give_memory_back()
 
     def close(self, summary: Summary) -> None:
-        """Write the summary at the end. A live run leaves a checkpoint to continue from, one over files does not."""
+        """Write the summary at the end. A live run leaves a checkpoint to continue from, one over files does not.
+
+        Raises
+        ------
+        DataError
+            It cannot be written, or something else could not be that a live run has tried until now.
+        """
         if not self._source.replayed:
             self.write_checkpoint()
         self._write_status(ended=True)
+        if (problem := self._degraded.problem) is not None:
+            lost = f"; {self._ledger.n_unwritten} event(s) are lost" if self._ledger.is_behind else ""
+            raise DataError(f"the run ends while its folder cannot be written: {problem}{lost}")
         write_bytes_atomically(self._out / SUMMARY, summary.to_json().encode(), self._ledger.make_room)
         if self._source.replayed:
             self.delete_checkpoint()
+        else:
+            self._services.release_reserve()
         self._source.close()
 
     def delete_checkpoint(self) -> None:
         """Leave nothing to continue from."""
         (self._out / CHECKPOINT).unlink(missing_ok=True)
 
-    def _write_status(self, ended: bool) -> None:
-        if self._has_status:
-            from edgequake.edge.operation.status import run_status
+    def _present_alarms(self) -> tuple[str | None, ...]:
+        hearing = self._source.hearing
+        return (None if hearing is None else hearing.deaf, self._degraded.text)
 
-            warnings, n_events = self._source.diagnostics.texts(), self._ledger.n_rows
-            hearing = self._source.hearing
-            deaf = None if hearing is None else hearing.deaf
-            self._was_deaf = deaf is not None
-            status = run_status(
-                self._config, self._models, self._services, self._stations, n_events, warnings, deaf, ended
-            )
-            write_bytes_atomically(self._out / STATUS, json.dumps(status).encode() + b"\n", self._ledger.make_room)
+    def _write_status(self, ended: bool) -> None:
+        if self._has_status and self._degraded.attempt(STATUS_TASK, partial(self._save_status, ended)):
+            self._alarms = self._present_alarms()
+
+    def _save_status(self, ended: bool) -> None:
+        from edgequake.edge.operation.status import run_status
+
+        warnings, n_events = self._source.diagnostics.texts(), self._ledger.n_rows
+        deaf, degraded = self._present_alarms()
+        status = run_status(
+            self._config, self._models, self._services, self._stations, n_events, warnings, deaf, degraded, ended
+        )
+        write_bytes_atomically(self._out / STATUS, json.dumps(status).encode() + b"\n", self._ledger.make_room)
 
     def _give_memory_back(self) -> None:
         if not self._source.replayed:  # a live run may take months
             give_memory_back()
 
-    def _open_catalog(self, state: State | None) -> State | None:
-        """Continue the catalogue, repaired where it is damaged; return the state that fits it."""
-        files, comes_again = self._ledger.files, self._source.replayed or self._config.follow
+    @property
+    def _comes_again(self) -> bool:
+        """Whether the input comes again from the beginning where there is no checkpoint."""
+        return self._source.replayed or self._config.follow
+
+    def _open_catalog(self) -> bool:
+        """Continue the catalogue; return whether it was damaged and has been repaired."""
+        files = self._ledger.files
         assert files is not None
         agrees = files.open()
         if files.n_restored:
             self._log(f"{files.n_restored} row(s) of {files.catalog} were missing or damaged and have been restored")
-        if not agrees and (repaired := repair(files, None if comes_again else self._models.pre_roll_s)):
-            self._log(repaired)
-            if state is not None and comes_again:
-                aside = set_aside(self._out / CHECKPOINT)
-                self._log(f"{aside.name} belongs to the catalogue as it was: the run starts over from its input")
-                state = None
-            elif state is not None:
-                state["ledger"] |= {"check_bytes": files.check_bytes, "pending": [], "n_rows": files.count_rows()}
-                if state["services"]["downlink"] is not None:
-                    state["services"]["downlink"]["queue"] = None
-        self._ledger.restore(None if state is None else state["ledger"], comes_again)
-        return state
+        if agrees or not (repaired := repair(files, None if self._comes_again else self._models.pre_roll_s)):
+            return False
+        self._log(repaired)
+        return True
 
     def _read_state(self) -> State | None:
         """Return the state of the checkpoint; None where there is none that can be used."""
@@ -283,13 +383,17 @@ class RunFolder:
                     f"{unusable}; resume it with the options it was begun with, choose another --out, or start over "
                     f"with --force"
                 )
+        self._set_checkpoint_aside(unusable)
+        return None
+
+    def _set_checkpoint_aside(self, why: str) -> None:
         consequence = (
             "the run starts over from its input"
-            if replayed
+            if self._source.replayed
             else "the detector starts cold, and the run continues with what is in its folder"
         )
-        self._log(f"{unusable}; set aside as {set_aside(path).name}: {consequence}, no action is needed")
-        return None
+        name = set_aside(self._out / CHECKPOINT).name
+        self._log(f"{why}; set aside as {name}: {consequence}, no action is needed")
 
     def _identity(self) -> dict[str, Any]:
         """Return what a state depends on."""

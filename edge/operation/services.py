@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edgequake.edge.base.checkpoint import State, set_aside
 from edgequake.edge.base.diagnostics import Diagnostics
-from edgequake.edge.base.layout import ARCHIVE, CONTINUOUS
+from edgequake.edge.base.errors import DataError
+from edgequake.edge.base.layout import ARCHIVE, CONTINUOUS, OUTBOX, RESERVE
+from edgequake.edge.base.reserve import LEFT_BY_SEGMENTS_BYTES, DiskReserve
 from edgequake.edge.formats.waveforms import Trace, merge_contiguous
 from edgequake.edge.inputs.source import Batch
 from edgequake.edge.operation.config import RunConfig
+from edgequake.edge.operation.degraded import Degraded
+from edgequake.edge.operation.incidents import Incidents
 from edgequake.edge.operation.mission_clock import MissionClock
 from edgequake.edge.results.ledger import Ledger
 
@@ -37,11 +42,14 @@ class OnboardServices:
         ledger: Ledger,
         diagnostics: Diagnostics,
         replayed: bool,
+        degraded: Degraded | None = None,
+        incidents: Incidents | None = None,
     ) -> None:
         """Check the options; nothing is written yet.
 
         pre_roll_s : returns the pre-roll of a station's segments in seconds.
         replayed : a resumed run gets the same samples again.
+        degraded, incidents : take the failures and faults of a live run; one over files, which can be resumed, ends.
 
         Raises
         ------
@@ -50,6 +58,10 @@ class OnboardServices:
         """
         self._config, self._pre_roll_s, self._ledger = config, pre_roll_s, ledger
         self._diagnostics, self._replayed = diagnostics, replayed
+        self._degraded = degraded or Degraded(not replayed, diagnostics, lambda line: None)
+        self._incidents = incidents or Incidents(config.out, not replayed, diagnostics, lambda line: None)
+        self._reserve = DiskReserve(config.out / RESERVE)
+        self._missed_ns: int | None = None  # mission time of the newest pass that could not be made
         self.archive: Archive | None = None
         self.ssam: SsamWriter | None = None
         self.downlink: Downlink | None = None
@@ -93,16 +105,17 @@ class OnboardServices:
     def push(self, batch: Batch) -> None:
         """Take samples before they are processed by a detector.
 
+        Live, what cannot be written is dropped and counted.
+
         Raises
         ------
         DataError
-            They cannot be written.
+            They cannot be written, in a run over files.
         """
         self.received_at_ns = time.time_ns()
         if batch.late:  # mission time, and the frames of the SSAM channels, are past them
-            if self.archive is not None:
-                for trace in batch.traces:
-                    self.archive.push(trace)
+            for trace in batch.traces:
+                self._write(self.archive, trace)
             return
         self.clock.update(batch)
         traces: Sequence[Trace] = batch.traces
@@ -113,10 +126,34 @@ class OnboardServices:
             self._newest[trace.source_id] = trace  # at the end: heard last
             if len(self._newest) > _MOST_CHANNELS:
                 self._newest.pop(next(iter(self._newest)))
-            if self.archive is not None:
-                self.archive.push(trace)
-            if self.ssam is not None:
-                self.ssam.push(trace)
+            self._write(self.archive, trace)
+            return
+        self.clock.update(batch)
+        traces: Sequence[Trace] = batch.traces
+        if len(traces) > 1 and (self.archive is not None or self.ssam is not None):
+            traces = merge_contiguous(traces)
+        for trace in traces:
+            if trace.source_id in self._newest or len(self._newest) < _MOST_CHANNELS:
+                self._newest[trace.source_id] = trace
+            self._write(self.archive, trace)
+            self._write(self.ssam, trace)
+
+    def _write(self, writer: Archive | SsamWriter | None, trace: Trace) -> None:
+        """Have the archive, or the SSAM channels, take a trace."""
+        if writer is None:
+            return
+        try:
+            writer.push(trace)
+        except (DataError, OSError) as problem:
+            if self._replayed:
+                raise
+            self._degraded.note(writer.folder.name, problem)
+            self._diagnostics.count(f"trace(s) left out of {writer.folder.name}: it could not be read or written")
+        except Exception as problem:
+            if not self._incidents.may_go_on(problem):
+                raise
+            self._incidents.note(f"trace(s) for {writer.folder.name}", problem, Batch("", "", (trace,), over=False))
+            writer.forget(trace.source_id)
 
     def run_due(self) -> None:
         """Handle new events, whose rows are in the catalogue, and make the passes that are due.
@@ -124,8 +161,9 @@ class OnboardServices:
         Raises
         ------
         DataError
-            Nothing can be delivered.
+            Nothing can be delivered, in a run over files.
         """
+        self._note_archives()
         self._handle_new_events()
         self._run_passes()
         if self._hook is not None:
@@ -142,10 +180,11 @@ class OnboardServices:
         self._handle_new_events()
         for writer in (self.archive, self.ssam):
             if writer is not None:
-                writer.close()
+                self._close(writer)
+        self._note_archives()
         self._run_passes()
-        if self.downlink is not None and self.clock.now_ns is not None:
-            self.downlink.run_pass(self.clock.now_ns, is_last=True)
+        if self.clock.now_ns is not None:
+            self._run_pass(self.clock.now_ns, is_last=True)
         self.close()
 
     def close(self) -> None:
@@ -153,17 +192,29 @@ class OnboardServices:
         if self._hook is not None:
             self._hook.close()
 
+    def release_reserve(self) -> None:
+        """Give up the disk space that was kept for what the run had to write: everything is written."""
+        self._reserve.release()
+
     def sync(self) -> None:
         """Make durable what a checkpoint relies on.
 
         Raises
         ------
         DataError
-            The disk fails.
+            The disk fails, in a run over files.
         """
         for writer in (self.archive, self.ssam):
             if writer is not None:
                 writer.sync()
+        if not self._replayed:
+            self._reserve.fill()
+
+    def _note_archives(self) -> None:
+        """Say that the archive, or the SSAM channels, cannot be written, or can be again."""
+        for writer in (self.archive, self.ssam):
+            if writer is not None:
+                self._degraded.note(writer.folder.name, writer.problem)
 
     def last_sample_ns(self) -> dict[str, int]:
         """Return the time after the newest sample of each channel."""
@@ -178,27 +229,64 @@ class OnboardServices:
             "downlink": None if self.downlink is None else self.downlink.state(),
         }
 
+    def _close(self, writer: Archive | SsamWriter) -> None:
+        """Have the archive, or the SSAM channels, write what they hold."""
+        self._degraded.attempt(
+            writer.folder.name, partial(self._guard, f"the end of {writer.folder.name}", writer.close)
+        )
+
+    def _guard(self, what: str, action: Callable[[], None]) -> None:
+        """Do something in which a fault that nobody has foreseen, live, costs just that.
+
+        Raises
+        ------
+        Exception
+            As `action`: where a file cannot be read or written, and in a run over files.
+        """
+        try:
+            action()
+        except (DataError, OSError):
+            raise
+        except Exception as problem:
+            if not self._incidents.may_go_on(problem):
+                raise
+            self._incidents.note(what, problem)
+
     def _handle_new_events(self) -> None:
         for entry in self._ledger.take_new():
             if self.downlink is not None:
-                self.downlink.enqueue(entry)
+                self._guard("segment(s) of the downlink", partial(self.downlink.enqueue, entry))
             if self._hook is not None and entry.is_new:
                 for row in entry.rows:
-                    self._hook.fire(row)
+                    self._guard("event(s) for --on-event", partial(self._hook.fire, row))
 
     def _run_passes(self) -> None:
+        """Make the passes that are due, and when it is time the last one again that could not be made."""
         for now_ns in self.clock.take_due():
-            if self.downlink is not None:
-                self.downlink.run_pass(now_ns)
+            self._run_pass(now_ns)
+        if self._missed_ns is not None and self._degraded.is_due(OUTBOX):
+            self._run_pass(self._missed_ns)
+
+    def _run_pass(self, now_ns: int, is_last: bool = False) -> None:
+        if self.downlink is None:
+            return
+        make = partial(self._guard, "pass(es) of the downlink", partial(self.downlink.run_pass, now_ns, is_last))
+        is_made = self._degraded.attempt(OUTBOX, make)
+        self._missed_ns = None if is_made else now_ns
 
     def _open(self, state: State | None) -> None:
         config, diagnostics = self._config, self._diagnostics
+        self._ledger.make_room, self._ledger.make_room_for_segment = (
+            self._make_room_or_give,
+            self._make_room_for_segment,
+        )
         if config.archive_bytes is not None:
             from edgequake.edge.archive.archive import LIVE_BLOCK_SAMPLES, REPLAY_BLOCK_SAMPLES, Archive
 
             block_samples = REPLAY_BLOCK_SAMPLES if self._replayed else LIVE_BLOCK_SAMPLES
-            self.archive = Archive(config.out / ARCHIVE, config.archive_bytes, diagnostics, block_samples)
-            self._ledger.make_room = self.archive.make_room
+            self.archive = Archive(
+                config.out / ARCHIVE, config.archive_bytes, diagnostics, block_samples, may_drop=not self._replayed
+            )
         if config.summary_channel:
             from edgequake.edge.archive.ssam import SsamWriter
 
@@ -234,3 +322,10 @@ class OnboardServices:
     def _make_room(self, n_bytes: int) -> bool:
         """Have the archive evict its oldest files: everything else that is written is worth more."""
         return self.archive is not None and self.archive.make_room(n_bytes)
+
+    def _make_room_or_give(self, n_bytes: int) -> bool:
+        """Make room for the catalogue, a checkpoint or the status."""
+        return self._make_room(n_bytes) or self._reserve.give(n_bytes)
+
+    def _make_room_for_segment(self, n_bytes: int) -> bool:
+        return self._make_room(n_bytes) or self._reserve.give(n_bytes, LEFT_BY_SEGMENTS_BYTES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from edgequake.edge.features.conditioning import GapCounts
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.inputs.source import Batch
 from edgequake.edge.manifest.manifest import Manifest
+from edgequake.edge.operation.incidents import Incidents
 from edgequake.edge.operation.model import LoadedModel
 from edgequake.edge.results.ledger import Ledger
 from edgequake.edge.results.priority import Priorities, PriorityFunction, priority
@@ -78,7 +80,7 @@ class StationRun:
         self._ledger, self._counters = ledger, counters
 
     def push(self, traces: Sequence[Trace]) -> bool:
-        """Process traces; return whether a segment was written."""
+        """Process traces; return whether there is a new segment."""
         for trace in traces:
             self.time.add(trace.start_ns, trace.stop_ns)
             self._segments.add_trace(trace)
@@ -93,7 +95,7 @@ class StationRun:
             self._counters.samples_in += len(trace.samples)
 
     def finish(self) -> bool:
-        """Write what is still open; return whether a segment was written. More traces may follow all the same."""
+        """Write what is still open; return whether there is a new segment. More traces may follow all the same."""
         return self._write(self.detector.finish(), None)
 
     def state(self) -> State:
@@ -126,15 +128,59 @@ class StationRuns:
         ledger: Ledger,
         function: PriorityFunction = priority,
         diagnostics: Diagnostics | None = None,
+        incidents: Incidents | None = None,
     ) -> None:
-        """Detect with the model that `model_of` returns for a station; write to `out`."""
+        """Detect with the model that `model_of` returns for a station; write to `out`.
+
+        incidents : takes the faults of a live run; by default they are raised.
+        """
+        self._incidents = incidents
         self.counters = RunCounters()
         self._priorities = Priorities(0.0, function)  # only to be shared: each model has its own longest event
         self._model_of, self._out, self._ledger, self._diagnostics = model_of, out, ledger, diagnostics
         self._runs: dict[str, StationRun] = {}
 
     def push(self, batch: Batch) -> bool:
-        """Process a batch with the detector of its stream; return whether a segment was written."""
+        """Process a batch with the detector of its stream; return whether there is a new segment.
+
+        Live, a batch that cannot be processed is left out, and its stream begins anew.
+        """
+        try:
+            return self._push(batch)
+        except Exception as problem:
+            if self._incidents is None or not self._incidents.may_go_on(problem):
+                raise
+            self._incidents.note(f"batch(es) of {batch.station_id}", problem, batch)
+            self._restart(batch.key)
+            return True
+
+    def finish(self) -> RunCounters:
+        """Write what is still open; return the counters of all streams, which may continue all the same."""
+        for key, run in list(self._runs.items()):
+            try:
+                run.finish()
+            except Exception as problem:
+                if self._incidents is None or not self._incidents.may_go_on(problem):
+                    raise
+                self._incidents.note(f"the end of stream(s) of {run.station_id}", problem)
+                self._restart(key)
+        total = RunCounters()
+        total.restore(self.counters.state())
+        for run in self._runs.values():
+            total.add(run)
+        return total
+
+    def _restart(self, key: str) -> None:
+        """Give up the detector of a stream, whose state may be inconsistent; the next batch begins a new one."""
+        run = self._runs.pop(key, None)
+        with suppress(Exception):  # what is open of its events is kept if that is still possible
+            if run is not None:
+                run.finish()
+        with suppress(Exception):
+            if run is not None:
+                self.counters.add(run)
+
+    def _push(self, batch: Batch) -> bool:
         wrote = False
         if batch.late:
             if batch.key in self._runs:
@@ -146,16 +192,6 @@ class StationRuns:
             wrote |= run.finish()
             self.counters.add(run)
         return wrote
-
-    def finish(self) -> RunCounters:
-        """Write what is still open; return the counters of all streams, which may continue all the same."""
-        for run in self._runs.values():
-            run.finish()
-        total = RunCounters()
-        total.restore(self.counters.state())
-        for run in self._runs.values():
-            total.add(run)
-        return total
 
     @property
     def n_short_rises(self) -> int:
@@ -181,6 +217,7 @@ class StationRuns:
     def restore(self, state: State) -> None:
         self.counters.restore(state["counters"])
         self._priorities.restore(state["priorities"])
+        self._runs = {}
         for key, (station_id, saved) in state["runs"].items():
             self._run(key, station_id).restore(saved)
 

@@ -49,11 +49,13 @@ def run_status(
     n_events: int,
     warnings: Sequence[str],
     deaf: str | None,
+    degraded: str | None,
     ended: bool,
 ) -> dict[str, Any]:
     """Return the contents of status.json; times are UTC, mission time is that of the newest sample.
 
     deaf : what comes and cannot be used, see `Hearing.deaf`.
+    degraded : what cannot be written, see `Degraded.text`.
     """
     used = models.used()
     fields = model_fields(used)
@@ -67,6 +69,7 @@ def run_status(
         **{name: fields[name] for name in ("model", "graph_sha256", "onset_threshold")},
         **({"models": [dataclasses.asdict(one) for one in used]} if models.is_auto else {}),
         **({} if deaf is None else {"deaf": deaf}),
+        **({} if degraded is None else {"degraded": degraded}),
         "mission_time": None if now_ns is None else _iso(now_ns),
         "heard_at": None if received_at_ns is None else _iso(received_at_ns),
         "stall_after_s": config.stall_after_s,
@@ -113,13 +116,15 @@ def read_status(out: Path) -> dict[str, Any]:
 
 
 def _health(status: dict[str, Any]) -> str:
-    """Return the health of a run: ended, dead, stalled, deaf or well."""
+    """Return the health of a run: ended, dead, degraded, stalled, deaf or well."""
     if status["state"] == _ENDED:
         return "ended"
     if status["dead"] is not None:
         return f"dead or hanging: {status['dead']}"
     if status["age_s"] > _DEAD_S + 5 * status["checkpoint_every_s"]:
         return f"dead or hanging: nothing written for {status['age_s']:.0f} s"
+    if status.get("degraded") is not None:
+        return f"degraded: {status['degraded']}"
     stall_after_s, silent_s = status["stall_after_s"], status["silent_s"]
     if stall_after_s is not None and silent_s is not None and silent_s >= stall_after_s:
         return f"stalled: no samples for {silent_s:.0f} s"

@@ -110,6 +110,7 @@ class CatalogFiles:
         self.make_room: Callable[[int], bool] | None = None  # called when the disk is full
         self._size_bytes: int | None = None  # of catalog.csv; None: not opened yet
         self._check_bytes = 0
+        self._rows = b""  # that are in catalog.check, and not in catalog.csv yet
         self.n_restored = 0  # rows of catalog.csv that were missing or differed when it was opened
 
     @property
@@ -138,26 +139,22 @@ class CatalogFiles:
             return False
         return self._restore_end([block for _, block in blocks if block is not None])
 
-    def ensure(self) -> None:
-        """Make a catalogue without rows where there is none.
-
-        Raises
-        ------
-        DataError
-            It cannot be written.
-        """
-        if not self._size_bytes:
-            self._append_rows(b"")
+    @property
+    def is_complete(self) -> bool:
+        """Whether catalog.csv has all rows of catalog.check."""
+        return not self._rows
 
     def append(self, blocks: Sequence[tuple[Segment, Sequence[CatalogRow]]]) -> list[int]:
-        """Append the rows of segments, durably; return the offset of each segment's line in catalog.check.
+        """Append the rows of segments to catalog.check, durably; return the offset of each segment's line there.
+
+        `complete` appends the rows to catalog.csv.
 
         Raises
         ------
         DataError
-            They cannot be written.
+            They cannot be written; nothing was appended.
         """
-        at = self._size_bytes or len(HEADER)
+        at = (self._size_bytes or len(HEADER)) + len(self._rows)
         offset = self._check_bytes
         lines, texts, offsets = [], [], []
         for segment, rows in blocks:
@@ -169,8 +166,20 @@ class CatalogFiles:
             offset, at = offset + len(lines[-1]), block.stop
         self._write(self.check, b"".join(lines), self._check_bytes, durable=True)
         self._check_bytes = offset
-        self._append_rows(b"".join(texts))
+        self._rows += b"".join(texts)
         return offsets
+
+    def complete(self) -> None:
+        """Append to catalog.csv the rows that catalog.check has; make a catalogue without rows where there is none.
+
+        Raises
+        ------
+        DataError
+            They cannot be written; they are appended at the next call.
+        """
+        if self._rows or not self._size_bytes:
+            self._append_rows(self._rows)
+            self._rows = b""
 
     def adopt(self, at: int, n_bytes: int, n_rows: int, crc32: int) -> None:
         """Take rows of catalog.csv from byte `at` on that have no line in catalog.check; what follows them is cut off.

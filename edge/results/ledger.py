@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
 
+from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.formats.waveforms import format_time
 from edgequake.edge.results.catalog import CatalogRow, Segment
@@ -13,6 +17,8 @@ from edgequake.edge.results.catalog_files import Block, CatalogFiles
 
 _MOST_PENDING = 1000  # of a live run: more have not been detected again for so long that they never will be
 _MOST_SERIES = 1000
+# Segments of a live run that wait in memory for a disk that cannot be written: hours of events.
+MOST_WAITING, MOST_WAITING_BYTES = 64, 32 << 20
 
 
 def event_id(station_id: str, onset_ns: int) -> str:
@@ -73,18 +79,25 @@ class LedgerEntry:
 class Ledger:
     """Rows and segments of a run, including those that an earlier process of the same run has catalogued.
 
-    A row reaches the catalogue on disk only after its segment is complete. A resumed run may detect the latest
-    catalogued events again, because its checkpoint is older than they are; until then they are *pending*. Their rows
-    and segments are final: they are neither rewritten nor removed.
+    A row reaches the catalogue on disk only after its segment is complete. Where the run `may_wait`, which is so of a
+    live one, segments are written with their rows, in the order in which they were completed, and both wait in memory
+    while that fails: `MOST_WAITING` segments or `MOST_WAITING_BYTES`, of more those with the best events.
+
+    A resumed run may detect the latest catalogued events again, because its checkpoint is older than they are; until
+    then they are *pending*. Their rows and segments are final: they are neither rewritten nor removed.
     """
 
     def __init__(self, files: CatalogFiles | None = None) -> None:
         """Begin an empty ledger, which writes to `files`; None: to nowhere."""
         self.files = files
+        self.may_wait = False
+        self.make_room_for_segment: Callable[[int], bool] | None = None  # called when the disk is full
         self._segment_names, self._evids = UniqueNames(), UniqueNames()
         self._pending: dict[str, LedgerEntry] = {}  # by segment
         self._pending_evids: set[str] = set()
         self._unwritten: list[LedgerEntry] = []
+        self._waiting: dict[str, tuple[Path, bytes]] = {}  # by segment: its file, which is not written, and its bytes
+        self.n_dropped = 0  # events that could not wait any longer
         self._new: list[LedgerEntry] = []
         self.n_rows = 0  # of the catalogue
         self.n_segments = self.samples_kept = self.bytes_kept = 0  # of the segments that are not pending
@@ -122,8 +135,31 @@ class Ledger:
             self._evids.assign(row.station_id, row.onset_ns)
         return rows
 
+    def write_segment(self, folder: Path, name: str, data: bytes) -> None:
+        """Write a segment's file, or have it wait for `write`; `add` follows.
+
+        Raises
+        ------
+        DataError
+            It cannot be written, and the run may not wait.
+        """
+        if self.may_wait:
+            self._waiting[name] = folder / name, data
+        else:
+            write_bytes_atomically(folder / name, data, self.make_room_for_segment)
+
+    def is_segment(self, folder: Path, name: str, data: bytes) -> bool:
+        """Whether a segment consists of these very bytes."""
+        if name in self._waiting:
+            return self._waiting[name][1] == data
+        path = folder / name
+        try:
+            return path.stat().st_size == len(data) and path.read_bytes() == data
+        except OSError:
+            return False
+
     def add(self, segment: Segment, rows: tuple[CatalogRow, ...]) -> None:
-        """Record a segment that is complete on disk."""
+        """Record a segment whose file is complete on disk, or waits."""
         entry = self._pending.pop(segment.file, None)
         if entry is None:
             entry = LedgerEntry(segment, rows)
@@ -135,10 +171,26 @@ class Ledger:
         self.n_segments += 1
         self.samples_kept += segment.n_samples
         self.bytes_kept += segment.size_bytes
+        while self._has_too_many_waiting() and self._drop_worst():
+            pass
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there are events whose rows are not in the catalogue on disk."""
+        return bool(self._unwritten) or (self.files is not None and not self.files.is_complete)
+
+    @property
+    def n_unwritten(self) -> int:
+        """Number of events without a line in catalog.check."""
+        return sum(len(entry.rows) for entry in self._unwritten)
 
     def take_new(self) -> list[LedgerEntry]:
-        """Return what was added since the last call."""
-        new, self._new = self._new, []
+        """Return what was added since the last call and, if there is a catalogue on disk, is in it."""
+        n_new = len(self._new)
+        if self.files is not None and self.is_behind:
+            n_new = next((i for i, entry in enumerate(self._new) if entry.offset is None), n_new)
+            n_new = n_new if self.files.is_complete else 0
+        new, self._new = self._new[:n_new], self._new[n_new:]
         return new
 
     def pending(self) -> list[LedgerEntry]:
@@ -162,21 +214,28 @@ class Ledger:
             self.add(entry.segment, entry.rows)
 
     def write(self) -> None:
-        """Append to the catalogue on disk what was added since the last call.
+        """Write the segments that wait, and append to the catalogue on disk what was added since the last call.
 
         Raises
         ------
         DataError
-            A file cannot be written.
+            A file cannot be written; the next call continues there.
         """
         if self.files is None:
             return
-        if self._unwritten:
-            offsets = self.files.append([(entry.segment, entry.rows) for entry in self._unwritten])
-            for entry, offset in zip(self._unwritten, offsets, strict=True):
+        try:
+            self._write_segments()
+        finally:  # the rows of those that are written go on
+            self._write_rows(self.files)
+
+    def _write_rows(self, files: CatalogFiles) -> None:
+        ready = list(takewhile(lambda entry: entry.segment.file not in self._waiting, self._unwritten))
+        if ready:
+            offsets = files.append([(entry.segment, entry.rows) for entry in ready])
+            for entry, offset in zip(ready, offsets, strict=True):
                 entry.offset = offset
-            self._unwritten = []
-        self.files.ensure()
+            self._unwritten = self._unwritten[len(ready) :]
+        files.complete()
 
     def state(self) -> State:
         return {
@@ -214,8 +273,41 @@ class Ledger:
         self._pending = {entry.segment.file: entry for entry in entries}
         self._pending_evids = {row.evid for entry in self._pending.values() for row in entry.rows}
 
+    def _write_segments(self) -> None:
+        """Write the segments that wait, in order."""
+        for name, (path, data) in list(self._waiting.items()):
+            _make_folder(path.parent)
+            write_bytes_atomically(path, data, self.make_room_for_segment)
+            del self._waiting[name]
+
+    def _has_too_many_waiting(self) -> bool:
+        n_bytes = sum(len(data) for _, data in self._waiting.values())
+        return len(self._waiting) > MOST_WAITING or n_bytes > MOST_WAITING_BYTES
+
+    def _drop_worst(self) -> bool:
+        """Give up the waiting segment whose best event has the lowest priority, of several the latest; False: none."""
+        waiting = [entry for entry in reversed(self._unwritten) if entry.segment.file in self._waiting]
+        if not waiting:
+            return False
+        worst = min(waiting, key=lambda entry: max(row.priority for row in entry.rows))
+        del self._waiting[worst.segment.file]
+        self._unwritten = [entry for entry in self._unwritten if entry is not worst]
+        self._new = [entry for entry in self._new if entry is not worst]
+        self.n_rows -= len(worst.rows)
+        self.n_dropped += len(worst.rows)
+        self.n_segments -= 1
+        self.samples_kept -= worst.segment.n_samples
+        self.bytes_kept -= worst.segment.size_bytes
+        return True
+
 
 _COUNTERS = ("n_rows", "n_segments", "samples_kept", "bytes_kept")
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the folder of the segments anew where somebody has deleted it."""
+    with suppress(OSError):  # the write that follows says why
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _entry(block: Block) -> LedgerEntry:

@@ -9,7 +9,6 @@ from itertools import islice
 from pathlib import Path
 from sys import intern
 
-from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.detection.onset import Refine
@@ -152,9 +151,9 @@ class SegmentWriter:
             n_samples, size_bytes = pending[0].n_samples, pending[0].size_bytes
             return Segment(name, self._station_id, start_ns, stop_ns, n_samples, size_bytes), pending
         data = encode(kept)
-        if earlier is not None and _contains(self._folder / earlier, data):
+        if earlier is not None and self._ledger.is_segment(self._folder, earlier, data):
             return None
-        write_bytes_atomically(self._folder / name, data, self._ledger.make_room)
+        self._ledger.write_segment(self._folder, name, data)
         n_samples = sum(len(trace.samples) for trace in kept)
         written = Segment(name, self._station_id, start_ns, stop_ns, n_samples, len(data))
         # Interned: the send queue may hold thousands of rows.
@@ -222,13 +221,6 @@ class SegmentWriter:
         for traces in self._traces.values():
             while traces and traces[0].stop_ns <= time_ns:
                 traces.popleft()
-
-
-def _contains(path: Path, data: bytes) -> bool:
-    try:
-        return path.stat().st_size == len(data) and path.read_bytes() == data
-    except OSError:
-        return False
 
 
 def _within_record(segment: _OpenSegment, kept: list[Trace]) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from edgequake.edge.base.errors import EdgequakeError, GateError
+from edgequake.edge.base.errors import EdgequakeError, GateError, unforeseen
 from edgequake.edge.base.inert_text import one_line
 
 GATE_FAILED = 3
@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(_missing_package(problem))
     except OSError as problem:
         return _fail(f"{problem.filename or 'input or output'}: {problem.strerror or problem}")
+    except Exception as problem:
+        return _fail(unforeseen(problem))
     return 0
 
 

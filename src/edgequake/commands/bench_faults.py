@@ -19,6 +19,9 @@ Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same ins
 def faults(
     kills: Annotated[int, typer.Option(min=0, help="Random instants at which a run is killed; 0: none.")] = 200,
     mutations: Annotated[int, typer.Option(min=0, help="Damaged copies of a record to run; 0: none.")] = 10_000,
+    calls: Annotated[
+        int, typer.Option(min=0, help="Live runs in which system calls fail; 0: none. Needs Linux and cc.")
+    ] = 0,
     data: Annotated[
         Path | None,
         typer.Option(help="Folder with records.csv: use its Moon records, not synthetic ones.", show_default=False),
@@ -26,11 +29,11 @@ def faults(
     seed: Seed = 1,
     json_file: JsonFile = None,
 ) -> None:
-    """Kill runs at random instants and resume them; run damaged records. Exit code 3 if anything is lost or fails."""
+    """Kill and resume runs; run damaged records; have system calls fail. Exit code 3 if anything is lost or fails."""
     from edgequake.benchmarks.robustness.fault_reports import bench_faults
 
     with progress_bar() as show:
-        report = bench_faults(kills, mutations, data, seed, show)
+        report = bench_faults(kills, mutations, data, seed, show, calls)
     _output_and_judge(report, json_file)
 
 

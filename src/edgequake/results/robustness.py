@@ -73,8 +73,17 @@ class Mutations:
 
 
 @dataclass(frozen=True)
+class FailingCalls:
+    """Live runs whose system calls failed."""
+
+    n_runs: int
+    n_calls: int  # that change files, of an undisturbed run: those among which the failing ones are chosen
+    failures: tuple[str, ...]  # the fault, the number of the call, and what was wrong
+
+
+@dataclass(frozen=True)
 class FaultReport(FaultTest):
-    """Runs that were killed and runs over damaged inputs; None where that was not asked for."""
+    """Runs that were killed, damaged inputs, and failing system calls; None where that was not asked for."""
 
     kind = "faults"
 
@@ -84,6 +93,7 @@ class FaultReport(FaultTest):
     n_events: int  # in the killed runs' catalogue
     kills: Kills | None
     mutations: Mutations | None
+    calls: FailingCalls | None = None
 
     @property
     def failed(self) -> tuple[str, ...]:
@@ -106,6 +116,11 @@ class FaultReport(FaultTest):
             failed.append(
                 f"memory grew by {size(damaged.growth_bytes)} over the damaged inputs, expected at most "
                 f"{size(DAMAGE_GROWTH_LIMIT_BYTES)}"
+            )
+        if self.calls is not None and self.calls.failures:
+            failed.append(
+                f"{len(self.calls.failures)} faults in {self.calls.n_runs} runs with failing system calls; the first: "
+                f"{self.calls.failures[0]}"
             )
         return tuple(failed)
 

@@ -35,10 +35,16 @@ def segment_of(i: int, station_id: str = "XX_LUN") -> tuple[Segment, tuple[Catal
     return Segment(name, station_id, start_ns, start_ns + 60 * NS_PER_S, 60, 512), rows
 
 
+def append(files: CatalogFiles, segments: list[tuple[Segment, tuple[CatalogRow, ...]]]) -> list[int]:
+    offsets = files.append(segments)
+    files.complete()
+    return offsets
+
+
 def write_all(out: Path, n_segments: int) -> CatalogFiles:
     files = opened(out)
     for i in range(n_segments):
-        files.append([segment_of(i)])
+        append(files, [segment_of(i)])
     return files
 
 
@@ -61,7 +67,7 @@ def all_evids(n_segments: int) -> list[str]:
 def test_rows_are_appended_and_earlier_bytes_never_change(tmp_path: Path) -> None:
     files, before = opened(tmp_path), b""
     for i in range(5):
-        (offset,) = files.append([segment_of(i)])
+        (offset,) = append(files, [segment_of(i)])
         block = files.block(offset)
         assert block is not None and (block.segment(block.rows), block.rows) == segment_of(i)
         data = (tmp_path / "catalog.csv").read_bytes()
@@ -87,12 +93,12 @@ def test_rows_that_a_power_loss_took_from_the_end_are_restored(n_lost: int, tmp_
 def test_a_torn_last_line_of_the_check_file_is_cut_off(n_left: int, tmp_path: Path) -> None:
     write_all(tmp_path, 3)
     size_bytes, catalog = (tmp_path / "catalog.check").stat().st_size, (tmp_path / "catalog.csv").read_bytes()
-    opened(tmp_path).append([segment_of(3)])
+    append(opened(tmp_path), [segment_of(3)])
     whole = (tmp_path / "catalog.check").read_bytes()
     (tmp_path / "catalog.check").write_bytes(whole[: size_bytes + n_left])
     (tmp_path / "catalog.csv").write_bytes(catalog)  # rows follow their line
     files = opened(tmp_path)
-    files.append([segment_of(3)])
+    append(files, [segment_of(3)])
     assert (tmp_path / "catalog.check").read_bytes() == whole and evids(tmp_path) == all_evids(4)
 
 
@@ -127,7 +133,7 @@ def test_either_file_is_restored_from_the_other(name: str, damage: str, tmp_path
     if not files.open():
         repair(files, lambda station_id: 5.0)
     assert (tmp_path / "catalog.csv").read_bytes() == whole
-    files.append([segment_of(8)])
+    append(files, [segment_of(8)])
     assert evids(tmp_path) == all_evids(9) and opened(tmp_path).n_restored == 0
     assert all(block is not None for _, block in read_blocks(tmp_path / "catalog.check"))
 
@@ -163,14 +169,14 @@ def test_rows_of_others_at_the_end_are_kept_and_a_torn_one_is_cut(tmp_path: Path
         file.write(b"day,1970-01-01T0")
     files = CatalogFiles(tmp_path / "out")
     assert not files.open() and repair(files, None) == ""
-    files.append([segment_of(6)])
+    append(files, [segment_of(6)])
     assert evids(tmp_path / "out") == all_evids(7) and opened(tmp_path / "out").n_restored == 0
 
 
 def test_a_start_reads_the_ends_of_the_files_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = opened(tmp_path)
     n = 4 * CHECKED_BYTES // 400
-    files.append([segment_of(2 * i) for i in range(n)])
+    append(files, [segment_of(2 * i) for i in range(n)])
     n_lines = 0
 
     def counted(path: Path, offset: int = 0, read: Callable[..., object] = read_blocks) -> object:

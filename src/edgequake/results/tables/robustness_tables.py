@@ -26,7 +26,9 @@ Row = tuple[str, str, str]
 def faults_table(report: FaultReport) -> Table:
     """Return the results of kills and of damaged inputs."""
     shown = report.mutations.failures[:N_SHOWN] if report.mutations is not None else ()
-    return _table("Power loss and damaged input", (*_kills(report), *_mutations(report)), shown)
+    shown += report.calls.failures[:N_SHOWN] if report.calls is not None else ()
+    rows = (*_kills(report), *_mutations(report), *_calls(report))
+    return _table("Power loss and damaged input", rows, shown)
 
 
 def soak_table(report: SoakReport) -> Table:
@@ -88,6 +90,12 @@ def _mutations(report: FaultReport) -> Iterator[Row]:
         yield "  crashes, hangs, refusals of more than a line", f"{len(damaged.failures)}", "0"
         yield "  longest", f"{damaged.longest_s:.2f} s", f"{LONGEST_INPUT_S:g} s"
         yield "  memory growth", size(damaged.growth_bytes), size(DAMAGE_GROWTH_LIMIT_BYTES)
+
+
+def _calls(report: FaultReport) -> Iterator[Row]:
+    if (calls := report.calls) is not None:
+        yield f"live runs with failing system calls, of {calls.n_calls}", f"{calls.n_runs}", ""
+        yield "  events lost, crashes, tracebacks, records sent twice", f"{len(calls.failures)}", "0"
 
 
 def _table(title: str, rows: tuple[Row, ...], notes: tuple[str, ...] = ()) -> Table:
