@@ -15,9 +15,9 @@ from edgequake.edge.formats.source_ids import channel_of
 from edgequake.edge.formats.waveforms import NS_PER_S
 from edgequake.edge.inputs.source import Source
 from edgequake.edge.operation.config import RunConfig, open_source
-from edgequake.edge.operation.degraded import Degraded
-from edgequake.edge.operation.incidents import Incidents
-from edgequake.edge.operation.run_folder import RunFolder, finished_summary, require_new_folder
+from edgequake.edge.operation.degraded import Degraded, Incidents
+from edgequake.edge.operation.earlier_results import finished_summary, require_new_folder
+from edgequake.edge.operation.run_folder import RunFolder
 from edgequake.edge.operation.run_models import RunModels
 from edgequake.edge.operation.services import OnboardServices
 from edgequake.edge.operation.station_run import RunCounters, StationRuns

@@ -331,13 +331,8 @@ class Study:
         n_borderline = self._borderline(found, case)
         late_s = np.array([b.onset_s - a.onset_s for a, b in [*found.pairs, *found.moved]] or [0.0])
         n_within = sum(abs(b.onset_s - a.onset_s) <= 2.0 * a.sigma_s for a, b in found.moved)
-        counts = [
-            len(own),
-            *(len(part) for part in (found.pairs, found.missed, found.extra, found.moved)),
-            n_within,
-            n_borderline,
-        ]
-        counts = [len(own), *counts, n_within, n_borderline]
+        counts = [len(own), *(len(part) for part in (found.pairs, found.missed, found.extra, found.moved))]
+        counts += [n_within, n_borderline]
         largest_s = late_s[np.argmax(np.abs(late_s))]
         cells = [self._name, label, clock, self._variant, *counts, f"{np.median(late_s):+.3f}", f"{largest_s:+.2f}"]
         print(*cells, f"{time.process_time() - started_s:.1f} s", sep="  ", flush=True)

@@ -25,8 +25,8 @@ from edgequake.edge.detection.network import StepNetwork
 from edgequake.edge.features.front_end import StationFrontEnd
 from edgequake.edge.inputs.source import FileSource
 from edgequake.edge.operation.config import RunConfig, open_source
-from edgequake.edge.operation.model import LoadedModel
 from edgequake.edge.operation.run_folder import RunFolder
+from edgequake.edge.operation.run_models import LoadedModel
 from edgequake.edge.results.ledger import Ledger
 from edgequake.edge.results.segments import SegmentWriter
 

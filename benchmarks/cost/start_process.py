@@ -15,7 +15,7 @@ from typing import Any
 
 from edgequake.edge import __main__ as device
 from edgequake.edge.detection.detector import Detector
-from edgequake.edge.operation.model import LoadedModel
+from edgequake.edge.operation.run_models import LoadedModel
 
 
 def main() -> int:

@@ -28,7 +28,7 @@ from edgequake.data.selection import Selection
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.operation.config import RunConfig
-from edgequake.edge.operation.model import LoadedModel
+from edgequake.edge.operation.run_models import LoadedModel
 from edgequake.results.accuracy import MODEL, BudgetCurve, BudgetReport
 from edgequake.results.progress import Progress, part_of, silent
 from edgequake.results.provenance import provenance

@@ -36,7 +36,7 @@ from edgequake.edge.inputs.model_choice import ModelChoice
 from edgequake.edge.inputs.source import Batch
 from edgequake.edge.manifest.manifest import TriggerConfig
 from edgequake.edge.operation.config import RunConfig, open_source
-from edgequake.edge.operation.model import LoadedModel
+from edgequake.edge.operation.run_models import LoadedModel
 from edgequake.edge.operation.services import OnboardServices
 from edgequake.edge.operation.station_run import StationRuns
 from edgequake.edge.results.catalog import CatalogRow

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edgequake.edge.archive.sds import day_files, day_of_name
 from edgequake.edge.base.atomic_files import (
+    Backoff,
     append,
     is_disk_full,
     may_pass,
@@ -19,7 +20,6 @@ from edgequake.edge.base.atomic_files import (
     sync,
     write_bytes_atomically,
 )
-from edgequake.edge.base.backoff import Backoff
 from edgequake.edge.base.checkpoint import State, set_aside
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError

@@ -91,7 +91,7 @@ class Outbox:
                 with suppress(FileNotFoundError):  # somebody has deleted it
                     self._part(name).replace(self._folder / name)
                 self._hidden.pop(0)
-            # `recover` renames again what a power loss takes back; once the names are durable the radio may delete them.
+            # `recover` renames again what a power loss takes back; durable names the radio may delete.
             sync(self._folder)
         except OSError as problem:
             raise self._unusable(problem) from problem

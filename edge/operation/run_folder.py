@@ -11,7 +11,6 @@ import shutil
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from edgequake import __version__
@@ -46,6 +45,7 @@ from edgequake.edge.base.memory import give_memory_back
 from edgequake.edge.inputs.source import FileSource, Source
 from edgequake.edge.operation.config import RunConfig
 from edgequake.edge.operation.degraded import STATUS_TASK, Degraded
+from edgequake.edge.operation.earlier_results import results_in
 from edgequake.edge.operation.run_models import RunModels
 from edgequake.edge.operation.services import OnboardServices
 from edgequake.edge.operation.station_run import StationRuns
@@ -57,58 +57,6 @@ from edgequake.edge.results.summary import Summary
 _FILES = (CATALOG, CATALOG_CHECK, CHECKPOINT, JOURNAL, STATUS, SUMMARY, HEARTBEAT, RESERVE)
 _FOLDERS = (SEGMENTS, ARCHIVE, CONTINUOUS, OUTBOX, REQUESTS, SET_ASIDE)
 _LARGEST_SHARE = 0.04  # of the time may go into checkpoints, however slow the disk
-
-
-def finished_summary(config: RunConfig, models: RunModels, source: Source) -> Summary | None:
-    """Return the summary of a run over files that is to be resumed and was complete already.
-
-    Raises
-    ------
-    ConfigError
-        The folder contains the results of another run.
-    """
-    summary = config.out / SUMMARY
-    is_complete = summary.exists() and not (config.out / CHECKPOINT).exists()
-    if not (config.resume and source.replayed and is_complete):
-        return None
-    found = Summary.read(summary)
-    graphs, found_graphs = ({one.graph_sha256 for one in used} for used in (models.used(), found.used_models))
-    is_same = (found.inputs, found_graphs) == (config.inputs, graphs)
-    if not is_same or (config.inputs == ("-",) and found.bytes_in != source.size_bytes):
-        raise ConfigError(f"{config.out} contains the results of another run; choose another --out, or --force")
-    source.close()
-    return found
-
-
-def require_new_folder(config: RunConfig) -> None:
-    """Refuse, before any input is read, to mix the results of two runs.
-
-    Raises
-    ------
-    ConfigError
-        The output folder contains the results of an earlier run, and neither `force` nor `resume` is set.
-    """
-    out = config.out
-    if config.force or config.resume or not (_results_in(out) or (out / SPOOL).exists()):
-        return
-    is_unfinished = (out / CHECKPOINT).exists() or (out / SPOOL).exists()
-    unfinished = " (an unfinished one: --resume continues it)" if is_unfinished else ""
-    raise ConfigError(
-        f"{out} contains the results of an earlier run{unfinished}; choose another --out, or --force to replace them"
-    )
-
-
-def _results_in(out: Path) -> list[Path]:
-    """Return the files and folders of an earlier run, in the order in which they are to be deleted."""
-    results = [
-        out / SUMMARY,
-        out / CHECKPOINT,
-        out / CATALOG,
-        out / CATALOG_CHECK,
-        *sorted((out / SEGMENTS).glob("*.mseed")),
-    ]
-    results += [out / name for name in (STATUS, JOURNAL, OUTBOX, ARCHIVE, CONTINUOUS, SET_ASIDE, RESERVE)]
-    return [path for path in results if path.exists()]
 
 
 class RunFolder:
@@ -145,7 +93,7 @@ class RunFolder:
         """
         out = self._out
         try:
-            earlier = _results_in(out) if self._config.force and not self._config.resume else []
+            earlier = results_in(out) if self._config.force and not self._config.resume else []
             if self._config.force and self._config.inputs != ("-",):  # whose own data are there
                 earlier += [path for path in [out / SPOOL] if path.exists()]
             for path in earlier:

@@ -10,16 +10,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from edgequake.edge.base.atomic_files import LEFT_BY_SEGMENTS_BYTES, DiskReserve
 from edgequake.edge.base.checkpoint import State, set_aside
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import ARCHIVE, CONTINUOUS, OUTBOX, RESERVE
-from edgequake.edge.base.reserve import LEFT_BY_SEGMENTS_BYTES, DiskReserve
 from edgequake.edge.formats.waveforms import Trace, merge_contiguous
 from edgequake.edge.inputs.source import Batch
 from edgequake.edge.operation.config import RunConfig
-from edgequake.edge.operation.degraded import Degraded
-from edgequake.edge.operation.incidents import Incidents
+from edgequake.edge.operation.degraded import Degraded, Incidents
 from edgequake.edge.operation.mission_clock import MissionClock
 from edgequake.edge.results.ledger import Ledger
 
@@ -126,15 +125,6 @@ class OnboardServices:
             self._newest[trace.source_id] = trace  # at the end: heard last
             if len(self._newest) > _MOST_CHANNELS:
                 self._newest.pop(next(iter(self._newest)))
-            self._write(self.archive, trace)
-            return
-        self.clock.update(batch)
-        traces: Sequence[Trace] = batch.traces
-        if len(traces) > 1 and (self.archive is not None or self.ssam is not None):
-            traces = merge_contiguous(traces)
-        for trace in traces:
-            if trace.source_id in self._newest or len(self._newest) < _MOST_CHANNELS:
-                self._newest[trace.source_id] = trace
             self._write(self.archive, trace)
             self._write(self.ssam, trace)
 

@@ -16,8 +16,8 @@ from edgequake.edge.features.conditioning import GapCounts
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.inputs.source import Batch
 from edgequake.edge.manifest.manifest import Manifest
-from edgequake.edge.operation.incidents import Incidents
-from edgequake.edge.operation.model import LoadedModel
+from edgequake.edge.operation.degraded import Incidents
+from edgequake.edge.operation.run_models import LoadedModel
 from edgequake.edge.results.ledger import Ledger
 from edgequake.edge.results.priority import Priorities, PriorityFunction, priority
 from edgequake.edge.results.segments import SegmentWriter

@@ -35,7 +35,7 @@ from edgequake.edge.detection.trigger import Event
 from edgequake.edge.downlink.journal import read_journal
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, parse_time
 from edgequake.edge.inputs.source import Batch
-from edgequake.edge.operation.model import LoadedModel
+from edgequake.edge.operation.run_models import LoadedModel
 from edgequake.edge.results.catalog import read_catalog
 from edgequake.edge.results.ledger import Ledger
 from edgequake.edge.runner import RunConfig, run

@@ -17,10 +17,9 @@ import pytest
 from edgequake.benchmarks.robustness.call_faults import live_record
 from edgequake.edge.__main__ import main
 from edgequake.edge.base import reserve
-from edgequake.edge.base.backoff import FIRST_PAUSE_S, LONGEST_PAUSE_S, Backoff
+from edgequake.edge.base.atomic_files import FIRST_PAUSE_S, LONGEST_PAUSE_S, Backoff, DiskReserve
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.base.reserve import DiskReserve
 from edgequake.edge.detection.detector import Detector
 from edgequake.edge.operation.degraded import Degraded
 from edgequake.edge.operation.status import read_status

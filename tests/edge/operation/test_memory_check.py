@@ -19,8 +19,7 @@ from edgequake.edge.inputs.source import Batch, FileSource
 from edgequake.edge.manifest.manifest import load_manifest
 from edgequake.edge.operation import run_models
 from edgequake.edge.operation.config import RunConfig
-from edgequake.edge.operation.model import LoadedModel
-from edgequake.edge.operation.run_models import RunModels
+from edgequake.edge.operation.run_models import LoadedModel, RunModels
 from edgequake.edge.operation.station_run import StationRun
 
 

@@ -22,7 +22,7 @@ import pytest
 from edgequake.edge.__main__ import main
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.errors import ConfigError, DataError, Stopped
-from edgequake.edge.operation.model import LoadedModel
+from edgequake.edge.operation.run_models import LoadedModel
 from edgequake.edge.operation.status import read_status
 from edgequake.edge.results.summary import Summary
 from edgequake.edge.runner import RunConfig, run
