@@ -29,9 +29,9 @@ def short_data(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def records(data: Path) -> list[LabelledRecord]:
+def records(short_data: Path) -> list[LabelledRecord]:
     """Return the training records of that folder."""
-    return load(data, "moon", "train")
+    return load(short_data, "moon", "train")
 
 
 @pytest.fixture

@@ -63,6 +63,7 @@ def test_without_random_starts_every_crop_begins_with_its_example() -> None:
         np.testing.assert_array_equal(np.diff(x[:, :, 0], axis=1), 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_fit")
 def test_with_recorded_examples_only_nothing_is_injected(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -119,12 +119,12 @@ def test_a_folder_with_another_unfinished_training_is_refused(data: Path, tmp_pa
 
 @pytest.mark.usefixtures("no_fit")
 def test_an_unfinished_training_of_an_earlier_version_is_set_aside(
-    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    short_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     earlier = json.dumps({"recipe": {"network": {"rounded": True}}, "fold": None, "data_sha256": "0"})
     (tmp_path / IDENTITY_FILE).write_text(earlier)
     (tmp_path / "checkpoint.keras").write_bytes(b"a network with layers that no longer exist")
-    assert train("tiny", data, tmp_path, FAST).keras_file.is_file()
+    assert train("tiny", short_data, tmp_path, FAST).keras_file.is_file()
     assert (tmp_path / f"{IDENTITY_FILE}.set-aside-1").read_text() == earlier
     assert (tmp_path / "checkpoint.keras.set-aside-1").is_file() and not (tmp_path / "checkpoint.keras").exists()
     (line,) = caplog.messages

@@ -382,6 +382,7 @@ def test_the_bound_holds_over_a_mix_and_every_readable_sample_is_archived(
     assert summary.unreadable_bytes == n_junk and not (out / "spool").exists()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_a_bound(recorded: Path, feed: Feed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def append(self: Spool, data: bytes, n_scanned: int) -> bytes:
         return data if self.size_bytes else appended(self, data, n_scanned)

@@ -75,6 +75,7 @@ class PowerLoss(BaseException):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["catalog.check", "catalog.csv"])
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_a_stop_in_any_append_to_the_catalogue_leaves_no_trace(
@@ -226,6 +227,7 @@ def test_a_live_run_sets_the_checkpoint_of_another_model_aside(
     assert (out / "checkpoint.edgequake.set-aside-1").exists() and (out / "summary.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["damaged", "old"])
 def test_an_unusable_checkpoint_is_set_aside_and_the_run_starts_over(
     kind: str, records: Path, undisturbed: Path, tmp_path: Path
@@ -267,6 +269,7 @@ def test_a_run_over_files_that_have_changed_is_not_continued(records: Path, tmp_
         run(RunConfig((str(folder),), tmp_path / "out", resume=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "remedy"),
     [(errno.ENOSPC, "free the disk, then go on with --resume"), (errno.EROFS, "mount the disk writable")],
@@ -304,6 +307,7 @@ def test_a_full_or_read_only_disk_is_reported_and_loses_nothing(
     assert contents(out) == contents(undisturbed) and summary_of(out) == summary_of(undisturbed)
 
 
+@pytest.mark.slow
 def test_checkpoints_take_a_limited_share_of_the_time(records: Path, tmp_path: Path, monkeypatch: Any) -> None:
     written = []
     before = run_folder.write_checkpoint

@@ -144,6 +144,7 @@ def test_options_apply_to_every_model(options: dict[str, object], folder: Path, 
     assert_same(tmp_path / "out", named)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("services", [{}, SERVICES])
 def test_a_run_over_files_that_is_stopped_continues(services: dict[str, object], folder: Path, tmp_path: Path) -> None:
     config = RunConfig((str(folder),), tmp_path / "out", resume=True, checkpoint_s=0.0, **services)  # type: ignore[arg-type]

@@ -202,7 +202,7 @@ def test_live_with_kills_no_catalogued_event_is_lost_and_nothing_is_sent_twice(r
     out = tmp_path / "out"
     records = records_of(record)
     rng = np.random.default_rng(7)
-    cuts = np.sort(rng.choice(len(records), 4, replace=False)).tolist()
+    cuts = np.sort(rng.choice(len(records), 3, replace=False)).tolist()
     command = [
         sys.executable,
         "-m",
