@@ -17,4 +17,4 @@ REQUESTS = "requests"  # from the ground
 OUTBOX = "outbox"  # files for the radio
 JOURNAL = "downlink.log"  # the passes handed over so far
 SET_ASIDE = "set-aside"  # input that could not be processed
-RESERVE = ".reserve"  # disk space for checkpoint and catalogue, see `base.reserve`
+RESERVE = ".reserve"  # disk space for checkpoint and catalogue, see `base.atomic_files`

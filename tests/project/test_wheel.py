@@ -61,7 +61,7 @@ def test_the_wheel_has_every_module_the_models_and_the_recipes(root: Path, wheel
     expected |= {"edgequake/py.typed", *(path.relative_to(source).as_posix() for path in templates)}
     for folder in FOLDERS[1:]:
         expected |= {f"edgequake/{path.relative_to(root).as_posix()}" for path in (root / folder).rglob("*.py")}
-    for pattern in ("edge/models/*.json", "edge/models/*.tflite", "train/recipes/*.toml"):
+    for pattern in ("edge/models/*.json", "edge/models/*.tflite", "train/recipes/*.toml", "benchmarks/robustness/*.c"):
         expected |= {f"edgequake/{path.relative_to(root).as_posix()}" for path in root.glob(pattern)}
     packed = {name for name in wheel_names if name.startswith("edgequake/")}
     assert packed == expected

@@ -16,7 +16,7 @@ import pytest
 
 from edgequake.benchmarks.robustness.call_faults import live_record
 from edgequake.edge.__main__ import main
-from edgequake.edge.base import reserve
+from edgequake.edge.base import atomic_files
 from edgequake.edge.base.atomic_files import FIRST_PAUSE_S, LONGEST_PAUSE_S, Backoff, DiskReserve
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
@@ -169,9 +169,9 @@ def test_the_reserve_gives_space_piece_by_piece_and_takes_it_back(tmp_path: Path
     size_bytes = path.stat().st_size
     assert path.stat().st_blocks * 512 >= size_bytes > 0
     assert kept.give(100_000) and path.stat().st_size < size_bytes - 100_000
-    assert kept.give(1 << 30, reserve.LEFT_BY_SEGMENTS_BYTES)
-    assert path.stat().st_size == reserve.LEFT_BY_SEGMENTS_BYTES
-    assert not kept.give(1, reserve.LEFT_BY_SEGMENTS_BYTES)
+    assert kept.give(1 << 30, atomic_files.LEFT_BY_SEGMENTS_BYTES)
+    assert path.stat().st_size == atomic_files.LEFT_BY_SEGMENTS_BYTES
+    assert not kept.give(1, atomic_files.LEFT_BY_SEGMENTS_BYTES)
     assert kept.give(1 << 30) and path.stat().st_size == 0
     kept.fill()
     assert path.stat().st_size == size_bytes
@@ -223,7 +223,7 @@ SERVICES = (
     "archive.archive.Archive.push",
     "archive.ssam.SsamWriter.push",
     "downlink.downlink.Downlink.run_pass",
-    "downlink.requests.RequestQueue.items",
+    "downlink.request_queue.RequestQueue.items",
 )
 
 

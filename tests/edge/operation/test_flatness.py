@@ -81,6 +81,7 @@ def fill(out: Path, n_rows: int) -> None:
     assert files.open()
     for first in range(0, n_rows, 10_000):
         files.append([entry(i) for i in range(first, min(first + 10_000, n_rows))])
+        files.complete()
 
 
 def entry(i: int) -> tuple[Segment, tuple[CatalogRow]]:
