@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import sys
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +125,38 @@ def test_other_samples_at_the_times_of_others_are_a_clock_set_back(recorded: Syn
     back = [Trace(one.source_id, one.start_ns - 5400 * NS_PER_S, RATE_HZ, one.samples) for one in late]
     warnings = live([*before, *back], tmp_path / "out").warnings
     assert "1 time(s) a clock was set back; the station starts anew there" in warnings
+
+
+YEARS_NS = 3 * 365 * 86_400 * NS_PER_S
+DAY_NS = 86_400 * NS_PER_S
+
+
+def shifted(traces: list[Trace], by_ns: int) -> list[Trace]:
+    return [dataclasses.replace(trace, start_ns=trace.start_ns + by_ns) for trace in traces]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("restarts", [False, True], ids=["one process", "a process each"])
+def test_a_clock_that_is_wrong_by_years_and_hours_that_come_again_give_one_row_an_event(
+    restarts: bool, recorded: SyntheticRecord, tmp_path: Path
+) -> None:
+    """The quake; those hours again; half an hour of years ahead; back in time; the next day; that day again."""
+    first, stop = USUAL.records(recorded, 0, round(2.2 * HOUR)), USUAL.records(recorded, round(2.2 * HOUR), 3 * HOUR)
+    ahead = shifted(USUAL.records(recorded, round(2.3 * HOUR), round(2.8 * HOUR)), YEARS_NS)
+    next_day = shifted([*first, *stop], DAY_NS)
+    parts = [first, first, ahead, stop, next_day, next_day]
+    for i, part in enumerate(parts if restarts else [list(chain(*parts))]):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(encode_each(part))))
+            config = RunConfig(("-",), tmp_path, "moon", spool_bytes=0, archive_bytes=10**7, budget_bytes=10**6)
+            summary = run(dataclasses.replace(config, resume=i > 0))
+    onsets_ns = [row.onset_ns for row in summary.events]
+    assert len(onsets_ns) == 2, summary.warnings
+    true_ns = recorded.start_ns + 4000 * NS_PER_S
+    assert abs(onsets_ns[0] - true_ns) < 20 * NS_PER_S and abs(onsets_ns[1] - true_ns - DAY_NS) < 20 * NS_PER_S
+    assert len({row.evid for row in summary.events}) == 2
+
+
+def encode_each(traces: list[Trace]) -> bytes:
+    """Encode traces one by one, so that their order and cuts stay as they are."""
+    return b"".join(encode([trace]) for trace in traces)
