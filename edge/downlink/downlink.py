@@ -16,6 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from edgequake.edge.archive.sds import DAY_NS
 from edgequake.edge.base.atomic_files import may_pass
 from edgequake.edge.base.checkpoint import State
@@ -138,7 +141,9 @@ class Downlink:
         return {
             "journal_bytes": self._outbox.journal_bytes(),
             "account": self.account.state(),
-            "queue": [item.entry.offset for item in self.queue if item.entry is not None],
+            "queue": np.array(
+                [item.entry.offset for item in self.queue if item.entry and item.entry.offset is not None], np.int64
+            ),
             "recent": [[name, *interval] for name, interval in self._recent.items()],
             "requests": self._requests.state(),
             "ssam": self._ssam.state(),
@@ -182,10 +187,10 @@ class Downlink:
         self._requests.restore(state["requests"])
         self._ssam.restore(state["ssam"])
 
-    def _enqueue_earlier(self, queue: list[int] | None) -> None:
+    def _enqueue_earlier(self, queue: npt.NDArray[np.int64] | None) -> None:
         """Queue what was in the queue; None, live: what of the latest segments has not been sent."""
         if queue is not None:
-            entries = [entry for offset in queue if (entry := self._ledger.entry(offset)) is not None]
+            entries = [entry for offset in queue if (entry := self._ledger.entry(int(offset))) is not None]
         else:
             pending = {entry.segment.file for entry in self._ledger.pending()}  # these are queued later
             last = [] if self._replayed else self._ledger.last_entries()
