@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -148,6 +148,28 @@ def append(path: Path, data: bytes, at_byte: int | None = None, durable: bool = 
     finally:
         os.close(descriptor)
     return at_byte
+
+
+def lines_from(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file that grows by appending, each with where it begins; none where there is no file.
+
+    offset : where a line begins; what precedes it is not read.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            for line in file:
+                yield offset, line
+                offset += len(line)
+    except FileNotFoundError:
+        return
+    except OSError as problem:
+        raise DataError(f"{path} cannot be read: {problem.strerror or problem}") from problem
 
 
 def sync(path: Path) -> None:

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgequake.edge.archive.day_files import RECORD_BYTES
+from edgequake.edge.base.atomic_files import lines_from
 from edgequake.edge.base.checkpoint import State
-from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import SEGMENTS
 from edgequake.edge.results.catalog import CatalogRow
 
@@ -97,19 +97,14 @@ def read_journal(path: Path, on_damage: Callable[[], None] | None = None, from_b
     DataError
         The file cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            file.seek(from_byte)
-            for line in file:
-                try:
-                    yield Pass.parse(line)
-                except ValueError:
-                    if on_damage is not None and line.endswith(b"\n"):
-                        on_damage()
-    except FileNotFoundError:
-        return
-    except OSError as problem:
-        raise DataError(f"the journal {path} cannot be read: {problem.strerror or problem}") from problem
+    for _, line in lines_from(path, from_byte):
+        try:
+            done = Pass.parse(line)
+        except ValueError:
+            if on_damage is not None and line.endswith(b"\n"):
+                on_damage()
+        else:
+            yield done
 
 
 def cut_incomplete_line(path: Path, from_byte: int = 0) -> None:

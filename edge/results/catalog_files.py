@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgequake.edge.base.atomic_files import append, remedy_for, retry_when_full
+from edgequake.edge.base.atomic_files import append, lines_from, remedy_for, retry_when_full
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import CATALOG, CATALOG_CHECK
 from edgequake.edge.results.catalog import HEADER, CatalogRow, Segment, catalog_text, parse_row
@@ -90,16 +90,8 @@ def read_blocks(path: Path, offset: int = 0) -> Iterator[tuple[int, Block | None
     DataError
         The file cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            for line in file:
-                yield offset, Block.parse(line, offset)
-                offset += len(line)
-    except FileNotFoundError:
-        return
-    except OSError as problem:
-        raise DataError(f"{path} cannot be read: {problem.strerror or problem}") from problem
+    for at_byte, line in lines_from(path, offset):
+        yield at_byte, Block.parse(line, at_byte)
 
 
 class CatalogFiles:

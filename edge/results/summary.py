@@ -13,10 +13,10 @@ from typing import Any
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.inert_text import one_line
-from edgequake.edge.base.layout import CATALOG, CATALOG_CHECK, SUMMARY
+from edgequake.edge.base.layout import CATALOG, SUMMARY
 from edgequake.edge.manifest import schema
 from edgequake.edge.results.catalog import CatalogRow, Segment, read_catalog
-from edgequake.edge.results.catalog_files import read_blocks
+from edgequake.edge.results.catalog_files import CatalogFiles
 
 
 @dataclass(frozen=True)
@@ -165,8 +165,7 @@ def _read_segments(out: Path) -> list[Segment]:
     DataError
         A file cannot be read.
     """
-    blocks = [block for _, block in read_blocks(out / CATALOG_CHECK) if block is not None and block.text is not None]
-    if blocks:
+    if blocks := CatalogFiles(out).blocks(0):
         return [block.segment(block.rows) for block in blocks]
     try:
         listed = json.loads((out / SUMMARY).read_bytes()).get("segments", [])
