@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
@@ -27,7 +29,7 @@ class Contrast:
     def __init__(self, config: FrontEndConfig, contrast: ContrastConfig, n_blocks: int) -> None:
         edges, groups = np.asarray(config.lower_edges_hz), contrast.group_edges_hz
         self._groups = [
-            np.flatnonzero((edges >= low) & (edges < high)) for low, high in zip(groups, groups[1:], strict=False)
+            np.flatnonzero((edges >= low) & (edges < high)) for low, high in pairwise(groups)
         ]
         self._sums = np.zeros((2, n_blocks, len(edges)), np.float32)  # horizontal, vertical
         self._counts = np.zeros((2, n_blocks, len(edges)), np.float32)

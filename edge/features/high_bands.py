@@ -30,7 +30,12 @@ class HighBands:
     """The high bands of one channel."""
 
     def __init__(
-        self, front_end: FrontEndConfig, config: HighBandsConfig, model_rate_hz: float, clock: ChannelClock, grid_ns: int
+        self,
+        front_end: FrontEndConfig,
+        config: HighBandsConfig,
+        model_rate_hz: float,
+        clock: ChannelClock,
+        grid_ns: int,
     ) -> None:
         """Take the samples that `clock` counts; the model's grid, which has its own windows, begins at `grid_ns`."""
         ratio = round(config.sampling_rate_hz / model_rate_hz)

@@ -96,7 +96,9 @@ class ContrastConfig:
     are 0 and a flag of theirs is 1.
     """
 
-    group_edges_hz: tuple[float, ...]  # n_groups + 1 rising edges; group i holds the bands of lower <= lower edge < upper
+    group_edges_hz: tuple[
+        float, ...
+    ]  # n_groups + 1 rising edges; group i holds the bands of lower <= lower edge < upper
 
     def __post_init__(self) -> None:
         edges = self.group_edges_hz

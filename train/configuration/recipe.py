@@ -10,7 +10,7 @@ import copy
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -142,12 +142,26 @@ class ExamplesRecipe:
     random_starts: bool = True
     # Earth: PhaseNet's files with manual picks join the training and validation records (train/data/records.py).
     picked_records: bool = False
+    # Sampling rates of the injected examples, one of which is drawn for each; empty: the model's own.
+    rates_hz: tuple[float, ...] = ()
+    # Components of the injected examples, one entry of which is drawn for each: V vertical, H horizontal. Empty: one to
+    # three channels, whatever they are.
+    components: tuple[str, ...] = ()
+    # Share of the recorded examples that lose components or are slowed to another of `rates_hz`.
+    thinned_share: float = 0.0
+    # How much more often than others a record is drawn, by patterns of file names, the first that matches; empty: the
+    # records take turns.
+    emphasis: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.excess_decades) != 2 or not 0 < self.excess_decades[0] < self.excess_decades[1]:
             raise ValueError(f"excess_decades must be [low, high] with 0 < low < high, got {list(self.excess_decades)}")
         if self.signals not in ("moon", "mars", "earth"):
             raise ValueError(f"signals must be 'moon', 'mars' or 'earth', got {self.signals!r}")
+        if any(not layout or set(layout) - set("VH") for layout in self.components):
+            raise ValueError(f"components must be words of V (vertical) and H, got {list(self.components)}")
+        if any(weight <= 0 for weight in self.emphasis.values()):
+            raise ValueError("emphasis must be positive for every pattern")
         for name, share in vars(self).items():
             if name.endswith("_share") and not 0.0 <= share <= 1.0:
                 raise ValueError(f"{name} must lie in 0..1, got {share:g}")

@@ -25,16 +25,19 @@ class TrainingData:
         """Return a hash of all records; the catalogue is not included."""
         return hash_files(record.file for record in (*self.train, *self.val))
 
-    def bank(self, recipe: Recipe) -> NoiseBank:
-        """Cut recorded noise and quakes for waveform injection out of the training records.
+    def banks(self, recipe: Recipe) -> dict[float, NoiseBank]:
+        """Cut recorded noise and quakes for waveform injection out of the training records, at each rate of a recipe.
 
         Raises
         ------
         DataError
             A file cannot be read, or holds none of the listed channels.
         """
-        scales = recipe.examples.scales
-        return build_bank(self.train, recipe.front_end, recipe.sampling_rate_hz, scales, self.nakamura_catalog)
+        scales, rates_hz = recipe.examples.scales, set(recipe.examples.rates_hz) or {recipe.sampling_rate_hz}
+        return {
+            rate_hz: build_bank(self.train, recipe.front_end, rate_hz, scales, self.nakamura_catalog)
+            for rate_hz in sorted(rates_hz)
+        }
 
 
 def find_training_data(recipe: Recipe, folder: Path, fold: str | None) -> TrainingData:
