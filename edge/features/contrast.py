@@ -28,9 +28,7 @@ class Contrast:
 
     def __init__(self, config: FrontEndConfig, contrast: ContrastConfig, n_blocks: int) -> None:
         edges, groups = np.asarray(config.lower_edges_hz), contrast.group_edges_hz
-        self._groups = [
-            np.flatnonzero((edges >= low) & (edges < high)) for low, high in pairwise(groups)
-        ]
+        self._groups = [np.flatnonzero((edges >= low) & (edges < high)) for low, high in pairwise(groups)]
         self._sums = np.zeros((2, n_blocks, len(edges)), np.float32)  # horizontal, vertical
         self._counts = np.zeros((2, n_blocks, len(edges)), np.float32)
 

@@ -56,5 +56,7 @@ def find_training_data(recipe: Recipe, folder: Path, fold: str | None) -> Traini
         train, val = split_fold(folder, recipe.body, Fold.parse(fold))
     if recipe.examples.picked_records:
         train, val = train + phasenet_records(folder, "train"), val + phasenet_records(folder, "val")
+    train = [record for record in train if recipe.examples.emphasis_of(record.file.name) > 0]
+    val = [record for record in val if recipe.examples.emphasis_of(record.file.name) > 0]
     catalog = folder / "levent.csv"
     return TrainingData(train, val, catalog if recipe.body == "moon" and catalog.is_file() else None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from fractions import Fraction
 from typing import Any
 
@@ -18,11 +17,11 @@ from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
 from edgequake.edge.manifest.tables import FrontEndConfig
 from edgequake.results.progress import Progress, silent
 from edgequake.train.configuration.body_scales import Scales
-from edgequake.train.configuration.recipe import Recipe
+from edgequake.train.configuration.recipe import ExamplesRecipe, Recipe
 from edgequake.train.data.noise_bank import NoiseBank
 from edgequake.train.data.records import record_traces
 from edgequake.train.examples.augmentation import injected_record
-from edgequake.train.examples.labels import Targets, loudest_bands, mark_event
+from edgequake.train.examples.labels import Targets, doubt, loudest_bands, mark_event
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def recorded_examples(
     """Cut `n_examples` examples with random starts from labelled records, in turn or by the recipe's `emphasis`."""
     out = Examples.empty(n_examples, recipe)
     traces = {record.file: record_traces(record) for record in records}
-    shares = _shares(records, recipe.examples.emphasis)
+    shares = _shares(records, recipe.examples)
     for i in range(n_examples):
         rng = np.random.default_rng([seed, 2, i])
         record = records[i % len(records) if shares is None else int(rng.choice(len(records), p=shares))]
@@ -123,15 +122,12 @@ def recorded_targets(
     return targets
 
 
-def _shares(records: list[LabelledRecord], emphasis: Mapping[str, float]) -> npt.NDArray[np.float64] | None:
+def _shares(records: list[LabelledRecord], plan: ExamplesRecipe) -> npt.NDArray[np.float64] | None:
     """Return how often each record is drawn; None: they take turns."""
-    if not emphasis:
+    if not plan.emphasis:
         return None
-    weights = [
-        next((weight for pattern, weight in emphasis.items() if fnmatch(record.file.name, pattern)), 1.0)
-        for record in records
-    ]
-    return np.asarray(weights, np.float64) / np.sum(weights)
+    weights = np.array([plan.emphasis_of(record.file.name) for record in records], np.float64)
+    return weights / np.sum(weights)
 
 
 def _synthetic(
@@ -170,7 +166,10 @@ def _recorded(
     cut = [trace.between(start_ns, stop_ns) for trace in traces]
     scaled = [_scaled(trace, gain) for trace in _thinned(rng, recipe, cut) if len(trace.samples)]
     rows = station_rows(recipe.front_end, recipe.sampling_rate_hz, scaled)
-    return rows.rows, recorded_targets(rows, record, recipe.front_end, recipe.sampling_rate_hz, plan.scales)
+    targets = recorded_targets(rows, record, recipe.front_end, recipe.sampling_rate_hz, plan.scales)
+    if plan.is_incomplete(record.file.name):
+        doubt(targets, _visible_excess(rows, recipe.front_end, plan.scales), plan.scales)
+    return rows.rows, targets
 
 
 def _thinned(rng: np.random.Generator, recipe: Recipe, traces: list[Trace]) -> list[Trace]:

@@ -92,7 +92,7 @@ def earth_disturbances(rng: np.random.Generator, noise: Float, rate_hz: float) -
     out = noise.copy()
     n = out.shape[1]
     for _ in range(n_events(rng, log_uniform(rng, *BURSTS_PER_HOUR), n, rate_hz)):
-        _add_to_all(rng, out, int(rng.integers(n)), knock(rng, rate_hz), 10.0 ** rng.uniform(0.3, 2.0))
+        _add_to_all(rng, out, int(rng.integers(n)), knock(rng, rate_hz), 10.0 ** rng.uniform(0.2, 1.6))
     for _ in range(n_events(rng, log_uniform(rng, *PASSING_PER_HOUR), n, rate_hz)):
         wave = _passing(rng, rate_hz)
         _add_to_all(rng, out, int(rng.integers(-len(wave) // 2, n)), wave, 10.0 ** rng.uniform(-0.3, 1.3))
@@ -101,9 +101,9 @@ def earth_disturbances(rng: np.random.Generator, noise: Float, rate_hz: float) -
         for _ in range(n_events(rng, log_uniform(rng, *PACKETS_PER_HOUR), n, rate_hz)):
             _add_to_all(rng, out, int(rng.integers(n)), packet(rng, rate_hz, peak_hz), 10.0 ** rng.uniform(-0.3, 1.5))
     for _ in range(n_events(rng, PULSES_PER_HOUR, n, rate_hz)):
-        _add_to_all(rng, out, int(rng.integers(n)), calibration_pulse(rng, rate_hz), 10.0 ** rng.uniform(0.5, 3.0))
+        _add_to_all(rng, out, int(rng.integers(n)), calibration_pulse(rng, rate_hz), 10.0 ** rng.uniform(0.3, 2.0))
     for index in rng.integers(0, n, n_events(rng, STEPS_PER_HOUR, n, rate_hz)):
-        out[int(rng.integers(len(out))), index:] += rng.choice((-1.0, 1.0)) * 10.0 ** rng.uniform(0.0, 3.0)
+        out[int(rng.integers(len(out))), index:] += rng.choice((-1.0, 1.0)) * 10.0 ** rng.uniform(0.0, 2.0)
     return out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_high_bands_are_scipys_spectrogram_of_windows_that_stop_with_the_models(
         detrend="linear",
     )
     edges = HIGH.band_edges_hz
-    bands = [density[(frequencies >= a) & (frequencies < b)].mean(axis=0) for a, b in zip(edges, edges[1:])]
+    bands = [density[(frequencies >= a) & (frequencies < b)].mean(axis=0) for a, b in pairwise(edges)]
     levels = np.log10(np.stack(bands, axis=1))
     features = row.rows[:, 0, N_LOW : N_LOW + N_HIGH]
     # The background of a settled stream moves by at most 0.004 a block: differences of neighbours are the levels'.
