@@ -65,6 +65,19 @@ class NetworkConfig:
 
 
 @dataclass(frozen=True)
+class SureEventConfig:
+    """When the event probability alone declares an event whose onset was never sure: an emergent one."""
+
+    threshold: float  # the event probability must stay at or above this ...
+    duration_s: float  # ... this long
+    longest_rise_s: float  # the onset lies at most this long before it does
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold <= 1 or not 0 <= self.duration_s <= LONGEST_S or not 0 < self.longest_rise_s <= 1e5:
+            raise ValueError("expected a threshold in (0, 1], duration_s >= 0 and longest_rise_s > 0")
+
+
+@dataclass(frozen=True)
 class TriggerConfig:
     """How probabilities become events and kept intervals; `edge/detection/trigger.py` states the rule."""
 
@@ -78,6 +91,7 @@ class TriggerConfig:
     onset_lag_s: float  # delay of the network, subtracted from the onset
     pre_roll_s: float
     post_roll_s: float
+    sure_event: SureEventConfig | None = None
 
     def __post_init__(self) -> None:
         durations_s = {name: value for name, value in vars(self).items() if name.endswith("_s")}

@@ -145,8 +145,8 @@ class ExamplesRecipe:
     picked_records: bool = False
     # Sampling rates of the injected examples, one of which is drawn for each; empty: the model's own.
     rates_hz: tuple[float, ...] = ()
-    # Components of the injected examples, one entry of which is drawn for each: V vertical, H horizontal. Empty: one to
-    # three channels, whatever they are.
+    # Components of the injected examples, one entry of which is drawn for each: V vertical, H horizontal, ? any. Empty:
+    # one to three channels, whatever they are.
     components: tuple[str, ...] = ()
     # Share of the recorded examples that lose components or are slowed to another of `rates_hz`.
     thinned_share: float = 0.0
@@ -161,8 +161,8 @@ class ExamplesRecipe:
             raise ValueError(f"excess_decades must be [low, high] with 0 < low < high, got {list(self.excess_decades)}")
         if self.signals not in ("moon", "mars", "earth"):
             raise ValueError(f"signals must be 'moon', 'mars' or 'earth', got {self.signals!r}")
-        if any(not layout or set(layout) - set("VH") for layout in self.components):
-            raise ValueError(f"components must be words of V (vertical) and H, got {list(self.components)}")
+        if any(not layout or set(layout) - set("VH?") for layout in self.components):
+            raise ValueError(f"components must be words of V (vertical), H and ?, got {list(self.components)}")
         if any(weight < 0 for weight in self.emphasis.values()):
             raise ValueError("emphasis must not be negative for any pattern")
         for name, share in vars(self).items():

@@ -66,7 +66,8 @@ def earthquake(rng: np.random.Generator, scales: Scales, layout: str, rate_hz: f
     phases = zip((0.0, s_after_p_s), (1.0, s_gain), corners_hz, rises, decays, strict=True)
     drawn = [(int(start_s * rate_hz), *rest) for start_s, *rest in phases]
     p_on_horizontal, s_on_vertical = rng.uniform(*P_ON_HORIZONTAL), rng.uniform(*S_ON_VERTICAL)
-    shares = {"V": (1.0, s_on_vertical), "H": (p_on_horizontal, 1.0), "?": (1.0, 1.0)}
+    shares = {"V": (1.0, s_on_vertical), "H": (p_on_horizontal, 1.0)}
+    shares["?"] = shares[str(rng.choice(("V", "H")))]
     waves = []
     for kind in layout:
         wave = np.zeros(n_samples)
