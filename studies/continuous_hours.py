@@ -20,14 +20,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgequake.benchmarks.accuracy.continuous import Measured, MeasuredStratum, SweptDetector, measure, select
 from edgequake.benchmarks.detectors.cached_rows import CACHE_FOLDER, CachedTracer, KerasTracer, RowCache
 from edgequake.benchmarks.detectors.replay import DecisionTrace, replay
+from edgequake.benchmarks.scoring.continuous import Measured, MeasuredStratum, SweptDetector, measure, select
 from edgequake.benchmarks.scoring.random_starts import random_start_ns
 from edgequake.benchmarks.scoring.scoring import Detections
 from edgequake.benchmarks.scoring.strata import HOURS, KEPT, NS_PER_HOUR
 from edgequake.data.tables import LabelledRecord
-from edgequake.edge.base.errors import DataError
 from edgequake.edge.manifest.manifest import Manifest
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -102,7 +101,8 @@ def table(measured: Measured, strata: Sequence[MeasuredStratum], thresholds: Seq
         cells = "".join(
             "      -" if v is None else f"{v:7.1f}" if one.stratum.kind == HOURS else f"{v:7.2f}" for v in values
         )
-        about = f"{first.total.n_records // n:5d} {first.total.scored_ns / n / NS_PER_HOUR:6.1f} {first.total.n_arrivals // n:4d}"
+        hours = first.total.scored_ns / n / NS_PER_HOUR
+        about = f"{first.total.n_records // n:5d} {hours:6.1f} {first.total.n_arrivals // n:4d}"
         lines.append(f"{name:30} {one.part + ('' if one.asked else '*'):8} {about}  {cells}{unread}")
         if one.stratum.kind == HOURS:
             kept = "".join(f"{100 * (c.share_kept or 0.0):6.2f}%" for c in counts)
