@@ -1,7 +1,7 @@
 """Judge a detector of quakes on continuous hours, quickly: python studies/continuous_hours.py MODEL DATA.
 
-MODEL is a `.keras` file with its `train.json` beside it, a manifest (NAME.json) with its graph, or the name of a shipped
-model. Prints recall or events a day of each group of records at eight onset thresholds. From a training:
+MODEL is a `.keras` file with its `train.json` beside it, a manifest (NAME.json) with its graph, or the name of a
+shipped model. Prints recall or events a day of each group of records at eight onset thresholds. From a training:
 
     from continuous_hours import table_of_keras          # with studies/ on sys.path
     print(table_of_keras(model, partial, DATA))          # partial: train.json's field `manifest`

@@ -36,6 +36,7 @@ from edgequake.data.dataset import data_hash
 from edgequake.data.selection import Fold
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.base.errors import ConfigError
+from edgequake.edge.detection.network import import_runtime
 from edgequake.results.continuous import (
     BinFigures,
     ContinuousReport,
@@ -109,6 +110,7 @@ def bench_continuous(
     cost = None
     if phasenet:
         network = PhaseNet.load(phasenet)
+        import_runtime()  # before TensorFlow, see its docstring
         cost = picker_cost(network, phasenet)
         picker = PhaseNetDetector(network, PICKER_THRESHOLDS)
         contenders.append(Contender("PhaseNet", repr(picker), PICKER_NORMAL, picker))

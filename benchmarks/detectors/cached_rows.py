@@ -15,7 +15,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -81,7 +80,7 @@ class RowCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".part", delete=False) as file:
             np.savez(file, **{k: v for i, one in enumerate(found) for k, v in _arrays(i, one).items()})
-        os.replace(file.name, path)
+        Path(file.name).replace(path)
         return found
 
 

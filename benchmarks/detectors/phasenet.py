@@ -1,10 +1,10 @@
 """PhaseNet from its published weights, without SeisBench and torch: the U-Net in TensorFlow, and how its users run it.
 
 The weights file holds every variable of the published model (190703-214543, MIT licence) under its TensorFlow name with
-"." for "/". Records are resampled to 100 Hz and cut into windows of 30 s that overlap by half; each channel of a window
-has its mean removed and is divided by its standard deviation; the probabilities of overlapping windows are averaged
-(SeisBench's defaults). An onset is the peak of the P probability while it is at or above the threshold, and segments are
-kept around the times at which P or S is that high.
+"." for "/". Records are resampled to 100 Hz and cut into windows of 30 s that overlap by half; each channel of a
+window has its mean removed and is divided by its standard deviation; the probabilities of overlapping windows are
+averaged (SeisBench's defaults). An onset is the peak of the P probability while it is at or above the threshold, and
+segments are kept around the times at which P or S is that high.
 
 It was trained on three components. A record of one gets it in the component's own place with zeros in the others, as
 its own training did (`PLACED`), or in all three (`COPIED`).
