@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def range_of(quantity: str, value: float) -> str:
 def range_names(quantity: str) -> list[str]:
     """Return the names of a quantity's ranges."""
     edges = RANGES[quantity]
-    names = [f"{low:g}-{high:g}" for low, high in zip(edges, edges[1:], strict=False)]
+    names = [f"{low:g}-{high:g}" for low, high in pairwise(edges)]
     return [f"< {edges[1]:g}", *names[1:-1], f">= {edges[-2]:g}"]
 
 

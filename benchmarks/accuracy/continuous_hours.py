@@ -56,8 +56,8 @@ RATIOS = (2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 10.0, 14.0, 20.0, 28.0)
 PICKER_NORMAL = 0.3  # SeisBench's default
 # What people run: obspy's tutorials and rsudp's defaults use windows and bands like these.
 ORDINARY = {
-    "recursive STA/LTA 1/30 s, 1-10 Hz": RecursiveStaLta(1.0, 30.0, on=4.0, off=1.5, band_hz=(1.0, 10.0)),
-    "classic STA/LTA 0.5/10 s, 1-10 Hz": StaLta(0.5, 10.0, on=4.0, off=1.5, band_hz=(1.0, 10.0)),
+    "recursive STA/LTA 1/30 s, 1-9.9 Hz": RecursiveStaLta(1.0, 30.0, on=4.0, off=1.5, band_hz=(1.0, 9.9)),
+    "classic STA/LTA 0.5/10 s, 1-9.9 Hz": StaLta(0.5, 10.0, on=4.0, off=1.5, band_hz=(1.0, 9.9)),
 }
 COST_SIGNAL_S = 600.0
 COST_RUNS = 5

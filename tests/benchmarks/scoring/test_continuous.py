@@ -146,7 +146,7 @@ def test_hours_that_are_missing_set_no_limit_but_natural_ones_must_be_there() ->
     assert choose_by_hours(counts, {"normal": Limits(2, 0)}) == {"normal": 0.9}
     with pytest.raises(ConfigError, match="no natural hours"):
         choose_by_hours({0.9: {SOFT: hours(0, 0)[SOFT]}})
-    with pytest.raises(ConfigError, match="even at onset threshold 0.9 the model finds more than 2 events a day"):
+    with pytest.raises(ConfigError, match=r"even at onset threshold 0\.9 the model finds more than 2 events a day"):
         choose_by_hours({0.9: hours(5, 0)}, {"normal": Limits(2, 48)})
 
 
