@@ -52,7 +52,7 @@ from edgequake.results.provenance import identify, provenance
 NS_PER_HOUR = 3.6e12
 MODEL_THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 PICKER_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-RATIOS = (2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 10.0, 14.0, 20.0, 28.0)
+RATIOS = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 14.0, 20.0, 28.0)
 PICKER_NORMAL = 0.3  # SeisBench's default
 # What people run: obspy's tutorials and rsudp's defaults use windows and bands like these.
 ORDINARY = {
@@ -171,8 +171,8 @@ def _model(model: str, variant: str | None) -> Contender:
         found = tracer(record, start_ns)
         return {threshold: replay(found, config, threshold) for threshold in thresholds}
 
-    about = f"{tracer.manifest.name} {tracer.variant}, thresholds {config.onset_thresholds}"
-    return Contender(f"{tracer.manifest.name} {tracer.variant}", about, config.onset_thresholds["normal"], detector)
+    title = f"{tracer.manifest.name} {variant or tracer.manifest.default_variant}"
+    return Contender(title, f"thresholds {config.onset_thresholds}", config.onset_thresholds["normal"], detector)
 
 
 def _baselines(body: str) -> list[Contender]:
