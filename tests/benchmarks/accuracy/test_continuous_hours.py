@@ -85,7 +85,7 @@ def test_the_figures_are_those_of_runs(data: Path) -> None:
     ]  # fmt: skip
     assert {name: set(bins) for name, bins in result.bins.items() if bins} == {"snr": {"8-20"}, "magnitude": {"1-1.5"}}
     text = report_text(report)
-    assert "soft-ground hours*" in text and "not held out" in text
+    assert "train*" in text and "not held out" in text
     assert EMERGENT not in json.dumps(report.to_json())
 
 
