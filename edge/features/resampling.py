@@ -25,7 +25,7 @@ import numpy.typing as npt
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.constants import constant
 from edgequake.edge.features.channel_clock import ChannelClock, TimeMap
-from edgequake.edge.features.conditioning import ContiguousRun, GapBridge, TailedFilter, gap_bridge
+from edgequake.edge.features.conditioning import ContiguousRun, Despike, GapBridge, TailedFilter, gap_bridge
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.manifest.tables import FrontEndConfig, decimation_factor, require_rate
 
@@ -276,9 +276,11 @@ class ToModelGrid(TailedFilter):
 
 
 def on_model_grid(
-    config: FrontEndConfig, model_rate_hz: float, traces: Iterable[Trace], origin_ns: int
+    config: FrontEndConfig, model_rate_hz: float, traces: Iterable[Trace], origin_ns: int, despiked: bool = False
 ) -> Iterator[ContiguousRun]:
     """Yield the runs of one channel's traces by a front end's gap rule, on the model's grid that begins at `origin_ns`.
+
+    despiked : by the front end's spike filter too.
 
     Raises
     ------
@@ -289,10 +291,12 @@ def on_model_grid(
     for trace in traces:
         if bridge is None:
             bridge = gap_bridge(config, trace.sampling_rate_hz)
+            despike = Despike(config.despike_threshold) if despiked and config.despike_threshold > 0 else None
             grid = ToModelGrid(config, model_rate_hz, trace.sampling_rate_hz, origin_ns, trace.start_ns)
         position = grid.clock.place(trace.start_ns, len(trace.samples), trace.sampling_rate_hz)
         for run in bridge.push((position, trace.samples)):
-            if (outputs := grid.push(run)) is not None:
+            clean = run if despike is None else despike.push(run)
+            if clean is not None and (outputs := grid.push(clean)) is not None:
                 yield outputs
 
 
