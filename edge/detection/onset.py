@@ -23,6 +23,7 @@ from edgequake.edge.manifest.tables import FrontEndConfig, OnsetConfig, decimati
 Float = npt.NDArray[np.float64]
 
 _HIGHEST_SHARE = 0.45  # of the sampling rate: the slope of the band-pass must end below half the rate
+_RESAMPLER_REACH = 20  # samples of the model that resampling and the spike filter use up on either side: at most 19.3
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,10 @@ def _channels(
     stop_ns = rise_ns + round(config.reach_after_s * NS_PER_S)
     parts: dict[str, list[Trace]] = {}
     for trace in traces:
-        part = trace.between(start_ns, stop_ns)
+        more_ns = 0
+        if model_rate_hz is not None and _is_resampled(config, front_end, trace.sampling_rate_hz, model_rate_hz):
+            more_ns = round(_RESAMPLER_REACH * NS_PER_S / model_rate_hz)
+        part = trace.between(start_ns - more_ns, stop_ns + more_ns)
         if len(part.samples):
             parts.setdefault(part.source_id, []).append(part)
     first_frame_ns = rise_ns - round(config.before_s * NS_PER_S)
