@@ -77,7 +77,14 @@ compared with those of the same record at the model's own rate with an even cloc
 - *borderline*: how many of the missed, extra and moved events appear, disappear or match when the threshold of one of
   the two runs changes by 0.05. *median* and *largest*: onset minus that at the own rate, of matched and moved events.
 
-@TEXT@
+What remains is mostly in the highest band of features, above 0.7 of the Nyquist frequency, where the resampler and the
+decimators fall off and scipy does not, and in the first frames of short records, of which the filters use up two or
+three before the background starts. At `moon` the highest band (2.6-3.2 Hz of 3.3) differs by 0.2-0.3 decades from
+frame to frame, all others by 0.01: where the probability lingers at the threshold, mostly after the beginning of a
+short record, the trigger moves by one or two frames, and the refined onset, which depends on it there, with it.
+The spike filters act on five samples however long these last, at the record's own rate; they replace spikes and hardly
+any noise. Onsets are refined on the model's grid at `moon` and `mars`, and at the record's own rate at `earth`, whose
+band ends above half the model's rate: what can be heard then differs with the rate.
 
 | model | rate (Hz) | clock | variant | own | matched | missed | extra | moved | within | borderline | median (s) \
 | largest (s) |
