@@ -167,13 +167,13 @@ class DecisionTracer:
 
     def _refine_in(self, traces: Sequence[Trace]) -> Callable[[int], int | None] | None:
         """Return the runner's refinement of onsets; each rise is refined once, however often it is asked for."""
-        config, front_end = self.manifest.onset, self.manifest.front_end
+        config, front_end, rate_hz = self.manifest.onset, self.manifest.front_end, self.manifest.sampling_rate_hz
         if config is None:
             return None
 
         @cache
         def refine(rise_ns: int) -> int | None:
-            onset = refine_onset(config, front_end, traces, rise_ns)
+            onset = refine_onset(config, front_end, traces, rise_ns, model_rate_hz=rate_hz)
             return onset.onset_ns if onset.refined else None
 
         return refine

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.constants import constant
 from edgequake.edge.features.channel_clock import ChannelClock, TimeMap, forget_maps_before
-from edgequake.edge.features.conditioning import ContiguousRun, GapBridge, TailedFilter, gap_bridge
+from edgequake.edge.features.conditioning import ContiguousRun, Despike, GapBridge, TailedFilter, gap_bridge
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
 from edgequake.edge.manifest.tables import FrontEndConfig, decimation_factor, require_rate
 
@@ -38,7 +38,7 @@ _UNITY = 1.03  # up to this ratio of rates nothing above the model's Nyquist fre
 _UNITY_HALF, _UNITY_BETA = 10, 9.0  # samples on either side, and the shape of Kaiser's window
 _CUTOFF = 0.85  # -6 dB, in Nyquist frequencies of the model: beyond that ratio
 _HALF_PER_RATIO, _BETA = 18.0, 8.5
-_LARGEST_DENOMINATOR = 64  # of a ratio of rates whose fractions of a sample recur
+_LARGEST_DENOMINATOR = 128  # of a ratio of rates whose fractions of a sample recur
 _BLOCK_OUTPUTS = 32  # that are computed together where they recur
 _BLOCK_VALUES = 1 << 15  # of windows at a time: a BLAS does not spread products so small over threads
 _SPARE = 1.02  # a clock may turn out to be faster than the header says, and then the filter is longer
@@ -304,9 +304,11 @@ class ToFasterGrid(_ToGrid):
 
 
 def on_model_grid(
-    config: FrontEndConfig, model_rate_hz: float, traces: Iterable[Trace], origin_ns: int
+    config: FrontEndConfig, model_rate_hz: float, traces: Iterable[Trace], origin_ns: int, despiked: bool = False
 ) -> Iterator[ContiguousRun]:
     """Yield the runs of one channel's traces by a front end's gap rule, on the model's grid that begins at `origin_ns`.
+
+    despiked : by the front end's spike filter too.
 
     Raises
     ------
@@ -317,10 +319,12 @@ def on_model_grid(
     for trace in traces:
         if bridge is None:
             bridge = gap_bridge(config, trace.sampling_rate_hz)
+            despike = Despike(config.despike_threshold) if despiked and config.despike_threshold > 0 else None
             grid = ToModelGrid(config, model_rate_hz, trace.sampling_rate_hz, origin_ns, trace.start_ns)
         position = grid.clock.place(trace.start_ns, len(trace.samples), trace.sampling_rate_hz)
         for run in bridge.push((position, trace.samples)):
-            if (outputs := grid.push(run)) is not None:
+            clean = run if despike is None else despike.push(run)
+            if clean is not None and (outputs := grid.push(clean)) is not None:
                 yield outputs
 
 
