@@ -6,6 +6,7 @@ onsets and segments are those of a run (`edgequake.benchmarks.detectors.replay`)
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import statistics
 import tempfile
@@ -139,11 +140,12 @@ def bench_continuous(
 
 
 def picker_cost(network: PhaseNet, path: Path) -> CostOfPicker:
-    """Time the forward pass over noise in this thread, after a warm-up; TensorFlow must still be set to one thread."""
+    """Take the processor time of the forward pass over noise, after a warm-up, on one thread."""
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    with contextlib.suppress(RuntimeError):  # TensorFlow runs already; processor time adds up over its threads
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
     n_windows = round(COST_SIGNAL_S * RATE_HZ / HOP)
     windows = np.random.default_rng(0).normal(size=(n_windows, WINDOW, 3)).astype(np.float32)
     cpu_s = []
