@@ -24,9 +24,9 @@ from edgequake.benchmarks.detectors.replay import DecisionTracer, replay
 from edgequake.benchmarks.detectors.sta_lta import PowerDetector, RecursiveStaLta, StaLta, prepare, trigger
 from edgequake.benchmarks.scoring.continuous import (
     ArrivalOutcome,
-    Measured,
+    HoursMeasured,
     MeasuredStratum,
-    Outcome,
+    StratumOutcome,
     SweptDetector,
     measure,
     select,
@@ -207,7 +207,7 @@ def _line(one: MeasuredStratum) -> StratumLine:
     )
 
 
-def _result(contender: Contender, measured: Measured) -> SweptResult:
+def _result(contender: Contender, measured: HoursMeasured) -> SweptResult:
     at_normal = measured.outcomes.get(contender.normal, {})
     strata = {name: outcome for name, outcome in at_normal.items() if name != LARGE}
     picked = at_normal.get(PICKED)
@@ -225,7 +225,7 @@ def _result(contender: Contender, measured: Measured) -> SweptResult:
     )
 
 
-def _point(outcome: Outcome) -> StratumPoint:
+def _point(outcome: StratumOutcome) -> StratumPoint:
     total, n = outcome.total, len(outcome.passes)
     return StratumPoint(
         n_uncatalogued=total.n_uncatalogued / n,
@@ -236,7 +236,7 @@ def _point(outcome: Outcome) -> StratumPoint:
     )
 
 
-def _bins(outcomes: Mapping[str, Outcome]) -> dict[str, dict[str, BinFigures]]:
+def _bins(outcomes: Mapping[str, StratumOutcome]) -> dict[str, dict[str, BinFigures]]:
     """Return the arrivals of all strata of quakes by range; an arrival that is in two strata counts once."""
     seen: dict[tuple[Path, int], tuple[ArrivalOutcome, list[bool]]] = {}
     for name, outcome in outcomes.items():
