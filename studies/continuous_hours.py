@@ -22,7 +22,7 @@ from typing import Any
 
 from edgequake.benchmarks.detectors.cached_rows import CACHE_FOLDER, CachedTracer, KerasTracer, RowCache
 from edgequake.benchmarks.detectors.replay import DecisionTrace, replay
-from edgequake.benchmarks.scoring.continuous import Measured, MeasuredStratum, SweptDetector, measure, select
+from edgequake.benchmarks.scoring.continuous import HoursMeasured, MeasuredStratum, SweptDetector, measure, select
 from edgequake.benchmarks.scoring.random_starts import random_start_ns
 from edgequake.benchmarks.scoring.scoring import Detections
 from edgequake.benchmarks.scoring.strata import HOURS, KEPT, NS_PER_HOUR
@@ -82,7 +82,7 @@ def table_of_manifest(
     return table(measured, strata, thresholds)
 
 
-def table(measured: Measured, strata: Sequence[MeasuredStratum], thresholds: Sequence[float]) -> str:
+def table(measured: HoursMeasured, strata: Sequence[MeasuredStratum], thresholds: Sequence[float]) -> str:
     """Return one line for each stratum: recall, or events a day for hours, at each threshold."""
     head = f"{'records':30} {'part':8} {'files':>5} {'hours':>6} {'P':>4}  " + "".join(f"{t:>7g}" for t in thresholds)
     lines = [head]

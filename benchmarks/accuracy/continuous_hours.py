@@ -6,6 +6,7 @@ onsets and segments are those of a run (`edgequake.benchmarks.detectors.replay`)
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import statistics
 import tempfile
@@ -23,9 +24,9 @@ from edgequake.benchmarks.detectors.replay import DecisionTracer, replay
 from edgequake.benchmarks.detectors.sta_lta import PowerDetector, RecursiveStaLta, StaLta, prepare, trigger
 from edgequake.benchmarks.scoring.continuous import (
     ArrivalOutcome,
-    Measured,
+    HoursMeasured,
     MeasuredStratum,
-    Outcome,
+    StratumOutcome,
     SweptDetector,
     measure,
     select,
@@ -139,11 +140,12 @@ def bench_continuous(
 
 
 def picker_cost(network: PhaseNet, path: Path) -> CostOfPicker:
-    """Time the forward pass over noise in this thread, after a warm-up; TensorFlow must still be set to one thread."""
+    """Take the processor time of the forward pass over noise, after a warm-up, on one thread."""
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    with contextlib.suppress(RuntimeError):  # TensorFlow runs already; processor time adds up over its threads
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
     n_windows = round(COST_SIGNAL_S * RATE_HZ / HOP)
     windows = np.random.default_rng(0).normal(size=(n_windows, WINDOW, 3)).astype(np.float32)
     cpu_s = []
@@ -205,7 +207,7 @@ def _line(one: MeasuredStratum) -> StratumLine:
     )
 
 
-def _result(contender: Contender, measured: Measured) -> SweptResult:
+def _result(contender: Contender, measured: HoursMeasured) -> SweptResult:
     at_normal = measured.outcomes.get(contender.normal, {})
     strata = {name: outcome for name, outcome in at_normal.items() if name != LARGE}
     picked = at_normal.get(PICKED)
@@ -223,7 +225,7 @@ def _result(contender: Contender, measured: Measured) -> SweptResult:
     )
 
 
-def _point(outcome: Outcome) -> StratumPoint:
+def _point(outcome: StratumOutcome) -> StratumPoint:
     total, n = outcome.total, len(outcome.passes)
     return StratumPoint(
         n_uncatalogued=total.n_uncatalogued / n,
@@ -234,7 +236,7 @@ def _point(outcome: Outcome) -> StratumPoint:
     )
 
 
-def _bins(outcomes: Mapping[str, Outcome]) -> dict[str, dict[str, BinFigures]]:
+def _bins(outcomes: Mapping[str, StratumOutcome]) -> dict[str, dict[str, BinFigures]]:
     """Return the arrivals of all strata of quakes by range; an arrival that is in two strata counts once."""
     seen: dict[tuple[Path, int], tuple[ArrivalOutcome, list[bool]]] = {}
     for name, outcome in outcomes.items():

@@ -51,7 +51,7 @@ class ArrivalOutcome:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StratumOutcome:
     """A detector on one stratum at one threshold, over all passes."""
 
     passes: tuple[StratumCounts, ...]  # one for each random start
@@ -64,10 +64,10 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Measured:
+class HoursMeasured:
     """A detector on all strata."""
 
-    outcomes: Mapping[float, Mapping[str, Outcome]]  # threshold -> stratum -> outcome
+    outcomes: Mapping[float, Mapping[str, StratumOutcome]]  # threshold -> stratum -> outcome
     unread: Mapping[str, tuple[str, ...]]  # stratum -> why a record could not be used, for instance its sampling rate
 
 
@@ -101,7 +101,7 @@ def select(
 
 def measure(
     detector: SweptDetector, strata: Sequence[MeasuredStratum], seeds: Sequence[int], progress: Progress = silent
-) -> Measured:
+) -> HoursMeasured:
     """Run a detector over all records of the strata, once per seed of random starts, and count at each threshold.
 
     A record that the detector refuses (DataError), such as one whose sampling rate is too low for it, is left out and
@@ -132,13 +132,13 @@ def measure(
     thresholds = sorted({threshold for threshold, _ in passes})
     outcomes = {
         threshold: {
-            name: Outcome(tuple(map(StratumCounts.total, of_key)), tuple(arrivals[threshold, name]))
+            name: StratumOutcome(tuple(map(StratumCounts.total, of_key)), tuple(arrivals[threshold, name]))
             for (at, name), of_key in passes.items()
             if at == threshold
         }
         for threshold in thresholds
     }
-    return Measured(outcomes, {name: tuple(texts) for name, texts in unread.items()})
+    return HoursMeasured(outcomes, {name: tuple(texts) for name, texts in unread.items()})
 
 
 def _arrivals(
