@@ -3,8 +3,9 @@
 It is a program of its own, so that a hostile graph can kill or hang this process and no other
 (`operation/model_check.py` starts it and watches it)::
 
-    python -m edgequake.edge.detection.self_test MANIFEST VARIANT MEMORY_BYTES CPU_S
+    python -m edgequake.edge.detection.self_test MANIFEST VARIANT MEMORY_BYTES CPU_S required|optional
 
+The golden vector may be missing where it is optional; then the outputs must be finite.
 It prints a JSON object: `manifest` and `graph`, the SHA-256 of the files that were tested; `problem`, null or one line;
 `kind`, the name of the error.
 
@@ -30,11 +31,12 @@ from edgequake.edge.manifest.manifest import Manifest, Variant, parse_manifest, 
 FORMAT = "edgequake-golden"
 FORMAT_VERSION = 1
 MOST_GOLDEN_BYTES = 4 << 20
+REQUIRED, OPTIONAL = "required", "optional"
 # What `convert` makes, and nothing else: no loops, no calls, no resources, no custom code.
 OPERATORS = frozenset(
-    "ABS ADD AVERAGE_POOL_2D BATCH_MATMUL BATCH_TO_SPACE_ND CAST CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEQUANTIZE DIV "
-    "ELU EXP EXPAND_DIMS FULLY_CONNECTED GELU HARD_SWISH LEAKY_RELU LOGISTIC MAXIMUM MAX_POOL_2D MEAN MINIMUM MUL NEG "
-    "PACK PAD PRELU QUANTIZE REDUCE_MAX RELU RELU6 RESHAPE RSQRT SLICE SOFTMAX SPACE_TO_BATCH_ND SPLIT SPLIT_V SQRT "
+    "ABS ADD AVERAGE_POOL_2D BATCH_MATMUL BATCH_TO_SPACE_ND CAST CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEQUANTIZE "
+    "DIV ELU EXP EXPAND_DIMS FULLY_CONNECTED GELU HARD_SWISH LEAKY_RELU LOGISTIC MAXIMUM MAX_POOL_2D MEAN MINIMUM MUL "
+    "NEG PACK PAD PRELU QUANTIZE REDUCE_MAX RELU RELU6 RESHAPE RSQRT SLICE SOFTMAX SPACE_TO_BATCH_ND SPLIT SPLIT_V SQRT "
     "SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH TRANSPOSE".split()
 )
 # Integer graphs give the same bits in every runtime, except with this operator (`convert/inspection/operators.py`).
@@ -186,8 +188,8 @@ def _compare(manifest: Manifest, what: str, found: Any, wanted: Any, tolerance: 
     difference = np.abs(found.astype(np.float64) - wanted.astype(np.float64))
     if not (difference <= tolerance).all():  # NaN is not
         raise ModelError(
-            f"model '{manifest.name}': its graph does not compute what it computed when it was converted: {what} of the "
-            f"golden vector differ by up to {np.max(difference):.3g}; the graph, or the golden vector, is another one"
+            f"model '{manifest.name}': its graph does not compute what it computed when it was converted: {what} of "
+            f"the golden vector differ by up to {np.max(difference):.3g}; one of the two is another model's"
         )
 
 
@@ -208,7 +210,7 @@ def _limit(memory_bytes: int, cpu_s: int) -> None:
 
 def main(argv: list[str]) -> int:
     """Test the graph of a manifest and print what was found; return the exit code, 0 where it passed."""
-    path, name, memory_bytes, cpu_s = Path(argv[0]), argv[1], int(argv[2]), int(argv[3])
+    path, name, memory_bytes, cpu_s, is_required = Path(argv[0]), argv[1], int(argv[2]), int(argv[3]), argv[4]
     _limit(memory_bytes, cpu_s)
     result: dict[str, Any] = {"manifest": None, "graph": None, "problem": None, "kind": None}
     try:
@@ -216,7 +218,8 @@ def main(argv: list[str]) -> int:
         manifest = parse_manifest(data.decode(), str(path))
         variant, graph = read_graph(manifest, path.parent, name)
         result |= {"manifest": hashlib.sha256(data).hexdigest(), "graph": variant.sha256}
-        golden = None if variant.golden is None else read_golden(manifest, path.parent, variant)
+        is_there = variant.golden is not None and (path.parent / variant.golden.file).exists()
+        golden = read_golden(manifest, path.parent, variant) if is_there or is_required == REQUIRED else None
         self_test(manifest, variant, graph, golden)
     except EdgequakeError as problem:
         result |= {"problem": " ".join(str(problem).split()), "kind": type(problem).__name__}

@@ -15,7 +15,6 @@ from pathlib import Path
 from edgequake.edge.base.atomic_files import sync, write_bytes_atomically
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.errors import ConfigError, DataError, ModelError
-from edgequake.edge.base.layout import MODELS
 from edgequake.edge.detection.self_test import read_golden
 from edgequake.edge.manifest.manifest import SENSITIVITIES
 from edgequake.edge.manifest.signature import SUFFIX

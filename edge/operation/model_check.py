@@ -37,7 +37,8 @@ CPU_LIMIT_S, TIME_LIMIT_S = 60, 120.0
 COMMAND = ("-m", "edgequake.edge.detection.self_test")
 _MOST_ANSWER_BYTES = 1 << 16
 _POLL_S = 0.02
-_passed: set[tuple[str, str]] = set()  # SHA-256 of manifest and graph that this process has seen pass
+# What this process has seen pass: SHA-256 of manifest and graph, and whether with a golden vector.
+_passed: set[tuple[str, str, bool]] = set()
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,6 @@ class Check:
 
         Raises
         ------
-        ManifestError
-            There is none.
         ModelError
             The process cannot be started.
         """
@@ -155,14 +154,10 @@ class Check:
         self._begun_s = time.monotonic()
         self._process: subprocess.Popen[bytes] | None = None
         self._is_late = False
-        if needs_golden and candidate.variant.golden is None:
-            raise ManifestError(
-                f"model '{candidate.manifest.name}' has no golden vector, against which its graph could be tested; "
-                f"convert it again with this release"
-            )
+        self._what = (candidate.sha256, candidate.variant.sha256, needs_golden)
         if self._what in _passed:
             return
-        limits = (str(MEMORY_LIMIT_BYTES), str(CPU_LIMIT_S))
+        limits = (str(MEMORY_LIMIT_BYTES), str(CPU_LIMIT_S), "required" if needs_golden else "optional")
         command = [sys.executable, *COMMAND, str(candidate.path), candidate.variant_name, *limits]
         try:
             self._process = subprocess.Popen(
@@ -175,10 +170,6 @@ class Check:
             )
         except OSError as problem:
             raise ModelError(f"the self-test of a model cannot be started: {problem}") from problem
-
-    @property
-    def _what(self) -> tuple[str, str]:
-        return self._candidate.sha256, self._candidate.variant.sha256
 
     @property
     def has_ended(self) -> bool:
@@ -226,9 +217,9 @@ class Check:
             ) from None
         if problem is not None:
             raise _ERRORS.get(str(kind), ModelError)(str(problem)[:1000])
-        if code != 0 or found != self._what:
+        if code != 0 or found != self._what[:2]:
             raise ModelError(f"model '{name}': its files changed while they were tested; install it again")
-        _passed.add(self._what)
+        _passed.update({self._what, (*self._what[:2], False)})
 
 
 _ERRORS: dict[str, type[EdgequakeError]] = {

@@ -160,7 +160,7 @@ class ModelStore:
         self._delete(TRIAL)
 
     def outcome(self) -> dict[str, Any] | None:
-        """Return what became of the last offer: `id`, `model`, `state` (`switched`, `refused`, `rolled back`), `why`."""
+        """Return what became of the last offer: `id`, `model`, `why`, `state` (switched, refused or rolled back)."""
         with suppress(OSError, ValueError):
             fields = _read_json(self.folder / OUTCOME)
             return fields if isinstance(fields, dict) else None
@@ -236,7 +236,8 @@ def _writers(out: Path) -> dict[str, str]:
 
 
 def with_history(slot: Slot, entry: dict[str, Any]) -> Slot:
-    """Return a slot whose history ends with a switch."""
+    """Return a slot whose history ends with a switch, which is made now."""
+    entry = {"switched_at": f"{format_time(time.time_ns())}Z", **entry}
     return replace(slot, history=(*slot.history, entry)[-_MOST_HISTORY:])
 
 

@@ -1,38 +1,22 @@
 """The switch of a run to a model that was installed in its folder, while the run goes on.
 
-An offer (`model_store`) is checked in a process of its own (`model_check`). Then the new model's detectors, the
-*followers*, are fed the same samples as the present ones until they have settled, and take over between two events. What
-fails on the way leaves the present model at work, and says why in one line.
-
-How long a follower is fed:
-
-- Where only trigger, onset or classes differ, it takes over the whole state of the present detector: not at all.
-- Where front end and sampling rate are the same, it takes over the state of the front end, and only its network has to
-  forget that it began with zeros: `NETWORK_ROWS` rows of features, in windowed mode one window.
-- Otherwise its background has to settle too: until the steps by which it moves have come down to those of the long run,
-  `start_frames * step_start / step` frames, and for three times the memory of the rule that catches up.
-
-`NETWORK_ROWS`: of 84 starts in twelve real records of all three bodies, the probabilities of the shipped networks came
-within 1/256 of those of a network that had run from the record's beginning after 145 rows in the middle, and after 1420
-at most. Moon: 4 h, Mars: 80 min, Earth: 10 min.
+An offer (`model_store`) is checked in a process of its own (`model_check`). Then the new model's detectors are fed the
+same samples as the present ones until they have settled (`detection/follower.py`), and take over between two events.
+What fails on the way leaves the present model at work, and says why in one line.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from edgequake.edge.base.atomic_files import Backoff
-from edgequake.edge.base.checkpoint import restored_state
 from edgequake.edge.base.control import beat
-from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError, DataError, EdgequakeError
-from edgequake.edge.detection.detector import Detector
-from edgequake.edge.detection.trigger import Event
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace, format_time
+from edgequake.edge.detection.follower import Follower
+from edgequake.edge.formats.waveforms import NS_PER_S, format_time
 from edgequake.edge.inputs.model_choice import matches
-from edgequake.edge.manifest.manifest import Manifest
+from edgequake.edge.inputs.source import Source
 from edgequake.edge.operation.config import RunConfig
 from edgequake.edge.operation.model_check import Candidate, Check, key_of, read_candidate, require_authentic
 from edgequake.edge.operation.model_store import MOST_STARTS, Installed, ModelStore, Slot, Trial, with_history
@@ -40,92 +24,8 @@ from edgequake.edge.operation.run_models import LoadedModel, RunModels
 from edgequake.edge.operation.station_run import StationRun, StationRuns
 from edgequake.edge.results.ledger import Ledger
 
-NETWORK_ROWS = 1500
-_CATCH_UP_MEMORIES = 3
 PROBATION_S = 600.0  # after the switch; a process that goes on for so long was not ended by the model
-_MOST_EVENTS = 16  # of a follower: at the switch, those count that the present detector has not reached
 _WAIT_S = 0.01  # between two looks at a self-test, in a run over files, which waits for it
-
-
-def settling_s(old: LoadedModel, new: LoadedModel) -> float:
-    """Return for how many seconds of record a follower is fed before it may take over."""
-    # An event right after the switch needs the new model's pre-roll, of which the buffer has only the old one's.
-    longer_s = max(0.0, new.manifest.trigger.pre_roll_s - old.manifest.trigger.pre_roll_s)
-    if _have_same_network(old, new):
-        return longer_s
-    front_end, network = new.manifest.front_end, new.manifest.network
-    block_s = front_end.hop_samples / new.manifest.sampling_rate_hz
-    n_rows = NETWORK_ROWS if network.mode == "continuous" else int(network.window_rows or 0)
-    network_s = n_rows * block_s / front_end.rows_per_block
-    if _have_same_front_end(old, new):
-        return max(network_s, longer_s)
-    background = front_end.background
-    n_frames = background.start_frames * background.step_start / background.step
-    if background.catch_up is not None:
-        n_frames = max(n_frames, _CATCH_UP_MEMORIES * background.catch_up.memory_frames)
-    window_s = front_end.window_samples / new.manifest.sampling_rate_hz
-    return max(network_s, n_frames * block_s, longer_s) + window_s
-
-
-def _have_same_front_end(old: LoadedModel, new: LoadedModel) -> bool:
-    a, b = old.manifest, new.manifest
-    return (a.front_end, a.sampling_rate_hz) == (b.front_end, b.sampling_rate_hz)
-
-
-def _have_same_network(old: LoadedModel, new: LoadedModel) -> bool:
-    is_same = (old.manifest.network, old.variant.sha256) == (new.manifest.network, new.variant.sha256)
-    has_rows = (old.manifest.classes is None) == (new.manifest.classes is None)  # which events need for their class
-    return is_same and has_rows and _have_same_front_end(old, new)
-
-
-class Follower:
-    """A detector that is fed the samples of a stream beside the present one."""
-
-    def __init__(self, old: LoadedModel, new: LoadedModel, present: Detector, is_new_stream: bool) -> None:
-        """Begin with as much of the present detector's state as both models share.
-
-        is_new_stream : both begin with the stream's first sample; there is nothing to wait for.
-        """
-        self.manifest: Manifest = new.manifest
-        self.detector = new.detector()
-        self.events: list[Event] = []  # that it has found
-        self.problem: str | None = None  # why it cannot follow
-        self.last_onset_ns: int | None = None
-        self._needed_ns = 0 if is_new_stream else round(settling_s(old, new) * NS_PER_S)
-        if not is_new_stream and _have_same_network(old, new):
-            self.detector.restore(restored_state(present.state()))
-        elif not is_new_stream and _have_same_front_end(old, new):
-            self.detector.front_end.restore(restored_state(present.front_end.state()))
-        self._first_ns = self.detector.front_end.next_ns()
-        self._pre_ns = round(new.manifest.trigger.pre_roll_s * NS_PER_S)
-
-    def push(self, traces: Sequence[Trace]) -> None:
-        """Take the traces that the present detector has taken; whatever fails is this model's alone."""
-        if self.problem is not None:
-            return
-        try:
-            found = self.detector.push(*traces)
-        except Exception as problem:
-            self.problem = f"it cannot process the samples: {' '.join(f'{type(problem).__name__}: {problem}'.split())}"
-            return
-        if found:
-            self.last_onset_ns = found[-1].onset_ns
-        self.events = [*self.events, *found][-_MOST_EVENTS:]
-        if self._first_ns is None:
-            self._first_ns = self.detector.front_end.next_ns()
-
-    @property
-    def keep_from_ns(self) -> int | None:
-        """Time from which on an event of this model may need samples."""
-        horizon_ns = self.detector.horizon_ns
-        return None if horizon_ns is None else horizon_ns - self._pre_ns
-
-    @property
-    def left_s(self) -> float:
-        """Seconds of record that it has still to be fed."""
-        next_ns = self.detector.front_end.next_ns()
-        fed_ns = 0 if next_ns is None or self._first_ns is None else next_ns - self._first_ns
-        return max(0, self._needed_ns - fed_ns) / NS_PER_S
 
 
 class ModelSwitch:
@@ -137,18 +37,17 @@ class ModelSwitch:
         models: RunModels,
         stations: StationRuns,
         ledger: Ledger,
-        diagnostics: Diagnostics,
-        replayed: bool,
+        source: Source,
         save: Callable[[], bool],
         log: Callable[[str], None],
     ) -> None:
         """Switch the models of a run.
 
-        replayed : the run is over files, which wait while a model is checked.
+        source : one of files waits while a model is checked.
         save : writes a checkpoint; returns whether it was written.
         """
         self._config, self._models, self._stations, self._ledger = config, models, stations, ledger
-        self._diagnostics, self._replayed, self._save, self._log = diagnostics, replayed, save, log
+        self._diagnostics, self._replayed, self._save, self._log = source.diagnostics, source.replayed, save, log
         self._store = ModelStore(config.out, log)
         self._offer: Installed | None = None
         self._candidate: Candidate | None = None
@@ -269,7 +168,7 @@ class ModelSwitch:
         self._require_channels(old, new)
         self._new = new
         for stream in self._streams():
-            stream.follower = Follower(old, new, stream.detector, is_new_stream=False)
+            self._feed(stream, old, is_begun=True)
         self._stations.on_new = self._on_new
         left_s = max((stream.follower.left_s for stream in self._streams() if stream.follower), default=0.0)
         self._log(
@@ -279,8 +178,16 @@ class ModelSwitch:
 
     def _on_new(self, stream: StationRun) -> None:
         if self._new is not None and self._models.slot_of(stream.station_id) == self._name:
-            old = self._models.of_slot(self._name)
-            stream.follower = Follower(old, self._new, stream.detector, is_new_stream=True)
+            self._feed(stream, self._models.of_slot(self._name), is_begun=False)
+
+    def _feed(self, stream: StationRun, old: LoadedModel, is_begun: bool) -> None:
+        """Have the new model fed beside the present one."""
+        new = self._new
+        assert new is not None
+        has_same_graph = old.variant.sha256 == new.variant.sha256
+        stream.follower = Follower(
+            stream.detector, old.manifest, new.detector(), new.manifest, has_same_graph, is_begun
+        )
 
     def _require_channels(self, old: LoadedModel, new: LoadedModel) -> None:
         """Refuse a model that takes other channels than those that are being processed."""
@@ -317,7 +224,8 @@ class ModelSwitch:
         # What follows an onset within `merge_s` belongs to its event, for either model.
         triggers = (self._models.of_slot(self._name).manifest.trigger, follower.manifest.trigger)
         merge_ns = round(max(one.merge_s for one in triggers) * NS_PER_S)
-        onsets = [onset_ns for onset_ns in (stream.last_onset_ns, follower.last_onset_ns) if onset_ns is not None]
+        onsets = [event.onset_ns for event in follower.events]
+        onsets += [] if stream.last_onset_ns is None else [stream.last_onset_ns]
         if any(onset_ns <= horizon_ns < onset_ns + merge_ns for onset_ns in onsets):
             return False
         # A resumed run detects again what is in the catalogue already, with the model that has found it.
@@ -330,9 +238,10 @@ class ModelSwitch:
         assert self._offer is not None and self._new is not None
         slot = self._models.slots.get(self._name, Slot())
         self._store.write_slot(self._name, Slot(slot.current, slot.previous, self._offer, slot.history))
-        from_ns = {one.station_id: one.detector.horizon_ns for one in streams}
+        from_ns = {one.station_id: _text_of(one.detector.horizon_ns) for one in streams}
         old = self._models.of_slot(self._name)
-        entry = _history_entry(old, self._new, self._offer, from_ns)
+        before = {"model": old.mark or f"{old.manifest.name} {old.variant_name}", **_described(old)}
+        entry = {"from": from_ns, "model": self._offer.mark, **_described(self._new), "before": before}
         self._unsaved = with_history(Slot(self._offer, slot.current, None, slot.history), entry)
         self._models.use(self._name, self._unsaved, self._new)
         for stream in streams:
@@ -393,19 +302,9 @@ class ModelSwitch:
             self._models.installation = {"id": self._offer.id, "model": self._offer.mark, "state": state, "why": ""}
 
 
-def _history_entry(
-    old: LoadedModel, new: LoadedModel, offer: Installed, from_ns: dict[str, int | None]
-) -> dict[str, Any]:
-    """Return the entry of a switch in `active.json`."""
-    return {
-        "switched_at": f"{format_time(time.time_ns())}Z",
-        "from": {name: None if time_ns is None else f"{format_time(time_ns)}Z" for name, time_ns in from_ns.items()},
-        "model": offer.mark,
-        "graph_sha256": new.variant.sha256,
-        "onset_threshold": new.threshold,
-        "before": {
-            "model": old.mark or f"{old.manifest.name} {old.variant_name}",
-            "graph_sha256": old.variant.sha256,
-            "onset_threshold": old.threshold,
-        },
-    }
+def _described(model: LoadedModel) -> dict[str, object]:
+    return {"graph_sha256": model.variant.sha256, "onset_threshold": model.threshold}
+
+
+def _text_of(time_ns: int | None) -> str | None:
+    return None if time_ns is None else f"{format_time(time_ns)}Z"

@@ -206,14 +206,7 @@ class RunFolder:
             from edgequake.edge.operation.model_switch import ModelSwitch
 
             self._switch = ModelSwitch(
-                self._config,
-                self._models,
-                self._stations,
-                self._ledger,
-                self._source.diagnostics,
-                self._source.replayed,
-                self.write_checkpoint,
-                self._log,
+                self._config, self._models, self._stations, self._ledger, self._source, self.write_checkpoint, self._log
             )
         self._switch.step(is_start)
 

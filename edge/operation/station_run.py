@@ -25,7 +25,7 @@ from edgequake.edge.results.segments import SegmentWriter
 from edgequake.edge.results.summary import RecordTime
 
 if TYPE_CHECKING:
-    from edgequake.edge.operation.model_switch import Follower
+    from edgequake.edge.detection.follower import Follower
 
 _MOST_STATIONS = 1024  # named by the summary: years of a live run, or a folder of a whole network
 

@@ -1,8 +1,8 @@
 """The files of a run's catalogue, which grow by appending: catalog.csv for people, catalog.check for recovery.
 
 catalog.check has a line for each segment, in the order in which they were completed: the CRC-32 of the rest of the
-line, where the rows of its events begin in catalog.csv, the segment's interval, those rows once more, and the model that
-found the events where it was installed in flight (`model`). The line is
+line, where the rows of its events begin in catalog.csv, the segment's interval, those rows once more, and the model
+that found the events where it was installed in flight (`model`). The line is
 durable before the rows are appended to catalog.csv. At a start the two are compared from their ends: what is missing in
 catalog.csv, or differs there, is restored; a last line that is torn is cut off. No cost grows with the history, unless
 something older is found damaged: then both are written anew (`catalog_repair`).

@@ -24,6 +24,7 @@ SECTIONS = {
     "`onset`": tables.OnsetConfig,
     "`classes`": tables.ClassConfig,
     "`variants.VARIANT`": manifest.Variant,
+    "`variants.VARIANT.golden`": manifest.GoldenVector,
     "`variants.VARIANT.quantization.TENSOR`": manifest.TensorQuantization,
 }
 
