@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,11 @@ OPERATORS = frozenset(
     "NEG PACK PAD PRELU QUANTIZE REDUCE_MAX RELU RELU6 RESHAPE RSQRT SLICE SOFTMAX SPACE_TO_BATCH_ND SPLIT SPLIT_V "
     "SQRT SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH TRANSPOSE".split()
 )
-# Integer graphs give the same bits in every runtime, except with this operator (`convert/inspection/operators.py`).
+# Integer graphs give the same bits in every runtime on one kind of machine (x86-64 and ARM round some ties differently,
+# docs/raspberry-pi.md), except with this operator (`convert/inspection/operators.py`).
 _RUNTIME_DEPENDENT = "DEPTHWISE_CONV_2D"
 # Largest difference from the golden vector. Float kernels differ in the order of additions (1e-6 measured between the
-# runtimes); graphs that quantize as they run, and the operator above, in single steps of 1/256 that add up.
+# runtimes); graphs that quantize as they run, the operator above, and other machines, in steps of 1/256 that add up.
 _FLOAT_TOLERANCE, _STEP_TOLERANCE = 1e-3, 0.03
 
 
@@ -64,6 +66,7 @@ def golden_vector(manifest: Manifest, variant: Variant, graph: bytes, rows: Floa
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "graph_sha256": hashlib.sha256(graph).hexdigest(),
+        "machine": platform.machine(),
         "rows": rows.tolist(),
         "outputs": outputs.tolist(),
         "states": [values.ravel().tolist() for values in network.state()],
@@ -115,8 +118,8 @@ def self_test(manifest: Manifest, variant: Variant, graph: bytes, golden: bytes 
         if not np.isfinite(network.run(_steps(manifest, rows))).all():
             raise ModelError(f"model '{manifest.name}': outputs are not finite; convert it again")
         return
-    rows, outputs, states = _parsed(manifest, golden)
-    tolerance = _tolerance(network)
+    rows, outputs, states, machine = _parsed(manifest, golden)
+    tolerance = _tolerance(network, machine)
     parts = [("outputs", network.run(_steps(manifest, rows)).ravel(), outputs.ravel())]
     parts += [("states", found.ravel(), wanted) for found, wanted in zip(network.state(), states, strict=False)]
     if len(states) != len(network.state()):
@@ -144,8 +147,8 @@ def _steps(manifest: Manifest, rows: Float32) -> Float32:
     return rows.reshape(-1, manifest.network.rows_per_step, manifest.network.n_features)
 
 
-def _parsed(manifest: Manifest, golden: bytes) -> tuple[Float32, Float32, list[np.ndarray[Any, Any]]]:
-    """Return rows, outputs and states of a golden vector."""
+def _parsed(manifest: Manifest, golden: bytes) -> tuple[Float32, Float32, list[np.ndarray[Any, Any]], str]:
+    """Return rows, outputs and states of a golden vector, and the kind of machine that computed them."""
     network = manifest.network
     try:
         fields = json.loads(golden)
@@ -163,14 +166,16 @@ def _parsed(manifest: Manifest, golden: bytes) -> tuple[Float32, Float32, list[n
         raise ManifestError(
             f"the golden vector of model '{manifest.name}' is not in the form that convert writes: {problem}"
         ) from problem
-    return rows, outputs, states
+    return rows, outputs, states, str(fields.get("machine"))
 
 
-def _tolerance(network: StepNetwork) -> float:
-    """Return the largest difference of an output: 0 for integer graphs."""
+def _tolerance(network: StepNetwork, machine: str) -> float:
+    """Return the largest difference of an output: 0 for integer graphs on the same kind of machine."""
     if _RUNTIME_DEPENDENT in network.operators or network.is_dynamic:
         return _STEP_TOLERANCE
-    return 0.0 if network.is_integer else _FLOAT_TOLERANCE
+    if not network.is_integer:
+        return _FLOAT_TOLERANCE
+    return 0.0 if machine == platform.machine() else _STEP_TOLERANCE
 
 
 def _state_tolerance(found: np.ndarray[Any, Any], tolerance: float) -> float:

@@ -111,12 +111,12 @@ def stage(out: Path, candidate: Candidate, sensitivity: str | None = None, thres
         offer = Installed(None, candidate.path.stem, *common)
         _make(store.folder)
     else:
-        key = candidate.sha256[:16]
+        key, files = candidate.sha256[:16], _files(candidate)
         offer = Installed(key, candidate.path.name, *common)
         _make(store.folder)
         _remove_unused(store, key)
         _make(store.folder / key)
-        for name, data in _files(candidate).items():
+        for name, data in files.items():
             write_bytes_atomically(store.folder / key / name, data)
     store.write_offer(offer)
     return offer
