@@ -9,6 +9,7 @@ import numpy as np
 
 from edgequake.benchmarks.robustness.call_faults import run_failing_calls
 from edgequake.benchmarks.robustness.crash_recovery import kill_and_resume, run_mutations
+from edgequake.benchmarks.robustness.hostile_graphs import offer_graphs
 from edgequake.benchmarks.robustness.soak import soak
 from edgequake.data.dataset import load
 from edgequake.edge.base.errors import ConfigError, DataError, EdgequakeError, GateError
@@ -16,7 +17,7 @@ from edgequake.edge.results.catalog import read_catalog
 from edgequake.results.progress import Progress, part_of, silent
 from edgequake.results.provenance import provenance
 from edgequake.results.robustness import LONGEST_INPUT_S, FaultReport, Kills, SoakReport
-from edgequake.synthetic.synthetic_dataset import synthetic_record, write_day, write_miniseed
+from edgequake.synthetic.synthetic_dataset import SyntheticRecord, synthetic_record, write_day, write_miniseed
 
 # All services on: archive (with a limit at which it deletes its oldest files), SSAM channel, downlink.
 SERVICE_OPTIONS = ("--archive-bytes", "600000", "--summary-channel", "--budget", "20000", "--pass-every", "600")
@@ -31,12 +32,13 @@ def bench_faults(
     seed: int = 1,
     progress: Progress = silent,
     n_calls: int = 0,
+    n_graphs: int = 0,
 ) -> FaultReport:
-    """Kill runs over one record at random instants, run damaged copies of another, and have system calls fail.
+    """Kill runs over one record, run damaged copies of another, have system calls fail, and offer hostile graphs.
 
     Parameters
     ----------
-    n_kills, n_mutations, n_calls : 0 leaves that part out.
+    n_kills, n_mutations, n_calls, n_graphs : 0 leaves that part out.
     data : folder of labelled records: the Moon's largest file is used for the kills, its smallest for the damage. None:
         a synthesised lunar day and a synthesised hour.
 
@@ -49,18 +51,18 @@ def bench_faults(
     GateError
         A resumed run ends with an error.
     """
-    if n_kills == n_mutations == n_calls == 0:
+    if n_kills == n_mutations == n_calls == n_graphs == 0:
         raise ConfigError(
-            "no kills, no damaged inputs and no failing calls were asked for; give --kills, --mutations or --calls "
-            "above 0"
+            "no kills, no damaged inputs, no failing calls and no graphs were asked for; give --kills, --mutations, "
+            "--calls or --graphs above 0"
         )
-    # A kill takes half a second to two seconds, a damaged input a twentieth of a second.
-    n_weighed = n_kills + n_mutations / 20 + 2 * n_calls
+    # A kill takes half a second to two seconds, a damaged input a twentieth of a second, a graph a second.
+    n_weighed = n_kills + n_mutations / 20 + 2 * n_calls + n_graphs
     kills_share, mutations_share = n_kills / n_weighed, n_mutations / 20 / n_weighed
     with tempfile.TemporaryDirectory(prefix="edgequake-faults-") as name:
         folder = Path(name)
         killed, damaged = _synthesised(folder) if data is None else _recorded(data)
-        kills = mutations = calls = None
+        kills = mutations = calls = graphs = None
         n_events = 0
         if n_kills > 0:
             kills, n_events = _kill(killed, folder / "kills", n_kills, seed, part_of(progress, 0, kills_share))
@@ -69,10 +71,14 @@ def bench_faults(
             mutations = run_mutations(damaged, n_mutations, seed, LONGEST_INPUT_S, of_mutations)
         if n_calls > 0:
             (folder / "calls").mkdir()
-            of_calls = part_of(progress, kills_share + mutations_share, 1)
+            of_calls = part_of(progress, kills_share + mutations_share, 1 - n_graphs / n_weighed)
             calls = run_failing_calls(folder / "calls", n_calls, seed, of_calls)
+        if n_graphs > 0:
+            record = write_miniseed(_two_hours(), folder / "xx.lun.quake.mseed")
+            of_graphs = part_of(progress, 1 - n_graphs / n_weighed, 1)
+            graphs = offer_graphs(record, folder / "graphs", n_graphs, seed, of_graphs)
     kinds = ("a synthesised day", "a synthesised hour") if data is None else (killed.name, damaged.name)
-    return FaultReport(provenance(), *kinds, n_events, kills, mutations, calls)
+    return FaultReport(provenance(), *kinds, n_events, kills, mutations, calls, graphs)
 
 
 def bench_soak(n_days: int, seed: int = 1, everything: bool = False, progress: Progress = silent) -> SoakReport:
@@ -90,6 +96,10 @@ def _kill(record: Path, folder: Path, n_kills: int, seed: int, progress: Progres
             raise GateError(f"a run that was killed and resumed failed: {problem}") from problem
         raise
     return kills, len(read_catalog(folder / "alone" / "catalog.csv"))
+
+
+def _two_hours() -> SyntheticRecord:
+    return synthetic_record(np.random.default_rng(11), 9000.0, (4000.0,), ratios=(25.0,), noise_counts=0.5)
 
 
 def _synthesised(folder: Path) -> tuple[Path, Path]:

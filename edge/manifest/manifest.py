@@ -113,6 +113,14 @@ class TensorQuantization:
 
 
 @dataclass(frozen=True)
+class GoldenVector:
+    """The file of a graph's golden vector: rows and what the graph makes of them (`edge/detection/self_test.py`)."""
+
+    file: str  # beside the manifest
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Variant:
     """One converted graph of the network."""
 
@@ -126,6 +134,7 @@ class Variant:
     state_outputs: dict[str, str]  # state name -> name of its output tensor
     quantization: dict[str, TensorQuantization]  # by tensor name, for every input and output
     agreement: dict[str, float]  # measured against Keras: n_frames, probability_max_error, probability_rms_error
+    golden: GoldenVector | None = None  # None: of an earlier release, which cannot be installed in flight
 
 
 @dataclass(frozen=True)
@@ -202,10 +211,25 @@ def parse_manifest(text: str, where: str) -> Manifest:
     return schema.build(Manifest, values, where, ManifestError)
 
 
+_SHIPPED = Path(__file__).parents[1] / "models"
+# SHA-256 of the graphs in that folder: they are run without a signature and without a self-test.
+SHIPPED_GRAPHS = frozenset(
+    (
+        "2abd91ecf27933b70464e08146c1fadf2c45ef5ab85f9cbfee1e92c995b5d3b1",  # earth
+        "dce011ca830458929af404bd4f602867b313103abbae187295214d179acedda8",  # mars
+        "0ca6d11ec48d0606e70295439d419c7f1b848c52fe15885d256046488103ed43",  # moon
+    )
+)
+
+
 def shipped_models() -> dict[str, Path]:
     """Return the manifests that come with the package, by model name."""
-    folder = Path(__file__).parents[1] / "models"
-    return {path.stem: path for path in sorted(folder.glob("*.json"))}
+    return {path.stem: path for path in sorted(_SHIPPED.glob("*.json")) if "." not in path.stem}  # no golden vectors
+
+
+def is_shipped(folder: Path, variant: Variant) -> bool:
+    """Return whether a graph is one of those that come with the package, in the package's own folder."""
+    return variant.sha256 in SHIPPED_GRAPHS and folder.resolve() == _SHIPPED.resolve()
 
 
 def load_manifest(name_or_path: str | Path) -> tuple[Manifest, Path]:

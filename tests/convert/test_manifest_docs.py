@@ -27,6 +27,7 @@ SECTIONS = {
     "`onset`": tables.OnsetConfig,
     "`classes`": tables.ClassConfig,
     "`variants.VARIANT`": manifest.Variant,
+    "`variants.VARIANT.golden`": manifest.GoldenVector,
     "`variants.VARIANT.quantization.TENSOR`": manifest.TensorQuantization,
 }
 

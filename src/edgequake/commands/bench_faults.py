@@ -22,6 +22,7 @@ def faults(
     calls: Annotated[
         int, typer.Option(min=0, help="Live runs in which system calls fail; 0: none. Needs Linux and cc.")
     ] = 0,
+    graphs: Annotated[int, typer.Option(min=0, help="Mutated graphs, offered to install and to runs; 0: none.")] = 0,
     data: Annotated[
         Path | None,
         typer.Option(help="Folder with records.csv: use its Moon records, not synthetic ones.", show_default=False),
@@ -29,11 +30,11 @@ def faults(
     seed: Seed = 1,
     json_file: JsonFile = None,
 ) -> None:
-    """Kill and resume runs; run damaged records; have system calls fail. Exit code 3 if anything is lost or fails."""
+    """Kill and resume runs; run damaged records and graphs; have system calls fail. Exit code 3 if anything is lost."""
     from edgequake.benchmarks.robustness.fault_reports import bench_faults
 
     with progress_bar() as show:
-        report = bench_faults(kills, mutations, data, seed, show, calls)
+        report = bench_faults(kills, mutations, data, seed, show, calls, graphs)
     _output_and_judge(report, json_file)
 
 
