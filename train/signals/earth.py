@@ -35,6 +35,8 @@ P_ON_HORIZONTAL, S_ON_VERTICAL = (0.2, 0.9), (0.3, 1.0)  # amplitude, in that on
 BURSTS_PER_HOUR = (2.0, 300.0)
 PACKETS_PER_HOUR = (5.0, 300.0)  # of a record in soft ground
 SOFT_SHARE = 0.3  # of the records
+THUMPS_PER_HOUR = (1.0, 60.0)  # of a record near a road or machines
+ROAD_SHARE = 0.5  # of the records
 PASSING_PER_HOUR, PULSES_PER_HOUR, STEPS_PER_HOUR = (2.0, 40.0), 1.0, 1.0
 
 
@@ -101,6 +103,9 @@ def earth_disturbances(rng: np.random.Generator, noise: Float, rate_hz: float) -
         peak_hz = log_uniform(rng, 0.8, 4.0)  # that of the ground under this station
         for _ in range(n_events(rng, log_uniform(rng, *PACKETS_PER_HOUR), n, rate_hz)):
             _add_to_all(rng, out, int(rng.integers(n)), packet(rng, rate_hz, peak_hz), 10.0 ** rng.uniform(-0.3, 1.5))
+    if rng.random() < ROAD_SHARE:
+        for _ in range(n_events(rng, log_uniform(rng, *THUMPS_PER_HOUR), n, rate_hz)):
+            _add_to_all(rng, out, int(rng.integers(n)), thump(rng, rate_hz), 10.0 ** rng.uniform(-0.2, 1.3))
     for _ in range(n_events(rng, PULSES_PER_HOUR, n, rate_hz)):
         _add_to_all(rng, out, int(rng.integers(n)), calibration_pulse(rng, rate_hz), 10.0 ** rng.uniform(0.3, 2.0))
     for index in rng.integers(0, n, n_events(rng, STEPS_PER_HOUR, n, rate_hz)):
@@ -118,6 +123,18 @@ def knock(rng: np.random.Generator, rate_hz: float) -> Float:
     out = np.zeros(spacing * (n_knocks - 1) + length)
     for i in range(n_knocks):
         add_at(out, i * spacing, decay * coloured(rng, length, rate_hz, spectrum), rng.uniform(0.5, 1.0))
+    return out
+
+
+def thump(rng: np.random.Generator, rate_hz: float) -> Float:
+    """Return one or two sharp onsets that ring for 1 to 10 s, as of one phase: axles on a joint, a falling weight."""
+    n_thumps, decay_s = int(rng.integers(1, 3)), log_uniform(rng, 0.2, 2.0)
+    n, spacing = int(5.0 * decay_s * rate_hz) + 2, int(rng.uniform(0.2, 1.5) * rate_hz)
+    spectrum = partial(bump, peak_hz=log_uniform(rng, 1.0, 0.45 * rate_hz), width=rng.uniform(0.2, 0.7))
+    out = np.zeros(n + spacing * (n_thumps - 1))
+    for i in range(n_thumps):
+        wave = coloured(rng, n, rate_hz, spectrum) * rise_and_decay(n, rate_hz, rng.uniform(0.02, 0.3), decay_s)
+        add_at(out, i * spacing, wave, rng.uniform(0.4, 1.0))
     return out
 
 
