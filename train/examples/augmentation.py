@@ -55,7 +55,7 @@ def injected_record(
     noise = signals.disturb(rng, noise, rate_hz)
     quakes = np.zeros_like(noise)
     arrivals_s = _arrivals(rng, recipe, n_samples / rate_hz)
-    loudness = _Loudness(noise, hop, rate_hz, scales)
+    loudness = Loudness(noise, hop, rate_hz, scales)
     for arrival_s in arrivals_s:
         _add_quake(rng, bank, recipe, layout, quakes, arrival_s, loudness)
     channels: Sequence[npt.NDArray[Any]]
@@ -143,7 +143,7 @@ def _add_quake(
     layout: str,
     quakes: Float,
     arrival_s: float,
-    loudness: _Loudness,
+    loudness: Loudness,
 ) -> None:
     rate_hz = loudness.rate_hz
     waves, lead_s, max_decades = _waves(rng, bank, recipe, layout, rate_hz)
@@ -174,7 +174,7 @@ def _waves(
     return [np.asarray(resample(recorded[row], n_stretched), np.float64) for row in rows], lead_s, max_decades
 
 
-class _Loudness:
+class Loudness:
     """Measures quakes against the usual noise of a record, in blocks and bands.
 
     The usual noise is the median of the record, or the noise that lasts for minutes where that is larger: a quake

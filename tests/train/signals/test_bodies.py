@@ -97,7 +97,7 @@ def test_a_recorded_quake_is_amplified_little_beyond_its_own_record(body: str) -
     tone = np.sin(2 * np.pi * 2.0 * np.arange(2400) / RATE_HZ)[np.newaxis]
     loudest = {}
     for clear_decades in (0.6, 9.0):
-        bank = NoiseBank((), (RecordedQuake(tone, "Z", clear_decades),))
+        bank = NoiseBank((), (RecordedQuake(np.repeat(tone, 3, axis=0), "12Z", clear_decades),))
         records = [injected_record(np.random.default_rng(s), bank, plan, 8000, 32, RATE_HZ) for s in range(4)]
         loudest[clear_decades] = max(float(one.excess.max()) for one in records)
     assert loudest[9.0] > loudest[0.6] + 1.0

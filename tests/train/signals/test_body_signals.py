@@ -64,7 +64,42 @@ def test_a_marsquake_has_two_phases_and_decays() -> None:
         assert power[: int(high_s / 10) + 10].max() == power.max()
 
 
-def test_an_earthquake_has_a_sharp_onset() -> None:
+def test_a_distant_quake_is_slow_low_and_vertical() -> None:
+    scales = load_recipe("earth").examples.scales
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(earth, "DISTANT_SHARE", 1.0)
+        for seed in range(10):
+            vertical, horizontal = earth.earthquake(np.random.default_rng(seed), scales, "VH", RATE_HZ)
+            assert share_of_power(vertical, 0.0, 4.0) > 0.6
+            assert np.std(vertical) > 0.9 * np.std(horizontal)
+            loudest_s = np.argmax(np.convolve(np.square(vertical), np.ones(40), "same")) / RATE_HZ
+            assert loudest_s > 0.5
+
+
+def test_the_components_of_p_and_s_differ() -> None:
+    scales = load_recipe("earth").examples.scales
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(earth, "DISTANT_SHARE", 0.0)
+        patch.setattr(earth, "S_AFTER_P_S", (20.0, 20.001))
+        ratios = []
+        for seed in range(30):
+            vertical, horizontal = earth.earthquake(np.random.default_rng(seed), scales, "VH", 100.0)
+            p, s = slice(0, 300), slice(2000, 2300)
+            ratios.append([np.std(vertical[part]) / np.std(horizontal[part]) for part in (p, s)])
+        p_ratio, s_ratio = np.median(ratios, axis=0)
+        assert p_ratio > 1.2 and s_ratio < 0.9
+
+
+def test_thumps_and_packets_are_short() -> None:
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        assert 0.2 < len(earth.thump(rng, 100.0)) / 100.0 < 12.0
+        wave = earth.packet(rng, 100.0, 2.0)
+        assert 2.0 <= len(wave) / 100.0 <= 6.0
+
+
+def test_an_earthquake_has_a_sharp_onset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(earth, "DISTANT_SHARE", 0.0)
     scales = load_recipe("earth").examples.scales
     for seed in range(20):
         (wave,) = earth.earthquake(np.random.default_rng(seed), scales, "V", RATE_HZ)

@@ -12,7 +12,7 @@ import pytest
 from edgequake.data.dataset import load
 from edgequake.train.configuration.recipe import load_recipe
 from edgequake.train.data.noise_bank import NoiseBank, build_bank
-from edgequake.train.examples.augmentation import _excess, injected_record
+from edgequake.train.examples.augmentation import Loudness, injected_record
 from edgequake.train.signals import disturbances
 from edgequake.train.signals.disturbances import (
     glitching,
@@ -160,7 +160,7 @@ def test_the_excess_of_a_quake_is_relative_to_noise_that_lasts() -> None:
     swell[:, 3 * HOUR - 3000 : 3 * HOUR + 9000] *= 10.0
     first, second = slice(HOUR // 64 + 5, HOUR // 64 + 85), slice(3 * HOUR // 64 + 5, 3 * HOUR // 64 + 85)
     scales = load_recipe("moon").examples.scales
-    plain, under = (_excess(quake, part, 0.0, 64, RATE_HZ, scales) for part in (noise, swell))
+    plain, under = (Loudness(part, 64, RATE_HZ, scales).decades(quake, 0.0) for part in (noise, swell))
     assert np.median(plain[first]) == pytest.approx(2.0, abs=0.15) == np.median(plain[second])
     assert np.median(under[first]) == pytest.approx(2.0, abs=0.15)
     assert np.median(under[second]) == pytest.approx(np.log10(2.0), abs=0.15)  # as loud as the noise around it
