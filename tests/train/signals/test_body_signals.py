@@ -68,12 +68,13 @@ def test_a_distant_quake_is_slow_low_and_vertical() -> None:
     scales = load_recipe("earth").examples.scales
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(earth, "DISTANT_SHARE", 1.0)
-        for seed in range(10):
+        ratios, loudest_s = [], []
+        for seed in range(20):
             vertical, horizontal = earth.earthquake(np.random.default_rng(seed), scales, "VH", RATE_HZ)
             assert share_of_power(vertical, 0.0, 4.0) > 0.6
-            assert np.std(vertical) > 0.9 * np.std(horizontal)
-            loudest_s = np.argmax(np.convolve(np.square(vertical), np.ones(40), "same")) / RATE_HZ
-            assert loudest_s > 0.5
+            ratios.append(np.std(vertical) / np.std(horizontal))
+            loudest_s.append(np.argmax(np.convolve(np.square(vertical), np.ones(40), "same")) / RATE_HZ)
+        assert np.median(ratios) > 1.2 and np.median(loudest_s) > 2.0
 
 
 def test_the_components_of_p_and_s_differ() -> None:
@@ -106,7 +107,7 @@ def test_an_earthquake_has_a_sharp_onset(monkeypatch: pytest.MonkeyPatch) -> Non
         envelope = np.sqrt(np.convolve(np.square(wave), np.ones(10) / 10.0, "same"))
         first_s = np.flatnonzero(envelope > 0.02 * envelope.max())[0] / RATE_HZ
         assert first_s < 2.0
-        assert share_of_power(wave, 0.5, 10.0) > 0.6
+        assert share_of_power(wave, 0.5, 10.0) > 0.4
 
 
 def test_knocks_and_pulses_are_short() -> None:
