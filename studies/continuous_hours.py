@@ -117,7 +117,8 @@ def _compiled(network: Any) -> Callable[[Any], Any]:
     import tensorflow as tf
 
     signature = [tf.TensorSpec((None, None, network.input_shape[-1]), tf.float32)]
-    return tf.function(lambda rows: network(rows, training=False), input_signature=signature)
+    compiled: Callable[[Any], Any] = tf.function(lambda rows: network(rows, training=False), input_signature=signature)
+    return compiled
 
 
 def _swept(

@@ -69,7 +69,8 @@ def _draw(axes: Axes, report: dict[str, Any], hours: dict[str, Any]) -> None:
             for at in result["points"].values()
             if hours["name"] in at and at.get(quakes, {}).get("found") is not None
         ]
-        axes.plot([x for x, _ in points], [y for _, y in points], ms=4, label=result["name"], **style)
+        marked: dict[str, Any] = {"ms": 4, "label": result["name"], **style}
+        axes.plot([x for x, _ in points], [y for _, y in points], **marked)
     axes.set(xscale="log", ylim=(-0.02, 1.05), xlabel="events a day without a row", ylabel=f"recall, {quakes}")
     part = hours["part"] + ("" if hours["asked"] else ", not held out")
     axes.set_title(f"{report['body']} {report['split']}: {hours['hours']:.0f} {hours['name']} ({part})", fontsize=9)

@@ -102,7 +102,9 @@ class PhaseNet:
     def _graph(self) -> Callable[[Any], Any]:
         import tensorflow as tf
 
-        return tf.function(self._forward, input_signature=[tf.TensorSpec((None, None, 3), tf.float32)])
+        signature = [tf.TensorSpec((None, None, 3), tf.float32)]
+        compiled: Callable[[Any], Any] = tf.function(self._forward, input_signature=signature)
+        return compiled
 
     def _forward(self, x: Any) -> Any:
         import tensorflow as tf
