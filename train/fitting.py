@@ -17,7 +17,7 @@ import numpy.typing as npt
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.train.configuration.recipe import FitRecipe, NetworkRecipe, Recipe
 from edgequake.train.examples.examples import Examples
-from edgequake.train.networks import ONSET_SHARE, EventAndStart, rises, start_targets
+from edgequake.train.networks import ONSET_SHARE, CellExcess, EventAndStart, rises, start_targets, with_cells
 
 Index = npt.NDArray[np.int64]
 
@@ -53,8 +53,24 @@ def fit(
     continues from there.
     """
     plan = recipe.fit
+    if plan.cell_limit > 0:
+        watched = with_cells(recipe.network, network)
+        history = _fit(watched, recipe, train, val, folder, report)
+        network.set_weights(watched.get_weights())
+        return history
+    return _fit(network, recipe, train, val, folder, report)
+
+
+def _fit(
+    network: keras.Model, recipe: Recipe, train: Examples, val: Examples, folder: Path, report: Report
+) -> list[Epoch]:
+    plan = recipe.fit
     optimizer = keras.optimizers.Adam(plan.learning_rate, clipnorm=1.0)
-    loss_function = EventAndStart(plan.start_weight) if recipe.network.has_start else keras.losses.BinaryCrossentropy()
+    loss_function: Any = keras.losses.BinaryCrossentropy()
+    if recipe.network.has_start:
+        loss_function = EventAndStart(plan.start_weight)
+    elif plan.cell_limit > 0:
+        loss_function = [loss_function, CellExcess(plan.cell_limit)]
     network.compile(optimizer=optimizer, loss=loss_function, jit_compile=False)
     history = _resume(network, folder)
     begun = time.monotonic() - (history[-1].seconds if history else 0.0)
@@ -82,7 +98,7 @@ def evaluate(network: keras.Model, recipe: Recipe, examples: Examples) -> tuple[
     losses, sizes, errors = [], [], [np.zeros(0, np.float32)]
     for first in range(0, len(examples.rows), VAL_BATCH):
         x, y, w = _batch_of(examples.at(slice(first, first + VAL_BATCH)), recipe)
-        losses.append(float(network.test_on_batch(x, y, sample_weight=w)))
+        losses.append(_total(network.test_on_batch(*_with_cells(recipe, x, y, w))))
         network.reset_metrics()
         sizes.append(len(x))
         if recipe.network.has_start and np.any(y[:, 2]):
@@ -99,9 +115,22 @@ def _epoch(network: keras.Model, recipe: Recipe, examples: Examples, steps: rang
     for i in steps:
         rng = np.random.default_rng([recipe.fit.seed, 3, i])  # seeded by the step: a resumed run draws the same crops
         x, y, w = _batch(rng, examples, recipe)
-        losses.append(float(network.train_on_batch(x, y, sample_weight=w)))
+        losses.append(_total(network.train_on_batch(*_with_cells(recipe, x, y, w))))
         network.reset_metrics()
     return float(np.mean(losses))
+
+
+def _with_cells(recipe: Recipe, x: Any, y: Any, w: Any) -> tuple[Any, Any, Any]:
+    """Return a batch as the network takes it: with targets of the cell states, which have none, if they are watched."""
+    if recipe.fit.cell_limit <= 0:
+        return x, y, w
+    n_cells = sum(recipe.network.lstm_units)
+    return x, [y, np.zeros((len(x), n_cells), np.float32)], [w, np.ones(len(x), np.float32)]
+
+
+def _total(losses: Any) -> float:
+    """Return the sum of the losses of a batch, which Keras puts before those of the outputs."""
+    return float(np.ravel(losses)[0])
 
 
 def _reseed_dropout(network: keras.Model, seed: int, step: int) -> None:

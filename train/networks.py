@@ -19,6 +19,7 @@ from edgequake.train.configuration.recipe import NetworkRecipe
 
 Float32 = npt.NDArray[np.float32]
 
+CELL_WEIGHT = 0.002  # of what cell states have beyond their limit, beside the cross-entropy
 ONSET_SHARE = 0.3  # share of windows in a batch that are drawn to contain an onset, because few do
 
 
@@ -82,6 +83,30 @@ def build(recipe: NetworkRecipe, n_features: int, seed: int) -> keras.Model:
     return _seed(recipe, n_features) if recipe.kind == "seed" else _cnn_lstm(recipe, n_features)
 
 
+def with_cells(recipe: NetworkRecipe, network: keras.Model) -> keras.Model:
+    """Return a copy of a "cnn-lstm" with a second output: the last cell states, shape (batch, sum of lstm_units)."""
+    copy = _cnn_lstm(recipe, network.input_shape[-1], cells=True)
+    copy.set_weights(network.get_weights())
+    return copy
+
+
+@keras.saving.register_keras_serializable("edgequake")
+class CellExcess(keras.losses.Loss):
+    """What cell states have beyond a limit, summed over the cells: `CELL_WEIGHT` times relu(|c| - limit)."""
+
+    def __init__(self, limit: float, name: str = "cell_excess", **options: Any) -> None:
+        super().__init__(name=name, **options)
+        self.limit = limit
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the loss of each sequence, shape (batch,)."""
+        return CELL_WEIGHT * ops.sum(ops.relu(ops.abs(y_pred) - self.limit), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the configuration from which Keras restores the loss."""
+        return {**super().get_config(), "limit": self.limit}
+
+
 def without_loss(recipe: NetworkRecipe, trained: keras.Model) -> keras.Model:
     """Return a copy of the network without its loss, so that its file can be loaded without this package."""
     network = build(recipe, trained.input_shape[-1], seed=0)
@@ -104,14 +129,23 @@ def copy_weights(path: Path, network: keras.Model) -> None:
         raise ConfigError(f"fit.start_from = '{path}': cannot begin with these weights: {reason}") from problem
 
 
-def _cnn_lstm(recipe: NetworkRecipe, n_features: int) -> keras.Model:
+def _cnn_lstm(recipe: NetworkRecipe, n_features: int, cells: bool = False) -> keras.Model:
     rows = keras.Input((None, n_features), name="rows")
     x = rows
     for i in range(len(recipe.conv_filters)):
         x = _convolved(recipe, i, x)
+    last = []
     for i, units in enumerate(recipe.lstm_units):
-        x = layers.LSTM(units, return_sequences=True, name=f"lstm_{i}")(x)
+        lstm = layers.LSTM(units, return_sequences=True, return_state=cells, name=f"lstm_{i}")
+        if cells:
+            x, _, cell = lstm(x)
+            last.append(cell)
+        else:
+            x = lstm(x)
     probability = layers.Dense(len(recipe.outputs), activation="sigmoid", name="probability")(x)
+    if cells:
+        joined = last[0] if len(last) == 1 else layers.Concatenate(name="cells")(last)
+        return keras.Model(rows, [probability, joined], name="cnn_lstm_cells")
     return keras.Model(rows, probability, name="cnn_lstm")
 
 
