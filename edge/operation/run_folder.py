@@ -135,6 +135,8 @@ class RunFolder:
                 self._ledger.restore(None, self._comes_again)
         if state is None:
             self._services.open(None)
+        if self._ledger.files is not None:
+            self._ledger.files.start_is_over()
         self.write_checkpoint()
 
     def _restore(self, state: State, is_repaired: bool) -> State | None:

@@ -198,10 +198,15 @@ class Ledger:
         return list(self._pending.values())
 
     def last_entries(self) -> list[LedgerEntry]:
-        """Return the segments that were completed last, in that order, as far as they are looked at at a start."""
+        """Return the segments that were completed last, in that order, as far as they are looked at at a start.
+
+        Those that are pending are left out.
+        """
         if self.files is None:
             return []
-        return [_entry(block) for block in self.files.blocks(self.files.last_offset())]
+        pending = {entry.offset for entry in self._pending.values()}
+        blocks = self.files.blocks(self.files.last_offset())
+        return [_entry(block) for block in blocks if block.offset not in pending]
 
     def entry(self, offset: int) -> LedgerEntry | None:
         """Return the segment whose line in catalog.check begins at an offset; None where it cannot be read."""
