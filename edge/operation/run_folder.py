@@ -81,7 +81,7 @@ class RunFolder:
         self.n_resumed = 0
         self._next_checkpoint_s = 0.0
         self._alarms: tuple[str | None, ...] = (None, None)  # when the status was last written
-        self._n_dropped = 0  # events, when it was last said
+        self._n_dropped = self._n_renamed = 0  # events and segments, when it was last said
 
     def prepare(self) -> None:
         """Make the output folder; with `force`, delete an earlier run's results, summary first.
@@ -227,6 +227,11 @@ class RunFolder:
         """
         if self._ledger.is_behind:
             self.write_catalog()
+            if self._ledger.n_renamed > self._n_renamed:
+                n_new, self._n_renamed = self._ledger.n_renamed - self._n_renamed, self._ledger.n_renamed
+                self._source.diagnostics.count("segment(s) could not be written under their own names", n_new)
+                if n_new == self._n_renamed:
+                    self._log("a segment could not be written under its own name; the catalogue names the one it has")
             if self._ledger.n_dropped > self._n_dropped:
                 n_new, self._n_dropped = self._ledger.n_dropped - self._n_dropped, self._ledger.n_dropped
                 self._source.diagnostics.count("event(s) lost: too many waited for the disk", n_new)
