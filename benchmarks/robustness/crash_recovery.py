@@ -193,7 +193,9 @@ def run_mutations(
             try:
                 is_extreme = i % 3 == 2
                 damaged = with_extreme_headers(data, rng) if is_extreme else mutated(data, rng)
-                n_events = _run_damaged(damaged, folder / f"{i}", bool(i % 2), longest_s, _SERVICES if is_extreme else {})
+                n_events = _run_damaged(
+                    damaged, folder / f"{i}", bool(i % 2), longest_s, _SERVICES if is_extreme else {}
+                )
                 n_done += 1
                 n_kept += n_events > 0
             except EdgequakeError as problem:

@@ -141,7 +141,9 @@ class RecordScanner:
             )
             return following, None
         if header is not None and _stops_too_late(header):
-            problem = f"the record at byte {header.offset} at {header.sampling_rate_hz} Hz would stop after the year 2261"
+            problem = (
+                f"the record at byte {header.offset} at {header.sampling_rate_hz} Hz would stop after the year 2261"
+            )
             self._diagnostics.skip_record(self._source, problem, following - at)
             return following, None
         header = None if header is None else self._with_usable_codes(at, header, following, mended is not None)
