@@ -164,7 +164,7 @@ def acknowledge_command(arguments: argparse.Namespace, control: Control) -> int:
     if not (out / OUTBOX).is_dir():
         raise DataError(f"{out} has no outbox; a run with --budget makes one")
     by_number: dict[int, list[Path]] = {}
-    for path in outbox_files(out):
+    for path in (path for path in outbox_files(out) if not path.is_dir()):
         by_number.setdefault(int(path.stem), []).append(path)
     if arguments.all:
         numbers = list(by_number)

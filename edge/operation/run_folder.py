@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from edgequake import __version__
-from edgequake.edge.base.atomic_files import remove_leftovers, write_bytes_atomically
+from edgequake.edge.base.atomic_files import is_wrong_kind, remove_leftovers, write_bytes_atomically
 from edgequake.edge.base.checkpoint import (
     Checkpoint,
     State,
@@ -108,10 +108,10 @@ class RunFolder:
             ) from problem
 
     def _set_wrong_kinds_aside(self) -> None:
-        """Rename folders in the place of files and files in the place of folders: a damaged file system mixes them."""
+        """Rename what is in the place of a file and is none, and of a folder: a damaged file system mixes them."""
         for name in _FILES + _FOLDERS:
             path = self._out / name
-            if path.exists() and path.is_dir() != (name in _FOLDERS):
+            if is_wrong_kind(path, name in _FOLDERS):
                 kind = "no folder" if name in _FOLDERS else "no file"
                 self._log(f"{path} is {kind}; set aside as {set_aside(path).name}")
 

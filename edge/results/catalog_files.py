@@ -238,7 +238,7 @@ class CatalogFiles:
         size_bytes, first = self._size_bytes or 0, blocks[0]
         if size_bytes < first.at and not (first.at == len(HEADER) and not size_bytes):
             return False
-        found = self._catalog_bytes(first.at)
+        found = self._catalog_bytes(first.at, blocks[-1].stop - first.at)
         for i, block in enumerate(blocks):
             part = found[block.at - first.at : block.stop - first.at]
             if block.text is None and zlib.crc32(part) != block.crc32:
