@@ -177,7 +177,7 @@ def acknowledge_command(arguments: argparse.Namespace, control: Control) -> int:
         there = f"{min(by_number)} to {max(by_number)}" if by_number else "nothing"
         raise DataError(f"the outbox of {out} does not contain {', '.join(unknown)}; it contains {there}")
     paths = [path for number in numbers for path in by_number[number]]
-    n_bytes = sum(path.stat().st_size for path in paths)
+    n_bytes = sum(path.lstat().st_size for path in paths)
     for path in paths:
         path.unlink(missing_ok=True)
     sync(out / OUTBOX)

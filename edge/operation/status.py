@@ -231,7 +231,7 @@ def _rank(item: SegmentItem) -> float:
 def _of_outbox(out: Path) -> dict[str, int]:
     sizes = []
     for path in outbox_files(out):
-        with suppress(FileNotFoundError):  # just deleted by the radio
+        with suppress(OSError):  # just deleted by the radio
             sizes.append(path.stat().st_size)
     return {"files": len(sizes), "size_bytes": sum(sizes)}
 
@@ -239,7 +239,7 @@ def _of_outbox(out: Path) -> dict[str, int]:
 def _of_archive(out: Path) -> dict[str, Any] | None:
     found: list[tuple[int, Path, int]] = []
     for _, name, path in day_files(out / ARCHIVE):
-        with suppress(FileNotFoundError):  # just evicted
+        with suppress(OSError):  # just evicted, or a link to itself
             found.append((name.day, path, path.stat().st_size))
     if not found:
         return None
