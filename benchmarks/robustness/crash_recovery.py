@@ -15,9 +15,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from edgequake.benchmarks.robustness.extreme_headers import with_extreme_headers
 from edgequake.benchmarks.robustness.soak import resident_bytes
 from edgequake.edge.archive.day_files import RECORD_BYTES
 from edgequake.edge.base.errors import EdgequakeError
@@ -28,6 +30,7 @@ from edgequake.results.progress import Progress, silent
 from edgequake.results.robustness import Kills, Mutations
 
 _LONGEST_RUN_S = 300.0
+_SERVICES = {"archive_bytes": 10_000_000, "summary_channel": True, "budget_bytes": 100_000}
 
 
 def kill_and_resume(
@@ -174,6 +177,8 @@ def run_mutations(
 ) -> Mutations:
     """Run `n_inputs` damaged copies of a record, half as files and half as a stream on standard input.
 
+    Every third one is whole but for extreme values in headers, and is run with archive, SSAM channels and downlink.
+
     All run in this process, so that anything one leaves behind affects the next; an alarm ends one that hangs.
     """
     data = record.read_bytes()
@@ -186,7 +191,11 @@ def run_mutations(
             rng = np.random.default_rng([seed, i])
             begun_s = time.monotonic()
             try:
-                n_events = _run_damaged(mutated(data, rng), folder / f"{i}", as_stream=bool(i % 2), longest_s=longest_s)
+                is_extreme = i % 3 == 2
+                damaged = with_extreme_headers(data, rng) if is_extreme else mutated(data, rng)
+                n_events = _run_damaged(
+                    damaged, folder / f"{i}", bool(i % 2), longest_s, _SERVICES if is_extreme else {}
+                )
                 n_done += 1
                 n_kept += n_events > 0
             except EdgequakeError as problem:
@@ -230,8 +239,8 @@ def mutated(data: bytes, rng: np.random.Generator) -> bytes:
     return bytes(damaged[: len(data) * 2])
 
 
-def _run_damaged(data: bytes, folder: Path, as_stream: bool, longest_s: float) -> int:
-    """Run one damaged record and return the number of events."""
+def _run_damaged(data: bytes, folder: Path, as_stream: bool, longest_s: float, services: dict[str, Any]) -> int:
+    """Run one damaged record and return the number of events; `services`: further options of the run."""
     folder.mkdir()
     path = folder / "xx.lun.mseed"
     path.write_bytes(data)
@@ -241,7 +250,7 @@ def _run_damaged(data: bytes, folder: Path, as_stream: bool, longest_s: float) -
     signal.signal(signal.SIGALRM, _too_long)
     signal.setitimer(signal.ITIMER_REAL, longest_s)
     try:
-        return len(run(RunConfig(inputs, folder / "out", checkpoint_s=1e9)).events)
+        return len(run(RunConfig(inputs, folder / "out", checkpoint_s=1e9, **services)).events)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         sys.stdin = stdin

@@ -16,6 +16,7 @@ from edgequake.edge.base.atomic_files import (
     append,
     is_disk_full,
     may_pass,
+    open_regular,
     retry_when_full,
     sync,
     write_bytes_atomically,
@@ -345,7 +346,7 @@ def cut_back(path: Path, size_bytes: int, head: int, tail: int) -> int:
     The file was `size_bytes` long, with `head` and `tail` as the fingerprints of its first and last record. Since then
     records may have been appended, and the first part, or all of it, may have been evicted and the file begun anew.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         found_bytes = os.fstat(file.fileno()).st_size
         if found_bytes < size_bytes or fingerprint(file.read(RECORD_BYTES)) != head:
             file.seek(0)
@@ -370,7 +371,7 @@ def keep_tail(path: Path, n_bytes: int) -> int:
     OSError, DataError
         The file cannot be read or written; or no record begins there: those of version 3 are of any length.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(-n_bytes, os.SEEK_END)
         kept = file.read(n_bytes)
     if not kept[:6].isdigit():
@@ -388,7 +389,7 @@ def n_samples_of(record: bytes) -> int:
 
 def _fingerprints(path: Path) -> tuple[int, int, int]:
     """Return a file's size and the fingerprints of its first and last record; the latter only of version 2."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         size_bytes = os.fstat(file.fileno()).st_size
         head = fingerprint(file.read(RECORD_BYTES))
         file.seek(max(0, size_bytes - RECORD_BYTES))

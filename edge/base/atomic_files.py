@@ -5,17 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from edgequake.edge.base.errors import DataError
 
 _Result = TypeVar("_Result")
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
+LONGEST_LINE_BYTES = 1 << 22  # of appended files: a line of catalog.check takes 400 bytes an event
 _FREE_THE_DISK = "free the disk, then go on with --resume; nothing in the catalogue is lost"
 _REMEDIES = {
     errno.ENOSPC: _FREE_THE_DISK,
@@ -92,6 +94,44 @@ def write_bytes_atomically(path: Path, data: bytes, make_room: Callable[[int], b
         raise DataError(f"cannot write {path}: {problem.strerror or problem}; {remedy_for(problem)}") from problem
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file to be read. A pipe or a device in its place, which might be waited for without end, is refused.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened, or is no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise OSError(errno.EISDIR, "no regular file", str(path))
+
+
+def read_whole(path: Path, most_bytes: int) -> bytes:
+    """Return the bytes of a regular file; one that is larger than it can be is damaged, and must not fill the memory.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, or is larger.
+    """
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > most_bytes:
+            raise OSError(errno.EFBIG, f"larger than {most_bytes} bytes", str(path))
+        return file.read()
+
+
+def is_wrong_kind(path: Path, is_folder: bool) -> bool:
+    """Whether something else stands in the place of a folder, or of a regular file: a pipe, a link to itself."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as problem:
+        return problem.errno == errno.ELOOP
+    return not (stat.S_ISDIR(mode) if is_folder else stat.S_ISREG(mode))
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files that a killed process has left."""
     for path in folder.glob(".*.part"):
@@ -155,15 +195,17 @@ def lines_from(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
 
     offset : where a line begins; what precedes it is not read.
 
+    What is longer than `LONGEST_LINE_BYTES` is damage, and comes in pieces: it must not fill the memory.
+
     Raises
     ------
     DataError
         The file cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(offset)
-            for line in file:
+            while line := file.readline(LONGEST_LINE_BYTES):
                 yield offset, line
                 offset += len(line)
     except FileNotFoundError:

@@ -18,9 +18,10 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from edgequake.edge.base.atomic_files import write_bytes_atomically
+from edgequake.edge.base.atomic_files import read_whole, write_bytes_atomically
 from edgequake.edge.base.errors import DataError
 
+_MOST_BYTES = 1 << 28  # a live run's is a thousandth of that
 _MAGIC = b"edgequake checkpoint 5\n"
 _ARRAY = "$array"
 
@@ -79,7 +80,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         The file cannot be read, is damaged, has another format version or is not a checkpoint.
     """
     try:
-        data = path.read_bytes()
+        data = read_whole(path, _MOST_BYTES)
     except OSError as problem:
         raise DataError(f"checkpoint {path} cannot be read: {problem.strerror or problem}") from problem
     if not data.startswith(_MAGIC):

@@ -7,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from edgequake.edge.base.atomic_files import remedy_for, sync
+from edgequake.edge.base.atomic_files import is_wrong_kind, remedy_for, sync
+from edgequake.edge.base.checkpoint import set_aside
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.base.layout import LOCK
 
@@ -76,6 +77,8 @@ class OwnFolder:
 
     def _hold(self) -> int | None:
         """Lock the lock's file and return its descriptor; None where the file was removed at that moment."""
+        if is_wrong_kind(self._lock, is_folder=False):
+            set_aside(self._lock)
         descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o640)
         try:
             if fcntl is not None:

@@ -192,9 +192,7 @@ class Downlink:
         if queue is not None:
             entries = [entry for offset in queue if (entry := self._ledger.entry(int(offset))) is not None]
         else:
-            pending = {entry.segment.file for entry in self._ledger.pending()}  # these are queued later
-            last = [] if self._replayed else self._ledger.last_entries()
-            entries = [entry for entry in last if entry.segment.file not in pending]
+            entries = [] if self._replayed else self._ledger.last_entries()  # the pending ones are queued later
         for entry in entries:
             self.enqueue(entry)
 

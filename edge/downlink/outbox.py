@@ -164,7 +164,7 @@ def acknowledge_command(arguments: argparse.Namespace, control: Control) -> int:
     if not (out / OUTBOX).is_dir():
         raise DataError(f"{out} has no outbox; a run with --budget makes one")
     by_number: dict[int, list[Path]] = {}
-    for path in outbox_files(out):
+    for path in (path for path in outbox_files(out) if not path.is_dir()):
         by_number.setdefault(int(path.stem), []).append(path)
     if arguments.all:
         numbers = list(by_number)
@@ -177,7 +177,7 @@ def acknowledge_command(arguments: argparse.Namespace, control: Control) -> int:
         there = f"{min(by_number)} to {max(by_number)}" if by_number else "nothing"
         raise DataError(f"the outbox of {out} does not contain {', '.join(unknown)}; it contains {there}")
     paths = [path for number in numbers for path in by_number[number]]
-    n_bytes = sum(path.stat().st_size for path in paths)
+    n_bytes = sum(path.lstat().st_size for path in paths)
     for path in paths:
         path.unlink(missing_ok=True)
     sync(out / OUTBOX)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pymseed import DataEncoding, MiniSEEDError, MS3Record, get_error_messages
 
+from edgequake.edge.base.atomic_files import open_regular
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.record_repair import with_own_length, with_right_time
@@ -69,7 +70,7 @@ def index_file(path: Path, start_byte: int = 0, stop_byte: int | None = None) ->
     headers: list[RecordHeader] = []
     size = 0
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(start_byte)
             while data := file.read(_READ_BYTES if stop_byte is None else min(_READ_BYTES, stop_byte - file.tell())):
                 size += len(data)

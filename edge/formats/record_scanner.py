@@ -27,7 +27,7 @@ from edgequake.edge.formats.record_repair import (
     with_right_time,
 )
 from edgequake.edge.formats.source_ids import require_source_id, usable_source_id
-from edgequake.edge.formats.waveforms import Trace, duration_ns
+from edgequake.edge.formats.waveforms import LAST_NS, NS_PER_S, Trace, duration_ns
 
 # Where a record may begin, by the fields that libmseed itself checks: sequence number and quality (version 2) or the
 # letters MS and a 3 (version 3), then a valid time of day.
@@ -139,6 +139,12 @@ class RecordScanner:
             self._diagnostics.skip_record(
                 self._source, f"the record at byte {self._base + at} is cut short", following - at
             )
+            return following, None
+        if header is not None and _stops_too_late(header):
+            problem = (
+                f"the record at byte {header.offset} at {header.sampling_rate_hz} Hz would stop after the year 2261"
+            )
+            self._diagnostics.skip_record(self._source, problem, following - at)
             return following, None
         header = None if header is None else self._with_usable_codes(at, header, following, mended is not None)
         if header is None:
@@ -324,6 +330,11 @@ def first_reason(error: Exception) -> str:
 
 def _holds_samples(record: MS3Record) -> bool:
     return bool(record.samplecnt > 0 and record.samprate > 0.0 and record.encoding != DataEncoding.TEXT)
+
+
+def _stops_too_late(header: RecordHeader) -> bool:
+    """Whether the time after the last sample does not fit 64-bit nanoseconds: no seismometer samples so slowly."""
+    return (LAST_NS - header.start_ns) / NS_PER_S * header.sampling_rate_hz < header.n_samples
 
 
 def _header(record: MS3Record, offset: int) -> RecordHeader:

@@ -1,7 +1,8 @@
 """A channel's samples of the last hours by a few check values, whatever the records in which they came.
 
 A link that sends hours again may cut their records elsewhere, and its clock jitters. So the check values are those of
-short runs of samples that their own values select (content-defined chunking), kept with the second in which they lie.
+short runs of samples that their own values select (content-defined chunking), kept with the second in which they lie;
+and those of whole traces with their times, for records that come again just as they were, however short or flat.
 
 References
 ----------
@@ -9,6 +10,8 @@ Manber, U. (1994), Finding similar files in a large file system, Proc. USENIX Wi
 """
 
 from __future__ import annotations
+
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +21,8 @@ from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 
 _RUN = 8  # samples
 _LIMIT = np.uint64(1 << 56)  # hashes below it select one run in 256: at 100 Hz one every 2.6 s
-_MOST = 1 << 13  # check values: 32 kB, nearly six hours at 100 Hz
+_MOST = 1 << 13  # check values of runs: 32 kB, nearly six hours at 100 Hz
+_MOST_TRACES = 1 << 13  # nine hours of records of 400 samples at 100 Hz: 32 kB
 _FLAT_NS = 60 * NS_PER_S  # of a dead channel no run is like no other: one check value a minute
 _ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio (Knuth, TAOCP 3, section 6.4)
 _NEIGHBOURS = np.array([0, 1, -1], np.int64)  # seconds: of the same sample they differ by rounding and by jitter
@@ -27,34 +31,64 @@ _Keys = npt.NDArray[np.uint32]
 _Hashes = npt.NDArray[np.uint64]
 
 
+class _Ring:
+    """The newest check values; they overwrite the oldest."""
+
+    def __init__(self, most: int) -> None:
+        self._values: _Keys = np.zeros(most, np.uint32)
+        self._n = 0  # so far
+
+    @property
+    def values(self) -> _Keys:
+        """Those that are remembered, in no order."""
+        return self._values[: self._n]
+
+    def add(self, values: _Keys) -> None:
+        """Remember some more."""
+        values = values[-len(self._values) :]
+        self._values[(self._n + np.arange(len(values))) % len(self._values)] = values
+        self._n += len(values)
+
+    def state(self) -> State:
+        return {"keys": self.values.copy(), "n": self._n}
+
+    def restore(self, state: State) -> None:
+        self._n = state["n"]
+        self._values[: len(state["keys"])] = state["keys"]
+
+
 class SampleMemory:
     """Remembers the newest samples of a channel, and tells whether a trace has some of them at their times."""
 
     def __init__(self) -> None:
-        self._keys: _Keys = np.zeros(_MOST, np.uint32)
-        self._n = 0  # check values so far; the newest overwrite the oldest
+        self._runs, self._traces = _Ring(_MOST), _Ring(_MOST_TRACES)
 
     def add(self, trace: Trace) -> None:
         """Remember a trace."""
-        hashes, units = _selected(trace)
-        keys = _keyed(hashes, units)[-_MOST:]
-        self._keys[(self._n + np.arange(len(keys))) % _MOST] = keys
-        self._n += len(keys)
+        self._runs.add(_keyed(*_selected(trace)))
+        self._traces.add(np.array([_check_value(trace)], np.uint32))
+
+    def has(self, trace: Trace) -> bool:
+        """Whether this very trace has come before, at the same time."""
+        return bool((self._traces.values == _check_value(trace)).any())
 
     def knows(self, trace: Trace) -> bool | None:
         """Return whether samples of a trace have come before; None: it is too short to tell."""
         hashes, units = _selected(trace)
         if len(hashes) == 0:
             return None
-        known = self._keys[: self._n]
-        return bool(np.isin(_keyed(hashes, units + _NEIGHBOURS[:, np.newaxis]), known).any())
+        return bool(np.isin(_keyed(hashes, units + _NEIGHBOURS[:, np.newaxis]), self._runs.values).any())
 
     def state(self) -> State:
-        return {"keys": self._keys[: self._n].copy(), "n": self._n}
+        return {**self._runs.state(), "traces": self._traces.state()}
 
     def restore(self, state: State) -> None:
-        self._n = state["n"]
-        self._keys[: len(state["keys"])] = state["keys"]
+        self._runs.restore(state)
+        self._traces.restore(state["traces"])
+
+
+def _check_value(trace: Trace) -> int:
+    return crc32(trace.samples.tobytes(), trace.start_ns & 0xFFFF_FFFF)
 
 
 def _selected(trace: Trace) -> tuple[_Hashes, npt.NDArray[np.int64]]:

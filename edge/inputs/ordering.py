@@ -5,12 +5,8 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from zlib import crc32
-
-import numpy as np
 
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.diagnostics import Diagnostics
@@ -29,7 +25,6 @@ _N_AGREEING = 3  # consecutive records that prove that a clock was set back, or 
 _MOST_UNTOLD = 100  # contiguous late records without a telling sample: of 25 samples, 25 s of a Raspberry Shake
 _MOST_WAITING = 500
 _MOST_WAITING_BYTES = 1 << 20  # of one station
-_MOST_SEEN = 8192  # traces of a channel, nine hours of records of 400 samples at 100 Hz: 32 kB
 _MOST_CHANNELS = 12  # of one station
 _MOST_IGNORED = 100  # names of ignored channels, for the summary
 
@@ -57,7 +52,6 @@ class ReorderBuffer:
         self._far: list[Trace] = []
         self._late: dict[str, list[Trace]] = {}
         self._given_up: list[Trace] = []
-        self._seen: dict[str, array[int]] = {}  # by channel: check values of its newest traces, time included
         self._samples: dict[str, SampleMemory] = {}  # by channel
         self._repeats_stop_ns: dict[str, int] = {}  # by channel, of the newest trace that was sent again
         self._again: list[Trace] = []
@@ -108,7 +102,6 @@ class ReorderBuffer:
             "early": [vars(trace) for trace in self._early],
             "far": [vars(trace) for trace in self._far],
             "late": {name: [vars(trace) for trace in traces] for name, traces in self._late.items()},
-            "seen": {name: np.array(seen[-_MOST_SEEN:], np.uint32) for name, seen in self._seen.items()},
             "samples": {name: samples.state() for name, samples in self._samples.items()},
             "repeats_stop_ns": self._repeats_stop_ns,
         }
@@ -117,7 +110,6 @@ class ReorderBuffer:
         self.newest_ns, self._stops_ns = state["newest_ns"], state["stops_ns"]
         self._early, self._far = [Trace(**p) for p in state["early"]], [Trace(**p) for p in state["far"]]
         self._late = {name: [Trace(**p) for p in traces] for name, traces in state["late"].items()}
-        self._seen = {name: array("I", seen.tolist()) for name, seen in state["seen"].items()}
         self._samples = {name: SampleMemory() for name in state["samples"]}
         for name, samples in self._samples.items():
             samples.restore(state["samples"][name])
@@ -143,7 +135,7 @@ class ReorderBuffer:
         if late and not _follows(trace, late[-1].stop_ns):
             self._given_up += late
             late.clear()
-        is_equal = _check_value(trace) in self._seen[name]
+        is_equal = self._samples[name].has(trace)
         if is_equal or self._is_repeated(trace):
             self._again += late if is_equal else [*late, trace]
             self.n_repeated += 1 + len(late)
@@ -192,16 +184,8 @@ class ReorderBuffer:
             stop_ns = self._stops_ns.get(trace.source_id, trace.stop_ns)
             self._stops_ns[trace.source_id] = max(stop_ns, trace.stop_ns)
             self.newest_ns = trace.start_ns if self.newest_ns is None else max(self.newest_ns, trace.start_ns)
-            seen = self._seen.setdefault(trace.source_id, array("I"))
-            seen.append(_check_value(trace))
-            if len(seen) > _MOST_SEEN + _MOST_SEEN // 4:
-                del seen[:-_MOST_SEEN]
             self._samples.setdefault(trace.source_id, SampleMemory()).add(trace)
         return traces
-
-
-def _check_value(trace: Trace) -> int:
-    return crc32(trace.samples.tobytes(), trace.start_ns & 0xFFFF_FFFF)
 
 
 def _follows(trace: Trace, stop_ns: int) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgequake.edge.base.atomic_files import Backoff, may_pass, write_bytes_atomically
@@ -19,6 +20,14 @@ from edgequake.edge.inputs.source import Batch, Source
 
 STATUS_TASK = "status"
 _LAST_TRIES = 2  # of each task at the end of a run: a failure of a moment loses nothing
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """Why a task has failed."""
+
+    reason: str  # in the system's words
+    message: str | None  # with which a run ends that cannot do it even then; None: of a task that others try again
 
 
 class Degraded:
@@ -38,17 +47,16 @@ class Degraded:
         """Report to `diagnostics` and `log`; `now_s` returns the machine's monotonic time."""
         self.is_live, self._diagnostics, self._log, self._now_s = is_live, diagnostics, log, now_s
         self._backoffs: dict[str, Backoff] = {}  # by task
-        self._failing: dict[str, str] = {}  # by task: why
+        self._failing: dict[str, _Failure] = {}  # by task
         self._reasons: set[str] = set()  # that have been said
         self._since_ns = 0
         self._begun_s = 0.0
-        self._problems: dict[str, str] = {}  # by task that is tried here
         self.is_ending = False  # no task will be tried again later: each is tried now
 
     @property
     def text(self) -> str | None:
         """What cannot be written at present, since when and why, beside the status, in which it is read; or None."""
-        failing = {task: reason for task, reason in self._failing.items() if task != STATUS_TASK}
+        failing = {task: failure.reason for task, failure in self._failing.items() if task != STATUS_TASK}
         if not failing:
             return None
         reasons = "; ".join(dict.fromkeys(failing.values()))
@@ -75,19 +83,18 @@ class Degraded:
                 if n_left > 1:
                     continue
                 backoff.failed()
-                self._problems[task] = str(problem) if isinstance(problem, DataError) else f"{task}: {_reason(problem)}"
-                self.note(task, problem)
+                message = str(problem) if isinstance(problem, DataError) else f"{task}: {_reason(problem)}"
+                self._begin(task, _Failure(_reason(problem), message))
                 return False
             break
         backoff.succeeded()
-        self._problems.pop(task, None)
-        self.note(task, None)
+        self._end(task)
         return True
 
     @property
     def problem(self) -> str | None:
         """Why the first of the tasks has failed that are still to be done; None: all of them are done."""
-        return next(iter(self._problems.values()), None)
+        return next((failure.message for failure in self._failing.values() if failure.message is not None), None)
 
     def is_due(self, task: str) -> bool:
         """Whether a task that has failed is to be tried again."""
@@ -97,21 +104,29 @@ class Degraded:
         """Note that a task has failed, or has been done; of one that others try again."""
         if not self.is_live:
             return
-        if problem is None:
-            if self._failing.pop(task, None) is not None and not self._failing:
-                self._end()
-            return
-        reason = _reason(problem)
+        failure = self._failing.get(task)
+        is_tried_here = failure is not None and failure.message is not None
+        if problem is not None and not is_tried_here:
+            self._begin(task, _Failure(_reason(problem), None))
+        elif problem is None and not is_tried_here:
+            self._end(task)
+
+    def _begin(self, task: str, failure: _Failure) -> None:
+        """Enter a task that has failed; say so where nothing had, or for another reason."""
         if not self._failing:
             self._since_ns, self._begun_s, self._reasons = time.time_ns(), self._now_s(), set()
             self._diagnostics.count("time(s) the run could not write to its folder, and went on in memory")
-        self._failing[task] = reason
+        self._failing[task] = failure
+        reason = failure.reason
         if reason not in self._reasons:
             self._reasons.add(reason)
             self._log(f"degraded: {task} cannot be written: {reason}; detection goes on in memory, it is tried again")
 
-    def _end(self) -> None:
-        self._log(f"no longer degraded: everything that waited is written, after {self._now_s() - self._begun_s:.0f} s")
+    def _end(self, task: str) -> None:
+        """Strike a task that has been done; say so where everything has."""
+        if self._failing.pop(task, None) is not None and not self._failing:
+            after_s = self._now_s() - self._begun_s
+            self._log(f"no longer degraded: everything that waited is written, after {after_s:.0f} s")
 
 
 def _reason(problem: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgequake.edge.base.atomic_files import is_wrong_kind
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.base.layout import (
     ARCHIVE,
@@ -35,7 +36,9 @@ def finished_summary(config: RunConfig, models: RunModels, source: Source) -> Su
         The folder contains the results of another run.
     """
     summary = config.out / SUMMARY
-    is_complete = summary.exists() and not (config.out / CHECKPOINT).exists()
+    is_complete = (
+        summary.exists() and not is_wrong_kind(summary, is_folder=False) and not (config.out / CHECKPOINT).exists()
+    )
     if not (config.resume and source.replayed and is_complete):
         return None
     found = Summary.read(summary)

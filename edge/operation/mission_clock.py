@@ -6,14 +6,18 @@ is a *witness* only once it has gone on for `CONFIRM_S` of data, from one trace 
 each other agree. Mission time is the newest sample of the witnesses that are believed:
 
 1. live, those whose samples are as new as the machine's own clock says, a day old at most;
-2. else, or among several, those of the most stations;
+2. else, or among several, those of the most stations. One that began lately has no vote yet: only once it has gone on,
+   by the machine's monotonic time, for half as long as the oldest witness, or for half a day (in the first hour each
+   one has);
 3. else those that go on while the others are silent for `SILENT_S` of data;
 4. else those that have been believed so far;
 5. else those that are nearest to the machine's clock.
 
 A lander may replay records of 1971, and its own clock may never have been set: then the first rule fits nobody and the
-others decide. A jump of more than an hour within a stream has to be confirmed in the same way. A stream that stays
-silent for `SILENT_S` of the others' data, and for twenty times its usual interval, is forgotten.
+others decide. Two forged stations that come to a station of long standing must keep on for half a day to outvote it;
+whoever can do that is kept out by ``--station`` alone, or by a machine whose clock is set. A jump of more than an hour
+within a stream has to be confirmed in the same way. A stream that stays silent for `SILENT_S` of the others' data, and
+for twenty times its usual interval, is forgotten.
 
 In a replay of files, which are as they are, two successive traces are enough.
 """
@@ -36,6 +40,10 @@ _CONFIRM_NS, _SILENT_NS = round(CONFIRM_S * NS_PER_S), round(SILENT_S * NS_PER_S
 _LONE_SAMPLES = 1 << 14  # in a replay, a trace as long as this is no single record: a packet CSV is one trace
 _SILENT_INTERVALS = 20  # a flood of others' data must not make a stream silent between two of its own records
 _INTERVAL_S, _INTERVAL_GAIN = 30.0, 0.125  # at first, as of records of a few hundred samples
+_YOUNG_S, _STANDING_S = (
+    3600.0,
+    86_400.0,
+)  # of the machine's time: before the first all weigh the same, from the second on again
 _MOST_STREAMS = 256  # more than a live run has at once
 
 
@@ -66,6 +74,7 @@ class _Stream:
     stretch: _Stretch
     heard_ns: int  # the clock's `_heard_ns` when it was last heard
     arrived_s: float  # the machine's monotonic time then
+    begun_s: float  # the machine's monotonic time when its present stretch began
     interval_s: float = _INTERVAL_S  # between its traces, as they usually come
     ahead: _Stretch | None = None
 
@@ -142,7 +151,8 @@ class MissionClock:
         streams: State = {}
         for key, one in self._streams.items():
             stretches = [None if part is None else list(vars(part).values()) for part in (one.stretch, one.ahead)]
-            streams[key] = [one.station_id, one.heard_ns, one.interval_s, *stretches]
+            age_s = 0.0 if self._replayed else one.arrived_s - one.begun_s
+            streams[key] = [one.station_id, one.heard_ns, one.interval_s, *stretches, age_s]
         return {
             "believed_ns": self._believed_ns,
             "unconfirmed_ns": self._unconfirmed_ns,
@@ -158,22 +168,26 @@ class MissionClock:
         self._believed_ns, self._unconfirmed_ns = state["believed_ns"], state["unconfirmed_ns"]
         self._heard_ns = state["heard_ns"]
         now_s = self._monotonic_s()
-        for key, (station_id, heard_ns, interval_s, stretch, ahead) in state["streams"].items():
+        for key, (station_id, heard_ns, interval_s, stretch, ahead, age_s) in state["streams"].items():
             later = None if ahead is None else _Stretch(*ahead)
-            self._streams[key] = _Stream(station_id, _Stretch(*stretch), heard_ns, now_s, interval_s, later)
+            self._streams[key] = _Stream(
+                station_id, _Stretch(*stretch), heard_ns, now_s, now_s - age_s, interval_s, later
+            )
 
     def _take(self, batch: Batch, trace: Trace) -> None:
         now_s = 0.0 if self._replayed else self._monotonic_s()
         stream = self._streams.pop(batch.key, None)
         was_witness, before = False, None if stream is None else stream.stretch
         if stream is None:
-            stream = _Stream(batch.station_id, _Stretch.begin(trace), self._heard_ns, now_s)
+            stream = _Stream(batch.station_id, _Stretch.begin(trace), self._heard_ns, now_s, now_s)
         else:
             was_witness = self._is_witness(stream)
             stream.arrive(now_s)
             if self._heard_ns - stream.heard_ns > _SILENT_NS:
                 stream.heard_ns = self._heard_ns
             stream.heard_ns += stream.take(trace, self._confirm_ns)
+            if stream.stretch is not before:
+                stream.begun_s = now_s
             self._heard_ns = max(self._heard_ns, stream.heard_ns)
         self._streams[batch.key] = stream
         self._forget_silent(now_s)
@@ -220,14 +234,16 @@ class MissionClock:
         if len(witnesses) <= 1 or self._replayed:
             return witnesses
         groups = [[one for one in witnesses if _agree(one, other)] for other in witnesses]
-        return max(groups, key=self._credit)
+        oldest_s = max(stream.arrived_s - stream.begun_s for stream in witnesses)
+        least_s = 0.0 if oldest_s < _YOUNG_S else min(oldest_s, _STANDING_S) / 2
+        return max(groups, key=lambda group: self._credit(group, least_s))
 
-    def _credit(self, group: list[_Stream]) -> tuple[bool, int, bool, bool, int]:
+    def _credit(self, group: list[_Stream], least_s: float) -> tuple[bool, int, bool, bool, int]:
         """Return the rank of witnesses that agree, by the rules of this module."""
         newest_ns = max(stream.stretch.newest_ns for stream in group)
         late_ns = self._wall_ns() - newest_ns
         is_present = self._believed_ns is not None and abs(newest_ns - self._believed_ns) <= _AGREE_NS
-        n_stations = len({stream.station_id for stream in group})
+        n_stations = len({one.station_id for one in group if one.arrived_s - one.begun_s >= least_s})
         goes_on = any(self._heard_ns - stream.heard_ns <= _SILENT_NS for stream in group)
         return -_AGREE_NS <= late_ns <= _BEHIND_NS, n_stations, goes_on, is_present, -abs(late_ns)
 

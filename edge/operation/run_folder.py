@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edgequake import __version__
-from edgequake.edge.base.atomic_files import remove_leftovers, write_bytes_atomically
+from edgequake.edge.base.atomic_files import is_wrong_kind, remove_leftovers, write_bytes_atomically
 from edgequake.edge.base.checkpoint import (
     Checkpoint,
     State,
@@ -85,7 +85,7 @@ class RunFolder:
         self.n_resumed = 0
         self._next_checkpoint_s = 0.0
         self._alarms: tuple[str | None, ...] = (None, None)  # when the status was last written
-        self._n_dropped = 0  # events, when it was last said
+        self._n_dropped = self._n_renamed = 0  # events and segments, when it was last said
         self._switch: ModelSwitch | None = None  # to a model that was installed
         self._offer = config.out / MODELS / "offer.json"
 
@@ -114,10 +114,10 @@ class RunFolder:
             ) from problem
 
     def _set_wrong_kinds_aside(self) -> None:
-        """Rename folders in the place of files and files in the place of folders: a damaged file system mixes them."""
+        """Rename what is in the place of a file and is none, and of a folder: a damaged file system mixes them."""
         for name in _FILES + _FOLDERS:
             path = self._out / name
-            if path.exists() and path.is_dir() != (name in _FOLDERS):
+            if is_wrong_kind(path, name in _FOLDERS):
                 kind = "no folder" if name in _FOLDERS else "no file"
                 self._log(f"{path} is {kind}; set aside as {set_aside(path).name}")
 
@@ -141,6 +141,8 @@ class RunFolder:
                 self._ledger.restore(None, self._comes_again)
         if state is None:
             self._services.open(None)
+        if self._ledger.files is not None:
+            self._ledger.files.start_is_over()
         self.write_checkpoint()
 
     def _restore(self, state: State, is_repaired: bool) -> State | None:
@@ -261,6 +263,11 @@ class RunFolder:
         """
         if self._ledger.is_behind:
             self.write_catalog()
+            if self._ledger.n_renamed > self._n_renamed:
+                n_new, self._n_renamed = self._ledger.n_renamed - self._n_renamed, self._ledger.n_renamed
+                self._source.diagnostics.count("segment(s) could not be written under their own names", n_new)
+                if n_new == self._n_renamed:
+                    self._log("a segment could not be written under its own name; the catalogue names the one it has")
             if self._ledger.n_dropped > self._n_dropped:
                 n_new, self._n_dropped = self._ledger.n_dropped - self._n_dropped, self._ledger.n_dropped
                 self._source.diagnostics.count("event(s) lost: too many waited for the disk", n_new)

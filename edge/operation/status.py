@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from edgequake import __version__
 from edgequake.edge.archive.day_files import RECORD_BYTES
 from edgequake.edge.archive.sds import DAY_NS, day_files
+from edgequake.edge.base.atomic_files import read_whole
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.inert_text import one_line
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from edgequake.edge.operation.station_run import StationRuns
 
 _MOST_WARNINGS = 20
+_MOST_BYTES = 1 << 26  # of the file, which is a thousandth of that
 _MOST_NEXT = 20  # segments that are listed, in the order of sending
 _RUNNING, _ENDED = "running", "ended"
 _DEAD_S = 60.0  # a run is dead if it writes nothing for five checkpoint intervals and this
@@ -95,7 +97,7 @@ def read_status(out: Path) -> dict[str, Any]:
     """
     path = out / STATUS
     try:
-        status: dict[str, Any] = json.loads(path.read_bytes())
+        status: dict[str, Any] = json.loads(read_whole(path, _MOST_BYTES))
     except FileNotFoundError as problem:
         raise DataError(
             f"{out} has no {STATUS}: expected the --out of a live run, or of one with --archive-bytes, "
@@ -233,7 +235,7 @@ def _rank(item: SegmentItem) -> float:
 def _of_outbox(out: Path) -> dict[str, int]:
     sizes = []
     for path in outbox_files(out):
-        with suppress(FileNotFoundError):  # just deleted by the radio
+        with suppress(OSError):  # just deleted by the radio
             sizes.append(path.stat().st_size)
     return {"files": len(sizes), "size_bytes": sum(sizes)}
 
@@ -241,7 +243,7 @@ def _of_outbox(out: Path) -> dict[str, int]:
 def _of_archive(out: Path) -> dict[str, Any] | None:
     found: list[tuple[int, Path, int]] = []
     for _, name, path in day_files(out / ARCHIVE):
-        with suppress(FileNotFoundError):  # just evicted
+        with suppress(OSError):  # just evicted, or a link to itself
             found.append((name.day, path, path.stat().st_size))
     if not found:
         return None

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,7 @@ class CatalogFiles:
         self._size_bytes: int | None = None  # of catalog.csv; None: not opened yet
         self._check_bytes = 0
         self._rows = b""  # that are in catalog.check, and not in catalog.csv yet
+        self._last: dict[int, Block] = {}  # lines at the end of catalog.check, by offset, while a run starts
         self.n_restored = 0  # rows of catalog.csv that were missing or differed when it was opened
 
     @property
@@ -131,6 +132,7 @@ class CatalogFiles:
         DataError
             The files cannot be read or written.
         """
+        self._last = {}
         self._size_bytes = self.catalog.stat().st_size if self.catalog.exists() else 0
         self._check_bytes = self.check.stat().st_size if self.check.exists() else 0
         if not self._check_bytes:
@@ -140,7 +142,14 @@ class CatalogFiles:
         blocks = self._last_blocks()
         if not blocks or any(block is None for _, block in blocks):
             return False
-        return self._restore_end([block for _, block in blocks if block is not None])
+        if not self._restore_end([block for _, block in blocks if block is not None]):
+            return False
+        self._last = {offset: block for offset, block in blocks if block is not None}
+        return True
+
+    def start_is_over(self) -> None:
+        """Forget the last lines of catalog.check, which `open` keeps so that a start parses them once."""
+        self._last = {}
 
     @property
     def is_complete(self) -> bool:
@@ -157,6 +166,7 @@ class CatalogFiles:
         DataError
             They cannot be written; nothing was appended.
         """
+        self._last = {}
         at = (self._size_bytes or len(HEADER)) + len(self._rows)
         offset = self._check_bytes
         lines, texts, offsets = [], [], []
@@ -201,12 +211,16 @@ class CatalogFiles:
 
     def block(self, offset: int) -> Block | None:
         """Return the line of catalog.check at an offset; None where there is none of a segment."""
-        block = next((block for _, block in read_blocks(self.check, offset)), None)
+        block = self._last.get(offset) or next((block for _, block in read_blocks(self.check, offset)), None)
         return block if block is not None and block.text is not None else None
 
     def blocks(self, offset: int) -> list[Block]:
         """Return the segments in catalog.check from an offset on."""
-        return [block for _, block in read_blocks(self.check, offset) if block is not None and block.text is not None]
+        if self._last and offset >= next(iter(self._last)):
+            found: Iterable[tuple[int, Block | None]] = [one for one in self._last.items() if one[0] >= offset]
+        else:
+            found = read_blocks(self.check, offset)
+        return [block for _, block in found if block is not None and block.text is not None]
 
     def last_offset(self, n_bytes: int = CHECKED_BYTES) -> int:
         """Return where the first line begins that lies in the last `n_bytes` of catalog.check."""
@@ -236,7 +250,7 @@ class CatalogFiles:
         size_bytes, first = self._size_bytes or 0, blocks[0]
         if size_bytes < first.at and not (first.at == len(HEADER) and not size_bytes):
             return False
-        found = self._catalog_bytes(first.at)
+        found = self._catalog_bytes(first.at, blocks[-1].stop - first.at)
         for i, block in enumerate(blocks):
             part = found[block.at - first.at : block.stop - first.at]
             if block.text is None and zlib.crc32(part) != block.crc32:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import count, groupby
 from typing import BinaryIO
 
-from edgequake.edge.base.atomic_files import remedy_for, sync
+from edgequake.edge.base.atomic_files import LONGEST_LINE_BYTES, remedy_for, sync
 from edgequake.edge.base.checkpoint import set_aside
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import SEGMENTS
@@ -86,6 +86,8 @@ def _measure(file: BinaryIO, start: int) -> tuple[int, int, int]:
         while chunk := file.read(_CHUNK_BYTES):
             whole = (last + chunk)[: (last + chunk).rfind(b"\n") + 1]
             last = (last + chunk)[len(whole) :]
+            if len(last) > LONGEST_LINE_BYTES:
+                return 0, 0, 0
             decoder.decode(whole)
             n_bytes, n_rows, crc32 = n_bytes + len(whole), n_rows + whole.count(b"\n"), zlib.crc32(whole, crc32)
         file.seek(max(start, start + n_bytes - _ADOPT_BYTES))
@@ -164,7 +166,7 @@ class _Rewriting:
         file.seek(start)
         held: deque[CatalogRow] = deque()
         while stop is None or file.tell() < stop:
-            line = file.readline()
+            line = file.readline(LONGEST_LINE_BYTES)
             if not line:
                 break
             try:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import zlib
 from bisect import bisect_left
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 
-from edgequake.edge.base.atomic_files import write_bytes_atomically
+from edgequake.edge.base.atomic_files import may_pass, write_bytes_atomically
 from edgequake.edge.base.checkpoint import State
+from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.waveforms import format_time
 from edgequake.edge.results.catalog import CatalogRow, Segment
 from edgequake.edge.results.catalog_files import Block, CatalogFiles
 
 _MOST_PENDING = 1000  # of a live run: more have not been detected again for so long that they never will be
 _MOST_SERIES = 1000
+_MOST_FAILURES = 3  # of a segment, for a reason that may pass, before its own name is to blame
 # Segments of a live run that wait in memory for a disk that cannot be written: hours of events.
 MOST_WAITING, MOST_WAITING_BYTES = 64, 32 << 20
 
@@ -97,7 +100,9 @@ class Ledger:
         self._pending_evids: set[str] = set()
         self._unwritten: list[LedgerEntry] = []
         self._waiting: dict[str, tuple[Path, bytes]] = {}  # by segment: its file, which is not written, and its bytes
+        self._n_failures: dict[str, int] = {}  # by segment that waits: how often it could not be written
         self.n_dropped = 0  # events that could not wait any longer
+        self.n_renamed = 0  # segments that could not be written under their own names
         self._new: list[LedgerEntry] = []
         self.n_rows = 0  # of the catalogue
         self.n_segments = self.samples_kept = self.bytes_kept = 0  # of the segments that are not pending
@@ -198,10 +203,15 @@ class Ledger:
         return list(self._pending.values())
 
     def last_entries(self) -> list[LedgerEntry]:
-        """Return the segments that were completed last, in that order, as far as they are looked at at a start."""
+        """Return the segments that were completed last, in that order, as far as they are looked at at a start.
+
+        Those that are pending are left out.
+        """
         if self.files is None:
             return []
-        return [_entry(block) for block in self.files.blocks(self.files.last_offset())]
+        pending = {entry.offset for entry in self._pending.values()}
+        blocks = self.files.blocks(self.files.last_offset())
+        return [_entry(block) for block in blocks if block.offset not in pending]
 
     def entry(self, offset: int) -> LedgerEntry | None:
         """Return the segment whose line in catalog.check begins at an offset; None where it cannot be read."""
@@ -277,8 +287,37 @@ class Ledger:
         """Write the segments that wait, in order."""
         for name, (path, data) in list(self._waiting.items()):
             _make_folder(path.parent)
-            write_bytes_atomically(path, data, self.make_room_for_segment)
+            try:
+                write_bytes_atomically(path, data, self.make_room_for_segment)
+            except DataError as problem:
+                self._n_failures[name] = self._n_failures.get(name, 0) + 1
+                if may_pass(problem) and self._n_failures[name] < _MOST_FAILURES:
+                    raise
+                self._write_under_another_name(name, path, data, problem)
             del self._waiting[name]
+            self._n_failures.pop(name, None)
+
+    def _write_under_another_name(self, name: str, path: Path, data: bytes, problem: DataError) -> None:
+        """Write a segment whose own path cannot be written, and enter it under that name.
+
+        A name too long for the file system, a folder of that name or a bad block must not hold up all later events.
+
+        Raises
+        ------
+        DataError
+            `problem`: this name cannot be written either, so the disk is to blame.
+        """
+        other = f"{zlib.crc32(name.encode()):08x}"
+        try:
+            write_bytes_atomically(path.with_name(f"{other}{path.suffix}"), data, self.make_room_for_segment)
+        except DataError:
+            self._n_failures[name] = 0
+            raise problem from problem.__cause__
+        file = f"{name.rpartition('/')[0]}/{other}{path.suffix}"
+        for entry in [entry for entry in self._unwritten if entry.segment.file == name]:
+            entry.segment = replace(entry.segment, file=file)
+            entry.rows = tuple(replace(row, segment=file) for row in entry.rows)
+        self.n_renamed += 1
 
     def _has_too_many_waiting(self) -> bool:
         n_bytes = sum(len(data) for _, data in self._waiting.values())
@@ -291,6 +330,7 @@ class Ledger:
             return False
         worst = min(waiting, key=lambda entry: max(row.priority for row in entry.rows))
         del self._waiting[worst.segment.file]
+        self._n_failures.pop(worst.segment.file, None)
         self._unwritten = [entry for entry in self._unwritten if entry is not worst]
         self._new = [entry for entry in self._new if entry is not worst]
         self.n_rows -= len(worst.rows)

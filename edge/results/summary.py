@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from edgequake.edge.base.atomic_files import read_whole
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.inert_text import one_line
@@ -17,6 +18,8 @@ from edgequake.edge.base.layout import CATALOG, SUMMARY
 from edgequake.edge.manifest import schema
 from edgequake.edge.results.catalog import CatalogRow, Segment, read_catalog
 from edgequake.edge.results.catalog_files import CatalogFiles
+
+_MOST_BYTES = 1 << 26  # of a file that names each segment, as earlier versions wrote it: 200 000 of them
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ class Summary:
             The file cannot be read, or lacks a field.
         """
         try:
-            values: Any = json.loads(path.read_text(encoding="utf-8"))
+            values: Any = json.loads(read_whole(path, _MOST_BYTES))
         except (OSError, ValueError) as problem:
             raise DataError(f"{path} cannot be read as a run's summary ({problem}); run again") from problem
         if not isinstance(values, dict):

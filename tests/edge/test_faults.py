@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgequake.benchmarks.robustness.crash_recovery import mutated, run_mutations
+from edgequake.benchmarks.robustness.extreme_headers import with_extreme_headers
 from edgequake.benchmarks.robustness.soak import soak
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import GateError
@@ -30,6 +31,29 @@ def test_damaged_records_end_with_a_summary_or_an_error_message(small: Path) -> 
     assert found.failures == () and found.n_done + found.n_refused == 20
     assert found.n_done > 16 and found.n_events_kept > 13
     assert found.growth_bytes < 10_000_000
+
+
+def test_headers_of_extreme_values_cost_their_records_at_most(small: Path) -> None:
+    """As files and as streams: no traceback, no time beyond the calendar, and the records beside them are read."""
+    data = small.read_bytes()
+    n_intact = n_read = 0
+    for i in range(150):
+        damaged = with_extreme_headers(data, np.random.default_rng([3, i]))
+        assert len(damaged) == len(data)
+        small.write_bytes(damaged)
+        rows = [(data[at : at + 512], damaged[at : at + 512]) for at in range(0, len(data), 512)]
+        small.with_name("intact.mseed").write_bytes(b"".join(before for before, after in rows if before == after))
+        wanted = {(p.start_ns, p.samples.tobytes()) for p in _traces(small.with_name("intact.mseed"))}
+        found = _traces(small)
+        scanner = RecordScanner("stream", Diagnostics(), decode=True)
+        chunks = [damaged[at : at + 700] for at in range(0, len(damaged), 700)] + [b""]
+        found += [record.trace() for chunk in chunks for record in scanner.feed(chunk, at_end=not chunk)]
+        for trace in found:
+            assert 0.0 < trace.sampling_rate_hz < np.inf and abs(trace.stop_ns) < 2**63 and len(trace.samples)
+        n_intact += 2 * len(wanted)
+        samples = [(trace.start_ns, trace.samples.tobytes()) for trace in found]
+        n_read += sum(samples.count(one) for one in wanted)
+    assert n_intact > 6_000 and n_read > 0.999 * n_intact
 
 
 def test_damage_costs_little_more_than_the_records_hit(small: Path) -> None:

@@ -73,3 +73,10 @@ def test_deleted_files_are_not_sent_again(full: Ground) -> None:
     for hour in range(9, 300):
         full.pass_at(hour)
     assert not set(sent) & set(full.sent_records()) and names(full)[0] > ALL[-1]
+
+
+def test_a_folder_in_the_outbox_does_not_keep_the_files_from_being_deleted(full: Ground) -> None:
+    (full.out / "outbox" / "00000007.mseed").mkdir()
+    (full.out / "outbox" / "00000008.mseed").symlink_to("00000008.mseed")
+    assert main(["acknowledge", str(full.out), "--all"]) == 0
+    assert [path.name for path in sorted((full.out / "outbox").glob("0*"))] == ["00000007.mseed"]

@@ -326,7 +326,7 @@ def test_followed_files_that_are_written_again_give_the_catalogue_of_the_final_o
         return look(self)
 
     monkeypatch.setattr(FolderWatch, "look", write_and_look)
-    summary = run(RunConfig((str(folder),), tmp_path / "out", follow=True, poll_s=0.005, idle_stop_s=0.5))
+    summary = run(RunConfig((str(folder),), tmp_path / "out", follow=True, poll_s=0.005, idle_stop_s=2.0))
     assert path.read_bytes() == b"".join(records)
     plain = run(RunConfig((str(path),), tmp_path / "plain"))
     assert summary.samples_in == plain.samples_in and summary.overlap_samples == plain.overlap_samples

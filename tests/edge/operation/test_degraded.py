@@ -8,6 +8,8 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +138,48 @@ def test_the_best_events_wait_in_bounded_memory_and_are_written_in_order(
     for i in best:
         assert (tmp_path / f"segments/{i:04d}.mseed").read_bytes() == bytes([i]) * size_bytes
     assert not ledger.is_behind and len(list((tmp_path / "segments").iterdir())) == most
+
+
+@pytest.mark.parametrize("way", ["a folder", "too long", "a bad block"])
+def test_a_segment_that_can_never_be_written_does_not_hold_up_the_others(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is entered under another name; where the disk takes no file at all, everything waits under its own."""
+    files = CatalogFiles(tmp_path)
+    files.open()
+    ledger, write = Ledger(files), ledgers.write_bytes_atomically
+    ledger.may_wait, is_read_only = True, True
+    entries = [segment_of(i, 0.5) for i in range(3)]
+    if way == "too long":
+        name = f"segments/{'0' * 300}.mseed"
+        entries[0] = replace(entries[0][0], file=name), (replace(entries[0][1][0], segment=name),), entries[0][2]
+    bad_name = entries[0][0].file
+    if way == "a folder":
+        (tmp_path / bad_name / "in it").mkdir(parents=True)
+
+    def write_or_fail(path: Path, data: bytes, make_room: object = None) -> None:
+        if is_read_only or (way == "a bad block" and path == tmp_path / bad_name):
+            raise bad_disk()
+        write(path, data)
+
+    monkeypatch.setattr(ledgers, "write_bytes_atomically", write_or_fail)
+    for segment, rows, data in entries:
+        ledger.write_segment(tmp_path, segment.file, data)
+        ledger.add(segment, rows)
+    for _ in range(10):
+        with pytest.raises(DataError, match="cannot write"):
+            ledger.write()
+    assert ledger.n_renamed == 0 and ledger.is_behind
+    is_read_only = False
+    while ledger.is_behind:
+        with suppress(DataError):
+            ledger.write()
+    found = read_catalog(tmp_path / "catalog.csv")
+    assert [row.evid for row in found] == ["0000", "0001", "0002"] and ledger.n_renamed == 1
+    assert [row.segment for row in found[1:]] == ["segments/0001.mseed", "segments/0002.mseed"] != bad_name
+    assert [(tmp_path / row.segment).read_bytes() for row in found] == [data for _, _, data in entries]
+    assert [entry.segment.file for entry in ledger.take_new()] == [row.segment for row in found]
+    assert not ledger.is_behind
 
 
 def test_rows_wait_for_the_catalogue_when_their_line_is_in_the_check_file(

@@ -117,6 +117,30 @@ def test_without_a_clock_that_fits_the_most_stations_decide() -> None:
     assert minutes(clock, "A 0", 11_000.7, 60) == [11_001.0]
 
 
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_two_forged_stations_do_not_outvote_one_of_long_standing_within_half_a_day(is_resumed: bool) -> None:
+    """In real time, on a machine whose clock was never set, with records of ten minutes."""
+    clock, monotonic_s = live(0.0)
+
+    def hours(first: int, stop: int, forged: bool) -> None:
+        for i in range(6 * first, 6 * stop):
+            monotonic_s[0] += 600.0
+            update(clock, (11_000 + i / 6, 11_000 + (i + 1) / 6), key="A 0")
+            for key in ("B 0", "C 0") if forged else ():
+                update(clock, (2e6 + i / 6, 2e6 + (i + 1) / 6), key=key)
+
+    hours(0, 30, forged=False)
+    hours(30, 35, forged=True)
+    if is_resumed:
+        state, monotonic_s[0] = clock.state(), 5.0  # the machine has booted
+        clock, _ = MissionClock(3600.0, False, lambda: 0, lambda: monotonic_s[0]), None
+        clock.restore(state)
+    hours(35, 41, forged=True)
+    assert now(clock) == pytest.approx(11_041)
+    hours(41, 44, forged=True)  # who can keep that up is kept out by --station
+    assert now(clock) > 2e6
+
+
 def test_a_stream_that_has_fallen_silent_is_forgotten() -> None:
     clock, monotonic_s = live()
     minutes(clock, "BAD 0", 2e6, 30)

@@ -32,6 +32,19 @@ def replace_by_folder(path: Path) -> None:
     (path / "inside").write_text("a file in it")
 
 
+def replace_by_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def replace_by_loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+HUGE_BYTES = 1 << 28  # of zeros that take no disk; `make rotten` can do with more
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "a flipped bit": flip,
     "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
@@ -40,6 +53,9 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "a folder": replace_by_folder,
     "from the future": lambda path: path.write_text('edgequake 9 {"version": 9, "format": [1, 2]}\n'),
     "binary": lambda path: path.write_bytes(bytes(range(256)) * 20),
+    "a pipe": replace_by_pipe,
+    "a link to itself": replace_by_loop,
+    "a size beyond all memory": lambda path: os.truncate(path, HUGE_BYTES),
 }
 FILES = (
     "catalog.csv", "catalog.check", "checkpoint.edgequake", "downlink.log", "status.json", "summary.json", "heartbeat",
@@ -50,6 +66,9 @@ FOLDERS = ("segments", "archive", "continuous", "requests", "outbox", "set-aside
 # All combinations take two minutes: `make rotten`.
 CASES = list(product(FILES, DAMAGES))
 SHORT = [case for i, case in enumerate(CASES) if i % 9 == 0]
+SHORT += [
+    (name, "a pipe") for name in ("checkpoint.edgequake", "archive/*/*/*/MHZ.D/*") if (name, "a pipe") not in SHORT
+]
 
 
 def run_live(data: bytes, out: Path, patch: pytest.MonkeyPatch, *options: str) -> int:

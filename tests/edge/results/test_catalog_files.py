@@ -13,7 +13,7 @@ import pytest
 from edgequake.edge.formats.miniseed import encode
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.results.catalog import COLUMNS, CatalogRow, Segment, read_catalog
-from edgequake.edge.results.catalog_files import CHECKED_BYTES, CatalogFiles, read_blocks
+from edgequake.edge.results.catalog_files import CHECKED_BYTES, Block, CatalogFiles, read_blocks
 from edgequake.edge.results.catalog_repair import repair
 from edgequake.edge.results.ledger import Ledger, UniqueNames, event_id
 
@@ -192,6 +192,28 @@ def test_a_start_reads_the_ends_of_the_files_alone(tmp_path: Path, monkeypatch: 
     ledger = Ledger(again)
     ledger.restore({**Ledger(again).state(), "n_rows": n}, comes_again=False)
     assert n_lines == 0 and ledger.n_rows == n
+
+
+def test_a_start_without_a_checkpoint_parses_no_line_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    append(opened(tmp_path), [segment_of(2 * i) for i in range(1200)])
+    parsed: list[int] = []
+    parse = Block.parse
+
+    def counted(line: bytes, offset: int) -> Block | None:
+        parsed.append(offset)
+        return parse(line, offset)
+
+    monkeypatch.setattr(Block, "parse", counted)
+    files = opened(tmp_path)
+    ledger = Ledger(files)
+    ledger.restore(None, comes_again=False)
+    pending, others = ledger.pending(), ledger.last_entries()
+    assert len(pending) == 1000 and len(others) == 200
+    assert [entry.segment.file for entry in [*others, *pending]] == [segment_of(2 * i)[0].file for i in range(1200)]
+    assert others[-1] == ledger.entry(others[-1].offset or 0)
+    assert len(parsed) == len(set(parsed)) == 1200
+    files.start_is_over()
+    assert ledger.entry(others[-1].offset or 0) == others[-1] and len(parsed) == 1201
 
 
 def test_names_are_unique_whatever_the_clock_does() -> None:
