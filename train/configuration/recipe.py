@@ -189,8 +189,8 @@ class FitRecipe:
     learning_rate: float  # falls along a cosine to 1 % of this value
     onset_weight: float  # weight of rows with the target "onset"
     time_budget_s: float  # training stops after this time even if steps are left
-    # Cell states of a cnn-lstm beyond this, at the end of a crop, add to the loss. Cells that count up without end have no
-    # good scale as integers; 0: no limit.
+    # Cell states of a cnn-lstm beyond this, at the end of a crop, add to the loss: cells that count up without end have
+    # no good scale as integers. 0: no limit.
     cell_limit: float = 0.0
     start_weight: float = 20.0  # of the squared error of the output "start", beside the event's cross-entropy
     start_from: str | None = None  # a .keras file of the same network with the initial weights (fine-tuning)
