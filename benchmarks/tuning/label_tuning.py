@@ -54,7 +54,7 @@ def tune_to_labels(
     """Choose the trigger by the rule of `edgequake.benchmarks.tuning.operating_point`, and write the copy into `out`.
 
     Where the records hold natural hours (Earth), the thresholds are those of `edgequake.benchmarks.scoring.hours_rule`
-    instead, and of the rest only the lag changes.
+    instead, and nothing else changes.
 
     Parameters
     ----------
@@ -89,8 +89,8 @@ def tune_to_labels(
         choice, lagged, points = search(passes, manifest.trigger, part_of(progress, 0.5, 1), prefer)
         trigger = with_lag(passes, choice.apply(lagged), choice.normal.threshold)
     else:
-        chosen = dataclasses.replace(manifest.trigger, onset_thresholds=thresholds)
-        trigger = with_lag(passes, chosen, thresholds["normal"])
+        # The lag stays: it cannot be told from labels of other precision than the onsets, as those of large quakes are.
+        trigger = dataclasses.replace(manifest.trigger, onset_thresholds=thresholds)
     result = LabelTuning(
         body=manifest.body,
         part=selection.describe(data),

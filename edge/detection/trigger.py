@@ -51,9 +51,10 @@ class Trigger:
 
     - An event is declared when the onset probability has stayed at or above the threshold for `min_duration_s`. Its
       onset is the start of that rise, or the onset in the rise's first decision, minus `onset_lag_s`.
-    - With a table `sure_event`, one is declared as well when the event probability has stayed at or above its threshold
-      for its `duration_s`, unless an event has been declared since the event probability last was below
-      `event_threshold`. Its onset is where it last rose above that, at most `longest_rise_s` earlier.
+    - With a table `sure_event`, one is declared as well when the event probability has stayed at or above its threshold,
+      or that of the onsets if it is higher, for its `duration_s`; unless an event has been declared since the event
+      probability last was below `event_threshold`. Its onset is where it last rose above that, at most `longest_rise_s`
+      earlier.
     - The next event can be declared only after the onset probability has been below ``rearm_ratio * threshold``
       (hysteresis). A rise that starts less than `merge_s` after the open event's rise belongs to that event; a later
       one closes the open event where it begins.
@@ -151,7 +152,7 @@ class Trigger:
             self._course_ns = decision.start_ns
         self._course_ns = max(self._course_ns, decision.stop_ns - _ns(sure.longest_rise_s))
         self._is_told = self._is_told or self._open_rise_ns is not None
-        if decision.event < sure.threshold:
+        if decision.event < max(sure.threshold, self.threshold):
             self._sure_ns = None
             return None
         if self._sure_ns is None:

@@ -91,6 +91,18 @@ def test_a_sure_event_is_declared_although_its_onset_never_was() -> None:
     assert detect([0.3] * 11, [0, 0.55, 0.95, 0.7, 0.95, 0.7, 0.95, 0, 0, 0, 0], SURE) == []  # never for 20 s
 
 
+def test_a_sure_event_is_at_least_as_sure_as_an_onset_must_be() -> None:
+    trigger = Trigger(SURE, onset_threshold=0.96)
+    pushed = [
+        trigger.push(Decision(10 * i * S, 10 * (i + 1) * S, 0.0, e)) for i, e in enumerate([0.95] * 6 + [0.97] * 3)
+    ]
+    assert not any(pushed) and trigger.close() is not None
+    lower = Trigger(SURE, onset_threshold=0.96)
+    assert (
+        not any(lower.push(Decision(10 * i * S, 10 * (i + 1) * S, 0.0, 0.95)) for i in range(9)) and not lower.close()
+    )
+
+
 def test_the_onset_of_a_sure_event_lies_at_most_the_longest_rise_back() -> None:
     event = [0.6] * 20 + [0.95, 0.95] + [0.0] * 5
     assert seconds(detect([0.0] * 27, event, SURE)) == [(175, 220, 0.95)]  # 220 - 40 - 5
