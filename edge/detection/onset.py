@@ -23,7 +23,6 @@ from edgequake.edge.manifest.tables import HIGHEST_SHARE, FrontEndConfig, OnsetC
 Float = npt.NDArray[np.float64]
 
 
-
 @dataclass(frozen=True)
 class Onset:
     """Refined onset of an event."""
