@@ -246,6 +246,12 @@ def require_rate(config: FrontEndConfig, model_rate_hz: float, sampling_rate_hz:
         )
 
 
+def takes_high_bands(config: FrontEndConfig, sampling_rate_hz: float) -> bool:
+    """Return whether a channel of this rate has the front end's high bands."""
+    high = config.high_bands
+    return high is not None and sampling_rate_hz >= LOWEST_RATIO * high.sampling_rate_hz
+
+
 INPUTS = ("pitch", "spread", "loudness", "duration")  # features for the classes; see edge/detection/event_class.py
 _LONGEST_EVENT_S = 1e5  # a longer duration is a mistake, and would take the lander's memory
 HIGHEST_SHARE = 0.45  # of the sampling rate: the slope of the onset's band-pass must end below half the rate
