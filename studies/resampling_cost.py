@@ -45,9 +45,9 @@ for each run, the smallest of {repeats} runs; {machine}.
 
 - *run*: user and system time of the process, imports and the loading of the model included; *system*: of that, the
   system's. A higher rate costs more to read, decode and despike.
-- *clock*: by how much the times of the records run faster than their headers' rate. Without a drift, the fractions of a
-  sample at which outputs lie recur at these rates, and the taps are computed once; with one they do not, and each
-  output has taps of its own.
+- *clock*: by how much the times of the records run faster than their headers' rate. Where the ratio of
+  the rates is one of small integers, and without a drift, the fractions of a sample at which outputs lie recur, and
+  the taps are computed once; otherwise (6.7 Hz is 268/265 of the model's rate) each output has taps of its own.
 - *stage*: time in the stage that puts the samples on the model's grid; at the model's own rate it copies them, at
   100 Hz it is the decimator of `earth`.
 
