@@ -24,14 +24,16 @@ import numpy as np
 
 from edgequake.edge.features.resampling import ToModelGrid
 from edgequake.edge.formats.miniseed import encode
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
 from edgequake.edge.runner import RunConfig, run
 
-CASES = {  # model: its own sampling rate and others, Hz
-    "moon": (6.625, 6.7),
-    "mars": (20.0, 20.2),
-    "earth": (20.0, 20.2, 50.0, 100.0, 125.0),
+DRIFT = 5e-5  # by which a clock without discipline is fast
+CASES = {  # model: its own sampling rate and others, Hz; how fast the clock is
+    "moon": ((6.625, 0.0), (6.625, DRIFT), (6.7, 0.0), (6.7, DRIFT)),
+    "mars": ((20.0, 0.0), (20.0, DRIFT), (20.2, 0.0), (20.2, DRIFT), (19.8, 0.0), (19.8, DRIFT)),
+    "earth": ((20.0, 0.0), (20.2, 0.0), (20.2, DRIFT), (50.0, 0.0), (100.0, 0.0), (125.0, 0.0), (125.0, DRIFT)),
 }
+RECORD_SAMPLES = 400
 START_NS = 1_893_456_000 * NS_PER_S  # 2030-01-01T00:00:00Z
 NOISE_COUNTS = 60.0  # standard deviation of the samples
 
@@ -43,21 +45,34 @@ for each run, the smallest of {repeats} runs; {machine}.
 
 - *run*: user and system time of the process, imports and the loading of the model included; *system*: of that, the
   system's. A higher rate costs more to read, decode and despike.
+- *clock*: by how much the times of the records run faster than their headers' rate. Where the ratio of
+  the rates is one of small integers, and without a drift, the fractions of a sample at which outputs lie recur, and
+  the taps are computed once; otherwise (6.7 Hz is 268/265 of the model's rate) each output has taps of its own.
 - *stage*: time in the stage that puts the samples on the model's grid; at the model's own rate it copies them, at
   100 Hz it is the decimator of `earth`.
 
-| model | rate (Hz) | hours | BLAS threads | run (s) | system (s) | stage (s) | stage / run |
-|---|---|---|---|---|---|---|---|
+| model | rate (Hz) | clock (ppm) | hours | BLAS threads | run (s) | system (s) | stage (s) | stage / run |
+|---|---|---|---|---|---|---|---|---|
 """
 
 
-def write_noise(path: Path, model: str, rate_hz: float, hours: float) -> None:
-    """Write three channels of white noise."""
+def write_noise(path: Path, model: str, rate_hz: float, drift: float, hours: float) -> None:
+    """Write three channels of white noise, in records whose times run faster than their rate says, by `drift`."""
     rng = np.random.default_rng(1)
     n_samples, band = int(hours * 3600 * rate_hz), "M" if model == "moon" else "B"
     rows = np.rint(NOISE_COUNTS * rng.standard_normal((3, n_samples))).astype(np.int32)
     names = [f"FDSN:XX_SIG_00_{band}_H_{code}" for code in "12Z"]
-    path.write_bytes(encode(Trace(name, START_NS, rate_hz, row) for name, row in zip(names, rows, strict=True)))
+    traces = (
+        Trace(
+            name,
+            START_NS + duration_ns(first, rate_hz * (1.0 + drift)),
+            rate_hz,
+            row[first : first + RECORD_SAMPLES],
+        )
+        for name, row in zip(names, rows, strict=True)
+        for first in range(0, n_samples, RECORD_SAMPLES)
+    )
+    path.write_bytes(encode(traces))
 
 
 def measure(model: str, record: str) -> dict[str, float]:
@@ -109,15 +124,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for model in options.models:
-            for rate_hz in CASES[model]:
+            for rate_hz, drift in CASES[model]:
                 record = Path(folder) / "noise.mseed"
-                write_noise(record, model, rate_hz, options.hours)
+                write_noise(record, model, rate_hz, drift, options.hours)
                 for n_threads in options.threads:
                     costs = [cost_of(model, record, n_threads) for _ in range(options.repeats)]
                     run_s, system_s, stage_s = min(costs)
                     cells = [
                         model,
                         f"{rate_hz:g}",
+                        f"{1e6 * drift:g}",
                         f"{options.hours:g}",
                         n_threads,
                         f"{run_s:.2f}",

@@ -232,7 +232,7 @@ def _refinement(
     manifest: Manifest, record: LabelledRecord, start_ns: int
 ) -> Callable[[int], Callable[[int], int | None]] | None:
     """Return the refinement of the onsets in a stream; the samples are read when the first one is asked for."""
-    config = manifest.onset
+    config, rate_hz = manifest.onset, manifest.sampling_rate_hz
     if config is None:
         return None
 
@@ -243,7 +243,7 @@ def _refinement(
     def of_stream(i: int) -> Callable[[int], int | None]:
         @cache
         def refine(rise_ns: int) -> int | None:
-            onset = refine_onset(config, manifest.front_end, traces()[i], rise_ns)
+            onset = refine_onset(config, manifest.front_end, traces()[i], rise_ns, model_rate_hz=rate_hz)
             return onset.onset_ns if onset.refined else None
 
         return refine

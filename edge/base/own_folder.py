@@ -10,7 +10,7 @@ from types import TracebackType
 from edgequake.edge.base.atomic_files import is_wrong_kind, remedy_for, sync
 from edgequake.edge.base.checkpoint import set_aside
 from edgequake.edge.base.errors import ConfigError, DataError
-from edgequake.edge.base.layout import LOCK
+from edgequake.edge.base.layout import HEARTBEAT, LOCK
 
 try:
     import fcntl
@@ -65,9 +65,17 @@ class OwnFolder:
             self._lock.unlink()
         os.close(self._descriptor)
         self._descriptor = None
+        if self._made:
+            self._remove_sole_heartbeat()
         for folder in self._made:
             with suppress(OSError):  # not empty: it has been used
                 folder.rmdir()
+
+    def _remove_sole_heartbeat(self) -> None:
+        """Remove the heartbeat where nothing else has been written: the checks before a run may take some seconds."""
+        with suppress(OSError):
+            if [path.name for path in self._out.iterdir()] == [HEARTBEAT]:
+                (self._out / HEARTBEAT).unlink()
 
     def _make(self) -> None:
         self._made = [path for path in (self._out, *self._out.parents) if not path.exists()]

@@ -18,12 +18,9 @@ from edgequake.edge.features.conditioning import ContiguousRun, Despike, bridged
 from edgequake.edge.features.resampling import on_model_grid
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.manifest.manifest import Manifest
-from edgequake.edge.manifest.tables import FrontEndConfig, OnsetConfig, decimation_factor, takes_rate
+from edgequake.edge.manifest.tables import HIGHEST_SHARE, FrontEndConfig, OnsetConfig, decimation_factor, takes_rate
 
 Float = npt.NDArray[np.float64]
-
-_HIGHEST_SHARE = 0.45  # of the sampling rate: the slope of the band-pass must end below half the rate
-_RESAMPLER_REACH = 20  # samples of the model that resampling and the spike filter use up on either side: at most 19.3
 
 
 @dataclass(frozen=True)
@@ -65,8 +62,8 @@ def refine_onset(
     distributions. The likelihood of every split over all channels, times the probability of that delay of the trigger
     (a Cauchy distribution), is the distribution of the onset: its median is the onset, half the width of its middle two
     thirds the uncertainty. A second search, up to shortly after that onset, finds a weak beginning before a loud later
-    phase. Only samples within [rise - reach_before_s, rise + reach_after_s) are used, so the result does not depend
-    on how the record was cut.
+    phase. Only samples within [rise - reach_before_s, rise + reach_after_s) are used, with `resampling_s` more on both
+    sides where they are resampled, so the result does not depend on how the record was cut.
 
     Parameters
     ----------
@@ -156,7 +153,7 @@ def _channels(
     for trace in traces:
         more_ns = 0
         if model_rate_hz is not None and _is_resampled(config, front_end, trace.sampling_rate_hz, model_rate_hz):
-            more_ns = round(_RESAMPLER_REACH * NS_PER_S / model_rate_hz)
+            more_ns = round(config.resampling_s(model_rate_hz) * NS_PER_S)
         part = trace.between(start_ns - more_ns, stop_ns + more_ns)
         if len(part.samples):
             parts.setdefault(part.source_id, []).append(part)
@@ -179,7 +176,7 @@ def _frames(
     if model_rate_hz is not None and _is_resampled(config, front_end, rate_hz, model_rate_hz):
         rate_hz = model_rate_hz
         runs = join_runs(on_model_grid(front_end, rate_hz, traces, t0_ns, despiked=True))
-    high_hz = min(config.high_hz, _HIGHEST_SHARE * rate_hz)
+    high_hz = min(config.high_hz, HIGHEST_SHARE * rate_hz)
     if high_hz <= config.low_hz or floor is None:
         return None
     taps = band_pass(config.low_hz, high_hz, config.filter_cycles, rate_hz)
@@ -205,7 +202,7 @@ def _frames(
 def _is_resampled(config: OnsetConfig, front_end: FrontEndConfig, rate_hz: float, model_rate_hz: float) -> bool:
     """Return whether samples are examined at the model's rate: not those at that rate, nor for a band beyond it."""
     return (
-        config.high_hz <= _HIGHEST_SHARE * model_rate_hz
+        config.is_within(model_rate_hz)
         and takes_rate(front_end, model_rate_hz, rate_hz)
         and decimation_factor(front_end, model_rate_hz, rate_hz) != 1
     )

@@ -17,12 +17,12 @@ from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.features.conditioning import ContiguousRun, Despike, GapCounts, gap_bridge
 from edgequake.edge.features.contrast import Contrast
-from edgequake.edge.features.high_bands import HighBands, takes_high_bands
+from edgequake.edge.features.high_bands import HighBands
 from edgequake.edge.features.normalization import PowerFeatures, WaveformFeatures
 from edgequake.edge.features.resampling import ToModelGrid
 from edgequake.edge.features.spectra import BandPower, WaveletPower, WindowBatch, Windower
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, same_rate
-from edgequake.edge.manifest.tables import FrontEndConfig, SpectrogramConfig
+from edgequake.edge.manifest.tables import FrontEndConfig, SpectrogramConfig, takes_high_bands
 
 
 @dataclass(frozen=True)

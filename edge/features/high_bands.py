@@ -15,15 +15,9 @@ from edgequake.edge.features.conditioning import ContiguousRun
 from edgequake.edge.features.normalization import PowerFeatures
 from edgequake.edge.features.resampling import ToFasterGrid
 from edgequake.edge.features.spectra import BandPower, WindowBatch, Windower
-from edgequake.edge.manifest.tables import LOWEST_RATIO, FrontEndConfig, HighBandsConfig
+from edgequake.edge.manifest.tables import FrontEndConfig, HighBandsConfig
 
 Features = npt.NDArray[np.float32]
-
-
-def takes_high_bands(config: FrontEndConfig, sampling_rate_hz: float) -> bool:
-    """Return whether a channel of this rate has the front end's high bands."""
-    high = config.high_bands
-    return high is not None and sampling_rate_hz >= LOWEST_RATIO * high.sampling_rate_hz
 
 
 class HighBands:

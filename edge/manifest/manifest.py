@@ -168,13 +168,8 @@ class Manifest:
         network = self.network
         if network.mode == "windowed" and int(network.window_rows or 0) % network.rows_per_step:
             raise ValueError(f"the {network.window_rows} rows of a window are no multiple of rows_per_step")
-        onset, trigger = self.onset, self.trigger
-        kept_s = trigger.pre_roll_s + trigger.onset_lag_s  # before the rise; after it, at least the post-roll
-        if onset and (onset.reach_before_s > kept_s or onset.reach_after_s > trigger.post_roll_s):
-            raise ValueError(
-                f"onset uses {onset.reach_before_s:g} s before and {onset.reach_after_s:g} s after the rise of the "
-                f"probability, but {kept_s:g} and {trigger.post_roll_s:g} s are kept"
-            )
+        if self.onset is not None:
+            _require_kept(self.onset, self.trigger, self.sampling_rate_hz)
         if self.network.n_features != self.front_end.n_features:
             raise ValueError("network.n_features differs from the number of features of the front end")
         if self.classes is not None and self.front_end.kind == "waveform":
@@ -183,6 +178,21 @@ class Manifest:
     def to_json(self) -> str:
         """Return the text of NAME.json."""
         return json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + "\n"
+
+
+def _require_kept(onset: OnsetConfig, trigger: TriggerConfig, model_rate_hz: float) -> None:
+    """Raise ValueError for onsets that use samples which a run may have dropped already, or has not read yet.
+
+    A station's channels may have any rate that the model takes, so what resampling needs is always added.
+    """
+    more_s = onset.resampling_s(model_rate_hz)
+    before_s, after_s = onset.reach_before_s + more_s, onset.reach_after_s + more_s
+    kept_s = trigger.pre_roll_s + trigger.onset_lag_s  # before the rise; after it, at least the post-roll
+    if before_s > kept_s or after_s > trigger.post_roll_s:
+        raise ValueError(
+            f"onset uses {before_s:g} s before and {after_s:g} s after the rise of the probability, but {kept_s:g} and "
+            f"{trigger.post_roll_s:g} s are kept"
+        )
 
 
 def _no_number(text: str) -> float:

@@ -246,8 +246,16 @@ def require_rate(config: FrontEndConfig, model_rate_hz: float, sampling_rate_hz:
         )
 
 
+def takes_high_bands(config: FrontEndConfig, sampling_rate_hz: float) -> bool:
+    """Return whether a channel of this rate has the front end's high bands."""
+    high = config.high_bands
+    return high is not None and sampling_rate_hz >= LOWEST_RATIO * high.sampling_rate_hz
+
+
 INPUTS = ("pitch", "spread", "loudness", "duration")  # features for the classes; see edge/detection/event_class.py
 _LONGEST_EVENT_S = 1e5  # a longer duration is a mistake, and would take the lander's memory
+HIGHEST_SHARE = 0.45  # of the sampling rate: the slope of the onset's band-pass must end below half the rate
+RESAMPLER_REACH = 20  # samples of the model that resampling and the spike filter use up on either side: at most 19.3
 _LARGEST = 1e6  # seconds, Hz or nats: a larger number is a mistake
 
 
@@ -283,13 +291,21 @@ class OnsetConfig:
 
     @property
     def reach_before_s(self) -> float:
-        """The samples used begin this long before the rise."""
+        """The samples used begin this long before the rise, at the model's own rate."""
         return self.before_s + self._half_filter_s
 
     @property
     def reach_after_s(self) -> float:
-        """The samples used stop this long after the rise."""
+        """The samples used stop this long after the rise, at the model's own rate."""
         return self.after_s + self._half_filter_s
+
+    def is_within(self, sampling_rate_hz: float) -> bool:
+        """Return whether samples of a rate carry the whole pass band."""
+        return self.high_hz <= HIGHEST_SHARE * sampling_rate_hz
+
+    def resampling_s(self, model_rate_hz: float) -> float:
+        """Return by how much further, before and after the rise, samples of other rates than the model's are used."""
+        return RESAMPLER_REACH / model_rate_hz if self.is_within(model_rate_hz) else 0.0
 
     @property
     def _half_filter_s(self) -> float:

@@ -142,7 +142,7 @@ class SegmentWriter:
                 written.append(new)
             self._written_until_ns = self._open.popleft().stop_ns
         if reach_ns is not None:
-            self.oldest_ns = min([reach_ns, *(p.start_ns for p in self._open)])
+            self.oldest_ns = min([reach_ns, *(self._needed_from_ns(segment) for segment in self._open)])
             if self.keep_from_ns is not None:
                 self.oldest_ns = min(self.oldest_ns, self.keep_from_ns)
             self._drop_before(self.oldest_ns)
@@ -230,6 +230,10 @@ class SegmentWriter:
 
     def _buffered(self) -> Iterator[Trace]:
         return (trace for name in sorted(self._traces) for trace in self._traces[name])
+
+    def _needed_from_ns(self, segment: _OpenSegment) -> int:
+        """Return where the samples begin that a segment needs: its onset may need some that an earlier one has."""
+        return min(segment.start_ns, segment.events[0].onset_ns - self._pre_ns)
 
     def _drop_before(self, time_ns: int) -> None:
         for traces in self._traces.values():

@@ -104,7 +104,7 @@ STUDIES = {
     ),
     "resampling_cost": Study(
         ["--models", "moon", "--hours", "0.1", "--repeats", "1", "--threads", "1", "--out", "OUT/page.md"],
-        r"\| moon \| 6\.7 \| 0\.1 \| 1 \| \d+\.\d\d \| ",
+        r"\| moon \| 6\.7 \| 50 \| 0\.1 \| 1 \| \d+\.\d\d \| ",
         "page.md",
     ),
     "same_events": Study(

@@ -105,3 +105,22 @@ def test_of_runners_that_start_together_one_is_left(quake_file: Path, tmp_path: 
         said = process.communicate(quake_file.read_bytes() if process is last else None, timeout=60)[1]
         assert process.returncode == (0 if process is last else 1)
         assert process is last or said.count(b"is in use by another run") == 1
+
+
+@pytest.mark.parametrize("other", [None, "catalog.csv"])
+def test_a_heartbeat_alone_does_not_keep_a_folder(other: str | None, tmp_path: Path) -> None:
+    """A run that is refused after a second has one: the self-test of a model takes as long."""
+    out = tmp_path / "new" / "out"
+    with OwnFolder(out):
+        (out / "heartbeat").write_text("1\n")
+        if other is not None:
+            (out / other).write_text("")
+    assert out.exists() == (other is not None)
+    assert (tmp_path / "new").exists() == (other is not None)
+
+
+def test_a_folder_that_was_there_is_left_with_its_heartbeat(tmp_path: Path) -> None:
+    (tmp_path / "heartbeat").write_text("1\n")
+    with OwnFolder(tmp_path):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["heartbeat"]

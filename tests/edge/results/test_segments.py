@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgequake.edge.base.diagnostics import Diagnostics
+from edgequake.edge.detection.onset import Onset
 from edgequake.edge.detection.trigger import Event
 from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.manifest.manifest import TriggerConfig, load_manifest
@@ -109,6 +111,28 @@ def test_a_long_series_of_events_is_cut_into_consecutive_segments(out: Path) -> 
     assert samples[0] + samples[1] == list(range(10, 200))
     assert written[0][0].stop_ns == written[1][0].start_ns
     assert sum(len(rows) for _, rows in written) == 9
+
+
+@pytest.mark.parametrize("n_per_trace", [1, 300])
+def test_an_onset_is_refined_with_its_pre_roll_where_a_segment_begins_later(out: Path, n_per_trace: int) -> None:
+    firsts_s = {}
+
+    def refine(traces: Iterable[Trace], onset_ns: int) -> Onset:
+        firsts_s[onset_ns // S] = min(trace.start_ns for trace in traces) // S
+        return Onset(onset_ns, 1.0, True)
+
+    writer = SegmentWriter(out, "XX_LUN", CONFIG, refine=refine)
+    events = {90: event(30, 80), 150: event(86, 140)}  # by when they close; together longer than a segment may be
+    written = []
+    for second in range(0, 300, n_per_trace):
+        writer.add_trace(trace(second, second + n_per_trace))
+        for closed_s in range(second, second + n_per_trace):
+            if closed_s in events:
+                writer.add_event(events[closed_s])
+            written += writer.flush(min(30 if closed_s < 90 else 86 if closed_s < 150 else closed_s, closed_s) * S)
+    assert [(segment.start_ns // S, segment.stop_ns // S) for segment, _ in written] == [(20, 85), (85, 145)]
+    assert firsts_s[30] <= 30 - CONFIG.pre_roll_s
+    assert firsts_s[86] <= 86 - CONFIG.pre_roll_s
 
 
 def test_samples_written_once_are_not_written_again(out: Path) -> None:
