@@ -51,7 +51,7 @@ class Trigger:
 
     - An event is declared when the onset probability has stayed at or above the threshold for `min_duration_s`. Its
       onset is the start of that rise, or the onset in the rise's first decision, minus `onset_lag_s`.
-    - With a table `sure_event`, one is declared as well when the event probability has stayed at or above its threshold,
+    - With a table `sure_event`, one is declared too when the event probability has stayed at or above its threshold,
       or that of the onsets if it is higher, for its `duration_s`; unless an event has been declared since the event
       probability last was below `event_threshold`. Its onset is where it last rose above that, at most `longest_rise_s`
       earlier.
