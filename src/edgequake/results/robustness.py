@@ -82,6 +82,17 @@ class FailingCalls:
 
 
 @dataclass(frozen=True)
+class PowerLosses:
+    """Runs that were resumed in states that a file system may be in after a power loss."""
+
+    n_states: int  # all different
+    n_scenarios: int  # ways to run
+    n_calls: int  # of their undisturbed runs that change files
+    by_loss: dict[str, int]  # states by what is left of that which was not synced
+    failures: tuple[str, ...]  # scenario, call, what is left, and what was wrong
+
+
+@dataclass(frozen=True)
 class FaultReport(FaultTest):
     """Runs that were killed, damaged inputs, and failing system calls; None where that was not asked for."""
 
@@ -94,6 +105,7 @@ class FaultReport(FaultTest):
     kills: Kills | None
     mutations: Mutations | None
     calls: FailingCalls | None = None
+    power: PowerLosses | None = None
 
     @property
     def failed(self) -> tuple[str, ...]:
@@ -121,6 +133,11 @@ class FaultReport(FaultTest):
             failed.append(
                 f"{len(self.calls.failures)} faults in {self.calls.n_runs} runs with failing system calls; the first: "
                 f"{self.calls.failures[0]}"
+            )
+        if self.power is not None and self.power.failures:
+            failed.append(
+                f"{len(self.power.failures)} faults after {self.power.n_states} power losses; the first: "
+                f"{self.power.failures[0]}"
             )
         return tuple(failed)
 

@@ -1,0 +1,238 @@
+"""Power that is lost at any instant of a run: legal states of the disk afterwards, each resumed and judged.
+
+Of each scenario (`power_scenarios`) the calls are recorded (`recording`), a radio is put in that takes files from the
+outbox, states that the file system may be in after a power loss are drawn (`crash_states`), and in each of them the run
+is resumed, in a process that has loaded the runner once. `power_checks` judges the outcome.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from edgequake.benchmarks.robustness.crash_states import (
+    CrashState,
+    Disk,
+    Names,
+    Operation,
+    Sync,
+    Trace,
+    crash_states,
+    write_tree,
+)
+from edgequake.benchmarks.robustness.power_checks import HOOKED, Case, Seen
+from edgequake.benchmarks.robustness.power_scenarios import SCENARIOS, PowerData, Recorded, made_data, record_scenario
+from edgequake.benchmarks.robustness.power_scenarios import recorded_data as recorded_data
+from edgequake.edge.__main__ import main
+from edgequake.edge.base.layout import CATALOG, CHECKPOINT, OUTBOX
+from edgequake.results.progress import Progress, silent
+from edgequake.results.robustness import PowerLosses
+
+_OUTBOX = f"out/{OUTBOX}"
+_N_VISITS = 4  # of the radio, in a trace
+_N_TRACES = 4  # with the radio at different instants
+
+
+def with_radio(trace: Trace, rng: np.random.Generator) -> Trace:
+    """Return a trace in which the radio visits the outbox a few times: it deletes files, and then syncs the folder."""
+    for at in sorted(map(int, rng.integers(1, len(trace.operations) + 1, _N_VISITS)), reverse=True):
+        disk = trace.disk(at)
+        folder = disk.find(_OUTBOX)
+        names = [] if folder is None else sorted(name for name in disk.folders[folder] if not name.startswith("."))
+        if folder is None or not names:
+            continue
+        taken = names[: int(rng.integers(1, len(names) + 1))]
+        visit: list[Operation] = [Names(((folder, name, None),)) for name in taken]
+        trace = trace.with_others(at, [*visit, Sync(folder)])
+    return trace
+
+
+def seen_before(trace: Trace, n_done: int) -> Seen:
+    """Return what others had seen when power was lost."""
+    disk, certain = trace.disk(n_done), trace.after_loss(n_done, {}).tree()
+    tree = disk.tree()
+    taken, deleted = _taken(trace, disk, n_done)
+    return Seen(
+        catalog=tree.get(f"out/{CATALOG}") or b"",
+        taken=taken,
+        deleted=deleted,
+        hooked=tuple(sorted(path for path in tree if path.startswith(f"{HOOKED}/"))),
+        checkpoint=certain.get(f"out/{CHECKPOINT}"),
+    )
+
+
+def _taken(trace: Trace, disk: Disk, n_done: int) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """Return the files that were in the outbox and are deleted: durably, and not durably."""
+    folder, unsynced = disk.find(_OUTBOX), trace.unsynced(n_done)
+    numbers: dict[str, int] = {}
+    gone: dict[str, bool] = {}  # whether that is durable
+    for i, operation in enumerate(trace.operations[:n_done]):
+        for place, name, number in operation.changes if isinstance(operation, Names) else ():
+            if place == folder and not name.startswith("."):
+                gone.pop(name, None)
+                if number is None:
+                    gone[name] = i not in unsynced
+                else:
+                    numbers[name] = number
+    content = {name: bytes(disk.files[numbers[name]]) for name in gone if name in numbers}
+    return (
+        {name: data for name, data in content.items() if gone[name]},
+        {name: data for name, data in content.items() if not gone[name]},
+    )
+
+
+@dataclass(frozen=True)
+class _Task:
+    scenario: str
+    state: CrashState
+    seen: Seen
+
+
+def _tasks(name: str, recorded: Recorded, n_states: int, rng: np.random.Generator) -> Iterator[_Task]:
+    """Yield different states of a scenario."""
+    n_left, seen = n_states, set[bytes]()
+    for _ in range(_N_TRACES if recorded.scenario.radio and recorded.expected.has_downlink else 1):
+        has_radio = recorded.scenario.radio and recorded.expected.has_downlink
+        trace = with_radio(recorded.trace, rng) if has_radio else recorded.trace
+        share = -(-n_states // _N_TRACES) if has_radio else n_states
+        for state in crash_states(trace, min(share, n_left), rng):
+            if state.digest not in seen:
+                seen.add(state.digest)
+                n_left -= 1
+                yield _Task(name, state, seen_before(trace, state.n_done))
+
+
+def _resumed(recorded: Mapping[str, Recorded], folder: Path, task: _Task) -> list[str]:
+    """Resume from a state and judge the outcome; return what is wrong."""
+    one = recorded[task.scenario]
+    root = folder / f"{os.getpid()}"
+    try:
+        write_tree({path: data for path, data in task.state.tree.items() if not path.startswith(HOOKED)}, root)
+        for path in (HOOKED, *task.seen.hooked):
+            (root / path).mkdir()
+        said = io.StringIO()
+        with redirect_stderr(said), redirect_stdout(io.StringIO()), _standard_input(one):
+            code = main(one.resume_options(root))
+        case = Case(root, root / "out", code, said.getvalue(), task.seen, one.expected)
+        wrong = one.scenario.judge(case)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    where = f"{task.scenario}, after call {task.state.n_done}, {task.state.loss}"
+    return [f"{where}: {text}" for text in wrong]
+
+
+@contextmanager
+def _standard_input(recorded: Recorded) -> Iterator[None]:
+    before = sys.stdin
+    sys.stdin = io.TextIOWrapper(io.BytesIO(recorded.data.feed(recorded.scenario.resume.feed)))
+    try:
+        yield
+    finally:
+        sys.stdin = before
+
+
+_worker: Callable[[_Task], list[str]] | None = None
+
+
+def _begin_worker(recorded: Mapping[str, Recorded], folder: Path) -> None:
+    global _worker
+    _worker = partial(_resumed, recorded, folder)
+
+
+def _work(task: _Task) -> list[str]:
+    assert _worker is not None  # set when the process began
+    return _worker(task)
+
+
+def run_power_losses(
+    folder: Path,
+    n_states: int,
+    seed: int,
+    data: PowerData | None = None,
+    names: Sequence[str] = tuple(SCENARIOS),
+    n_workers: int | None = None,
+    progress: Progress = silent,
+) -> PowerLosses:
+    """Lose power in `n_states` different states, evenly over scenarios; resume each and judge the outcome.
+
+    Parameters
+    ----------
+    folder : an empty one.
+    data : the records; None: synthesised ones.
+    n_workers : processes that resume; None: one for each core; 0: this process.
+
+    Raises
+    ------
+    ConfigError
+        As `compile_shim`.
+    DataError
+        An undisturbed run fails or finds no event.
+    """
+    rng = np.random.default_rng(seed)
+    data = made_data(folder, seed) if data is None else data
+    recorded = _record_all(folder, data, names)
+    n_each = -(-n_states // len(names))
+    tasks = (task for name in names for task in _tasks(name, recorded[name], n_each, rng))
+    n_done, failures, by_loss = 0, list[str](), dict[str, int]()
+    resumes = folder / "resumed"
+    resumes.mkdir()
+
+    def counted() -> Iterator[_Task]:
+        for task in tasks:
+            by_loss[task.state.loss] = by_loss.get(task.state.loss, 0) + 1
+            yield task
+
+    def note(wrong: list[str]) -> None:
+        nonlocal n_done
+        n_done += 1
+        failures.extend(wrong)
+        progress(min(1.0, n_done / (n_each * len(names))), "power losses")
+
+    used = {name: recorded[name] for name in names}
+    if n_workers == 0:
+        for task in counted():
+            note(_resumed(used, resumes, task))
+    else:
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(n_workers or len(os.sched_getaffinity(0)), _begin_worker, (used, resumes)) as pool:
+            for wrong in pool.imap_unordered(_work, counted()):
+                note(wrong)
+    n_operations = sum(len(one.trace.operations) for one in used.values())
+    return PowerLosses(n_done, len(names), n_operations, by_loss, tuple(failures))
+
+
+def _record_all(folder: Path, data: PowerData, names: Sequence[str]) -> dict[str, Recorded]:
+    recorded: dict[str, Recorded] = {}
+
+    def record(name: str) -> Recorded:
+        if name not in recorded:
+            scenario = SCENARIOS[name]
+            prior = None if scenario.prior is None else record(scenario.prior)
+            recorded[name] = record_scenario(scenario, folder / name.replace(" ", "-").replace(",", ""), data, prior)
+        return recorded[name]
+
+    for name in names:
+        record(name)
+    data.add_later_file()
+    return recorded
+
+
+def in_memory() -> str | None:
+    """Return a folder whose files are in memory, where the system has one: what is resumed need not wait for a disk."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder for the states, in memory if possible."""
+    return tempfile.TemporaryDirectory(prefix="edgequake-power-", dir=in_memory())

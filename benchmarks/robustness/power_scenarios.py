@@ -1,0 +1,236 @@
+"""The runs whose power is lost: what each does until then, and how it is resumed.
+
+A scenario is an entry of `SCENARIOS`. Its steps are commands of `edgequake-edge`; all they change in the run's folder is
+recorded. `resume` is the command after the power loss, `judge` says what must hold then (`power_checks`).
+
+In the options {out} is the run folder, {root} the folder that is recorded, with {out} in it, {data} a folder that is not
+touched by the power loss: {data}/record.mseed, and {data}/followed with the same records, to which a later day is added
+before the run is resumed.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+
+from edgequake.benchmarks.robustness.crash_states import Trace, crash_state, write_tree
+from edgequake.benchmarks.robustness.power_checks import HOOKED, Case, Expected, judge_files, judge_live
+from edgequake.benchmarks.robustness.recording import Recorder, run_recorded
+from edgequake.edge.archive.day_files import RECORD_BYTES
+from edgequake.edge.base.errors import DataError
+from edgequake.edge.base.layout import CATALOG
+from edgequake.edge.formats.miniseed import index_file
+from edgequake.edge.formats.waveforms import NS_PER_S
+from edgequake.edge.results.catalog import read_catalog
+from edgequake.synthetic.synthetic_dataset import DAY_START_NS, synthetic_record, write_miniseed
+
+LONGEST_START_S = 60.0  # of a run, until it listens
+# Of each event the hook makes a folder, and another one where there is one already.
+_HOOK = "sh -c 'evid=$(cut -d\\\" -f4) && {{ mkdir {root}/hooked/$evid || mkdir {root}/hooked/$evid.again; }}'"
+_SERVICES = ("--archive-bytes", "300000", "--summary-channel", "--budget", "400000", "--pass-every", "600")
+_SMALL = ("--archive-bytes", "20000", "--summary-channel", "--budget", "60000", "--pass-every", "300")
+_FILE = ("run", "{data}/record.mseed", "--out", "{out}", "--resume", "--checkpoint-every", "0")
+_LIVE = ("run", "-", "--out", "{out}", "--resume", "--spool-bytes", "0", *_SERVICES)
+_FOLLOW = (
+    "run", "{data}/followed", "--follow", "--poll", "0.05", "--idle-stop", "0.3", "--out", "{out}", "--resume", *_SERVICES,
+)  # fmt: skip
+_PORT = "{port}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command and what it gets on standard input or as datagrams: "record", "later" (the next day), or nothing."""
+
+    options: tuple[str, ...]
+    feed: str = ""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What runs do until power is lost, and how they are resumed."""
+
+    steps: tuple[Step, ...]
+    resume: Step
+    judge: Callable[[Case], list[str]]
+    radio: bool = True  # something takes files from the outbox meanwhile
+    prior: str | None = None  # the folder is first that of another scenario, killed half way
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "files": Scenario((Step(_FILE),), Step(_FILE), judge_files),
+    "files, all services": Scenario(
+        (Step((*_FILE, *_SERVICES)),), Step((*_FILE, *_SERVICES)), judge_files
+    ),
+    "files, small archive": Scenario((Step((*_FILE, *_SMALL)),), Step((*_FILE, *_SMALL)), judge_files),
+    "files, resumed": Scenario(
+        (Step((*_FILE, *_SERVICES)),), Step((*_FILE, *_SERVICES)), judge_files, prior="files, all services"
+    ),
+    "recorded data on a pipe": Scenario(
+        (Step(("run", "-", "--out", "{out}", "--resume", *_SERVICES), "record"),),
+        Step(("run", "-", "--out", "{out}", "--resume", *_SERVICES), "record"),
+        judge_files,
+    ),
+    "live, with a hook": Scenario(
+        (Step((*_LIVE, "--on-event", _HOOK), "record"),), Step((*_LIVE, "--on-event", _HOOK), "later"), judge_live
+    ),
+    "live, resumed": Scenario(
+        (Step(_LIVE, "record"),), Step(_LIVE, "later"), judge_live, prior="live, with a hook"
+    ),
+    "live, with a request": Scenario(
+        (
+            Step(("request", "{out}", "1970-01-01T00:00:00", "2029-12-31T00:00:00", "--send")),
+            Step(("request", "{out}", "1970-01-01T00:00:00", "2030-01-01T01:00:00", "--channels", "MHZ", "--send")),
+            Step((*_LIVE, "--checkpoint-every", "0"), "record"),
+        ),
+        Step(_LIVE, "later"),
+        judge_live,
+    ),
+    "live, acknowledged": Scenario(
+        (Step(_LIVE, "record"), Step(("acknowledge", "{out}", "--all"))), Step(_LIVE, "later"), judge_live, radio=False
+    ),
+    "datagrams": Scenario(
+        (Step(("run", f"udp://127.0.0.1:{_PORT}", "--idle-stop", "1", *_LIVE[2:]), "record"),),
+        Step(_LIVE, "later"),
+        judge_live,
+    ),
+    "followed folder": Scenario((Step(_FOLLOW),), Step(_FOLLOW), judge_live),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PowerData:
+    """The records that all scenarios use."""
+
+    folder: Path  # {data}
+    record: bytes  # in order of time
+    later: bytes  # that come after the power loss
+    later_onsets_ns: tuple[int, ...] = ()  # events of the later records that must be found
+
+    def feed(self, name: str) -> bytes:
+        """Return what a step gets."""
+        return {"record": self.record, "later": self.later}.get(name, b"")
+
+    @property
+    def truth(self) -> tuple[Path, ...]:
+        """Files with all samples."""
+        return self.folder / "record.mseed", self.folder / "later.mseed"
+
+    def add_later_file(self) -> None:
+        """Add the later records to the folder that is followed."""
+        (self.folder / "followed" / "later.mseed").write_bytes(self.later)
+
+
+def made_data(folder: Path, seed: int) -> PowerData:
+    """Return an hour and a half of one channel with two quakes, and as much of the next day with one."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for day, onsets_s in ((0, (1800.0, 3900.0)), (1, (1800.0,))):
+        start_ns = DAY_START_NS + day * 86_400 * NS_PER_S
+        made = synthetic_record(
+            rng, 5400.0, onsets_s, ratios=(25.0,) * len(onsets_s), noise_counts=0.5, start_ns=start_ns, channels=("MHZ",)
+        )
+        parts.append(write_miniseed(made, folder / f"{day}.mseed"))
+    return _data(folder, _in_order(parts[0]), _in_order(parts[1]), (DAY_START_NS + 88_200 * NS_PER_S,))
+
+
+def recorded_data(folder: Path, record: Path) -> PowerData:
+    """Return the first two thirds of a recorded file, and the rest."""
+    records = _in_order(record)
+    n_first = 2 * len(records) // 3
+    return _data(folder, records[:n_first], records[n_first:], ())
+
+
+def _in_order(path: Path) -> list[bytes]:
+    data = path.read_bytes()
+    headers = sorted(index_file(path).headers, key=lambda one: (one.start_ns, one.source_id))
+    return [data[one.offset : one.offset + one.size_bytes] for one in headers]
+
+
+def _data(folder: Path, record: list[bytes], later: list[bytes], onsets_ns: tuple[int, ...]) -> PowerData:
+    data = PowerData(folder / "data", b"".join(record), b"".join(later), onsets_ns)
+    (data.folder / "followed").mkdir(parents=True)
+    for path, content in zip(data.truth, (data.record, data.later), strict=True):
+        path.write_bytes(content)
+    (data.folder / "followed" / "record.mseed").write_bytes(data.record)
+    return data
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A scenario whose calls have been recorded."""
+
+    scenario: Scenario
+    trace: Trace
+    expected: Expected
+    data: PowerData
+
+    def resume_options(self, root: Path) -> list[str]:
+        """Return the command that resumes in a folder."""
+        return _filled(self.scenario.resume.options, root, self.data.folder)
+
+
+def record_scenario(scenario: Scenario, folder: Path, data: PowerData, prior: Recorded | None = None) -> Recorded:
+    """Do the steps of a scenario in `folder`, which is made, and return what they did.
+
+    Raises
+    ------
+    ConfigError
+        As `compile_shim`.
+    DataError
+        A step fails.
+    """
+    root = folder / "root"
+    (root / HOOKED).mkdir(parents=True)
+    if prior is not None:
+        half = crash_state(prior.trace, len(prior.trace.operations) // 2, "everything", np.random.default_rng(0))
+        write_tree({path: content for path, content in half.tree.items() if not path.startswith(HOOKED)}, root)
+    if scenario.steps[0].options[0] != "run":
+        (root / "out").mkdir()
+    recorder = Recorder(root, folder)
+    for step in scenario.steps:
+        _do(step, recorder, root, data)
+    trace = recorder.trace()
+    options = scenario.steps[-1].options + scenario.steps[0].options + scenario.resume.options
+    expected = Expected(
+        root / "out", data.truth, data.later_onsets_ns, "--archive-bytes" in options, "--budget" in options
+    )
+    if not read_catalog(root / "out" / CATALOG):
+        raise DataError(f"the undisturbed run of {root} finds no event: nothing could be lost")
+    return Recorded(scenario, trace, expected, data)
+
+
+def _filled(options: tuple[str, ...], root: Path, data: Path, port: int = 0) -> list[str]:
+    return [option.format(out=root / "out", root=root, data=data, port=port) for option in options]
+
+
+def _do(step: Step, recorder: Recorder, root: Path, data: PowerData) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "edgequake.edge", *_filled(step.options, root, data.folder, port)]
+    sender = None
+    if any("{port}" in option for option in step.options):
+        sender = Thread(target=_send, args=(data.feed(step.feed), port), daemon=True)
+        sender.start()
+    run_recorded(recorder, command, b"" if sender else data.feed(step.feed), os.environ)
+    if sender is not None:
+        sender.join()
+
+
+def _send(data: bytes, port: int) -> None:
+    """Send records as datagrams as soon as somebody listens."""
+    line = f"0100007F:{port:04X} "
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        until_s = time.monotonic() + LONGEST_START_S
+        while line not in Path("/proc/net/udp").read_text() and time.monotonic() < until_s:
+            time.sleep(0.01)
+        for at in range(0, len(data), RECORD_BYTES):
+            sender.sendto(data[at : at + RECORD_BYTES], ("127.0.0.1", port))
