@@ -308,7 +308,7 @@ def crash_state(trace: Trace, n_done: int, loss: str, rng: np.random.Generator) 
 def crash_states(trace: Trace, n_states: int, rng: np.random.Generator) -> Iterator[CrashState]:
     """Yield different states, losses in turn, each after a random operation; fewer where there are not so many."""
     seen: set[bytes] = set()
-    names = list(LOSSES)
+    names = [str(name) for name in rng.permutation(list(LOSSES))]
     for i in range(20 * n_states):
         if len(seen) >= n_states:
             return

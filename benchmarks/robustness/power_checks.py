@@ -71,12 +71,12 @@ class Signal:
             is_known = true_numbers[order][at] == numbers if len(order) else np.zeros(len(numbers), np.bool_)
             is_same = is_known & (true_values[order][at] == values) if len(order) else is_known
             if edge_ns:
-                settled = numbers * NS_PER_S / rate_hz < least_ns.get(name, 0) - edge_ns
+                settled = numbers / rate_hz * NS_PER_S < least_ns.get(name, 0) - edge_ns
                 is_same |= ~settled
             if n_wrong := int(np.count_nonzero(~is_same)):
                 wrong.append(f"{n_wrong} sample(s) of {name} were never received")
         for name, (rate_hz, numbers, _) in truth.samples.items():
-            needed = numbers[(numbers + 1) * NS_PER_S / rate_hz <= least_ns.get(name, 0) - edge_ns]
+            needed = numbers[(numbers + 1) / rate_hz * NS_PER_S <= least_ns.get(name, 0) - edge_ns]
             there = self.samples[name][1] if name in self.samples else numbers[:0]
             if n_lost := len(np.setdiff1d(needed, there)):
                 wrong.append(f"{n_lost} sample(s) of {name} lost that a checkpoint had answered for")

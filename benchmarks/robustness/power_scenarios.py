@@ -30,12 +30,14 @@ from edgequake.edge.base.layout import CATALOG
 from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.formats.waveforms import NS_PER_S
 from edgequake.edge.results.catalog import read_catalog
-from edgequake.synthetic.synthetic_dataset import DAY_START_NS, synthetic_record, write_miniseed
+from edgequake.synthetic.synthetic_dataset import synthetic_record, write_miniseed
 
+_START_NS = 1_704_067_200 * NS_PER_S  # 2024-01-01: old enough for a spool
 LONGEST_START_S = 60.0  # of a run, until it listens
 # Of each event the hook makes a folder, and another one where there is one already.
 _HOOK = "sh -c 'evid=$(cut -d\\\" -f4) && {{ mkdir {root}/hooked/$evid || mkdir {root}/hooked/$evid.again; }}'"
-_SERVICES = ("--archive-bytes", "300000", "--summary-channel", "--budget", "400000", "--pass-every", "600")
+# The budget carries all events in the end.
+_SERVICES = ("--archive-bytes", "300000", "--summary-channel", "--budget", "4000000", "--pass-every", "600")
 _SMALL = ("--archive-bytes", "20000", "--summary-channel", "--budget", "60000", "--pass-every", "300")
 _FILE = ("run", "{data}/record.mseed", "--out", "{out}", "--resume", "--checkpoint-every", "0")
 _LIVE = ("run", "-", "--out", "{out}", "--resume", "--spool-bytes", "0", *_SERVICES)
@@ -86,8 +88,8 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "live, with a request": Scenario(
         (
-            Step(("request", "{out}", "1970-01-01T00:00:00", "2029-12-31T00:00:00", "--send")),
-            Step(("request", "{out}", "1970-01-01T00:00:00", "2030-01-01T01:00:00", "--channels", "MHZ", "--send")),
+            Step(("request", "{out}", "1970-01-01T00:00:00", "2024-01-01T01:00:00", "--send")),
+            Step(("request", "{out}", "2024-01-01T00:20:00", "2024-01-01T02:00:00", "--channels", "MHZ", "--send")),
             Step((*_LIVE, "--checkpoint-every", "0"), "record"),
         ),
         Step(_LIVE, "later"),
@@ -133,12 +135,12 @@ def made_data(folder: Path, seed: int) -> PowerData:
     rng = np.random.default_rng(seed)
     parts = []
     for day, onsets_s in ((0, (1800.0, 3900.0)), (1, (1800.0,))):
-        start_ns = DAY_START_NS + day * 86_400 * NS_PER_S
+        start_ns = _START_NS + day * 86_400 * NS_PER_S
         made = synthetic_record(
             rng, 5400.0, onsets_s, ratios=(25.0,) * len(onsets_s), noise_counts=0.5, start_ns=start_ns, channels=("MHZ",)
         )
         parts.append(write_miniseed(made, folder / f"{day}.mseed"))
-    return _data(folder, _in_order(parts[0]), _in_order(parts[1]), (DAY_START_NS + 88_200 * NS_PER_S,))
+    return _data(folder, _in_order(parts[0]), _in_order(parts[1]), (_START_NS + 88_200 * NS_PER_S,))
 
 
 def recorded_data(folder: Path, record: Path) -> PowerData:
