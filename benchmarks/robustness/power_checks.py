@@ -23,7 +23,7 @@ from edgequake.edge.results.catalog import CatalogRow, read_catalog
 
 HOOKED = "hooked"  # a folder beside the run folder: what the hook has done is not undone by a power loss
 _SAME_EVENT_NS = 60 * NS_PER_S  # two rows of one event could not be further apart
-_SAME_ONSET_NS = 10 * NS_PER_S  # of an event of the later data, which a detector may find that starts cold
+_SAME_ONSET_NS = 60 * NS_PER_S  # of an event of the later data, which a detector may find that starts cold
 
 
 @dataclass(frozen=True)

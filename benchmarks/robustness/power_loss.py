@@ -33,7 +33,6 @@ from edgequake.benchmarks.robustness.crash_states import (
 )
 from edgequake.benchmarks.robustness.power_checks import HOOKED, Case, Seen
 from edgequake.benchmarks.robustness.power_scenarios import SCENARIOS, PowerData, Recorded, made_data, record_scenario
-from edgequake.benchmarks.robustness.power_scenarios import recorded_data as recorded_data
 from edgequake.edge.__main__ import main
 from edgequake.edge.base.layout import CATALOG, CHECKPOINT, OUTBOX
 from edgequake.results.progress import Progress, silent
@@ -113,23 +112,24 @@ def _tasks(name: str, recorded: Recorded, n_states: int, rng: np.random.Generato
                 yield _Task(name, state, seen_before(trace, state.n_done))
 
 
-def _resumed(recorded: Mapping[str, Recorded], folder: Path, task: _Task) -> list[str]:
-    """Resume from a state and judge the outcome; return what is wrong."""
-    one = recorded[task.scenario]
+def resume(recorded: Recorded, folder: Path, state: CrashState, seen: Seen) -> list[str]:
+    """Resume a scenario from a state, below `folder`, and judge the outcome; return what is wrong."""
     root = folder / f"{os.getpid()}"
     try:
-        write_tree({path: data for path, data in task.state.tree.items() if not path.startswith(HOOKED)}, root)
-        for path in (HOOKED, *task.seen.hooked):
+        write_tree({path: data for path, data in state.tree.items() if not path.startswith(HOOKED)}, root)
+        for path in (HOOKED, *seen.hooked):
             (root / path).mkdir()
         said = io.StringIO()
-        with redirect_stderr(said), redirect_stdout(io.StringIO()), _standard_input(one):
-            code = main(one.resume_options(root))
-        case = Case(root, root / "out", code, said.getvalue(), task.seen, one.expected)
-        wrong = one.scenario.judge(case)
+        with redirect_stderr(said), redirect_stdout(io.StringIO()), _standard_input(recorded):
+            code = main(recorded.resume_options(root))
+        return recorded.scenario.judge(Case(root, root / "out", code, said.getvalue(), seen, recorded.expected))
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+def _resumed(recorded: Mapping[str, Recorded], folder: Path, task: _Task) -> list[str]:
     where = f"{task.scenario}, after call {task.state.n_done}, {task.state.loss}"
-    return [f"{where}: {text}" for text in wrong]
+    return [f"{where}: {text}" for text in resume(recorded[task.scenario], folder, task.state, task.seen)]
 
 
 @contextmanager

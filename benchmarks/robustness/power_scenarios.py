@@ -37,7 +37,7 @@ LONGEST_START_S = 60.0  # of a run, until it listens
 # Of each event the hook makes a folder, and another one where there is one already.
 _HOOK = "sh -c 'evid=$(cut -d\\\" -f4) && {{ mkdir {root}/hooked/$evid || mkdir {root}/hooked/$evid.again; }}'"
 # The budget carries all events in the end.
-_SERVICES = ("--archive-bytes", "300000", "--summary-channel", "--budget", "4000000", "--pass-every", "600")
+_SERVICES = ("--archive-bytes", "300000", "--summary-channel", "--budget", "4000000", "--pass-every", "120")
 _SMALL = ("--archive-bytes", "20000", "--summary-channel", "--budget", "60000", "--pass-every", "300")
 _FILE = ("run", "{data}/record.mseed", "--out", "{out}", "--resume", "--checkpoint-every", "0")
 _LIVE = ("run", "-", "--out", "{out}", "--resume", "--spool-bytes", "0", *_SERVICES)
@@ -134,13 +134,13 @@ def made_data(folder: Path, seed: int) -> PowerData:
     """Return an hour and a half of one channel with two quakes, and as much of the next day with one."""
     rng = np.random.default_rng(seed)
     parts = []
-    for day, onsets_s in ((0, (1800.0, 3900.0)), (1, (1800.0,))):
+    for day, onsets_s in ((0, (700.0, 3700.0)), (1, (1000.0,))):
         start_ns = _START_NS + day * 86_400 * NS_PER_S
         made = synthetic_record(
-            rng, 5400.0, onsets_s, ratios=(25.0,) * len(onsets_s), noise_counts=0.5, start_ns=start_ns, channels=("MHZ",)
+            rng, 5400.0, onsets_s, ratios=(8.0,) * len(onsets_s), noise_counts=0.5, start_ns=start_ns, channels=("MHZ",)
         )
         parts.append(write_miniseed(made, folder / f"{day}.mseed"))
-    return _data(folder, _in_order(parts[0]), _in_order(parts[1]), (_START_NS + 88_200 * NS_PER_S,))
+    return _data(folder, _in_order(parts[0]), _in_order(parts[1]), (_START_NS + 87_400 * NS_PER_S,))
 
 
 def recorded_data(folder: Path, record: Path) -> PowerData:

@@ -22,18 +22,24 @@ def faults(
     calls: Annotated[
         int, typer.Option(min=0, help="Live runs in which system calls fail; 0: none. Needs Linux and cc.")
     ] = 0,
+    power_loss: Annotated[
+        int, typer.Option(min=0, help="States after a power loss from which runs are resumed; 0: none. As --calls.")
+    ] = 0,
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder with records.csv: use its Moon records, not synthetic ones.", show_default=False),
+        typer.Option(
+            help="Folder with records.csv: use its Moon records; or a miniSEED file, for --power-loss.",
+            show_default=False,
+        ),
     ] = None,
     seed: Seed = 1,
     json_file: JsonFile = None,
 ) -> None:
-    """Kill and resume runs; run damaged records; have system calls fail. Exit code 3 if anything is lost or fails."""
+    """Kill runs, damage records, have calls fail and power lost. Exit code 3 if anything is lost or fails."""
     from edgequake.benchmarks.robustness.fault_reports import bench_faults
 
     with progress_bar() as show:
-        report = bench_faults(kills, mutations, data, seed, show, calls)
+        report = bench_faults(kills, mutations, data, seed, show, calls, power_loss)
     _output_and_judge(report, json_file)
 
 
