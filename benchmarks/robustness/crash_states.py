@@ -3,14 +3,15 @@
 The rules
 ---------
 1. A call that has returned is seen by all processes. After a power loss only what was synced before is certain.
-2. `fsync` or `fdatasync` of a file makes the writes and changes of size durable that were done to it before. It does not
-   make the file's name durable (fsync(2): "an explicit fsync() on a file descriptor for the directory is also needed").
-3. `fsync` of a folder makes the names durable that were given and taken in it before: of new files and folders, renames,
-   links, removals. It does not make the content of these files durable, nor the folder's own name in its parent.
+2. `fsync` or `fdatasync` of a file makes the writes and changes of size durable that were done to it before. It does
+   not make the file's name durable (fsync(2): "an explicit fsync() on a file descriptor for the directory is also
+   needed").
+3. `fsync` of a folder makes the names durable that were given and taken in it before: of new files and folders,
+   renames, links, removals. It does not make the content of these files durable, nor the folder's own name.
 4. Of everything else any part may be there, in any order: a later write and not an earlier one, a name and not the
    content (an empty file, or one of zeros), the content and not the name.
 5. A write may be there in part: some sectors of 512 bytes and not others, up to any byte, or its length alone, with
-   zeros for what is missing (delayed allocation of ext4 and XFS). What was in the file before stays where it is missing.
+   zeros for what is missing (delayed allocation of ext4 and XFS). Where it is missing, what was there before stays.
 6. A change of names, above all a rename over an existing name, is there as a whole or not at all. Changes of one name
    that are there took place in their order. A rename between two folders is durable when both are synced.
 

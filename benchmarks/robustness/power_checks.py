@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -190,7 +191,7 @@ def _rows_wrong(case: Case, rows: list[CatalogRow]) -> list[str]:
     if lost := [line for line in seen if line not in known]:
         wrong.append(f"{len(lost)} acknowledged event(s) lost: {lost[0][:60].decode(errors='replace')}")
     onsets = sorted((row.station_id, row.onset_ns) for row in rows)
-    for (station, before), (other, after) in zip(onsets, onsets[1:], strict=False):
+    for (station, before), (other, after) in pairwise(onsets):
         if station == other and after - before < _SAME_EVENT_NS:
             wrong.append(f"an event of {station} twice, {(after - before) / NS_PER_S:.1f} s apart")
     for row in rows:

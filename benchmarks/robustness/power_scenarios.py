@@ -1,11 +1,11 @@
 """The runs whose power is lost: what each does until then, and how it is resumed.
 
-A scenario is an entry of `SCENARIOS`. Its steps are commands of `edgequake-edge`; all they change in the run's folder is
-recorded. `resume` is the command after the power loss, `judge` says what must hold then (`power_checks`).
+A scenario is an entry of `SCENARIOS`. Its steps are commands of `edgequake-edge`; all that they change in the run's
+folder is recorded. `resume` is the command after the power loss, `judge` says what must hold then (`power_checks`).
 
-In the options {out} is the run folder, {root} the folder that is recorded, with {out} in it, {data} a folder that is not
-touched by the power loss: {data}/record.mseed, and {data}/followed with the same records, to which a later day is added
-before the run is resumed.
+In the options {out} is the run folder, {root} the folder that is recorded, with {out} in it, {data} a folder that no
+power loss touches: {data}/record.mseed, and {data}/followed with the same records, to which a later day is added before
+the run is resumed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ _SMALL = ("--archive-bytes", "20000", "--summary-channel", "--budget", "60000", 
 _FILE = ("run", "{data}/record.mseed", "--out", "{out}", "--resume", "--checkpoint-every", "0")
 _LIVE = ("run", "-", "--out", "{out}", "--resume", "--spool-bytes", "0", *_SERVICES)
 _FOLLOW = (
-    "run", "{data}/followed", "--follow", "--poll", "0.05", "--idle-stop", "0.3", "--out", "{out}", "--resume", *_SERVICES,
+    "run", "{data}/followed", "--follow", "--poll", "0.05", "--idle-stop", "0.3", "--out", "{out}", "--resume",
+    *_SERVICES,
 )  # fmt: skip
 _PORT = "{port}"
 
@@ -104,6 +105,7 @@ SCENARIOS: dict[str, Scenario] = {
         judge_live,
     ),
     "followed folder": Scenario((Step(_FOLLOW),), Step(_FOLLOW), judge_live),
+    # Here goes a switch of models: steps ("install", ...) with the models below {root}, so that they are recorded.
 }  # fmt: skip
 
 

@@ -67,7 +67,8 @@ def test_a_file_that_is_written_atomically_is_the_old_or_the_new_one() -> None:
 
 def test_a_synced_file_without_its_name_is_not_found() -> None:
     assert {} in [
-        {name: data for name, data in tree.items() if name != "name"} for tree in states(trace(CREATE, WRITE, Sync(NEW)))
+        {name: data for name, data in tree.items() if name != "name"}
+        for tree in states(trace(CREATE, WRITE, Sync(NEW)))
     ]
 
 
