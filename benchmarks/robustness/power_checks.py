@@ -52,7 +52,7 @@ class Signal:
             reader.close()
         return cls(
             {
-                name: (rates[name], *(np.concatenate(column) for column in zip(*found, strict=True)))  # type: ignore[misc]
+                name: (rates[name], *(np.concatenate(column) for column in zip(*found, strict=True)))
                 for name, found in parts.items()
             }
         )

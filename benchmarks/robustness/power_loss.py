@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
@@ -34,12 +35,14 @@ from edgequake.benchmarks.robustness.crash_states import (
 from edgequake.benchmarks.robustness.power_checks import HOOKED, Case, Seen
 from edgequake.benchmarks.robustness.power_scenarios import SCENARIOS, PowerData, Recorded, made_data, record_scenario
 from edgequake.edge.__main__ import main
+from edgequake.edge.base.errors import EdgequakeError
 from edgequake.edge.base.layout import CATALOG, CHECKPOINT, OUTBOX
 from edgequake.results.progress import Progress, silent
 from edgequake.results.robustness import PowerLosses
 
 _OUTBOX = f"out/{OUTBOX}"
 _N_VISITS = 4  # of the radio, in a trace
+_MOST_WAITING = 4  # states for each process
 _N_TRACES = 4  # with the radio at different instants
 
 
@@ -123,6 +126,8 @@ def resume(recorded: Recorded, folder: Path, state: CrashState, seen: Seen) -> l
         with redirect_stderr(said), redirect_stdout(io.StringIO()), _standard_input(recorded):
             code = main(recorded.resume_options(root))
         return recorded.scenario.judge(Case(root, root / "out", code, said.getvalue(), seen, recorded.expected))
+    except EdgequakeError as problem:  # a result cannot be read
+        return [str(problem)]
     finally:
         shutil.rmtree(root, ignore_errors=True)
 
@@ -204,10 +209,18 @@ def run_power_losses(
         for task in counted():
             note(_resumed(used, resumes, task))
     else:
+        n_processes = n_workers or len(os.sched_getaffinity(0))
         context = multiprocessing.get_context("spawn")
-        with context.Pool(n_workers or len(os.sched_getaffinity(0)), _begin_worker, (used, resumes)) as pool:
-            for wrong in pool.imap_unordered(_work, counted()):
-                note(wrong)
+        with ProcessPoolExecutor(n_processes, context, _begin_worker, (used, resumes)) as pool:
+            waiting: set[Future[list[str]]] = set()
+            for task in counted():
+                waiting.add(pool.submit(_work, task))
+                if len(waiting) >= _MOST_WAITING * n_processes:  # the disks of all states would not fit in memory
+                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    for one in done:
+                        note(one.result())
+            for one in as_completed(waiting):
+                note(one.result())
     n_operations = sum(len(one.trace.operations) for one in used.values())
     return PowerLosses(n_done, len(names), n_operations, by_loss, tuple(failures))
 
