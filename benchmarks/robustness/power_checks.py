@@ -57,8 +57,8 @@ class Signal:
             }
         )
 
-    def wrong(self, truth: Signal, least_ns: Mapping[str, int], edge_ns: int = 0) -> list[str]:
-        """Return what is wrong: samples twice, other ones than in `truth`, or missing ones before `least_ns`.
+    def wrong(self, truth: Signal, least_ns: Mapping[str, int], kept: Signal, edge_ns: int = 0) -> list[str]:
+        """Return what is wrong: samples twice, other ones than in `truth`, or missing ones of `kept` before `least_ns`.
 
         edge_ns : samples may differ where `least_ns` is no further away; where nothing is known, they may anywhere.
         """
@@ -76,7 +76,7 @@ class Signal:
                 is_same |= ~settled
             if n_wrong := int(np.count_nonzero(~is_same)):
                 wrong.append(f"{n_wrong} sample(s) of {name} were never received")
-        for name, (rate_hz, numbers, _) in truth.samples.items():
+        for name, (rate_hz, numbers, _) in kept.samples.items():
             needed = numbers[(numbers + 1) / rate_hz * NS_PER_S <= least_ns.get(name, 0) - edge_ns]
             there = self.samples[name][1] if name in self.samples else numbers[:0]
             if n_lost := len(np.setdiff1d(needed, there)):
@@ -103,6 +103,11 @@ class Expected:
     def signal(self) -> Signal:
         """All samples."""
         return Signal.of(self.truth)
+
+    @cached_property
+    def archive(self) -> Signal:
+        """What it archived: without samples that came to nobody, where an earlier process had been killed."""
+        return Signal.of(sorted((self.out / ARCHIVE).rglob("*.D/*")))
 
     @cached_property
     def ssam(self) -> Signal:
@@ -153,7 +158,7 @@ def judge_live(case: Case) -> list[str]:
     if case.expected.has_archive:
         least_ns = _answered_for(case)
         archive = Signal.of(sorted((case.out / ARCHIVE).rglob("*.D/*")))
-        wrong += archive.wrong(case.expected.signal, least_ns)
+        wrong += archive.wrong(case.expected.signal, least_ns, case.expected.archive)
         wrong += _ssam_wrong(case, least_ns)
     if case.expected.has_downlink:
         wrong += _downlink_wrong(case, rows)
@@ -228,7 +233,8 @@ def _ssam_wrong(case: Case, least_ns: Mapping[str, int]) -> list[str]:
     found = Signal.of(sorted((case.out / CONTINUOUS).rglob("*.D/*")))
     until_ns = min(least_ns.values(), default=0)
     frame_ns = max((round(NS_PER_S / rate_hz) for rate_hz, _, _ in case.expected.ssam.samples.values()), default=0)
-    return found.wrong(case.expected.ssam, dict.fromkeys(case.expected.ssam.samples, until_ns), 2 * frame_ns)
+    ssam = case.expected.ssam
+    return found.wrong(ssam, dict.fromkeys(ssam.samples, until_ns), ssam, 2 * frame_ns)
 
 
 def _downlink_wrong(case: Case, rows: list[CatalogRow]) -> list[str]:

@@ -77,7 +77,8 @@ def seen_before(trace: Trace, n_done: int) -> Seen:
 def _taken(trace: Trace, disk: Disk, n_done: int) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """Return the files that were in the outbox and are deleted: durably, and not durably."""
     folder, unsynced = disk.find(_OUTBOX), trace.unsynced(n_done)
-    numbers: dict[str, int] = {}
+    before = trace.before.find(_OUTBOX)
+    numbers = {} if before is None else dict(trace.before.folders[before])
     gone: dict[str, bool] = {}  # whether that is durable
     for i, operation in enumerate(trace.operations[:n_done]):
         for place, name, number in operation.changes if isinstance(operation, Names) else ():

@@ -14,7 +14,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -50,7 +50,7 @@ _PORT = "{port}"
 
 @dataclass(frozen=True)
 class Step:
-    """A command and what it gets on standard input or as datagrams: "record", "later" (the next day), or nothing."""
+    """A command and what it gets on standard input or as datagrams: "record", "later", "latest" (days), or nothing."""
 
     options: tuple[str, ...]
     feed: str = ""
@@ -85,7 +85,7 @@ SCENARIOS: dict[str, Scenario] = {
         (Step((*_LIVE, "--on-event", _HOOK), "record"),), Step((*_LIVE, "--on-event", _HOOK), "later"), judge_live
     ),
     "live, resumed": Scenario(
-        (Step(_LIVE, "record"),), Step(_LIVE, "later"), judge_live, prior="live, with a hook"
+        (Step(_LIVE, "later"),), Step(_LIVE, "latest"), judge_live, prior="live, with a hook"
     ),
     "live, with a request": Scenario(
         (
@@ -115,17 +115,18 @@ class PowerData:
 
     folder: Path  # {data}
     record: bytes  # in order of time
-    later: bytes  # that come after the power loss
-    later_onsets_ns: tuple[int, ...] = ()  # events of the later records that must be found
+    later: bytes  # of the next day
+    latest: bytes  # of the day after it
+    onsets_ns: Mapping[str, tuple[int, ...]]  # events that must be found in what comes after the power loss
 
     def feed(self, name: str) -> bytes:
         """Return what a step gets."""
-        return {"record": self.record, "later": self.later}.get(name, b"")
+        return {"record": self.record, "later": self.later, "latest": self.latest}.get(name, b"")
 
     @property
     def truth(self) -> tuple[Path, ...]:
         """Files with all samples."""
-        return self.folder / "record.mseed", self.folder / "later.mseed"
+        return tuple(self.folder / f"{name}.mseed" for name in ("record", "later", "latest"))
 
     def add_later_file(self) -> None:
         """Add the later records to the folder that is followed."""
@@ -133,23 +134,24 @@ class PowerData:
 
 
 def made_data(folder: Path, seed: int) -> PowerData:
-    """Return an hour and a half of one channel with two quakes, and as much of the next day with one."""
+    """Return an hour and a half of one channel with two quakes, and as much of each of two more days with one."""
     rng = np.random.default_rng(seed)
     parts = []
-    for day, onsets_s in ((0, (700.0, 3700.0)), (1, (1000.0,))):
+    for day, onsets_s in ((0, (700.0, 3700.0)), (1, (1000.0,)), (2, (1000.0,))):
         start_ns = _START_NS + day * 86_400 * NS_PER_S
         made = synthetic_record(
             rng, 5400.0, onsets_s, ratios=(8.0,) * len(onsets_s), noise_counts=0.5, start_ns=start_ns, channels=("MHZ",)
         )
         parts.append(write_miniseed(made, folder / f"{day}.mseed"))
-    return _data(folder, _in_order(parts[0]), _in_order(parts[1]), (_START_NS + 87_400 * NS_PER_S,))
+    onsets_ns = {name: (_START_NS + (day * 86_400 + 1000) * NS_PER_S,) for day, name in ((1, "later"), (2, "latest"))}
+    return _data(folder, [_in_order(path) for path in parts], onsets_ns)
 
 
 def recorded_data(folder: Path, record: Path) -> PowerData:
-    """Return the first two thirds of a recorded file, and the rest."""
+    """Return the first half of a recorded file, and twice a quarter."""
     records = _in_order(record)
-    n_first = 2 * len(records) // 3
-    return _data(folder, records[:n_first], records[n_first:], ())
+    half, quarter = len(records) // 2, len(records) * 3 // 4
+    return _data(folder, [records[:half], records[half:quarter], records[quarter:]], {})
 
 
 def _in_order(path: Path) -> list[bytes]:
@@ -158,10 +160,11 @@ def _in_order(path: Path) -> list[bytes]:
     return [data[one.offset : one.offset + one.size_bytes] for one in headers]
 
 
-def _data(folder: Path, record: list[bytes], later: list[bytes], onsets_ns: tuple[int, ...]) -> PowerData:
-    data = PowerData(folder / "data", b"".join(record), b"".join(later), onsets_ns)
+def _data(folder: Path, parts: list[list[bytes]], onsets_ns: Mapping[str, tuple[int, ...]]) -> PowerData:
+    record, later, latest = map(b"".join, parts)
+    data = PowerData(folder / "data", record, later, latest, onsets_ns)
     (data.folder / "followed").mkdir(parents=True)
-    for path, content in zip(data.truth, (data.record, data.later), strict=True):
+    for path, content in zip(data.truth, (record, later, latest), strict=True):
         path.write_bytes(content)
     (data.folder / "followed" / "record.mseed").write_bytes(data.record)
     return data
@@ -204,7 +207,11 @@ def record_scenario(scenario: Scenario, folder: Path, data: PowerData, prior: Re
     trace = recorder.trace()
     options = scenario.steps[-1].options + scenario.steps[0].options + scenario.resume.options
     expected = Expected(
-        root / "out", data.truth, data.later_onsets_ns, "--archive-bytes" in options, "--budget" in options
+        root / "out",
+        data.truth,
+        data.onsets_ns.get(scenario.resume.feed, ()),
+        "--archive-bytes" in options,
+        "--budget" in options,
     )
     if not read_catalog(root / "out" / CATALOG):
         raise DataError(f"the undisturbed run of {root} finds no event: nothing could be lost")
