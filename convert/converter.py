@@ -49,7 +49,8 @@ def convert_model(
     Parameters
     ----------
     keras_file : the .keras or legacy .h5 file, with the train.json of the same training next to it.
-    out : folder for NAME.json and NAME.VARIANT.tflite, created if needed; it is written only once everything is done.
+    out : folder for NAME.json, NAME.VARIANT.tflite and NAME.VARIANT.golden.json, created if needed; it is written only
+        once everything is done.
     quantize : "all", "float32", "dynamic", "int8" or "int16x8".
     calibration : folder of records to calibrate on; by default the calibration.npz next to the .keras file.
     verify : compare every graph with Keras and refuse those that differ too much.
@@ -178,6 +179,8 @@ def _publish(folder: Path, manifest_name: str, out: Path, started: float) -> Con
         ) from problem
     for variant in manifest.variants.values():
         write_bytes_atomically(out / variant.file, (folder / variant.file).read_bytes())
+        if variant.golden is not None:
+            write_bytes_atomically(out / variant.golden.file, (folder / variant.golden.file).read_bytes())
     write_bytes_atomically(out / manifest_name, (folder / manifest_name).read_bytes())
     details = json.loads((folder / "details.json").read_text(encoding="utf-8"))
     return report_of(manifest, out, time.monotonic() - started, details)

@@ -47,8 +47,7 @@ def main(argv: list[str]) -> int:
     _limit_memory(job.memory_limit_bytes)
     _quieten()
     try:
-        if job.verify:
-            import_runtime()  # before TensorFlow, see its docstring
+        import_runtime()  # before TensorFlow, see its docstring
         manifest = _convert(job, folder)
         (folder / f"{manifest.name}.json").write_text(manifest.to_json(), encoding="utf-8")
         _finish(folder, {"manifest": f"{manifest.name}.json"})
@@ -72,6 +71,7 @@ def _convert(job: Job, folder: Path) -> Manifest:
     from edgequake.convert.streaming.step_model import build_step_graph
     from edgequake.convert.verification import runtime_check
     from edgequake.convert.verification.comparison import compare_graphs, shortened
+    from edgequake.convert.verification.golden_vector import with_golden_vectors
 
     model = _load(Path(job.keras_file))
     network = job.partial["network"]
@@ -97,7 +97,7 @@ def _convert(job: Job, folder: Path) -> Manifest:
             manifest, folder, layers, verification, expected, lambda name: begin(f"comparing {name} with Keras")
         )
     (folder / "details.json").write_text(json.dumps(details), encoding="utf-8")
-    return manifest
+    return with_golden_vectors(manifest, folder)
 
 
 def _load(path: Path) -> Any:

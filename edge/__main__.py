@@ -23,6 +23,7 @@ from edgequake.edge.runner import RunConfig, run
 
 _GROUND_COMMANDS = {  # module of edgequake.edge that has add_NAME_arguments and NAME_command, and its purpose
     "status": ("operation.status", "print the status of a run"),
+    "install": ("operation.install", "check a new model and have a run switch to it"),
     "request": ("downlink.requests", "extract any time span that is still stored, or have it sent"),
     "acknowledge": ("downlink.outbox", "delete sent files from the outbox"),
 }
@@ -137,6 +138,12 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     _add_seconds(parser, "--idle-stop", "idle_stop_s", "end when a live input is silent for so long")
     _add_seconds(parser, "--stall-after", "stall_after_s", "report a live input that is silent for so long")
     parser.add_argument("--model-copy", metavar="MANIFEST", help="model to use when the files of --model are damaged")
+    parser.add_argument(
+        "--public-key",
+        type=Path,
+        metavar="FILE",
+        help="run no model but the shipped ones without a signature by this key (default: DIR/model-key.pub, if any)",
+    )
     parser.add_argument("--archive-bytes", type=int, metavar="N", help="archive all samples (SDS), the newest N bytes")
     parser.add_argument("--summary-channel", action="store_true", help="record the signal's spectral amplitude (SSAM)")
     parser.add_argument(

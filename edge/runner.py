@@ -77,6 +77,7 @@ def _run(config: RunConfig, progress: Callable[[float], None] | None, control: C
     folder = RunFolder(config, models, source, ledger, stations, services, degraded, control.log)
     folder.prepare()  # from here on files are written
     folder.resume()
+    folder.switch_models(is_start=True)
 
     for batch in incidents.batches(source):
         beat()
@@ -92,11 +93,13 @@ def _run(config: RunConfig, progress: Callable[[float], None] | None, control: C
             control.reload = False
             models.reload_thresholds()
             stations.apply_threshold()
+        folder.switch_models()
         if control.stop:
             stopping()
             break
         folder.checkpoint_if_due()
 
+    folder.end_switch()
     if control.stop and source.replayed:  # events that are open now belong to the process that resumes the run
         folder.write_checkpoint()
         services.close()

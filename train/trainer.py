@@ -113,7 +113,7 @@ def _examples(recipe: Recipe, training_data: TrainingData, progress: Progress) -
     plan, seed = recipe.examples, recipe.fit.seed
     n_recorded = round(plan.n_examples * plan.real_share)
     report = part_of(progress, 0, 1, "injected examples")
-    injected = synthetic_examples(recipe, training_data.bank(recipe), plan.n_examples - n_recorded, seed, report)
+    injected = synthetic_examples(recipe, training_data.banks(recipe), plan.n_examples - n_recorded, seed, report)
     report = part_of(progress, 0, 1, "recorded examples")
     return join([injected, recorded_examples(recipe, training_data.train, n_recorded, seed, report)])
 

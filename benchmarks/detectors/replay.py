@@ -167,13 +167,13 @@ class DecisionTracer:
 
     def _refine_in(self, traces: Sequence[Trace]) -> Callable[[int], int | None] | None:
         """Return the runner's refinement of onsets; each rise is refined once, however often it is asked for."""
-        config, front_end = self.manifest.onset, self.manifest.front_end
+        config, front_end, rate_hz = self.manifest.onset, self.manifest.front_end, self.manifest.sampling_rate_hz
         if config is None:
             return None
 
         @cache
         def refine(rise_ns: int) -> int | None:
-            onset = refine_onset(config, front_end, traces, rise_ns)
+            onset = refine_onset(config, front_end, traces, rise_ns, model_rate_hz=rate_hz)
             return onset.onset_ns if onset.refined else None
 
         return refine
@@ -225,7 +225,8 @@ def _decisions_that_matter(run: Decisions, config: TriggerConfig, threshold: flo
 
     Of a rise: its first and last decision and the one before it, the one that declares an event, and the largest up to
     there and from there on. Between rises: the lowest, which re-arms the trigger. Of a time in which an event would
-    continue: its last decision, and the first one so much later that it would close.
+    continue: its last decision, and the first one so much later that it would close. With `sure_event`, all decisions
+    with a high event probability.
     """
     n = len(run.stop_ns)
     if n == 0:
@@ -238,6 +239,9 @@ def _decisions_that_matter(run: Decisions, config: TriggerConfig, threshold: flo
     last_active = np.maximum.accumulate(np.where(active, np.arange(n), -1))
     held = (last_active >= 0) & (run.stop_ns - run.stop_ns[last_active] >= round(config.hold_s * NS_PER_S))
     chosen = {0, n - 1}
+    if config.sure_event is not None:  # every decision of an event's course, and the first one after it
+        course = run.event >= config.event_threshold
+        chosen.update(np.flatnonzero(course | np.append(False, course[:-1])).tolist())
     chosen.update(np.flatnonzero(active & ~np.append(active[1:], False)).tolist())
     chosen.update(np.flatnonzero(held & ~np.append(False, held[:-1])).tolist())
     stop_before = 0

@@ -110,6 +110,7 @@ def score_record(record: LabelledRecord, start_ns: int, detections: Detections) 
     spans = [_span(arrival, rule) for arrival in record.arrivals]
     unmatched = [onset for i, onset in enumerate(onsets) if i not in matched.values()]
     false = [onset for onset in unmatched if not any(first <= onset <= last for first, last in spans)]
+    is_false = set(false)
     kept = clip(union(detections.kept), scored)
     # The spans are closed and quiet time is the rest: one nanosecond more makes them half-open.
     quiet = subtract(scored, union((first, last + 1) for first, last in spans))
@@ -124,7 +125,7 @@ def score_record(record: LabelledRecord, start_ns: int, detections: Detections) 
             for i, arrival in enumerate(record.arrivals)
         ),
         false_ns=tuple(false),
-        extra_ns=tuple(onset for onset in unmatched if onset not in false),
+        extra_ns=tuple(onset for onset in unmatched if onset not in is_false),
         scored_ns=record.stop_ns - start_ns,
         kept_ns=duration(kept),
         quiet_ns=duration(quiet),

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from edgequake.benchmarks.detectors.replay import DecisionTracer
+from edgequake.benchmarks.detectors.replay import DecisionTracer, replay
+from edgequake.benchmarks.scoring import hours_rule
+from edgequake.benchmarks.scoring.continuous import measure, select
 from edgequake.benchmarks.scoring.pooling import mean_rates
 from edgequake.benchmarks.scoring.random_starts import run_passes
+from edgequake.benchmarks.scoring.scoring import Detections
+from edgequake.benchmarks.scoring.strata import HOURS, NATURAL
 from edgequake.benchmarks.tuning.operating_point import (
     QUIET,
     RECALL,
     RULE,
+    THRESHOLDS,
     Choice,
     Passes,
     choose,
@@ -25,6 +31,7 @@ from edgequake.benchmarks.tuning.operating_point import (
 from edgequake.benchmarks.tuning.tuned_manifest import require_other_folder, write_tuned
 from edgequake.data.dataset import data_hash, is_labelled
 from edgequake.data.selection import Selection
+from edgequake.data.tables import LabelledRecord
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.manifest.manifest import SENSITIVITIES, TriggerConfig
 from edgequake.results.accuracy import RateFigures
@@ -45,6 +52,9 @@ def tune_to_labels(
     progress: Progress = silent,
 ) -> LabelTuning:
     """Choose the trigger by the rule of `edgequake.benchmarks.tuning.operating_point`, and write the copy into `out`.
+
+    Where the records hold natural hours (Earth), the thresholds are those of `edgequake.benchmarks.scoring.hours_rule`
+    instead, and of the rest only the lag changes.
 
     Parameters
     ----------
@@ -73,8 +83,14 @@ def tune_to_labels(
     if n_arrivals == 0:
         raise ConfigError(f"{data} has no arrival in these records; give --false-per-day to tune on quiet ones")
     passes = run_passes(tracer, records, range(seeds), part_of(progress, 0, 0.5, "network"))
-    choice, lagged, points = search(passes, manifest.trigger, part_of(progress, 0.5, 1), prefer)
-    trigger = with_lag(passes, choice.apply(lagged), choice.normal.threshold)
+    thresholds = thresholds_by_hours(tracer, data, selection)
+    points: dict[Setting, RateFigures] = {}
+    if thresholds is None:
+        choice, lagged, points = search(passes, manifest.trigger, part_of(progress, 0.5, 1), prefer)
+        trigger = with_lag(passes, choice.apply(lagged), choice.normal.threshold)
+    else:
+        chosen = dataclasses.replace(manifest.trigger, onset_thresholds=thresholds)
+        trigger = with_lag(passes, chosen, thresholds["normal"])
     result = LabelTuning(
         body=manifest.body,
         part=selection.describe(data),
@@ -93,8 +109,40 @@ def tune_to_labels(
         trigger=trigger,
         grid=tuple(GridPoint(setting, figures) for setting, figures in points.items()),
     )
-    write_tuned(tracer, out, result, _provenance(result))
+    rule = RULE if thresholds is None else hours_rule.RULE
+    write_tuned(tracer, out, result, _provenance(result, rule))
     return result
+
+
+def thresholds_by_hours(tracer: DecisionTracer, data: Path, selection: Selection) -> dict[str, float] | None:
+    """Return the thresholds by the rule for continuous hours; None where the chosen records have no natural hours.
+
+    Each record is run once, from its first random start: in hours without arrivals the start hardly matters.
+
+    Raises
+    ------
+    ConfigError
+        Even the highest threshold is above a limit of `edgequake.benchmarks.scoring.hours_rule`.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgequake-tune-") as folder:
+        found = select(data, tracer.manifest.body, Path(folder), selection.split, selection.fold)
+        strata = [
+            dataclasses.replace(one, records=tuple(r for r in one.records if selection.includes(r.station_id)))
+            for one in found
+            if one.stratum.kind == HOURS
+        ]
+        if not any(one.stratum.name == NATURAL and one.asked and one.records for one in strata):
+            return None
+
+        def detector(record: LabelledRecord, start_ns: int) -> dict[float, Detections]:
+            trace = tracer(record, start_ns)
+            return {threshold: replay(trace, tracer.manifest.trigger, threshold) for threshold in THRESHOLDS}
+
+        measured = measure(detector, strata, range(1))
+    outcomes = measured.outcomes.items()
+    return hours_rule.choose_by_hours(
+        {threshold: {name: outcome.total for name, outcome in by_name.items()} for threshold, by_name in outcomes}
+    )
 
 
 def search(
@@ -111,11 +159,11 @@ def _by_sensitivity(passes: Passes, trigger: TriggerConfig) -> dict[str, RateFig
     return {name: mean_rates(count_passes(passes, trigger, trigger.onset_thresholds[name])) for name in SENSITIVITIES}
 
 
-def _provenance(result: LabelTuning) -> dict[str, Any]:
+def _provenance(result: LabelTuning, rule: str) -> dict[str, Any]:
     """Return what the copy's manifest records of its trigger's source."""
     return {
         "by": "labels",
-        "rule": RULE,
+        "rule": rule,
         "part": result.part,
         "stations": list(result.stations),
         "seeds": list(result.seeds),

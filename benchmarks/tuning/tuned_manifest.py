@@ -10,6 +10,7 @@ from typing import Any
 from edgequake.benchmarks.detectors.replay import DecisionTracer
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import ConfigError, DataError
+from edgequake.edge.detection.self_test import read_golden
 from edgequake.edge.manifest.manifest import read_graph
 from edgequake.results.tuning import LabelTuning, RateTuning
 
@@ -53,6 +54,8 @@ def write_tuned(
     for variant in manifest.variants:
         described, graph = read_graph(manifest, tracer.folder, variant)
         write_bytes_atomically(out / described.file, graph)
+        if described.golden is not None:
+            write_bytes_atomically(out / described.golden.file, read_golden(manifest, tracer.folder, described))
     write_bytes_atomically(out / REPORT, (json.dumps(result.to_json(), indent=1) + "\n").encode())
     training = {**manifest.training, "tuning": provenance}
     tuned = dataclasses.replace(manifest, trigger=result.trigger, training=training)

@@ -18,3 +18,5 @@ OUTBOX = "outbox"  # files for the radio
 JOURNAL = "downlink.log"  # the passes handed over so far
 SET_ASIDE = "set-aside"  # input that could not be processed
 RESERVE = ".reserve"  # disk space for checkpoint and catalogue, see `base.atomic_files`
+MODELS = "models"  # installed ones, see `operation.model_store`
+MODEL_KEY = "model-key.pub"  # public key that signs models

@@ -69,6 +69,11 @@ class Detector:
         return future_ns if open_ns is None else min(future_ns, open_ns)
 
     @property
+    def is_between_events(self) -> bool:
+        """Whether no event is open, and no rise that may become one."""
+        return self._trigger.earliest_onset_ns is None
+
+    @property
     def threshold(self) -> float:
         """Onset probability that declares an event; it can be changed at any time."""
         return self._trigger.threshold

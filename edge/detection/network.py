@@ -9,7 +9,7 @@ import ctypes
 import importlib
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,8 +122,21 @@ class StepNetwork:
         The graph cannot be loaded, or lacks a tensor that the manifest names.
     """
 
-    def __init__(self, manifest: Manifest, graph: bytes, variant: Variant, n_threads: int = 1) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        graph: bytes,
+        variant: Variant,
+        n_threads: int = 1,
+        is_allowed: Callable[[list[str]], None] | None = None,
+    ) -> None:
+        """Load the graph.
+
+        is_allowed : raises for operators that must not be run; called before any of them is.
+        """
         self._interpreter, self.runtime = load_interpreter(graph, n_threads)
+        if is_allowed is not None:
+            is_allowed(self.operators)
         inputs = {detail["name"]: detail for detail in self._interpreter.get_input_details()}
         outputs = {detail["name"]: detail for detail in self._interpreter.get_output_details()}
         self._frame = _tensor(inputs, variant.frame_tensor, "input")
@@ -148,6 +161,22 @@ class StepNetwork:
             (tensor_memory(self._interpreter, state.target), tensor_memory(self._interpreter, state.source))
             for state in self._states
         ]
+
+    @property
+    def operators(self) -> list[str]:
+        """Names of the graph's operators, in order."""
+        return [str(detail["op_name"]) for detail in self._interpreter._get_ops_details()]
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether rows and probabilities are integers in the graph, and so is everything between."""
+        return bool(self._frame.scale != 0 and self._probability.scale != 0)
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether a graph of floats has integer weights: then it quantizes what it computes with them as it runs."""
+        details = self._interpreter.get_tensor_details()
+        return not self.is_integer and any(detail["dtype"] in (np.int8, np.int16) for detail in details)
 
     def reset(self) -> None:
         """Reset every state to zero, as at the start of a record."""

@@ -15,13 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from edgequake.edge.features.conditioning import ContiguousRun, Despike, bridged_runs, join_runs
+from edgequake.edge.features.resampling import on_model_grid
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.manifest.manifest import Manifest
-from edgequake.edge.manifest.tables import FrontEndConfig, OnsetConfig
+from edgequake.edge.manifest.tables import FrontEndConfig, OnsetConfig, decimation_factor, takes_rate
 
 Float = npt.NDArray[np.float64]
 
 _HIGHEST_SHARE = 0.45  # of the sampling rate: the slope of the band-pass must end below half the rate
+_RESAMPLER_REACH = 20  # samples of the model that resampling and the spike filter use up on either side: at most 19.3
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,22 @@ def refiner(manifest: Manifest) -> Refine | None:
     """Return the function that refines a model's onsets; None where the trigger's are kept."""
     if manifest.onset is None:
         return None
-    return partial(refine_onset, manifest.onset, manifest.front_end, lag_s=manifest.trigger.onset_lag_s)
+    return partial(
+        refine_onset,
+        manifest.onset,
+        manifest.front_end,
+        lag_s=manifest.trigger.onset_lag_s,
+        model_rate_hz=manifest.sampling_rate_hz,
+    )
 
 
 def refine_onset(
-    config: OnsetConfig, front_end: FrontEndConfig, traces: Iterable[Trace], coarse_ns: int, lag_s: float = 0.0
+    config: OnsetConfig,
+    front_end: FrontEndConfig,
+    traces: Iterable[Trace],
+    coarse_ns: int,
+    lag_s: float = 0.0,
+    model_rate_hz: float | None = None,
 ) -> Onset:
     """Return the refined onset of the event that the trigger placed at `coarse_ns`.
 
@@ -60,6 +73,8 @@ def refine_onset(
     front_end : for its rule for gaps and spikes.
     traces : raw samples of one station, those of a channel in time order; samples outside the reach are ignored.
     lag_s : the trigger has subtracted it from the rise of the probability; the search is around the rise itself.
+    model_rate_hz : samples of other rates are first put on a grid of this rate, if it can carry the band: the onset is
+        then the same at every sampling rate. None: every record at its own rate.
 
     References
     ----------
@@ -67,7 +82,7 @@ def refine_onset(
     Zisin 38, 365-379, doi:10.4294/zisin1948.38.3_365: the split of least AIC, there of normal samples.
     """
     rise_ns = coarse_ns + round(lag_s * NS_PER_S)
-    channels = _channels(config, front_end, traces, rise_ns)
+    channels = _channels(config, front_end, traces, rise_ns, model_rate_hz)
     split = _split(config, channels)
     if split is None:
         return Onset(coarse_ns, config.coarse_sigma_s, False)
@@ -131,26 +146,40 @@ def _gain(channel: _Frames) -> Float:
     return np.asarray(channel.freedom * gain, np.float64)
 
 
-def _channels(config: OnsetConfig, front_end: FrontEndConfig, traces: Iterable[Trace], rise_ns: int) -> list[_Frames]:
+def _channels(
+    config: OnsetConfig, front_end: FrontEndConfig, traces: Iterable[Trace], rise_ns: int, model_rate_hz: float | None
+) -> list[_Frames]:
     """Return the frames of every usable channel."""
     start_ns = rise_ns - round(config.reach_before_s * NS_PER_S)
     stop_ns = rise_ns + round(config.reach_after_s * NS_PER_S)
     parts: dict[str, list[Trace]] = {}
     for trace in traces:
-        part = trace.between(start_ns, stop_ns)
+        more_ns = 0
+        if model_rate_hz is not None and _is_resampled(config, front_end, trace.sampling_rate_hz, model_rate_hz):
+            more_ns = round(_RESAMPLER_REACH * NS_PER_S / model_rate_hz)
+        part = trace.between(start_ns - more_ns, stop_ns + more_ns)
         if len(part.samples):
             parts.setdefault(part.source_id, []).append(part)
     first_frame_ns = rise_ns - round(config.before_s * NS_PER_S)
-    channels = (_frames(config, front_end, parts[name], first_frame_ns) for name in sorted(parts))
+    channels = (_frames(config, front_end, parts[name], first_frame_ns, model_rate_hz) for name in sorted(parts))
     return [channel for channel in channels if channel is not None]
 
 
-def _frames(config: OnsetConfig, front_end: FrontEndConfig, traces: list[Trace], first_frame_ns: int) -> _Frames | None:
+def _frames(
+    config: OnsetConfig,
+    front_end: FrontEndConfig,
+    traces: list[Trace],
+    first_frame_ns: int,
+    model_rate_hz: float | None,
+) -> _Frames | None:
     """Return one channel's frames; None if it is flat, too slow for the band, or never long enough for the filter."""
     rate_hz, t0_ns = traces[0].sampling_rate_hz, traces[0].start_ns
-    high_hz = min(config.high_hz, _HIGHEST_SHARE * rate_hz)
     runs = _runs(front_end, traces)
     floor = _rounding_variance(runs)
+    if model_rate_hz is not None and _is_resampled(config, front_end, rate_hz, model_rate_hz):
+        rate_hz = model_rate_hz
+        runs = join_runs(on_model_grid(front_end, rate_hz, traces, t0_ns, despiked=True))
+    high_hz = min(config.high_hz, _HIGHEST_SHARE * rate_hz)
     if high_hz <= config.low_hz or floor is None:
         return None
     taps = band_pass(config.low_hz, high_hz, config.filter_cycles, rate_hz)
@@ -171,6 +200,15 @@ def _frames(config: OnsetConfig, front_end: FrontEndConfig, traces: list[Trace],
     amplitude = np.sqrt(power / np.where(count > 0, count, 1.0))
     weight = np.minimum(count / (config.frame_s * rate_hz), 1.0)
     return _Frames(amplitude, weight, 2.0 * (high_hz - config.low_hz) * config.frame_s)
+
+
+def _is_resampled(config: OnsetConfig, front_end: FrontEndConfig, rate_hz: float, model_rate_hz: float) -> bool:
+    """Return whether samples are examined at the model's rate: not those at that rate, nor for a band beyond it."""
+    return (
+        config.high_hz <= _HIGHEST_SHARE * model_rate_hz
+        and takes_rate(front_end, model_rate_hz, rate_hz)
+        and decimation_factor(front_end, model_rate_hz, rate_hz) != 1
+    )
 
 
 def _runs(front_end: FrontEndConfig, traces: list[Trace]) -> list[ContiguousRun]:

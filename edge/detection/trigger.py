@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.formats.waveforms import NS_PER_S
-from edgequake.edge.manifest.manifest import TriggerConfig
+from edgequake.edge.manifest.manifest import SureEventConfig, TriggerConfig
 
 _CONSTANTS = ("_config", "threshold", "_lag_ns")
 
@@ -51,6 +51,9 @@ class Trigger:
 
     - An event is declared when the onset probability has stayed at or above the threshold for `min_duration_s`. Its
       onset is the start of that rise, or the onset in the rise's first decision, minus `onset_lag_s`.
+    - With a table `sure_event`, one is declared as well when the event probability has stayed at or above its threshold
+      for its `duration_s`, unless an event has been declared since the event probability last was below
+      `event_threshold`. Its onset is where it last rose above that, at most `longest_rise_s` earlier.
     - The next event can be declared only after the onset probability has been below ``rearm_ratio * threshold``
       (hysteresis). A rise that starts less than `merge_s` after the open event's rise belongs to that event; a later
       one closes the open event where it begins.
@@ -76,6 +79,9 @@ class Trigger:
         self._open_onset_ns = 0
         self._active_until_ns = 0
         self._peak = 0.0
+        self._course_ns: int | None = None  # since when the event probability has been high
+        self._sure_ns: int | None = None  # since when it has been sure
+        self._is_told = False  # whether an event has been declared in this course
 
     def state(self) -> State:
         return {name: value for name, value in vars(self).items() if name not in _CONSTANTS}
@@ -94,12 +100,16 @@ class Trigger:
         """Earliest onset of an event that is still to be returned, None without an open event or rise."""
         open_ns = None if self._open_rise_ns is None else self._open_onset_ns
         rise_ns = None if self._rise_ns is None else self._rise_onset_ns
-        known = [onset_ns for onset_ns in (open_ns, rise_ns) if onset_ns is not None]
+        course_ns = None if self._is_told else self._course_ns
+        known = [onset_ns for onset_ns in (open_ns, rise_ns, course_ns) if onset_ns is not None]
         return min(known) - self._lag_ns if known else None
 
     def push(self, decision: Decision) -> Event | None:
         """Take the next decision; return the event that it closes, or None."""
         closed = self._declare(decision)
+        if self._config.sure_event is not None:
+            # Both cannot close an event in one decision: what the first opens is told of to the second.
+            closed = self._declare_sure(decision, self._config.sure_event) or closed
         if self._open_rise_ns is None:
             return closed
         if decision.event >= self._config.event_threshold or decision.onset >= self.threshold:
@@ -131,6 +141,26 @@ class Trigger:
             return None
         self._armed = False
         return self._open(self._rise_ns)
+
+    def _declare_sure(self, decision: Decision, sure: SureEventConfig) -> Event | None:
+        """Follow the event probability; open an event when it has been sure for long enough and none is open."""
+        if decision.event < self._config.event_threshold:
+            self._course_ns, self._sure_ns, self._is_told = None, None, False
+            return None
+        if self._course_ns is None:
+            self._course_ns = decision.start_ns
+        self._course_ns = max(self._course_ns, decision.stop_ns - _ns(sure.longest_rise_s))
+        self._is_told = self._is_told or self._open_rise_ns is not None
+        if decision.event < sure.threshold:
+            self._sure_ns = None
+            return None
+        if self._sure_ns is None:
+            self._sure_ns = decision.start_ns
+        if self._is_told or decision.stop_ns - self._sure_ns < _ns(sure.duration_s):
+            return None
+        self._is_told = True
+        self._rise_onset_ns, self._rise_peak = self._course_ns, max(self._rise_peak, decision.event)
+        return self._open(self._course_ns)
 
     def _open(self, rise_ns: int) -> Event | None:
         if self._is_same_event(rise_ns):

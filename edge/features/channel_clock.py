@@ -77,6 +77,7 @@ class ChannelClock:
             it; otherwise it is the rate of the first record, whose time is kept exactly.
         """
         self.maps = [TimeMap(0, 0, origin_ns, rate_hz, on_grid)]  # the last one is in force
+        self._copies: list[list[TimeMap]] = []  # for other grids that take the same samples
         self._next = 0  # position after the newest sample
         self._late = 0.0  # samples by which records start later than the map says, on average
         self._chain: _Chain | None = None
@@ -108,10 +109,10 @@ class ChannelClock:
         self._chain = _Chain(self._next, begin_ns, rate_hz, late)
         return self._advance(self._chain, n_whole) + n_before
 
-    def forget_maps_before(self, position: int) -> None:
-        """Drop the maps of which no position from `position` on is part."""
-        while len(self.maps) > 1 and self.maps[1].first <= position:
-            self.maps.pop(0)
+    def copy_of_maps(self) -> list[TimeMap]:
+        """Return a list of the maps that will get the later ones as well, for another grid to use up."""
+        self._copies.append(list(self.maps))
+        return self._copies[-1]
 
     def time_ns(self, position: int) -> int:
         """Return the time of a position, by the map in force."""
@@ -119,7 +120,8 @@ class ChannelClock:
 
     def state(self) -> State:
         return {
-            "maps": [dict(vars(one)) for one in self.maps],
+            "maps": _plain(self.maps),
+            "copies": [_plain(maps) for maps in self._copies],
             "next": self._next,
             "late": self._late,
             "chain": None if self._chain is None else dict(vars(self._chain)),
@@ -131,7 +133,8 @@ class ChannelClock:
         }
 
     def restore(self, state: State) -> None:
-        self.maps = [TimeMap(**one) for one in state["maps"]]
+        for maps, saved in zip((self.maps, *self._copies), (state["maps"], *state.get("copies", [])), strict=True):
+            maps[:] = [TimeMap(**one) for one in saved]
         self._next, self._late, self._disproved = state["next"], state["late"], state["disproved"]
         self._n_agreeing = state["agreeing"]
         self._chain = None if state["chain"] is None else _Chain(**state["chain"])
@@ -170,7 +173,8 @@ class ChannelClock:
 
     def _begin_map(self, time_ns: int, rate_hz: float) -> None:
         """Let the map go through `time_ns` at the next position, at another rate."""
-        self.maps.append(TimeMap(self._next, self._next, time_ns, rate_hz, on_grid=False))
+        for maps in (self.maps, *self._copies):
+            maps.append(TimeMap(self._next, self._next, time_ns, rate_hz, on_grid=False))
         self._late, self._since = 0.0, (self._next, time_ns)
 
     def _measured_hz(self, position: int, time_ns: int) -> float:
@@ -211,6 +215,16 @@ class ChannelClock:
     def _slope(self, chain: _Chain) -> float:
         """Return by how many samples a chain gets late with every sample."""
         return self.maps[-1].rate_hz / chain.rate_hz - 1.0
+
+
+def _plain(maps: list[TimeMap]) -> list[State]:
+    return [dict(vars(one)) for one in maps]
+
+
+def forget_maps_before(maps: list[TimeMap], position: int) -> None:
+    """Drop the maps of which no position from `position` on is part."""
+    while len(maps) > 1 and maps[1].first <= position:
+        maps.pop(0)
 
 
 def _continues(chain: _Chain, n_samples: int, start_ns: int, rate_hz: float) -> bool:

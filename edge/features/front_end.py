@@ -6,7 +6,7 @@ the channels of a station on one grid of blocks and averages them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,11 @@ import numpy.typing as npt
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.features.conditioning import ContiguousRun, Despike, GapCounts, gap_bridge
+from edgequake.edge.features.contrast import Contrast
+from edgequake.edge.features.high_bands import HighBands, takes_high_bands
 from edgequake.edge.features.normalization import PowerFeatures, WaveformFeatures
 from edgequake.edge.features.resampling import ToModelGrid
-from edgequake.edge.features.spectra import BandPower, WaveletPower, Windower
+from edgequake.edge.features.spectra import BandPower, WaveletPower, WindowBatch, Windower
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, same_rate
 from edgequake.edge.manifest.tables import FrontEndConfig, SpectrogramConfig
 
@@ -31,8 +33,9 @@ class Rows:
     ----------
     t0_ns : time of grid position 0.
     block : int64, shape (n_blocks,), rising; blocks are missing only where `restart` says so.
-    rows : float32, shape (n_blocks, rows_per_block, n_features); the last feature is the gap flag (1: no valid
-        channel).
+    rows : float32, shape (n_blocks, rows_per_block, n_features): means over the valid channels, contrasts and their
+        flag (1: only one kind of component), a flag of the high bands (1: no channel has them), the gap flag (1: no
+        valid channel).
     valid : shape (n_blocks,), whether any channel is valid.
     restart : shape (n_blocks,), True after a gap that was too long to interpolate: states are reset there.
     """
@@ -49,7 +52,7 @@ class ChannelFeatures:
     """Consecutive blocks of one channel that wait for those of the other channels."""
 
     first_block: int
-    features: npt.NDArray[np.float32]  # (n_blocks, rows_per_block, n_features - 1)
+    features: npt.NDArray[np.float32]  # (n_blocks, rows_per_block, n_channel_features)
     valid: npt.NDArray[np.bool_]
 
 
@@ -74,6 +77,11 @@ class ChannelFrontEnd:
         stuck_blocks = max(1, round(config.stuck_s * model_rate_hz / config.hop_samples))
         self.windower = Windower(config.window_samples, config.hop_samples, config.max_gap_fraction, stuck_blocks)
         self._features = _features(config, model_rate_hz)
+        self.has_high_bands = takes_high_bands(config, sampling_rate_hz)
+        self._n_features = config.n_channel_features
+        self._high: HighBands | None = None
+        if config.high_bands is not None and self.has_high_bands:
+            self._high = HighBands(config, config.high_bands, model_rate_hz, self.clock, grid_ns)
         self.queue: list[ChannelFeatures] = []
 
     @property
@@ -86,11 +94,21 @@ class ChannelFrontEnd:
         integer_samples = parts[0][1].dtype.kind in "iu"
         for run in self.gaps.push(*parts):
             clean: ContiguousRun | None = run if self._despike is None else self._despike.push(run)
-            on_grid = None if clean is None else self._to_grid.push(clean)
+            if clean is None:
+                continue
+            if self._high is not None:
+                self._high.push(clean, integer_samples)
+            on_grid = self._to_grid.push(clean)
             windows = None if on_grid is None else self.windower.push(on_grid)
             if windows is not None:
-                features = self._features(windows, integer_samples)
+                features = self._with_high_bands(self._features(windows, integer_samples), windows)
                 self.queue.append(ChannelFeatures(windows.first_block, features, windows.valid))
+
+    def _with_high_bands(self, features: npt.NDArray[np.float32], windows: WindowBatch) -> npt.NDArray[np.float32]:
+        if self._high is not None:
+            return np.concatenate([features, self._high.take(windows)], axis=2)
+        n_missing = self._n_features - features.shape[2]
+        return np.pad(features, ((0, 0), (0, 0), (0, n_missing))) if n_missing else features
 
     def state(self) -> State:
         return {
@@ -100,6 +118,7 @@ class ChannelFrontEnd:
             "to_grid": self._to_grid.state(),
             "windower": self.windower.state(),
             "features": self._features.state(),
+            "high_bands": None if self._high is None else self._high.state(),
             "queue": [dict(vars(blocks)) for blocks in self.queue],
         }
 
@@ -110,6 +129,8 @@ class ChannelFrontEnd:
         self._to_grid.restore(state["to_grid"])
         self.windower.restore(state["windower"])
         self._features.restore(state["features"])
+        if self._high is not None:
+            self._high.restore(state["high_bands"])
         self.queue = [ChannelFeatures(**blocks) for blocks in state["queue"]]
 
 
@@ -145,6 +166,8 @@ class StationFrontEnd:
     def __init__(self, config: FrontEndConfig, sampling_rate_hz: float) -> None:
         self._config = config
         self._rate_hz = sampling_rate_hz
+        n_high = 0 if config.high_bands is None else len(config.high_bands.band_edges_hz) - 1
+        self._first_high = config.n_channel_features - n_high
         self._channels: dict[str, ChannelFrontEnd] = {}
         self._t0_ns: int | None = None
         self._watermark_ns = 0
@@ -276,41 +299,76 @@ class StationFrontEnd:
         return runs
 
     def _run_of_blocks(self, first: int, stop: int) -> Rows:
-        n = stop - first
-        rows = np.zeros((n, self._config.rows_per_block, self._config.n_features), np.float32)
-        n_valid, restart = np.zeros(n, np.int64), np.zeros(n, np.bool_)
+        config, n = self._config, stop - first
+        rows = np.zeros((n, config.rows_per_block, config.n_features), np.float32)
+        n_valid, n_high, restart = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.bool_)
+        contrast = None if config.contrast is None else Contrast(config, config.contrast, n)
         for source_id in sorted(self._channels):
-            self._add(self._channels[source_id], first, rows, n_valid)
-        rows[..., :-1] /= np.maximum(n_valid, 1).astype(np.float32)[:, np.newaxis, np.newaxis]
-        rows[n_valid == 0, :, -1] = 1.0
+            channel = self._channels[source_id]
+            for low, high, part in _taken(channel, first, n):
+                self._add(source_id, low, high, part, rows, contrast)
+                n_valid[low:high] += part.valid
+                n_high[low:high] += part.valid & channel.has_high_bands
+        self._finish_rows(rows, n_valid, n_high, contrast)
         restart[0] = not (self._started and first == self._next_block)
         self._next_block, self._started = stop, True
         return Rows(self._t0_ns or 0, np.arange(first, stop, dtype=np.int64), rows, n_valid > 0, restart)
+
+    def _add(
+        self,
+        source_id: str,
+        low: int,
+        high: int,
+        part: ChannelFeatures,
+        rows: npt.NDArray[np.float32],
+        contrast: Contrast | None,
+    ) -> None:
+        """Add a channel's blocks to `rows` and `contrast`, where they are [low, high)."""
+        n_features = part.features.shape[2]
+        rows[low:high, :, :n_features] += np.where(part.valid[:, np.newaxis, np.newaxis], part.features, np.float32(0))
+        if contrast is not None:
+            present = np.repeat(part.valid[:, np.newaxis], n_features, axis=1)
+            present[:, self._first_high :] &= self._channels[source_id].has_high_bands
+            contrast.add(source_id, low, high, part.features[:, 0], present)
+
+    def _finish_rows(
+        self,
+        rows: npt.NDArray[np.float32],
+        n_valid: npt.NDArray[np.int64],
+        n_high: npt.NDArray[np.int64],
+        contrast: Contrast | None,
+    ) -> None:
+        """Turn sums over channels into means; add what the channels have not of their own. `rows` changes in place."""
+        config, n_features = self._config, self._config.n_channel_features
+        shape = (len(rows), 1, 1)
+        rows[..., : self._first_high] /= np.maximum(n_valid, 1).astype(np.float32).reshape(shape)
+        if contrast is not None:
+            stop = rows.shape[2] - (1 if config.high_bands is None else 2)
+            rows[:, 0, n_features:stop] = contrast.features()
+        if config.high_bands is not None:
+            rows[..., self._first_high : n_features] /= np.maximum(n_high, 1).astype(np.float32).reshape(shape)
+            rows[n_high == 0, :, -2] = 1.0
+        rows[n_valid == 0, :, -1] = 1.0
 
     def _no_rows(self) -> Rows:
         rows = np.zeros((0, self._config.rows_per_block, self._config.n_features), np.float32)
         none = np.zeros(0, np.bool_)
         return Rows(self._t0_ns or 0, np.zeros(0, np.int64), rows, none, none)
 
-    @staticmethod
-    def _add(
-        channel: ChannelFrontEnd, first: int, rows: npt.NDArray[np.float32], n_valid: npt.NDArray[np.int64]
-    ) -> None:
-        """Add a channel's queued features to `rows`, whose first block is `first`; keep later blocks queued."""
-        n, rest = len(rows), []
-        for queued in channel.queue:
-            start, stop = queued.first_block - first, queued.first_block - first + len(queued.valid)
-            low, high = max(start, 0), min(stop, n)
-            if low < high:
-                valid = queued.valid[low - start : high - start]
-                n_valid[low:high] += valid
-                rows[low:high, :, :-1] += np.where(
-                    valid[:, np.newaxis, np.newaxis], queued.features[low - start : high - start], np.float32(0)
-                )
-            if stop > n:
-                cut = max(n - start, 0)
-                rest.append(ChannelFeatures(queued.first_block + cut, queued.features[cut:], queued.valid[cut:]))
-        channel.queue = rest
+
+def _taken(channel: ChannelFrontEnd, first: int, n: int) -> Iterator[tuple[int, int, ChannelFeatures]]:
+    """Take blocks [first, first + n) out of a channel's queue; yield them with their place among these."""
+    rest = []
+    for queued in channel.queue:
+        start, stop = queued.first_block - first, queued.first_block - first + len(queued.valid)
+        low, high = max(start, 0), min(stop, n)
+        if low < high:
+            part = slice(low - start, high - start)
+            yield low, high, ChannelFeatures(first + low, queued.features[part], queued.valid[part])
+        if stop > n:
+            cut = max(n - start, 0)
+            rest.append(ChannelFeatures(queued.first_block + cut, queued.features[cut:], queued.valid[cut:]))
+    channel.queue = rest
 
 
 def station_rows(config: FrontEndConfig, sampling_rate_hz: float, traces: Iterable[Trace]) -> Rows:

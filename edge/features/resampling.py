@@ -24,9 +24,9 @@ import numpy.typing as npt
 
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.constants import constant
-from edgequake.edge.features.channel_clock import ChannelClock, TimeMap
-from edgequake.edge.features.conditioning import ContiguousRun, GapBridge, TailedFilter, gap_bridge
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace
+from edgequake.edge.features.channel_clock import ChannelClock, TimeMap, forget_maps_before
+from edgequake.edge.features.conditioning import ContiguousRun, Despike, GapBridge, TailedFilter, gap_bridge
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
 from edgequake.edge.manifest.tables import FrontEndConfig, decimation_factor, require_rate
 
 Float = npt.NDArray[np.float64]
@@ -38,7 +38,7 @@ _UNITY = 1.03  # up to this ratio of rates nothing above the model's Nyquist fre
 _UNITY_HALF, _UNITY_BETA = 10, 9.0  # samples on either side, and the shape of Kaiser's window
 _CUTOFF = 0.85  # -6 dB, in Nyquist frequencies of the model: beyond that ratio
 _HALF_PER_RATIO, _BETA = 18.0, 8.5
-_LARGEST_DENOMINATOR = 64  # of a ratio of rates whose fractions of a sample recur
+_LARGEST_DENOMINATOR = 128  # of a ratio of rates whose fractions of a sample recur
 _BLOCK_OUTPUTS = 32  # that are computed together where they recur
 _BLOCK_VALUES = 1 << 15  # of windows at a time: a BLAS does not spread products so small over threads
 _SPARE = 1.02  # a clock may turn out to be faster than the header says, and then the filter is longer
@@ -169,57 +169,44 @@ class _Interpolator:
 class _OnGrid:
     """The outputs of a map on the grid: the samples themselves, or those of the decimator."""
 
-    def __init__(self, factor: int, taps: tuple[float, ...] | None) -> None:
-        self._factor = factor
+    def __init__(self, factor: int, taps: tuple[float, ...] | None, offset: int = 0) -> None:
+        """`offset`: position of output 0."""
+        self._factor, self._offset = factor, offset
         self._taps = None if taps is None else constant(np.asarray(taps, np.float64))
         self._half = 0 if taps is None else len(taps) // 2
         self.reach = max(self._half, _half(factor * _SPARE) + 2)
 
     def output_at(self, position: float) -> int:
-        return math.ceil(position / self._factor)
+        return math.ceil((position - self._offset) / self._factor)
 
     def position_of(self, output: int) -> int:
-        return output * self._factor
+        return output * self._factor + self._offset
 
     def certain(self, first: int, stop: int) -> tuple[int, int]:
+        first, stop = first - self._offset, stop - self._offset
         return -(-(first + self._half) // self._factor), (stop - 1 - self._half) // self._factor + 1
 
     def outputs(self, run: ContiguousRun, low: int, high: int) -> tuple[Float, Bool]:
         factor, half = self._factor, self._half
-        start, last = low * factor - run.first, (high - 1) * factor - run.first
+        start, last = self.position_of(low) - run.first, self.position_of(high - 1) - run.first
         valid = run.valid[start : last + 1 : factor]
         if self._taps is None:
             return run.values[start : last + 1], valid
         return np.convolve(run.values[start - half : last + half + 1], self._taps, "valid")[::factor], valid
 
 
-class ToModelGrid(TailedFilter):
-    """Takes contiguous runs at the positions of a channel's clock; returns them on the model's grid.
+class _ToGrid(TailedFilter):
+    """Takes contiguous runs at the positions of a channel's clock; returns them on a grid.
 
-    Output k is the value at the time ``origin + k / model_rate_hz`` by the map in force at its position; it is returned
-    once the samples on both sides of it are there. It does not depend on how the samples are cut.
+    Output k is the value at the time ``origin + k / rate_hz`` by the map in force at its position; it is returned once
+    the samples on both sides of it are there. It does not depend on how the samples are cut.
     """
 
-    def __init__(
-        self, config: FrontEndConfig, model_rate_hz: float, sampling_rate_hz: float, origin_ns: int, start_ns: int
-    ) -> None:
-        """Begin a channel at `start_ns`; the model's grid begins at `origin_ns`.
-
-        Raises
-        ------
-        DataError
-            The model does not take the sampling rate.
-        """
+    def __init__(self, maps: list[TimeMap], on_grid: _OnGrid | None, rate_hz: float, origin_ns: int) -> None:
+        """Use up `maps`; `on_grid` serves those that need no interpolation, None: all are interpolated."""
         super().__init__()
-        require_rate(config, model_rate_hz, sampling_rate_hz)
-        self._rate_hz, self._origin_ns = model_rate_hz, origin_ns
-        factor = decimation_factor(config, model_rate_hz, sampling_rate_hz)
-        if factor is None:
-            self.clock = ChannelClock(sampling_rate_hz, start_ns, on_grid=False)
-        else:
-            self.clock = ChannelClock(factor * model_rate_hz, origin_ns, on_grid=True)
-        factor = factor or 1
-        self._on_grid = _OnGrid(factor, config.decimators.get(str(factor)))
+        self._maps, self._on_grid = maps, on_grid
+        self._rate_hz, self._origin_ns = rate_hz, origin_ns
         self._interpolator: tuple[TimeMap, _Interpolator] | None = None  # of the map in force
         self._next: int | None = None  # output after the last one returned; None at the beginning of a run
 
@@ -227,7 +214,7 @@ class ToModelGrid(TailedFilter):
         """Take a run; return the outputs that are certain now, or None."""
         if run.fresh:
             self._next = None
-            self.clock.forget_maps_before(run.first)
+            forget_maps_before(self._maps, run.first)
         joined = self._join(run)
         parts = list(self._parts(joined))
         n_used = 0
@@ -243,18 +230,17 @@ class ToModelGrid(TailedFilter):
         return ContiguousRun(parts[0][0], np.concatenate(values), np.concatenate(valid), joined.fresh)
 
     def state(self) -> State:
-        return {**super().state(), "clock": self.clock.state(), "next": self._next}
+        return {**super().state(), "next": self._next}
 
     def restore(self, state: State) -> None:
         super().restore(state)
-        self.clock.restore(state["clock"])
         self._next = state["next"]
 
     def _parts(self, run: ContiguousRun) -> Iterator[tuple[int, tuple[Float, Bool]]]:
         """Yield the outputs that are certain, map by map: the number of the first, values and validity."""
         stop = run.first + len(run.values)
         while True:
-            chosen, maps = self._in_force(), self.clock.maps
+            chosen, maps = self._in_force(), self._maps
             low, high = chosen.certain(run.first, stop)
             low = low if self._next is None else self._next
             end = chosen.output_at(maps[1].first) if len(maps) > 1 else None
@@ -264,21 +250,65 @@ class ToModelGrid(TailedFilter):
                 low = self._next = high
             if end is None or low < end:
                 return
-            self.clock.maps.pop(0)
+            maps.pop(0)
 
     def _in_force(self) -> _OnGrid | _Interpolator:
-        time_map = self.clock.maps[0]
-        if time_map.on_grid:
+        time_map = self._maps[0]
+        if time_map.on_grid and self._on_grid is not None:
             return self._on_grid
         if self._interpolator is None or self._interpolator[0] is not time_map:
             self._interpolator = (time_map, _Interpolator(time_map, self._rate_hz, self._origin_ns))
         return self._interpolator[1]
 
 
+class ToModelGrid(_ToGrid):
+    """Takes contiguous runs at the positions of a channel's clock, which it makes; returns them on the model's grid."""
+
+    def __init__(
+        self, config: FrontEndConfig, model_rate_hz: float, sampling_rate_hz: float, origin_ns: int, start_ns: int
+    ) -> None:
+        """Begin a channel at `start_ns`; the model's grid begins at `origin_ns`.
+
+        Raises
+        ------
+        DataError
+            The model does not take the sampling rate.
+        """
+        require_rate(config, model_rate_hz, sampling_rate_hz)
+        factor = decimation_factor(config, model_rate_hz, sampling_rate_hz)
+        if factor is None:
+            self.clock = ChannelClock(sampling_rate_hz, start_ns, on_grid=False)
+        else:
+            self.clock = ChannelClock(factor * model_rate_hz, origin_ns, on_grid=True)
+        factor = factor or 1
+        on_grid = _OnGrid(factor, config.decimators.get(str(factor)))
+        super().__init__(self.clock.maps, on_grid, model_rate_hz, origin_ns)
+
+    def state(self) -> State:
+        return {**super().state(), "clock": self.clock.state()}
+
+    def restore(self, state: State) -> None:
+        super().restore(state)
+        self.clock.restore(state["clock"])
+
+
+class ToFasterGrid(_ToGrid):
+    """Takes the same runs as a channel's `ToModelGrid`; returns them on a second grid, of another rate and origin."""
+
+    def __init__(self, clock: ChannelClock, rate_hz: float, origin_ns: int, offset: int) -> None:
+        """The second grid begins `offset` samples of its own after `origin_ns`, where the model's begins."""
+        maps = clock.copy_of_maps()
+        # What the clock has on the model's grid is on this one too, if it is the faster by as much.
+        on_grid = _OnGrid(1, None, offset) if abs(maps[0].rate_hz / rate_hz - 1.0) < 1e-9 else None
+        super().__init__(maps, on_grid, rate_hz, origin_ns + duration_ns(offset, rate_hz))
+
+
 def on_model_grid(
-    config: FrontEndConfig, model_rate_hz: float, traces: Iterable[Trace], origin_ns: int
+    config: FrontEndConfig, model_rate_hz: float, traces: Iterable[Trace], origin_ns: int, despiked: bool = False
 ) -> Iterator[ContiguousRun]:
     """Yield the runs of one channel's traces by a front end's gap rule, on the model's grid that begins at `origin_ns`.
+
+    despiked : by the front end's spike filter too.
 
     Raises
     ------
@@ -289,10 +319,12 @@ def on_model_grid(
     for trace in traces:
         if bridge is None:
             bridge = gap_bridge(config, trace.sampling_rate_hz)
+            despike = Despike(config.despike_threshold) if despiked and config.despike_threshold > 0 else None
             grid = ToModelGrid(config, model_rate_hz, trace.sampling_rate_hz, origin_ns, trace.start_ns)
         position = grid.clock.place(trace.start_ns, len(trace.samples), trace.sampling_rate_hz)
         for run in bridge.push((position, trace.samples)):
-            if (outputs := grid.push(run)) is not None:
+            clean = run if despike is None else despike.push(run)
+            if clean is not None and (outputs := grid.push(clean)) is not None:
                 yield outputs
 
 

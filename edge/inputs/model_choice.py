@@ -77,6 +77,10 @@ class ModelChoice:
         self.stations: dict[str, str] = {}  # name of the model by station, the one heard last at the end
         self._announced: set[str] = set()  # stations
 
+    def name_another(self, manifest: Manifest) -> None:
+        """Take channels with another model in place of the named one."""
+        self._named = manifest
+
     def manifest(self, source_id: str, rate_hz: float) -> Manifest:
         """Return the model of a channel's station, or the one that would be chosen by this channel."""
         if self._named is not None:

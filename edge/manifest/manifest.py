@@ -65,6 +65,19 @@ class NetworkConfig:
 
 
 @dataclass(frozen=True)
+class SureEventConfig:
+    """When the event probability alone declares an event whose onset was never sure: an emergent one."""
+
+    threshold: float  # the event probability must stay at or above this ...
+    duration_s: float  # ... this long
+    longest_rise_s: float  # the onset lies at most this long before it does
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold <= 1 or not 0 <= self.duration_s <= LONGEST_S or not 0 < self.longest_rise_s <= 1e5:
+            raise ValueError("expected a threshold in (0, 1], duration_s >= 0 and longest_rise_s > 0")
+
+
+@dataclass(frozen=True)
 class TriggerConfig:
     """How probabilities become events and kept intervals; `edge/detection/trigger.py` states the rule."""
 
@@ -78,6 +91,7 @@ class TriggerConfig:
     onset_lag_s: float  # delay of the network, subtracted from the onset
     pre_roll_s: float
     post_roll_s: float
+    sure_event: SureEventConfig | None = None
 
     def __post_init__(self) -> None:
         durations_s = {name: value for name, value in vars(self).items() if name.endswith("_s")}
@@ -99,6 +113,14 @@ class TensorQuantization:
 
 
 @dataclass(frozen=True)
+class GoldenVector:
+    """The file of a graph's golden vector: rows and what the graph makes of them (`edge/detection/self_test.py`)."""
+
+    file: str  # beside the manifest
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Variant:
     """One converted graph of the network."""
 
@@ -112,6 +134,7 @@ class Variant:
     state_outputs: dict[str, str]  # state name -> name of its output tensor
     quantization: dict[str, TensorQuantization]  # by tensor name, for every input and output
     agreement: dict[str, float]  # measured against Keras: n_frames, probability_max_error, probability_rms_error
+    golden: GoldenVector | None = None  # None: of an earlier release, which cannot be installed in flight
 
 
 @dataclass(frozen=True)
@@ -188,10 +211,25 @@ def parse_manifest(text: str, where: str) -> Manifest:
     return schema.build(Manifest, values, where, ManifestError)
 
 
+_SHIPPED = Path(__file__).parents[1] / "models"
+# SHA-256 of the graphs in that folder: they are run without a signature and without a self-test.
+SHIPPED_GRAPHS = frozenset(
+    (
+        "2abd91ecf27933b70464e08146c1fadf2c45ef5ab85f9cbfee1e92c995b5d3b1",  # earth
+        "dce011ca830458929af404bd4f602867b313103abbae187295214d179acedda8",  # mars
+        "0ca6d11ec48d0606e70295439d419c7f1b848c52fe15885d256046488103ed43",  # moon
+    )
+)
+
+
 def shipped_models() -> dict[str, Path]:
     """Return the manifests that come with the package, by model name."""
-    folder = Path(__file__).parents[1] / "models"
-    return {path.stem: path for path in sorted(folder.glob("*.json"))}
+    return {path.stem: path for path in sorted(_SHIPPED.glob("*.json")) if "." not in path.stem}  # no golden vectors
+
+
+def is_shipped(folder: Path, variant: Variant) -> bool:
+    """Return whether a graph is one of those that come with the package, in the package's own folder."""
+    return variant.sha256 in SHIPPED_GRAPHS and folder.resolve() == _SHIPPED.resolve()
 
 
 def load_manifest(name_or_path: str | Path) -> tuple[Manifest, Path]:

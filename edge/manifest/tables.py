@@ -73,6 +73,40 @@ class SpectrogramConfig:
 
 
 @dataclass(frozen=True)
+class HighBandsConfig(SpectrogramConfig):
+    """Further bands of a spectrogram, above the model's own Nyquist frequency, from a second and faster grid.
+
+    Its windows stop when those of the model's grid do, and come as often. They are filled only where a channel's
+    sampling rate allows; where no channel's does, the features are 0 and a flag of theirs is 1.
+    """
+
+    sampling_rate_hz: float = 0.0  # of the second grid, a multiple of the model's
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sampling_rate_hz <= 0:
+            raise ValueError(f"sampling_rate_hz must be positive, got {self.sampling_rate_hz:g}")
+
+
+@dataclass(frozen=True)
+class ContrastConfig:
+    """Features that compare components: vertical minus horizontal excess, a mean over the bands of each group.
+
+    P shakes the vertical component most, S the horizontal ones. Where only one kind of component is valid, the features
+    are 0 and a flag of theirs is 1.
+    """
+
+    group_edges_hz: tuple[
+        float, ...
+    ]  # n_groups + 1 rising edges; group i holds the bands of lower <= lower edge < upper
+
+    def __post_init__(self) -> None:
+        edges = self.group_edges_hz
+        if len(edges) < 2 or any(b <= a for a, b in pairwise(edges)):
+            raise ValueError(f"group_edges_hz must be at least two rising frequencies, got {list(edges)}")
+
+
+@dataclass(frozen=True)
 class ScalogramConfig:
     """Log power of a bank of complex Morlet wavelets, averaged over a block; formula in `edge/features/spectra.py`."""
 
@@ -123,6 +157,8 @@ class FrontEndConfig:
     spectrogram: SpectrogramConfig | None = None
     scalogram: ScalogramConfig | None = None
     waveform: WaveformConfig | None = None
+    high_bands: HighBandsConfig | None = None  # with a spectrogram only
+    contrast: ContrastConfig | None = None  # with a spectrogram only
 
     def __post_init__(self) -> None:
         if self.kind not in ("spectrogram", "scalogram", "waveform"):
@@ -135,6 +171,8 @@ class FrontEndConfig:
             raise ValueError(f"despike_threshold must be positive, or 0 for no despiking, got {self.despike_threshold}")
         if not 0 <= self.bridge_s <= LONGEST_S or not 0 <= self.stuck_s <= LONGEST_S:
             raise ValueError(f"bridge_s and stuck_s must be 0 to {LONGEST_S:g} s")
+        if self.kind != "spectrogram" and (self.high_bands or self.contrast):
+            raise ValueError(f"high_bands and contrast belong to a spectrogram, but kind is '{self.kind}'")
         if any(len(taps) % 2 == 0 for taps in self.decimators.values()):
             raise ValueError("decimators need an odd number of taps, so that they delay the signal by whole samples")
 
@@ -155,11 +193,24 @@ class FrontEndConfig:
         return self.hop_samples if table is None else table.window_samples
 
     @property
-    def n_features(self) -> int:
-        """Features in a row: one per band or wavelet, or the sample; and the gap flag."""
+    def lower_edges_hz(self) -> tuple[float, ...]:
+        """Lower edges of the bands of a spectrogram, those of the high bands last."""
+        tables = (self.spectrogram, self.high_bands)
+        return tuple(edge for table in tables if table is not None for edge in table.band_edges_hz[:-1])
+
+    @property
+    def n_channel_features(self) -> int:
+        """Features that each channel has: one per band or wavelet, or the sample."""
         if isinstance(self.bands, SpectrogramConfig):
-            return len(self.bands.band_edges_hz)
-        return 2 if self.bands is None else len(self.bands.centre_frequencies_hz) + 1
+            return len(self.lower_edges_hz)
+        return 1 if self.bands is None else len(self.bands.centre_frequencies_hz)
+
+    @property
+    def n_features(self) -> int:
+        """Features in a row: those of the channels, contrasts, flags of what no channel has, the gap flag last."""
+        n_high = 0 if self.high_bands is None else 1
+        n_contrast = 0 if self.contrast is None else len(self.contrast.group_edges_hz)  # the groups and a flag
+        return self.n_channel_features + n_contrast + n_high + 1
 
 
 def decimation_factor(config: FrontEndConfig, model_rate_hz: float, sampling_rate_hz: float) -> int | None:

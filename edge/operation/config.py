@@ -48,6 +48,7 @@ class RunConfig:
     spool_bytes: int = 64 << 20  # of recorded data from the input "-" are stored and sorted; 0: read them as they come
     stall_after_s: float | None = None  # report a live input that is silent for so long as stalled
     model_copy: str | None = None  # a second manifest, with its graph beside it, for when the first is damaged
+    public_key: Path | None = None  # of who signs models; None: that in the run folder, if there is one
     archive_bytes: int | None = None  # archive all samples, the newest so many bytes of them
     summary_channel: bool = False  # write SSAM channels
     budget_bytes: int | None = None  # deliver at most so much to the radio per UTC day

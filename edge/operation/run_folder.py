@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgequake import __version__
 from edgequake.edge.base.atomic_files import remove_leftovers, write_bytes_atomically
@@ -32,6 +32,7 @@ from edgequake.edge.base.layout import (
     CONTINUOUS,
     HEARTBEAT,
     JOURNAL,
+    MODELS,
     OUTBOX,
     REQUESTS,
     RESERVE,
@@ -54,8 +55,11 @@ from edgequake.edge.results.ledger import Ledger
 from edgequake.edge.results.priority import priority_name
 from edgequake.edge.results.summary import Summary
 
+if TYPE_CHECKING:
+    from edgequake.edge.operation.model_switch import ModelSwitch
+
 _FILES = (CATALOG, CATALOG_CHECK, CHECKPOINT, JOURNAL, STATUS, SUMMARY, HEARTBEAT, RESERVE)
-_FOLDERS = (SEGMENTS, ARCHIVE, CONTINUOUS, OUTBOX, REQUESTS, SET_ASIDE)
+_FOLDERS = (SEGMENTS, ARCHIVE, CONTINUOUS, OUTBOX, REQUESTS, SET_ASIDE, MODELS)
 _LARGEST_SHARE = 0.04  # of the time may go into checkpoints, however slow the disk
 
 
@@ -82,6 +86,8 @@ class RunFolder:
         self._next_checkpoint_s = 0.0
         self._alarms: tuple[str | None, ...] = (None, None)  # when the status was last written
         self._n_dropped = 0  # events, when it was last said
+        self._switch: ModelSwitch | None = None  # to a model that was installed
+        self._offer = config.out / MODELS / "offer.json"
 
     def prepare(self) -> None:
         """Make the output folder; with `force`, delete an earlier run's results, summary first.
@@ -184,23 +190,51 @@ class RunFolder:
         elif self._has_status and self._present_alarms() != self._alarms:
             self._write_status(ended=False)  # people must not wait for the checkpoint to learn it
 
-    def write_checkpoint(self) -> None:
+    def switch_models(self, is_start: bool = False) -> None:
+        """Take up a model that was installed in the folder, and switch to it when it is time.
+
+        is_start : no sample has been processed by this process yet.
+
+        Raises
+        ------
+        DataError
+            As `write_checkpoint`.
+        """
+        if self._switch is None:
+            if not (self._models.is_on_trial or self._offer.exists()):
+                return
+            from edgequake.edge.operation.model_switch import ModelSwitch
+
+            self._switch = ModelSwitch(
+                self._config, self._models, self._stations, self._ledger, self._source, self.write_checkpoint, self._log
+            )
+        self._switch.step(is_start)
+
+    def end_switch(self) -> None:
+        """Give up a switch that is under way: the run ends, and the next start takes up the offer."""
+        if self._switch is not None:
+            self._degraded.attempt("models", self._switch.close)
+
+    def write_checkpoint(self) -> bool:
         """Write a checkpoint and the status; live, what cannot be written is tried again later.
+
+        Returns whether there is a checkpoint of now.
 
         Raises
         ------
         DataError
             They cannot be written, in a run over files.
         """
-        begun_s = time.monotonic()
+        begun_s, is_saved = time.monotonic(), False
         if not self._ledger.is_behind:  # else the events that wait would be lost with this process
-            self._degraded.attempt("checkpoint", self._save)
+            is_saved = self._degraded.attempt("checkpoint", self._save)
         self._write_status(ended=False)
         now_s = time.monotonic()
         pause_s = self._config.checkpoint_s
         if pause_s > 0:
             pause_s = max(pause_s, (now_s - begun_s) / _LARGEST_SHARE)
         self._next_checkpoint_s = now_s + pause_s
+        return is_saved
 
     def _save(self) -> None:
         self._services.sync()
@@ -213,6 +247,8 @@ class RunFolder:
         }
         if self._models.is_auto:
             state["models"] = self._models.state()
+        if installed := self._models.installed():
+            state["installed"] = installed
         write_checkpoint(self._out / CHECKPOINT, Checkpoint(self._identity(), state), self._ledger.make_room)
 
     def write_catalog_if_due(self) -> None:

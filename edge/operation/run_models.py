@@ -15,16 +15,17 @@ from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.constants import are_constants_intact
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError, EdgequakeError, ManifestError
+from edgequake.edge.base.layout import MODELS
 from edgequake.edge.detection.detector import Detector
 from edgequake.edge.detection.network import import_runtime
 from edgequake.edge.features.resampling import forget_kernels
-from edgequake.edge.inputs.model_choice import AUTO, ModelChoice, choose
-from edgequake.edge.manifest.manifest import SENSITIVITIES, Manifest, Variant, load_manifest, read_graph
+from edgequake.edge.inputs.model_choice import AUTO, BODIES, ModelChoice, choose
+from edgequake.edge.manifest.manifest import SENSITIVITIES, Manifest, Variant, is_shipped, load_manifest, read_graph
 from edgequake.edge.operation.config import RunConfig
 from edgequake.edge.results.summary import UsedModel
 
 if TYPE_CHECKING:
-    from edgequake.edge.operation.config import RunConfig
+    from edgequake.edge.operation.model_store import Installed, Slot
 
 
 @dataclass
@@ -36,6 +37,8 @@ class LoadedModel:
     graph: bytes  # the interpreters of all detectors compute with these very bytes, they do not copy them
     threshold: float
     name: str = ""  # the manifest that it was loaded from
+    mark: str = ""  # names a model that was installed; blank: it is the one that the run's options name
+    options: RunConfig | None = None  # that it was loaded with
     sha256: str = field(init=False)  # see `state_sha256`
     _spare: list[Detector] = field(default_factory=list)
 
@@ -61,9 +64,8 @@ class LoadedModel:
 
     @classmethod
     def _load(cls, name: str, config: RunConfig) -> LoadedModel:
-        manifest, folder = load_manifest(name)
-        variant, graph = read_graph(manifest, folder, config.variant)
-        model = cls(manifest, variant, graph, threshold_of(config, manifest), name)
+        manifest, variant, graph = _read(name, config)
+        model = cls(manifest, variant, graph, threshold_of(config, manifest), name, options=config)
         model._spare.append(model.detector())
         return model
 
@@ -117,6 +119,24 @@ class LoadedModel:
             log(f"threshold unchanged, {self.threshold:g}: {problem}")
 
 
+def _read(name: str, config: RunConfig) -> tuple[Manifest, Variant, bytes]:
+    """Return manifest and graph; those that do not come with the package are checked first.
+
+    Raises
+    ------
+    EdgequakeError
+        They cannot be read, or must not be run.
+    """
+    manifest, folder = load_manifest(name)
+    described = manifest.variants.get(config.variant or manifest.default_variant)
+    if described is None or is_shipped(folder, described):
+        return (manifest, *read_graph(manifest, folder, config.variant))
+    from edgequake.edge.operation.model_check import key_of, require_sound
+
+    sound = require_sound(name, config.variant, key_of(config.out, config.public_key))
+    return sound.manifest, sound.variant, sound.graph
+
+
 def state_sha256(manifest: Manifest) -> str:
     """Return the hash of everything in a manifest that a detector's state depends on: no thresholds, no provenance."""
     values = dataclasses.asdict(manifest)
@@ -165,8 +185,13 @@ class RunModels:
         self._manifests: dict[str, Manifest] = {}  # of models that are not loaded (yet)
         self._hashes: dict[str, str] = {}
         self._next_check_s = time.monotonic() + CHECK_S
+        self.slots: dict[str, Slot] = {}  # models that were replaced by installed ones
+        self.is_on_trial = False  # one of those
+        self.installation: dict[str, Any] | None = None  # what became of the last one, see `ModelStore.outcome`
+        if (config.out / MODELS).exists():
+            self._read_installed()
         if not self.is_auto:
-            model = self._loaded[config.model] = LoadedModel.load(config, log)
+            model = self._loaded[config.model] = self._load(config.model)
             self.choice = ModelChoice(model.manifest, config.channels, station_names=config.stations)
             return
         if config.model_copy is not None:
@@ -184,11 +209,79 @@ class RunModels:
         EdgequakeError
             It cannot be used.
         """
-        name = self._name_of(station_id)
+        return self.of_slot(self.slot_of(station_id))
+
+    def slot_of(self, station_id: str) -> str:
+        """Return the name of a station's model, which an installed one may stand for."""
+        return self._name_of(station_id)
+
+    def slot_for(self, manifest: Manifest) -> str:
+        """Return which model of the run a new one is to replace: that for the same body.
+
+        Raises
+        ------
+        ConfigError
+            There is none.
+        """
+        if self.is_auto:
+            if manifest.body in BODIES:
+                return manifest.body
+            raise ConfigError(f"model '{manifest.name}' is for '{manifest.body}': no model of this run is")
+        present = self.of_slot(self._config.model).manifest
+        if manifest.body != present.body:
+            raise ConfigError(
+                f"model '{manifest.name}' is for '{manifest.body}', and this run's model '{present.name}' for "
+                f"'{present.body}'; start a run of its own for it"
+            )
+        return self._config.model
+
+    def options_of(self, slot: str, installed: Installed) -> RunConfig:
+        """Return the options that a slot's model is loaded with once it is `installed`."""
+        return installed.options(replace(self._config, model=slot))
+
+    def use(self, name: str, slot: Slot, model: LoadedModel) -> None:
+        """Use another model in place of that of a slot."""
+        self.slots[name], self._loaded[name] = slot, model
+        self._manifests.pop(name, None)
+        self._hashes.pop(name, None)
+        if not self.is_auto:
+            self.choice.name_another(model.manifest)
+
+    def installed(self) -> dict[str, str]:
+        """Return what identifies the installed models in use, by slot."""
+        return {name: slot.current.id for name, slot in self.slots.items() if slot.current is not None}
+
+    def of_slot(self, name: str) -> LoadedModel:
+        """Return the model of a slot; raises as `of`."""
         if name not in self._loaded:
-            self._loaded[name] = LoadedModel.load(replace(self._config, model=name), self._log)
+            self._loaded[name] = self._load(name)
             self._manifests.pop(name, None)
         return self._loaded[name]
+
+    def _read_installed(self) -> None:
+        from edgequake.edge.operation.model_store import ModelStore, starting_models
+
+        self.slots, self.is_on_trial = starting_models(self._config, self._log)
+        self.installation = ModelStore(self._config.out).outcome()
+
+    def _load(self, name: str) -> LoadedModel:
+        """Load the model of a slot: the installed one, where that is damaged the one before it."""
+        slot, own = self.slots.get(name), replace(self._config, model=name)
+        for installed in () if slot is None or slot.current is None else (slot.current, slot.previous):
+            if installed is None:
+                break
+            try:
+                model = LoadedModel.load(self.options_of(name, installed), self._log)
+            except EdgequakeError as problem:
+                self._log(f"installed model {installed.mark} cannot be used: {problem}; the one before it is")
+                self.installation = {"model": installed.mark, "state": "rolled back", "why": str(problem)}
+                continue
+            model.mark = installed.mark
+            self.slots[name] = replace(self.slots[name], current=installed)
+            return model
+        if slot is not None:
+            self.slots[name] = replace(slot, current=None)
+        return LoadedModel.load(own, self._log)
 
     def pre_roll_s(self, station_id: str) -> float:
         """Return the pre-roll of a station's segments; its model need not be loaded for that."""
@@ -217,7 +310,7 @@ class RunModels:
         """Read the thresholds of the models in use again; keep the present ones where they cannot be read."""
         self._manifests.clear()
         for name, model in self._loaded.items():
-            model.reload_threshold(replace(self._config, model=name), partial(self._log_of, name))
+            model.reload_threshold(model.options or replace(self._config, model=name), partial(self._log_of, name))
         if not self._loaded:
             self._log("thresholds reloaded: no model is in use yet")
 
@@ -242,7 +335,8 @@ class RunModels:
 
     def _load_again(self, name: str, diagnostics: Diagnostics) -> None:
         try:
-            self._loaded[name].load_again(self._config, self._log)
+            model = self._loaded[name]
+            model.load_again(model.options or self._config, self._log)
         except EdgequakeError as problem:
             diagnostics.warn(f"model {name} has changed in memory and cannot be loaded again: {problem}")
 
@@ -282,15 +376,15 @@ class RunModels:
         return self.choice.stations.get(station_id) or choose(station_id, 0.0)[0]
 
     def _manifest(self, name: str) -> Manifest:
-        if name in self._loaded:
-            return self._loaded[name].manifest
+        if name in self._loaded or name in self.slots:
+            return self.of_slot(name).manifest
         if name not in self._manifests:
             self._manifests[name] = load_manifest(name)[0]
         return self._manifests[name]
 
     def _used(self, name: str, stations: Iterable[str]) -> UsedModel:
         manifest, loaded = self._manifest(name), self._loaded.get(name)
-        variant = self._config.variant or manifest.default_variant
+        variant = (self._config.variant or manifest.default_variant) if loaded is None else loaded.variant_name
         return UsedModel(
             name=manifest.name,
             variant=variant,

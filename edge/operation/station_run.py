@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgequake.edge.base.checkpoint import State, restored_state
 from edgequake.edge.base.diagnostics import Diagnostics
@@ -22,6 +23,9 @@ from edgequake.edge.results.ledger import Ledger
 from edgequake.edge.results.priority import Priorities, PriorityFunction, priority
 from edgequake.edge.results.segments import SegmentWriter
 from edgequake.edge.results.summary import RecordTime
+
+if TYPE_CHECKING:
+    from edgequake.edge.detection.follower import Follower
 
 _MOST_STATIONS = 1024  # named by the summary: years of a live run, or a folder of a whole network
 
@@ -49,6 +53,14 @@ class RunCounters:
         vars(self).update(state)
         self.stations, self.gaps = set(state["stations"]), GapCounts(**state["gaps"])
 
+    def move(self, old: Detector, new: Detector) -> None:
+        """Count what a detector has counted that another one replaces, and not what that one has counted beside it."""
+        for detector, sign in ((old, 1), (new, -1)):
+            for channel in detector.front_end.channels.values():
+                for name, value in vars(channel.counts).items():
+                    setattr(self.gaps, name, getattr(self.gaps, name) + sign * value)
+        self.n_short_rises += old.n_short_rises - new.n_short_rises
+
     def add(self, station: StationRun) -> None:
         """Add the gaps, the record time and the short rises of a station's stream."""
         for channel in station.detector.front_end.channels.values():
@@ -71,6 +83,7 @@ class StationRun:
         counters: RunCounters,
         priorities: Priorities | None = None,
         diagnostics: Diagnostics | None = None,
+        found_by: str = "",
     ) -> None:
         self.detector, self.station_id = detector, station_id
         self.time = RecordTime(round(manifest.front_end.bridge_s * NS_PER_S))
@@ -78,6 +91,10 @@ class StationRun:
             out, station_id, manifest.trigger, ledger, refiner(manifest), priorities, diagnostics
         )
         self._ledger, self._counters = ledger, counters
+        self.follower: Follower | None = None  # of a model that may follow: it is fed the same samples
+        self._found_by = found_by
+        self.last_onset_ns: int | None = None  # of an event that this process has found
+        self._not_before_ns: int | None = None  # onset of the first event of this model: the one before it did the rest
 
     def push(self, traces: Sequence[Trace]) -> bool:
         """Process traces; return whether there is a new segment."""
@@ -86,7 +103,11 @@ class StationRun:
             self._segments.add_trace(trace)
             self._counters.samples_in += len(trace.samples)
         self._counters.hear(self.station_id)
-        return self._write(self.detector.push(*traces), self.detector.horizon_ns)
+        wrote = self._write(self.detector.push(*traces), self.detector.horizon_ns)
+        if self.follower is not None:
+            self.follower.push(traces)
+            self._segments.keep_from_ns = self.follower.keep_from_ns
+        return wrote
 
     def push_late(self, traces: Sequence[Trace]) -> None:
         """Take traces that are too old for the detector: a segment that is not written yet may contain them."""
@@ -98,24 +119,56 @@ class StationRun:
         """Write what is still open; return whether there is a new segment. More traces may follow all the same."""
         return self._write(self.detector.finish(), None)
 
+    @property
+    def is_between_events(self) -> bool:
+        """Whether no event is open or may be opening, and no segment is still to be written."""
+        return self.detector.is_between_events and not self._segments.is_open
+
+    def unfollow(self) -> None:
+        """Feed no model beside the present one any more."""
+        self.follower = self._segments.keep_from_ns = None
+
+    def hand_over(self, follower: Follower, priorities: Priorities, found_by: str) -> None:
+        """Have a follower's detector go on in place of the present one, between two events.
+
+        All events with earlier onsets than the present detector's horizon are that one's, all later ones the new one's,
+        including those that the follower has found already.
+        """
+        not_before_ns, manifest = self.detector.horizon_ns, follower.manifest
+        self._counters.move(self.detector, follower.detector)
+        self.detector, self.follower, self._found_by = follower.detector, None, found_by
+        self.time.bridge(round(manifest.front_end.bridge_s * NS_PER_S))
+        self._segments.use(manifest.trigger, refiner(manifest), priorities)
+        self._not_before_ns = not_before_ns
+        for event in self._of_this_model(follower.events):
+            self._segments.add_event(event)
+
     def state(self) -> State:
-        return {"detector": self.detector.state(), "segments": self._segments.state(), "time": self.time.state()}
+        state = {"detector": self.detector.state(), "segments": self._segments.state(), "time": self.time.state()}
+        return state if self._not_before_ns is None else {**state, "not_before_ns": self._not_before_ns}
 
     def restore(self, state: State) -> None:
+        self._not_before_ns = state.get("not_before_ns")
         self.detector.restore(state["detector"])
         self._segments.restore(state["segments"])
         self.time.restore(state["time"])
 
     def _write(self, events: list[Event], horizon_ns: int | None) -> bool:
-        for event in events:
+        for event in self._of_this_model(events):
             self._segments.add_event(event)
+            self.last_onset_ns = event.onset_ns
         written = self._segments.flush(horizon_ns)
         for segment, rows in written:
             self._counters.kept_ns += self.time.within(segment.start_ns, segment.stop_ns)
-            self._ledger.add(segment, rows)
+            self._ledger.add(replace(segment, found_by=self._found_by) if self._found_by else segment, rows)
         if self._segments.oldest_ns is not None:
             self.time.forget_before(self._segments.oldest_ns)
         return bool(written)
+
+    def _of_this_model(self, events: list[Event]) -> list[Event]:
+        """Return the events that are this model's to report."""
+        first_ns = self._not_before_ns
+        return events if first_ns is None else [event for event in events if event.onset_ns >= first_ns]
 
 
 class StationRuns:
@@ -139,6 +192,18 @@ class StationRuns:
         self._priorities = Priorities(0.0, function)  # only to be shared: each model has its own longest event
         self._model_of, self._out, self._ledger, self._diagnostics = model_of, out, ledger, diagnostics
         self._runs: dict[str, StationRun] = {}
+        self.on_new: Callable[[StationRun], None] | None = None  # called with each stream that begins
+
+    @property
+    def streams(self) -> list[StationRun]:
+        """The streams of the run."""
+        return list(self._runs.values())
+
+    def hand_over(self, stream: StationRun, model: LoadedModel) -> None:
+        """Have the follower of a stream, which belongs to `model`, go on in place of its detector."""
+        assert stream.follower is not None
+        priorities = self._priorities.sharing(model.manifest.trigger.max_event_s)
+        stream.hand_over(stream.follower, priorities, model.mark)
 
     def push(self, batch: Batch) -> bool:
         """Process a batch with the detector of its stream; return whether there is a new segment.
@@ -234,5 +299,8 @@ class StationRuns:
                 self.counters,
                 priorities,
                 self._diagnostics,
+                model.mark,
             )
+            if self.on_new is not None:
+                self.on_new(self._runs[key])
         return self._runs[key]

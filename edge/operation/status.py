@@ -68,6 +68,7 @@ def run_status(
         "edgequake_version": __version__,
         **{name: fields[name] for name in ("model", "graph_sha256", "onset_threshold")},
         **({"models": [dataclasses.asdict(one) for one in used]} if models.is_auto else {}),
+        **({} if models.installation is None else {"installation": models.installation}),
         **({} if deaf is None else {"deaf": deaf}),
         **({} if degraded is None else {"degraded": degraded}),
         "mission_time": None if now_ns is None else _iso(now_ns),
@@ -160,6 +161,9 @@ def status_text(status: dict[str, Any]) -> str:
         f"{status['events']} event(s), {status['rises_let_go']} rise(s) too short for an event; "
         f"{status['samples_in']} samples, {status['peak_memory_bytes'] / 1e6:.0f} MB peak",
     ]
+    if (installed := status.get("installation")) is not None:
+        why = f": {installed['why']}" if installed["why"] else ""
+        lines.append(f"installed model {installed['model']}: {installed['state']}{why}")
     downlink, archive = status["downlink"], status["archive"]
     if downlink is not None:
         lines += [

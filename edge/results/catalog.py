@@ -138,3 +138,4 @@ class Segment:
     stop_ns: int
     n_samples: int  # all channels
     size_bytes: int
+    found_by: str = ""  # the installed model that found its events; blank: the one that the run's options name

@@ -1,7 +1,8 @@
 """The files of a run's catalogue, which grow by appending: catalog.csv for people, catalog.check for recovery.
 
 catalog.check has a line for each segment, in the order in which they were completed: the CRC-32 of the rest of the
-line, where the rows of its events begin in catalog.csv, the segment's interval, and those rows once more. The line is
+line, where the rows of its events begin in catalog.csv, the segment's interval, those rows once more, and the model
+that found the events where it was installed in flight (`model`). The line is
 durable before the rows are appended to catalog.csv. At a start the two are compared from their ends: what is missing in
 catalog.csv, or differs there, is restored; a last line that is torn is cut off. No cost grows with the history, unless
 something older is found damaged: then both are written anew (`catalog_repair`).
@@ -37,6 +38,7 @@ class Block:
     crc32: int = 0  # of its rows, where there is no text
     start_ns: int = 0  # of the segment
     stop_ns: int = 0
+    found_by: str = ""  # see `Segment`
 
     @property
     def stop(self) -> int:
@@ -51,7 +53,15 @@ class Block:
     def segment(self, rows: Sequence[CatalogRow]) -> Segment:
         """Return the segment of its rows."""
         first = rows[0]
-        return Segment(first.segment, first.station_id, self.start_ns, self.stop_ns, first.n_samples, first.size_bytes)
+        return Segment(
+            first.segment,
+            first.station_id,
+            self.start_ns,
+            self.stop_ns,
+            first.n_samples,
+            first.size_bytes,
+            self.found_by,
+        )
 
     def line(self) -> bytes:
         """Return the line of catalog.check."""
@@ -60,6 +70,7 @@ class Block:
             fields |= {"bytes": self.n_bytes, "rows": self.n_rows, "crc32": self.crc32}
         else:
             fields |= {"segment": [self.start_ns, self.stop_ns], "text": self.text}
+            fields |= {"model": self.found_by} if self.found_by else {}
         body = json.dumps(fields, separators=(",", ":")).encode()
         return b"%08x %s\n" % (zlib.crc32(body), body)
 
@@ -75,7 +86,7 @@ class Block:
                 text, (start_ns, stop_ns) = fields["text"], fields["segment"]
                 return cls(
                     offset, fields["at"], len(text.encode()), text.count("\n"), text,
-                    start_ns=start_ns, stop_ns=stop_ns,
+                    start_ns=start_ns, stop_ns=stop_ns, found_by=str(fields.get("model", "")),
                 )  # fmt: skip
             return cls(offset, fields["at"], fields["bytes"], fields["rows"], crc32=fields["crc32"])
         except (ValueError, KeyError, TypeError):
@@ -151,7 +162,8 @@ class CatalogFiles:
         lines, texts, offsets = [], [], []
         for segment, rows in blocks:
             text = catalog_text(rows)
-            block = Block(offset, at, len(text.encode()), len(rows), text, 0, segment.start_ns, segment.stop_ns)
+            interval = (segment.start_ns, segment.stop_ns)
+            block = Block(offset, at, len(text.encode()), len(rows), text, 0, *interval, segment.found_by)
             lines.append(block.line())
             texts.append(text.encode())
             offsets.append(offset)

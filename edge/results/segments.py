@@ -57,17 +57,29 @@ class SegmentWriter:
         priorities : assigns the events' downlink priorities; by default with the formula of `priority`.
         diagnostics : counts samples that differ from earlier ones of the same time.
         """
-        self._folder, self._station_id, self._refine = folder, station_id, refine
-        self._priorities = Priorities(config.max_event_s) if priorities is None else priorities
+        self._folder, self._station_id = folder, station_id
         self._ledger = Ledger() if ledger is None else ledger
         self._diagnostics = Diagnostics() if diagnostics is None else diagnostics
-        self._pre_ns = round(config.pre_roll_s * NS_PER_S)
-        self._post_ns = round(config.post_roll_s * NS_PER_S)
-        self._longest_ns = round(2 * config.max_event_s * NS_PER_S) + self._pre_ns + self._post_ns
+        self.use(config, refine, priorities)
         self._traces: dict[str, deque[Trace]] = {}
         self._open: deque[_OpenSegment] = deque()
         self._written_until_ns: int | None = None
         self.oldest_ns: int | None = None  # earlier samples are no longer needed
+        self.keep_from_ns: int | None = None  # samples that a model needs that may follow
+
+    def use(self, config: TriggerConfig, refine: Refine | None, priorities: Priorities | None) -> None:
+        """Write the segments of another model, while none is open; the parameters are those of the constructor."""
+        self._refine = refine
+        self._priorities = Priorities(config.max_event_s) if priorities is None else priorities
+        self._pre_ns = round(config.pre_roll_s * NS_PER_S)
+        self._post_ns = round(config.post_roll_s * NS_PER_S)
+        self._longest_ns = round(2 * config.max_event_s * NS_PER_S) + self._pre_ns + self._post_ns
+        self.keep_from_ns = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a segment is still to be written."""
+        return bool(self._open)
 
     def add_trace(self, trace: Trace) -> None:
         """Buffer a trace's raw samples until no event can need them; samples that are there already are dropped."""
@@ -131,6 +143,8 @@ class SegmentWriter:
             self._written_until_ns = self._open.popleft().stop_ns
         if reach_ns is not None:
             self.oldest_ns = min([reach_ns, *(p.start_ns for p in self._open)])
+            if self.keep_from_ns is not None:
+                self.oldest_ns = min(self.oldest_ns, self.keep_from_ns)
             self._drop_before(self.oldest_ns)
         return written
 

@@ -192,6 +192,10 @@ class RecordTime:
         self._gaps_ns = 0  # total length of the long gaps
         self._gaps: list[tuple[int, int]] = []  # the long ones, [start, stop)
 
+    def bridge(self, bridge_ns: int) -> None:
+        """Count gaps up to another length as covered, from now on."""
+        self._bridge_ns = bridge_ns
+
     def add(self, start_ns: int, stop_ns: int) -> None:
         """Add a trace [start, stop)."""
         if self._start_ns is None:

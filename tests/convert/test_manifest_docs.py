@@ -16,14 +16,18 @@ SECTIONS = {
     "`front_end.background`": tables.BackgroundConfig,
     "`front_end.background.catch_up`": tables.CatchUpConfig,
     "`front_end.spectrogram`": tables.SpectrogramConfig,
+    "`front_end.high_bands`": tables.HighBandsConfig,
+    "`front_end.contrast`": tables.ContrastConfig,
     "`front_end.scalogram`": tables.ScalogramConfig,
     "`front_end.waveform`": tables.WaveformConfig,
     "`network`": manifest.NetworkConfig,
     "`network.states[]`": manifest.StateTensor,
     "`trigger`": manifest.TriggerConfig,
+    "`trigger.sure_event`": manifest.SureEventConfig,
     "`onset`": tables.OnsetConfig,
     "`classes`": tables.ClassConfig,
     "`variants.VARIANT`": manifest.Variant,
+    "`variants.VARIANT.golden`": manifest.GoldenVector,
     "`variants.VARIANT.quantization.TENSOR`": manifest.TensorQuantization,
 }
 

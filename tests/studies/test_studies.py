@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -59,12 +60,18 @@ STUDIES = {
     "conformance": Study(
         ["Conv1D, LSTM", "--work", "OUT", "--page", "OUT/page.md"], r"\| Conv1D, LSTM \| ", "page.md", "ai-edge-litert"
     ),
+    "continuous_hours": Study(
+        ["ROOT/edge/models/moon.json", "DATA", "--cache", "OUT/rows", "--thresholds", "0.5"],
+        r"\nall arrivals +val +3 +\d+\.\d +[1-9] +[01]\.\d\d",
+        "rows",
+    ),
     "convert_remedies": Study(
         ["ROOT/train/models/moon/moon.keras", "--calibration", "OUT/data", "--rows", "200"],
         r"\| 16-bit cells \| \d+ \| 0\.\d",
         is_here=True,
     ),
     "draw_budget": Study(["--out", "OUT/budget.png"], writes="budget.png"),
+    "draw_continuous": Study(["OUT/hours.json", "--out", "OUT/hours.png"], writes="hours.png"),
     "draw_day": Study(["--out", "OUT/day.png"], writes="day.png"),
     "draw_recall_kept": Study(["--out", "OUT/recall.png"], writes="recall.png"),
     "event_classes": Study(["DATA", "--quick"], r"simulated triggers: right / wrong / blank events"),
@@ -134,7 +141,7 @@ def prepare(out: Path, models: Path, data: Path) -> None:
     """Write the input of single studies.
 
     For `compare_models`, two records, and the finished training of the second fold, so that only the first one trains;
-    for `plain_route`, a page to fill in.
+    for `plain_route`, a page to fill in; for `draw_continuous`, a report with one point.
     """
     (out / "plan.toml").write_text(PLAN)
     (out / "tiny-1").mkdir()
@@ -147,6 +154,11 @@ def prepare(out: Path, models: Path, data: Path) -> None:
         header, *rows = (data / name).read_text().splitlines()
         chosen = [row for row in rows if re.search("synthetic_(train|val)_01", row)]
         (out / "data" / name).write_text("\n".join([header, *chosen, ""]))
+    hours = {"name": "natural hours", "kind": "hours", "part": "val", "asked": True, "hours": 24.0}
+    quakes = {"name": "all arrivals", "kind": "arrivals", "part": "val", "asked": True, "hours": 1.0}
+    points = {"0.5": {"natural hours": {"events_per_day": 3.0}, "all arrivals": {"found": 0.8}}}
+    report = {"body": "earth", "split": "val", "strata": [hours, quakes], "results": [{"name": "x", "points": points}]}
+    (out / "hours.json").write_text(json.dumps(report))
     (out / "page.md").write_text("<!-- studies/plain_route.py writes from here -->\n<!-- to here -->\n")
 
 

@@ -18,7 +18,7 @@ from edgequake.train.examples import examples as examples_module
 from edgequake.train.examples.examples import Examples, recorded_examples, synthetic_examples
 from edgequake.train.trainer import train
 
-NO_BANK = NoiseBank((), ())
+NO_BANK = {6.625: NoiseBank((), ())}
 SMALL = {"examples.n_blocks": 200, "examples.max_front_blocks": 50}
 FAST = {**SMALL, "examples.n_examples": 12, "fit.steps": 4, "fit.batch": 4, "fit.crop_blocks": 96}
 

@@ -82,7 +82,7 @@ def test_targets_of_all_front_ends_refer_to_the_same_time() -> None:
         recipe = load_recipe(name, {"examples.n_blocks": 300, "examples.max_front_blocks": 0})
         plan = replace(recipe.examples, excess_decades=(2.0, 3.0), quakes_per_example=2.0, integer_share=0.0)
         recipe = replace(recipe, examples=plan)
-        examples = synthetic_examples(recipe, NoiseBank((), ()), 6, seed=2)
+        examples = synthetic_examples(recipe, {recipe.sampling_rate_hz: NoiseBank((), ())}, 6, seed=2)
         lead = recipe.front_end.window_samples // HOP - 1
         # Row 0 is block 1, because despiking removes block 0; its newest samples are hop 1 + lead.
         hops[name] = [np.flatnonzero(np.diff(y[:, 0]) > 0) + 1 + 1 + lead for y in examples.targets]

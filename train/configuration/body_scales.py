@@ -53,6 +53,8 @@ class Scales:
     decay_s: tuple[float, ...]  # [shortest, longest] e-folding time of a synthetic quake's amplitude
     # Amplitudes of noise and quakes are measured in this band [low, high); empty: over all frequencies.
     loudness_band_hz: tuple[float, ...] = ()
+    # ... or, of quakes that are louder there, in this one, where the sampling rate allows; empty: there is none.
+    high_loudness_band_hz: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -66,8 +68,19 @@ class Scales:
             raise ValueError(f"label_bands_hz must be two rising frequencies or more, got {list(self.label_bands_hz)}")
         if not 1 <= self.label_best_bands < len(self.label_bands_hz):
             raise ValueError(f"label_best_bands must be 1 up to the number of bands, got {self.label_best_bands}")
-        if len(self.loudness_band_hz) not in (0, 2) or not _rise(self.loudness_band_hz):
-            raise ValueError(f"loudness_band_hz must be [low, high] or empty, got {list(self.loudness_band_hz)}")
+        for name in ("loudness_band_hz", "high_loudness_band_hz"):
+            band_hz = getattr(self, name)
+            if len(band_hz) not in (0, 2) or not _rise(band_hz):
+                raise ValueError(f"{name} must be [low, high] or empty, got {list(band_hz)}")
+
+    def loudness_bands_hz(self, rate_hz: float) -> tuple[tuple[float, ...], ...]:
+        """Return the bands in which a quake may be loudest, at a sampling rate."""
+        high_hz = self.high_loudness_band_hz
+        return (self.loudness_band_hz, high_hz) if high_hz and high_hz[1] < rate_hz / 2 else (self.loudness_band_hz,)
+
+    def label_bands_at(self, rate_hz: float) -> tuple[float, ...]:
+        """Return the edges of the bands in which quakes are visible at a sampling rate."""
+        return tuple(edge for edge in self.label_bands_hz if edge <= rate_hz / 2)
 
 
 def _rise(frequencies_hz: tuple[float, ...]) -> bool:

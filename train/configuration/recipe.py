@@ -10,7 +10,8 @@ import copy
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -142,15 +143,39 @@ class ExamplesRecipe:
     random_starts: bool = True
     # Earth: PhaseNet's files with manual picks join the training and validation records (train/data/records.py).
     picked_records: bool = False
+    # Sampling rates of the injected examples, one of which is drawn for each; empty: the model's own.
+    rates_hz: tuple[float, ...] = ()
+    # Components of the injected examples, one entry of which is drawn for each: V vertical, H horizontal, ? any. Empty:
+    # one to three channels, whatever they are.
+    components: tuple[str, ...] = ()
+    # Share of the recorded examples that lose components or are slowed to another of `rates_hz`.
+    thinned_share: float = 0.0
+    # How much more often than others a record is drawn, by patterns of file names, the first that matches; 0: it is not
+    # used at all. Empty: the records take turns.
+    emphasis: dict[str, float] = field(default_factory=dict)
+    # Patterns of the names of files that hold events without a label: what is loud in them and unlabelled is unknown.
+    incomplete: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.excess_decades) != 2 or not 0 < self.excess_decades[0] < self.excess_decades[1]:
             raise ValueError(f"excess_decades must be [low, high] with 0 < low < high, got {list(self.excess_decades)}")
         if self.signals not in ("moon", "mars", "earth"):
             raise ValueError(f"signals must be 'moon', 'mars' or 'earth', got {self.signals!r}")
+        if any(not layout or set(layout) - set("VH?") for layout in self.components):
+            raise ValueError(f"components must be words of V (vertical), H and ?, got {list(self.components)}")
+        if any(weight < 0 for weight in self.emphasis.values()):
+            raise ValueError("emphasis must not be negative for any pattern")
         for name, share in vars(self).items():
             if name.endswith("_share") and not 0.0 <= share <= 1.0:
                 raise ValueError(f"{name} must lie in 0..1, got {share:g}")
+
+    def emphasis_of(self, file_name: str) -> float:
+        """Return how much more often than others a record is drawn."""
+        return next((weight for pattern, weight in self.emphasis.items() if fnmatch(file_name, pattern)), 1.0)
+
+    def is_incomplete(self, file_name: str) -> bool:
+        """Return whether a file holds events without a label."""
+        return any(fnmatch(file_name, pattern) for pattern in self.incomplete)
 
 
 @dataclass(frozen=True)

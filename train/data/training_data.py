@@ -25,16 +25,19 @@ class TrainingData:
         """Return a hash of all records; the catalogue is not included."""
         return hash_files(record.file for record in (*self.train, *self.val))
 
-    def bank(self, recipe: Recipe) -> NoiseBank:
-        """Cut recorded noise and quakes for waveform injection out of the training records.
+    def banks(self, recipe: Recipe) -> dict[float, NoiseBank]:
+        """Cut recorded noise and quakes for waveform injection out of the training records, at each rate of a recipe.
 
         Raises
         ------
         DataError
             A file cannot be read, or holds none of the listed channels.
         """
-        scales = recipe.examples.scales
-        return build_bank(self.train, recipe.front_end, recipe.sampling_rate_hz, scales, self.nakamura_catalog)
+        scales, rates_hz = recipe.examples.scales, set(recipe.examples.rates_hz) or {recipe.sampling_rate_hz}
+        return {
+            rate_hz: build_bank(self.train, recipe.front_end, rate_hz, scales, self.nakamura_catalog)
+            for rate_hz in sorted(rates_hz)
+        }
 
 
 def find_training_data(recipe: Recipe, folder: Path, fold: str | None) -> TrainingData:
@@ -53,5 +56,7 @@ def find_training_data(recipe: Recipe, folder: Path, fold: str | None) -> Traini
         train, val = split_fold(folder, recipe.body, Fold.parse(fold))
     if recipe.examples.picked_records:
         train, val = train + phasenet_records(folder, "train"), val + phasenet_records(folder, "val")
+    train = [record for record in train if recipe.examples.emphasis_of(record.file.name) > 0]
+    val = [record for record in val if recipe.examples.emphasis_of(record.file.name) > 0]
     catalog = folder / "levent.csv"
     return TrainingData(train, val, catalog if recipe.body == "moon" and catalog.is_file() else None)

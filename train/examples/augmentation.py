@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy.ndimage import median_filter
 from scipy.signal import resample
 
+from edgequake.edge.features.contrast import VERTICAL
 from edgequake.edge.features.normalization import quantization_density
 from edgequake.edge.features.spectra import BandPower
 from edgequake.edge.formats.waveforms import Trace
@@ -25,7 +26,7 @@ from edgequake.train.data.noise_bank import NoiseBank
 from edgequake.train.examples.labels import loudest_bands
 from edgequake.train.signals.bodies import BODY_SIGNALS
 from edgequake.train.signals.disturbances import with_gaps
-from edgequake.train.signals.noise import Float, add_at, in_band, peak_rms, robust_rms
+from edgequake.train.signals.noise import Float, add_at, in_band, robust_rms
 
 
 @dataclass(frozen=True)
@@ -49,38 +50,74 @@ def injected_record(
 ) -> InjectedRecord:
     """Return one record of `n_samples` samples; everything is drawn from `rng`."""
     signals, scales = BODY_SIGNALS[recipe.signals], recipe.scales
-    noise = _noise(rng, bank, recipe, n_samples, rate_hz)  # (n_channels, n_samples), unit robust scale
+    layout = _layout(rng, recipe)
+    noise = _noise(rng, bank, recipe, layout, n_samples, rate_hz)  # (n_channels, n_samples), unit robust scale
+    noise = signals.disturb(rng, noise, rate_hz)
     quakes = np.zeros_like(noise)
     arrivals_s = _arrivals(rng, recipe, n_samples / rate_hz)
+    loudness = _Loudness(noise, hop, rate_hz, scales)
     for arrival_s in arrivals_s:
-        _add_quake(rng, bank, recipe, quakes, arrival_s, rate_hz)
-    noise = signals.disturb(rng, noise, rate_hz)
+        _add_quake(rng, bank, recipe, layout, quakes, arrival_s, loudness)
     channels: Sequence[npt.NDArray[Any]]
     if rng.random() < recipe.integer_share:
         level = log_uniform(rng, *signals.noise_counts)
         channels = signals.counts(rng, level * (noise + quakes), rate_hz)
-        floor = quantization_density(noise[0], True, rate_hz)
-        excess = _excess(level * quakes, level * noise, floor, hop, rate_hz, scales)
+        # The rounding counts as noise, in units of the noise.
+        floor = quantization_density(noise[0], True, rate_hz) / level**2
     else:
         channels = signals.floats(rng, noise + quakes, rate_hz)
-        excess = _excess(quakes, noise, 0.0, hop, rate_hz, scales)
-    return InjectedRecord(tuple(with_gaps(rng, channels, rate_hz)), tuple(arrivals_s), excess)
+        floor = 0.0
+    excess = loudness.decades(quakes, floor)
+    return InjectedRecord(tuple(with_gaps(rng, channels, rate_hz, layout)), tuple(arrivals_s), excess)
 
 
-def _noise(rng: np.random.Generator, bank: NoiseBank, recipe: ExamplesRecipe, n_samples: int, rate_hz: float) -> Float:
-    n_channels, band_hz = int(rng.choice((1, 1, 2, 3))), recipe.scales.loudness_band_hz
-    if not bank.noise or rng.random() < recipe.synthetic_noise_share:
-        noise = BODY_SIGNALS[recipe.signals].noise(rng, n_channels, n_samples, rate_hz)
+def _layout(rng: np.random.Generator, recipe: ExamplesRecipe) -> str:
+    """Draw the components of a record, a letter each: V vertical, H horizontal, ? whatever comes."""
+    if not recipe.components:
+        return "?" * int(rng.choice((1, 1, 2, 3)))
+    return str(rng.choice(recipe.components))
+
+
+def _serves(components: str, layout: str) -> bool:
+    """Return whether a station's components serve a layout; unnamed ones may serve several times."""
+    n_vertical = components.count(VERTICAL)
+    n_horizontal = len(components) - n_vertical
+    return n_vertical >= layout.count("V") and n_horizontal >= layout.count("H")
+
+
+def _rows_for(rng: np.random.Generator, components: str, layout: str) -> list[int]:
+    """Draw the channels that serve a layout, each once as far as there are enough."""
+    order = [int(i) for i in rng.permutation(len(components))]
+    kinds = {"V": [i for i in order if components[i] == VERTICAL], "H": [i for i in order if components[i] != VERTICAL]}
+    kinds["?"] = order
+    taken = dict.fromkeys(kinds, 0)
+    chosen = []
+    for kind in layout:
+        chosen.append(kinds[kind][taken[kind] % len(kinds[kind])])
+        taken[kind] += 1
+    return chosen
+
+
+def _noise(
+    rng: np.random.Generator, bank: NoiseBank, recipe: ExamplesRecipe, layout: str, n_samples: int, rate_hz: float
+) -> Float:
+    band_hz = recipe.scales.loudness_band_hz
+    fitting = [part for part in bank.noise if _serves(part.components, layout)]
+    if not fitting or rng.random() < recipe.synthetic_noise_share:
+        noise = BODY_SIGNALS[recipe.signals].noise(rng, len(layout), n_samples, rate_hz)
         # Drawn with unit scale over all frequencies; scaled again where amplitudes are measured in a band.
         return noise / robust_rms(in_band(noise, band_hz, rate_hz))[:, np.newaxis] if band_hz else noise
     # Long records are rare: parts are drawn in proportion to the square root of their length, so that the many short
     # ones are used too.
-    lengths = np.sqrt([part.shape[1] for part in bank.noise])
-    part = bank.noise[int(rng.choice(len(bank.noise), p=lengths / lengths.sum()))]
-    rows = rng.permutation(len(part))[:n_channels]
-    scale = robust_rms(in_band(part[rows], band_hz, rate_hz))
-    start = int(rng.integers(0, max(1, part.shape[1] - n_samples)))
-    looped = np.stack([_looped(part[row, start:], n_samples) for row in rows])
+    lengths = np.sqrt([part.channels.shape[1] for part in fitting])
+    part = fitting[int(rng.choice(len(fitting), p=lengths / lengths.sum()))]
+    channels = part.channels[_rows_for(rng, part.components, layout)]
+    start = int(rng.integers(0, max(1, channels.shape[1] - n_samples)))
+    channels = channels[:, start : start + n_samples]
+    scale = robust_rms(in_band(channels, band_hz, rate_hz))
+    if recipe.components:
+        scale = np.full_like(scale, np.median(scale))  # the components of a station keep their proportions
+    looped = np.stack([_looped(row, n_samples) for row in channels])
     return np.asarray(looped / scale[:, np.newaxis] * rng.choice((-1.0, 1.0)), np.float64)
 
 
@@ -100,47 +137,73 @@ def _arrivals(rng: np.random.Generator, recipe: ExamplesRecipe, duration_s: floa
 
 
 def _add_quake(
-    rng: np.random.Generator, bank: NoiseBank, recipe: ExamplesRecipe, quakes: Float, arrival_s: float, rate_hz: float
+    rng: np.random.Generator,
+    bank: NoiseBank,
+    recipe: ExamplesRecipe,
+    layout: str,
+    quakes: Float,
+    arrival_s: float,
+    loudness: _Loudness,
 ) -> None:
-    waves, lead_s, max_decades = _waves(rng, bank, recipe, len(quakes), rate_hz)
+    rate_hz = loudness.rate_hz
+    waves, lead_s, max_decades = _waves(rng, bank, recipe, layout, rate_hz)
     low_decades, high_decades = recipe.excess_decades
-    decades = min(rng.uniform(low_decades, high_decades), max_decades)
-    scales = recipe.scales
-    peak = max(peak_rms(in_band(wave, scales.loudness_band_hz, rate_hz), scales.level_s, rate_hz) for wave in waves)
-    amplitude = np.sqrt(10.0**decades - 1.0) / peak
-    for channel, wave in zip(quakes, waves, strict=True):
-        add_at(channel, round((arrival_s - lead_s) * rate_hz), wave, amplitude * np.exp(rng.normal(0.0, 0.25)))
+    # Small quakes are the many, and the hard ones: half of all lie in the lowest third.
+    share = rng.uniform(0.0, 1.0) if rng.random() < 0.5 else rng.uniform(0.0, 1.0 / 3.0)
+    decades = min(low_decades + share * (high_decades - low_decades), max_decades)
+    placed = np.zeros_like(quakes)
+    for channel, wave in zip(placed, waves, strict=True):
+        add_at(channel, round((arrival_s - lead_s) * rate_hz), wave, np.exp(rng.normal(0.0, 0.25)))
+    quakes += loudness.amplitude(placed, decades) * placed
 
 
 def _waves(
-    rng: np.random.Generator, bank: NoiseBank, recipe: ExamplesRecipe, n_channels: int, rate_hz: float
+    rng: np.random.Generator, bank: NoiseBank, recipe: ExamplesRecipe, layout: str, rate_hz: float
 ) -> tuple[list[Float], float, float]:
     """Draw a quake: one wave for each channel, the seconds from their start to the arrival, and its largest excess."""
     scales = recipe.scales
-    if not bank.quakes or rng.random() < recipe.synthetic_quake_share:
-        return BODY_SIGNALS[recipe.signals].quake(rng, scales, n_channels, rate_hz), 0.0, np.inf
-    quake = bank.quakes[int(rng.integers(len(bank.quakes)))]
+    fitting = [quake for quake in bank.quakes if _serves(quake.components, layout)]
+    if not fitting or rng.random() < recipe.synthetic_quake_share:
+        return BODY_SIGNALS[recipe.signals].quake(rng, scales, layout, rate_hz), 0.0, np.inf
+    quake = fitting[int(rng.integers(len(fitting)))]
     recorded = quake.channels
     n_stretched = int(recorded.shape[1] * rng.uniform(0.75, 1.35))
-    rows = rng.integers(0, len(recorded), n_channels)
+    rows = _rows_for(rng, quake.components, layout)
     lead_s = scales.quake_lead_s * n_stretched / recorded.shape[1]
     max_decades = quake.clear_decades + scales.headroom_decades
     return [np.asarray(resample(recorded[row], n_stretched), np.float64) for row in rows], lead_s, max_decades
 
 
-def _excess(quakes: Float, noise: Float, floor: float, hop: int, rate_hz: float, scales: Scales) -> Float:
-    """Return decades of (quake + noise) power over the usual noise for each block, averaged over the channels.
+class _Loudness:
+    """Measures quakes against the usual noise of a record, in blocks and bands.
 
     The usual noise is the median of the record, or the noise that lasts for minutes where that is larger: a quake
     during a glitching hour or strong wind counts as visible only as far as it exceeds them.
     """
-    config = SpectrogramConfig(2 * hop, scales.label_bands_hz, -1.0, 3.0, 64)
-    power = BandPower(config, rate_hz)
-    view = np.lib.stride_tricks.sliding_window_view
-    decades = []
-    for quake, quiet in zip(quakes, noise, strict=True):
-        noise_power = power(np.ascontiguousarray(view(quiet, 2 * hop)[::hop]))  # (n_blocks, n_bands)
-        lasting = median_filter(noise_power, (round(scales.lasting_s * rate_hz / hop) | 1, 1), mode="nearest")
-        usual = np.maximum(np.median(noise_power, axis=0), lasting) + floor + 1e-60
-        decades.append(np.log10(1.0 + power(np.ascontiguousarray(view(quake, 2 * hop)[::hop])) / usual))
-    return loudest_bands(np.mean(decades, axis=0), scales.label_best_bands)
+
+    def __init__(self, noise: Float, hop: int, rate_hz: float, scales: Scales) -> None:
+        self.rate_hz, self._hop, self._n_best = rate_hz, hop, scales.label_best_bands
+        config = SpectrogramConfig(2 * hop, scales.label_bands_at(rate_hz), -1.0, 3.0, 64)
+        self._power = BandPower(config, rate_hz)
+        n_lasting = round(scales.lasting_s * rate_hz / hop) | 1
+        power = self._powers(noise)
+        lasting = median_filter(power, (1, n_lasting, 1), mode="nearest")
+        self._usual = np.maximum(np.median(power, axis=1, keepdims=True), lasting)
+
+    def decades(self, quakes: Float, floor: float) -> Float:
+        """Return decades of (quake + noise) power over the usual noise for each block, averaged over the channels."""
+        decades = np.log10(1.0 + self._powers(quakes) / (self._usual + floor + 1e-60))
+        return loudest_bands(np.mean(decades, axis=0), self._n_best)
+
+    def amplitude(self, quake: Float, decades: float) -> float:
+        """Return the factor by which a quake must be amplified to reach `decades` in its loudest block and bands."""
+        ratio = np.mean(self._powers(quake) / (self._usual + 1e-60), axis=0)  # (n_blocks, n_bands)
+        n_bands = ratio.shape[1]
+        n_best = min(self._n_best, n_bands)
+        best = np.max([ratio[:, i : i + n_best].mean(axis=1) for i in range(n_bands - n_best + 1)], axis=0)
+        return float(np.sqrt((10.0**decades - 1.0) / (best.max() + 1e-30)))
+
+    def _powers(self, channels: Float) -> Float:
+        """Return the power of each channel in blocks and bands, shape (n_channels, n_blocks, n_bands)."""
+        view, n = np.lib.stride_tricks.sliding_window_view, 2 * self._hop
+        return np.stack([self._power(np.ascontiguousarray(view(row, n)[:: self._hop])) for row in channels])

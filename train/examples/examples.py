@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.signal import resample_poly
 
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.features.front_end import Rows, station_rows
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
 from edgequake.edge.manifest.tables import FrontEndConfig
 from edgequake.results.progress import Progress, silent
 from edgequake.train.configuration.body_scales import Scales
-from edgequake.train.configuration.recipe import Recipe
+from edgequake.train.configuration.recipe import ExamplesRecipe, Recipe
 from edgequake.train.data.noise_bank import NoiseBank
 from edgequake.train.data.records import record_traces
 from edgequake.train.examples.augmentation import injected_record
-from edgequake.train.examples.labels import Targets, loudest_bands, mark_event
+from edgequake.train.examples.labels import Targets, doubt, loudest_bands, mark_event
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,15 @@ class Examples:
 
 
 def synthetic_examples(
-    recipe: Recipe, bank: NoiseBank, n_examples: int, seed: int, progress: Progress = silent
+    recipe: Recipe, banks: Mapping[float, NoiseBank], n_examples: int, seed: int, progress: Progress = silent
 ) -> Examples:
-    """Return `n_examples` examples with injected quakes; the same seed gives the same examples."""
+    """Return `n_examples` examples with injected quakes; the same seed gives the same examples.
+
+    banks : recorded noise and quakes at each of the recipe's sampling rates.
+    """
     out = Examples.empty(n_examples, recipe)
     for i in range(n_examples):
-        out.put(i, *_synthetic(np.random.default_rng([seed, 1, i]), recipe, bank))
+        out.put(i, *_synthetic(np.random.default_rng([seed, 1, i]), recipe, banks))
         progress((i + 1) / n_examples, "examples")
     return out
 
@@ -72,12 +78,14 @@ def synthetic_examples(
 def recorded_examples(
     recipe: Recipe, records: list[LabelledRecord], n_examples: int, seed: int, progress: Progress = silent
 ) -> Examples:
-    """Cut `n_examples` examples with random starts from labelled records, in turn from each record."""
+    """Cut `n_examples` examples with random starts from labelled records, in turn or by the recipe's `emphasis`."""
     out = Examples.empty(n_examples, recipe)
     traces = {record.file: record_traces(record) for record in records}
+    shares = _shares(records, recipe.examples)
     for i in range(n_examples):
-        record = records[i % len(records)]
-        out.put(i, *_recorded(np.random.default_rng([seed, 2, i]), recipe, record, traces[record.file]))
+        rng = np.random.default_rng([seed, 2, i])
+        record = records[i % len(records) if shares is None else int(rng.choice(len(records), p=shares))]
+        out.put(i, *_recorded(rng, recipe, record, traces[record.file]))
         progress((i + 1) / n_examples, "examples")
     return out
 
@@ -114,15 +122,28 @@ def recorded_targets(
     return targets
 
 
-def _synthetic(rng: np.random.Generator, recipe: Recipe, bank: NoiseBank) -> tuple[npt.NDArray[np.float32], Targets]:
+def _shares(records: list[LabelledRecord], plan: ExamplesRecipe) -> npt.NDArray[np.float64] | None:
+    """Return how often each record is drawn; None: they take turns."""
+    if not plan.emphasis:
+        return None
+    weights = np.array([plan.emphasis_of(record.file.name) for record in records], np.float64)
+    return weights / np.sum(weights)
+
+
+def _synthetic(
+    rng: np.random.Generator, recipe: Recipe, banks: Mapping[float, NoiseBank]
+) -> tuple[npt.NDArray[np.float32], Targets]:
     plan, config = recipe.examples, recipe.front_end
     with_front = rng.random() < 0.8 and plan.random_starts
     front = int(rng.integers(0, plan.max_front_blocks + 1)) if with_front else 0
     n_blocks = plan.n_blocks + front
-    hop, rate_hz = config.hop_samples, recipe.sampling_rate_hz
-    block_s = hop / rate_hz
-    record = injected_record(rng, bank, plan, (n_blocks + 2) * hop, hop, rate_hz)
-    rows = station_rows(config, rate_hz, record.traces)
+    block_s = config.hop_samples / recipe.sampling_rate_hz
+    rate_hz = float(rng.choice(plan.rates_hz)) if plan.rates_hz else recipe.sampling_rate_hz
+    hop = round(block_s * rate_hz)
+    # Filters use up samples of a faster record, two seconds at most.
+    n_more = 2 if rate_hz == recipe.sampling_rate_hz else 2 + int(np.ceil(2.0 / block_s))
+    record = injected_record(rng, banks[rate_hz], plan, (n_blocks + n_more) * hop, hop, rate_hz)
+    rows = station_rows(config, recipe.sampling_rate_hz, record.traces)
     truth = Targets.quiet(len(record.excess))
     for arrival_s in record.arrivals_s:
         mark_event(truth, record.excess, int(np.floor(arrival_s / block_s)) - 1, block_s, plan.scales)
@@ -140,10 +161,41 @@ def _recorded(
     plan = recipe.examples
     start_ns = _start_ns(rng, record, traces, first_ns, plan.scales) if plan.random_starts else first_ns
     gain = 10.0 ** rng.uniform(-2.0, 2.0) if rng.random() < 0.5 else None
-    cut = [trace.between(start_ns, None) for trace in traces]
-    scaled = [_scaled(trace, gain) for trace in cut if len(trace.samples)]
+    n_samples = plan.n_blocks * recipe.front_end.hop_samples + recipe.front_end.window_samples
+    stop_ns = start_ns + duration_ns(n_samples, recipe.sampling_rate_hz) + 5 * NS_PER_S  # filters use up some
+    cut = [trace.between(start_ns, stop_ns) for trace in traces]
+    scaled = [_scaled(trace, gain) for trace in _thinned(rng, recipe, cut) if len(trace.samples)]
     rows = station_rows(recipe.front_end, recipe.sampling_rate_hz, scaled)
-    return rows.rows, recorded_targets(rows, record, recipe.front_end, recipe.sampling_rate_hz, plan.scales)
+    targets = recorded_targets(rows, record, recipe.front_end, recipe.sampling_rate_hz, plan.scales)
+    if plan.is_incomplete(record.file.name):
+        doubt(targets, _visible_excess(rows, recipe.front_end, plan.scales), plan.scales)
+    return rows.rows, targets
+
+
+def _thinned(rng: np.random.Generator, recipe: Recipe, traces: list[Trace]) -> list[Trace]:
+    """Return a share of the records with one component only, or at a slower rate, as other stations record them."""
+    if rng.random() >= recipe.examples.thinned_share:
+        return traces
+    names = sorted({trace.source_id for trace in traces})
+    if len(names) > 1 and rng.random() < 0.7:
+        kept = str(rng.choice(names))
+        traces = [trace for trace in traces if trace.source_id == kept]
+    slower = sorted({rate for rate in recipe.examples.rates_hz if rate < 0.9 * traces[0].sampling_rate_hz})
+    if not slower or rng.random() < 0.5:
+        return traces
+    rate_hz = float(rng.choice(slower))
+    return [_slowed(trace, rate_hz) for trace in traces]
+
+
+def _slowed(trace: Trace, rate_hz: float) -> Trace:
+    """Return a trace at a slower rate; counts stay counts."""
+    ratio = Fraction(rate_hz / trace.sampling_rate_hz).limit_denominator(100)
+    if len(trace.samples) < 10 * ratio.denominator:
+        return Trace(trace.source_id, trace.start_ns, rate_hz, trace.samples[:0], trace.file)
+    samples = resample_poly(trace.samples.astype(np.float64), ratio.numerator, ratio.denominator, padtype="line")
+    if trace.samples.dtype.kind in "iu":
+        samples = np.rint(samples).astype(np.int32)
+    return Trace(trace.source_id, trace.start_ns, rate_hz, samples, trace.file)
 
 
 def _start_ns(
@@ -171,7 +223,9 @@ def _scaled(trace: Trace, gain: float | None) -> Trace:
 
 def _visible_excess(rows: Rows, front_end: FrontEndConfig, scales: Scales) -> npt.NDArray[np.float64]:
     if front_end.kind != "waveform":
-        features = rows.rows[:, 0, :-1][:, _label_features(front_end, scales)]
+        features = rows.rows[:, 0, : front_end.n_channel_features][:, _label_features(front_end, scales)]
+        if front_end.high_bands is not None:  # the bands are those of the labels
+            return loudest_bands(features, scales.label_best_bands)
         share = scales.label_best_bands / (len(scales.label_bands_hz) - 1)
         return loudest_bands(features, max(1, round(features.shape[1] * share)))
     power = np.mean(np.square(rows.rows[..., 0], dtype=np.float64), axis=1)
@@ -184,8 +238,9 @@ def _label_features(front_end: FrontEndConfig, scales: Scales) -> npt.NDArray[np
         low = high = np.asarray(front_end.scalogram.centre_frequencies_hz)
     else:
         assert front_end.spectrogram is not None
-        edges = np.asarray(front_end.spectrogram.band_edges_hz)
-        low, high = edges[:-1], edges[1:]
+        tables = [table for table in (front_end.spectrogram, front_end.high_bands) if table is not None]
+        low = np.asarray(front_end.lower_edges_hz)
+        high = np.concatenate([table.band_edges_hz[1:] for table in tables])
     return (low >= scales.label_bands_hz[0]) & (high <= scales.label_bands_hz[-1])
 
 

@@ -77,6 +77,15 @@ def mark_event(
     return True
 
 
+def doubt(targets: Targets, excess: Float, scales: Scales) -> None:
+    """Give no weight to blocks that are visibly louder than the background and in no event, in place.
+
+    They may be events without a label. excess : as for `mark_event`.
+    """
+    loud = (smooth(excess, 3) >= scales.visible_decades) | (smooth(excess, 15) >= scales.faded_decades)
+    targets.weight[loud & (targets.event == 0)] = 0.0
+
+
 def loudest_bands(excess: npt.NDArray[np.floating[Any]], n_best: int) -> Float:
     """Return, for each block, the mean over the loudest run of `n_best` neighbouring bands.
 

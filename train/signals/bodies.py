@@ -30,7 +30,8 @@ class BodySignals:
     Attributes
     ----------
     noise : (rng, n_channels, n_samples, rate_hz) -> quiet noise of about unit scale.
-    quake : (rng, scales, n_channels, rate_hz) -> a quake from its arrival on, in any unit, one wave for each channel.
+    quake : (rng, scales, layout, rate_hz) -> a quake from its arrival on, in any unit, one wave for each channel; the
+        letters of `layout` are V for a vertical component, H for a horizontal one, ? for any.
     disturb : (rng, noise, rate_hz) -> noise with hard negatives added.
     counts : (rng, motion, rate_hz) -> motion in counts, as a digitiser writes it.
     floats : (rng, motion, rate_hz) -> motion in an arbitrary unit, as processed records hold it.
@@ -38,18 +39,18 @@ class BodySignals:
     """
 
     noise: Callable[[np.random.Generator, int, int, float], Float]
-    quake: Callable[[np.random.Generator, Scales, int, float], list[Float]]
+    quake: Callable[[np.random.Generator, Scales, str, float], list[Float]]
     disturb: Callable[[np.random.Generator, Float, float], Float]
     counts: Callable[[np.random.Generator, Float, float], list[Counts]]
     floats: Callable[[np.random.Generator, Float, float], list[Float]]
     noise_counts: tuple[float, float]
 
 
-def moonquake(rng: np.random.Generator, scales: Scales, n_channels: int, rate_hz: float) -> list[Float]:
+def moonquake(rng: np.random.Generator, scales: Scales, layout: str, rate_hz: float) -> list[Float]:
     """Return a moonquake from its first motion on, one wave for each channel."""
     rise_s, decay_s = log_uniform(rng, *scales.rise_s), log_uniform(rng, *scales.decay_s)
     shape = draw_shape(rng, rise_s=rise_s, decay_s=decay_s)
-    return [quake_component(rng, shape, rate_hz) for _ in range(n_channels)]
+    return [quake_component(rng, shape, rate_hz) for _ in layout]
 
 
 def lunar_noise(rng: np.random.Generator, n_channels: int, n_samples: int, rate_hz: float) -> Float:
@@ -89,10 +90,14 @@ def _with_spikes(rng: np.random.Generator, row: Float, rate_hz: float) -> Float:
 
 
 _MARS_FLOATS = partial(wide_floats, low_hz=(0.03, 0.12), high_hz=(1.8, 9.0))
-_EARTH_FLOATS = partial(wide_floats, low_hz=(0.05, 1.0), high_hz=(8.0, 9.8))
+
+
+def _earth_floats(rng: np.random.Generator, motion: Float, rate_hz: float) -> list[Float]:
+    return wide_floats(rng, motion, rate_hz, low_hz=(0.05, 1.0), high_hz=(8.0, 0.49 * rate_hz))
+
 
 BODY_SIGNALS = {
     "moon": BodySignals(lunar_noise, moonquake, lunar_disturbances, ten_bit_counts, processed_floats, (0.25, 6.0)),
     "mars": BodySignals(mars_noise, marsquake, mars_disturbances, wide_counts, _MARS_FLOATS, (3.0, 3000.0)),
-    "earth": BodySignals(earth_noise, earthquake, earth_disturbances, wide_counts, _EARTH_FLOATS, (3.0, 3000.0)),
+    "earth": BodySignals(earth_noise, earthquake, earth_disturbances, wide_counts, _earth_floats, (3.0, 3000.0)),
 }

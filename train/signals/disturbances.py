@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import butter, sosfilt
 
+from edgequake.edge.features.contrast import VERTICAL
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
 from edgequake.synthetic.lunar_signals import add_glitches, log_uniform
 from edgequake.train.signals.noise import Float, n_events
@@ -124,8 +125,14 @@ def _dead(rng: np.random.Generator, n_samples: int) -> slice:
     return slice(0, 0)
 
 
-def with_gaps(rng: np.random.Generator, channels: Sequence[npt.NDArray[Any]], rate_hz: float) -> list[Trace]:
-    """Return the channels as traces; in a third of the records with gaps, which are the same in all channels."""
+def with_gaps(
+    rng: np.random.Generator, channels: Sequence[npt.NDArray[Any]], rate_hz: float, layout: str
+) -> list[Trace]:
+    """Return the channels as traces; in a third of the records with gaps, which are the same in all channels.
+
+    layout : the kind of each channel's component: V is coded Z, all others by their number.
+    """
+    codes = [VERTICAL if kind == "V" else str(i + 1) for i, kind in enumerate(layout)]
     n = len(channels[0])
     spans = [(0, n)]
     if rng.random() < 0.35:
@@ -134,7 +141,7 @@ def with_gaps(rng: np.random.Generator, channels: Sequence[npt.NDArray[Any]], ra
         firsts = [0, *np.minimum(starts + lost, n).tolist()]
         spans = [(a, b) for a, b in zip(firsts, [*starts.tolist(), n], strict=True) if b > a]
     return [
-        Trace(f"FDSN:XX_SYNTH_00_M_H_{i + 1}", START_NS + duration_ns(a, rate_hz), rate_hz, channel[a:b])
+        Trace(f"FDSN:XX_SYNTH_00_M_H_{code}", START_NS + duration_ns(a, rate_hz), rate_hz, channel[a:b])
         for a, b in spans
-        for i, channel in enumerate(channels)
+        for code, channel in zip(codes, channels, strict=True)
     ]

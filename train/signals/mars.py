@@ -61,7 +61,7 @@ def mars_noise(rng: np.random.Generator, n_channels: int, n_samples: int, rate_h
     )
 
 
-def marsquake(rng: np.random.Generator, scales: Scales, n_channels: int, rate_hz: float) -> list[Float]:
+def marsquake(rng: np.random.Generator, scales: Scales, layout: str, rate_hz: float) -> list[Float]:
     """Return a marsquake from its P arrival on, one wave for each channel: P and S, each with a coda."""
     family = str(rng.choice(list(FAMILY_SHARES), p=list(FAMILY_SHARES.values())))
     spectrum = _spectrum(rng, family)
@@ -72,7 +72,7 @@ def marsquake(rng: np.random.Generator, scales: Scales, n_channels: int, rate_hz
     s_gain = 10.0 ** rng.uniform(-0.2, 0.6)
     n_samples = int((s_after_p_s + CODA_DECAYS * max(decays)) * rate_hz)
     waves = []
-    for _ in range(n_channels):
+    for _ in layout:
         wave = np.zeros(n_samples)
         balance = np.exp(rng.normal(0.0, 0.3, 2))  # of P and S, which differs between components
         for start_s, gain, rise_s, decay_s in zip((0.0, s_after_p_s), (1.0, s_gain), rises, decays, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,10 +32,19 @@ def accuracy(
     window_s: Annotated[
         float | None, typer.Option(help="Window length in seconds; by default 900 (Moon), 300 (Mars), 30 (Earth).")
     ] = None,
+    continuous: Annotated[
+        bool, typer.Option("--continuous", help="Events a day on continuous hours against recall, at all thresholds.")
+    ] = False,
+    phasenet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --continuous: weights of PhaseNet, to be measured too.")
+    ] = None,
     json_file: JsonFile = None,
     check: Reference = None,
 ) -> None:
     """Score models and baselines on continuous records: by events, onsets, windows, classes and stations."""
+    if continuous:
+        _continuous(model, data, split, variant, seeds, fold, baselines, phasenet, json_file)
+        return
     from edgequake.benchmarks.accuracy.accuracy import bench_accuracy
     from edgequake.data.selection import Fold
 
@@ -45,6 +55,28 @@ def accuracy(
             also=also or (), peers=peers or (), window_s=window_s, progress=show,
         )  # fmt: skip
     output_and_check(report, json_file, check)
+
+
+def _continuous(
+    model: str,
+    data: Path,
+    split: str | None,
+    variant: str | None,
+    seeds: int,
+    fold: str | None,
+    baselines: bool,
+    phasenet: Path | None,
+    json_file: Path | None,
+) -> None:
+    from edgequake.benchmarks.accuracy.continuous_hours import bench_continuous
+    from edgequake.data.selection import Fold
+
+    with progress_bar() as show:
+        report = bench_continuous(
+            model, data, split, variant, seeds,
+            fold=Fold.parse(fold) if fold else None, baselines=baselines, phasenet=phasenet, progress=show,
+        )  # fmt: skip
+    output(report, json_file)
 
 
 def folds(

@@ -22,6 +22,7 @@ def faults(
     calls: Annotated[
         int, typer.Option(min=0, help="Live runs in which system calls fail; 0: none. Needs Linux and cc.")
     ] = 0,
+    graphs: Annotated[int, typer.Option(min=0, help="Mutated graphs, offered to install and to runs; 0: none.")] = 0,
     power_loss: Annotated[
         int, typer.Option(min=0, help="States after a power loss from which runs are resumed; 0: none. As --calls.")
     ] = 0,
@@ -35,11 +36,11 @@ def faults(
     seed: Seed = 1,
     json_file: JsonFile = None,
 ) -> None:
-    """Kill runs, damage records, have calls fail and power lost. Exit code 3 if anything is lost or fails."""
+    """Kill runs, cut power, damage records and graphs, have system calls fail. Exit code 3 if anything is lost."""
     from edgequake.benchmarks.robustness.fault_reports import bench_faults
 
     with progress_bar() as show:
-        report = bench_faults(kills, mutations, data, seed, show, calls, power_loss)
+        report = bench_faults(kills, mutations, data, seed, show, calls, graphs, power_loss)
     _output_and_judge(report, json_file)
 
 

@@ -130,6 +130,7 @@ def _arrivals_by_file(path: Path) -> dict[str, list[Arrival]]:
             event=row["event"],
             event_type=row["event_type"],
             group=row["group"],
+            label_source=row.get("label_source") or "",
         )
         arrivals.setdefault(row["file"], []).append(arrival)
     return arrivals

@@ -35,6 +35,7 @@ class Arrival:
     event: str
     event_type: str
     group: str  # the same physical event, at whichever stations it was recorded
+    label_source: str = ""  # who picked it, and what is known of it: magnitude, distance, signal-to-noise ratio
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,17 @@ class FailingCalls:
 
 
 @dataclass(frozen=True)
+class HostileGraphs:
+    """Mutated graphs that were offered to `install` and to runs."""
+
+    n_graphs: int
+    n_refused: int  # the others compute the golden vector exactly as the graph did that they were made from
+    failures: tuple[str, ...]  # kind, seed, and what was wrong: crashes, hangs, no reason, another model taken
+    longest_s: float  # for one graph, offered three times
+    reasons: tuple[str, ...] = ()  # of the refusals, each once
+
+
+@dataclass(frozen=True)
 class PowerLosses:
     """Runs that were resumed in states that a file system may be in after a power loss."""
 
@@ -94,7 +105,7 @@ class PowerLosses:
 
 @dataclass(frozen=True)
 class FaultReport(FaultTest):
-    """Runs that were killed, damaged inputs, and failing system calls; None where that was not asked for."""
+    """Kills, damaged inputs, failing system calls and hostile graphs; None where that was not asked for."""
 
     kind = "faults"
 
@@ -105,6 +116,7 @@ class FaultReport(FaultTest):
     kills: Kills | None
     mutations: Mutations | None
     calls: FailingCalls | None = None
+    graphs: HostileGraphs | None = None
     power: PowerLosses | None = None
 
     @property
@@ -133,6 +145,11 @@ class FaultReport(FaultTest):
             failed.append(
                 f"{len(self.calls.failures)} faults in {self.calls.n_runs} runs with failing system calls; the first: "
                 f"{self.calls.failures[0]}"
+            )
+        if self.graphs is not None and self.graphs.failures:
+            failed.append(
+                f"{len(self.graphs.failures)} of {self.graphs.n_graphs} hostile graphs did harm, or were refused "
+                f"without a reason; the first: {self.graphs.failures[0]}"
             )
         if self.power is not None and self.power.failures:
             failed.append(

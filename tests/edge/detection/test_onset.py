@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from obspy.signal.trigger import aic_simple, ar_pick
-from scipy.signal import butter, freqz, sosfilt
+from scipy.signal import butter, freqz, resample_poly, sosfilt
 
 from edgequake.edge.detection.onset import Onset, band_pass, refine_onset
+from edgequake.edge.features.conditioning import ContiguousRun, Despike
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
-from edgequake.edge.manifest.manifest import Manifest, Variant
+from edgequake.edge.manifest.manifest import Manifest, Variant, load_manifest
 from edgequake.edge.manifest.tables import FrontEndConfig, OnsetConfig
 
 RATE_HZ = 100.0
@@ -239,3 +240,36 @@ def test_the_band_pass_passes_only_its_band() -> None:
 def test_impossible_constants_are_refused(changes: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"must|expected"):
         replace(CONFIG, **changes)
+
+
+@pytest.mark.parametrize(("up", "down"), [(2, 1), (5, 2), (51, 50), (49, 50)])  # 100 Hz: a decimator; the others: none
+def test_the_onset_is_the_same_at_every_rate(front_end: FrontEndConfig, up: int, down: int) -> None:
+    """The noise above the band, which only high rates show, has no effect."""
+    own_hz = 50.0
+    config = replace(front_end, highest_rate_hz=None, despike_threshold=1e9)
+    for seed in range(5):
+        own = resample_poly(event(np.random.default_rng(seed), 5.0), 1, 2)
+        found = []
+        for samples, rate_hz in ((own, own_hz), (resample_poly(own, up, down), own_hz * up / down)):
+            if rate_hz > 2.0 * own_hz - 1.0:
+                above = butter(4, 30.0, "highpass", fs=rate_hz, output="sos")
+                samples = samples + sosfilt(above, np.random.default_rng(99).normal(0.0, 300.0, len(samples)))
+            trace = Trace("FDSN:XX_STA_00_H_H_Z", START_NS, rate_hz, np.rint(16.0 * samples).astype(np.int32))
+            coarse_ns = START_NS + round((ONSET_S + 0.7) * NS_PER_S)
+            found.append(refine_onset(CONFIG, config, [trace], coarse_ns, model_rate_hz=own_hz))
+        assert found[0].refined and found[1].refined
+        assert abs(found[1].onset_ns - found[0].onset_ns) <= (CONFIG.frame_s + 0.5 / own_hz) * NS_PER_S
+
+
+@pytest.mark.parametrize("body", ["mars"])
+def test_the_spike_filter_replaces_spikes_and_not_noise(body: str) -> None:
+    samples = np.random.default_rng(3).normal(0.0, 20.0, 400_000)
+    spikes = np.arange(1000, 400_000, 5000)
+    spiked = samples.copy()
+    spiked[spikes] += 40_000.0
+    despike = Despike(load_manifest(body)[0].front_end.despike_threshold)
+    run = despike.push(ContiguousRun(0, spiked, np.ones(len(spiked), bool), True))
+    assert run is not None
+    changed = np.flatnonzero(run.values != spiked[run.first : run.first + len(run.values)]) + run.first
+    assert set(spikes) <= set(changed)
+    assert len(changed) - len(spikes) < 2e-4 * len(samples)

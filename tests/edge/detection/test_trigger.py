@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgequake.edge.detection.trigger import Decision, Event, Trigger
-from edgequake.edge.manifest.manifest import TriggerConfig
+from edgequake.edge.manifest.manifest import SureEventConfig, TriggerConfig
 
 S = 1_000_000_000
 CONFIG = TriggerConfig(
@@ -26,6 +26,7 @@ CONFIG = TriggerConfig(
     post_roll_s=40.0,
 )
 THRESHOLD = 0.6
+SURE = replace(CONFIG, sure_event=SureEventConfig(threshold=0.9, duration_s=20.0, longest_rise_s=40.0))
 
 
 def detect(onset: list[float], event: list[float] | None = None, config: TriggerConfig = CONFIG) -> list[Event]:
@@ -83,6 +84,25 @@ def test_a_late_second_rise_cuts_a_long_event_in_two() -> None:
     assert seconds(detect(onset, event)) == [(-5, 120, 0.7), (115, 150, 0.95)]
 
 
+def test_a_sure_event_is_declared_although_its_onset_never_was() -> None:
+    event = [0, 0.55, 0.7, 0.8, 0.95, 0.97, 0.6, 0, 0, 0, 0]
+    assert detect([0.3] * 11, event) == []
+    assert seconds(detect([0.3] * 11, event, SURE)) == [(15, 70, 0.97)]  # declared at 60 s; it rose at 20 s
+    assert detect([0.3] * 11, [0, 0.55, 0.95, 0.7, 0.95, 0.7, 0.95, 0, 0, 0, 0], SURE) == []  # never for 20 s
+
+
+def test_the_onset_of_a_sure_event_lies_at_most_the_longest_rise_back() -> None:
+    event = [0.6] * 20 + [0.95, 0.95] + [0.0] * 5
+    assert seconds(detect([0.0] * 27, event, SURE)) == [(175, 220, 0.95)]  # 220 - 40 - 5
+
+
+def test_a_course_of_an_event_that_is_known_declares_no_other() -> None:
+    onset, event = [0, 0.8, 0.8] + [0.0] * 60, [0] + [0.95] * 55 + [0.0] * 7
+    assert len(detect(onset, event, SURE)) == 1  # cut at 500 s, and not declared again
+    again = [*event, 0.95, 0.95, 0.95, 0, 0, 0]
+    assert len(detect([*onset, 0, 0, 0, 0, 0, 0], again, SURE)) == 2
+
+
 def test_an_event_is_cut_at_the_longest_duration() -> None:
     events = seconds(detect([0.9] * 60))
     assert events == [(-5, 500, 0.9)]  # and no second one: the onset probability never fell
@@ -100,9 +120,11 @@ def test_the_earliest_onset_covers_a_rise_that_is_not_declared_yet() -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=200))
-def test_events_are_ordered_disjoint_and_inside_the_stream(pairs: list[tuple[float, float]]) -> None:
-    events = detect([p[0] for p in pairs], [p[1] for p in pairs])
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=200), st.sampled_from([CONFIG, SURE]))
+def test_events_are_ordered_disjoint_and_inside_the_stream(
+    pairs: list[tuple[float, float]], config: TriggerConfig
+) -> None:
+    events = detect([p[0] for p in pairs], [p[1] for p in pairs], config)
     for event in events:
         assert -5 * S <= event.onset_ns < event.stop_ns <= 10 * len(pairs) * S
         assert THRESHOLD <= event.peak_probability <= 1
@@ -111,11 +133,13 @@ def test_events_are_ordered_disjoint_and_inside_the_stream(pairs: list[tuple[flo
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.floats(0, 1), max_size=120))
-def test_no_event_begins_before_the_earliest_onset_stated(probabilities: list[float]) -> None:
-    trigger, promised = Trigger(CONFIG, THRESHOLD), -5 * S
-    for i, p in enumerate(probabilities):
-        event = trigger.push(Decision(10 * i * S, 10 * (i + 1) * S, p, p))
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=120), st.sampled_from([CONFIG, SURE]))
+def test_no_event_begins_before_the_earliest_onset_stated(
+    pairs: list[tuple[float, float]], config: TriggerConfig
+) -> None:
+    trigger, promised = Trigger(config, THRESHOLD), -5 * S
+    for i, (onset, likely) in enumerate(pairs):
+        event = trigger.push(Decision(10 * i * S, 10 * (i + 1) * S, onset, likely))
         if event is not None:
             assert event.onset_ns >= promised
         waiting = trigger.earliest_onset_ns

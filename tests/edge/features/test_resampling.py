@@ -77,7 +77,7 @@ def test_the_error_is_below_minus_80_decibels_up_to_0_7_of_the_nyquist_frequency
 def on_any_clock(rate_hz: float, values: np.ndarray) -> ContiguousRun:
     """Resample although the rate may be within the tolerance of the model's."""
     outputs = ToModelGrid(CONFIG, RATE_HZ, 3.3 * RATE_HZ, 0, 0)
-    outputs.clock = ChannelClock(rate_hz, 0, on_grid=False)
+    outputs.clock.maps[:] = ChannelClock(rate_hz, 0, on_grid=False).maps
     outputs.clock.place(0, len(values), rate_hz)
     run = outputs.push(ContiguousRun(0, values, np.ones(len(values), bool), True))
     assert run is not None

@@ -22,6 +22,7 @@ from edgequake.train.examples.augmentation import injected_record
 from edgequake.train.examples.examples import recorded_examples, recorded_targets, synthetic_examples
 
 NO_BANK = NoiseBank((), ())
+NO_BANKS = {6.625: NO_BANK}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_training_frames_are_the_devices_frames_for_recorded_data(records_dir: P
 def test_the_same_seed_gives_the_same_examples_and_another_gives_others(
     records: list[LabelledRecord], recipe: Recipe
 ) -> None:
-    first, again, other = (synthetic_examples(recipe, NO_BANK, 3, seed) for seed in (5, 5, 6))
+    first, again, other = (synthetic_examples(recipe, NO_BANKS, 3, seed) for seed in (5, 5, 6))
     for name in ("rows", "targets", "weights"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
     assert np.any(first.rows != other.rows)
@@ -96,7 +97,7 @@ def test_the_excess_of_a_record_is_the_injected_power(recipe: Recipe) -> None:
 def test_quakes_are_at_their_labels(recipe: Recipe) -> None:
     """Independent of the excess behind the labels: features of the record in the first minutes and in quiet time."""
     plan = replace(recipe.examples, excess_decades=(1.5, 2.5), quakes_per_example=1.0)
-    examples = synthetic_examples(replace(recipe, examples=plan), NO_BANK, 20, 11)
+    examples = synthetic_examples(replace(recipe, examples=plan), NO_BANKS, 20, 11)
     onset, event = examples.targets[..., 0] > 0, examples.targets[..., 1] > 0
     level = examples.rows[:, :, 0, 1:5].mean(axis=2)
     assert onset.any() and level[onset].mean() > level[~event & (examples.weights > 0)].mean() + 0.5
@@ -107,22 +108,22 @@ def test_quiet_parts_exclude_every_known_event(records: list[LabelledRecord], re
     before_s, after_s = scales.before_event_s, scales.after_event_s
     for record in records:
         bank = build_bank([record], recipe.front_end, rate_hz, scales, None)
-        channels, start_ns = even_channels(record_traces(record), recipe.front_end, rate_hz)
+        channels, components, start_ns = even_channels(record_traces(record), recipe.front_end, rate_hz)
         times_s = [(arrival.time_ns - start_ns) / 1e9 for arrival in record.arrivals]
         seconds = np.arange(channels.shape[1]) / rate_hz
         free = np.all([(seconds < t - before_s) | (seconds >= t + after_s) for t in times_s], axis=0)
         n_free = int(free.sum()) if times_s else channels.shape[1]
-        assert sum(part.shape[1] for part in bank.noise) <= n_free + 2 * len(times_s)
-        assert all(len(part) == len(channels) for part in bank.noise)
+        assert sum(part.channels.shape[1] for part in bank.noise) <= n_free + 2 * len(times_s)
+        assert all(part.components == components and len(part.channels) == len(channels) for part in bank.noise)
 
 
 def test_even_channels_returns_the_samples_of_a_record_without_gaps(
     records: list[LabelledRecord], recipe: Recipe
 ) -> None:
     trace = replace(record_traces(records[0])[0], start_ns=0, samples=np.arange(500.0))
-    channels, start_ns = even_channels([trace], recipe.front_end, recipe.sampling_rate_hz)
+    channels, components, start_ns = even_channels([trace], recipe.front_end, recipe.sampling_rate_hz)
     np.testing.assert_array_equal(channels[0], np.arange(500.0) - 249.5)
-    assert start_ns == 0
+    assert start_ns == 0 and components == trace.source_id[-1]
 
 
 def test_labels_of_synthetic_records_are_at_their_onsets(records: list[LabelledRecord], recipe: Recipe) -> None:

@@ -107,7 +107,7 @@ def test_some_records_have_gaps_which_are_the_same_in_every_channel() -> None:
     n_with_gaps = 0
     for seed in SEEDS:
         channels = list(motion(seed, 2))
-        traces = with_gaps(np.random.default_rng(seed), channels, RATE_HZ)
+        traces = with_gaps(np.random.default_rng(seed), channels, RATE_HZ, "VH")
         by_channel = {name: [p for p in traces if p.source_id == name] for name in {p.source_id for p in traces}}
         spans = [[(p.start_ns, len(p.samples)) for p in mine] for mine in by_channel.values()]
         assert len(spans) == 2 and spans[0] == spans[1]
@@ -179,7 +179,7 @@ def test_a_record_noted_as_noise_is_used_whole(data: Path, tmp_path: Path) -> No
         bank = build_bank(
             [replace(record, note=note)], recipe.front_end, recipe.sampling_rate_hz, recipe.examples.scales, catalog
         )
-        return float(sum(part.shape[1] for part in bank.noise) / RATE_HZ)
+        return float(sum(part.channels.shape[1] for part in bank.noise) / RATE_HZ)
 
     whole_s = (record.stop_ns - record.start_ns) / 1e9
     assert quiet_s("noise: spacecraft landing, no quake") == pytest.approx(whole_s, abs=60.0)
@@ -195,4 +195,4 @@ def test_spacecraft_landings_are_in_the_bank(records_dir: Path) -> None:
     bank = build_bank(
         landings, recipe.front_end, recipe.sampling_rate_hz, recipe.examples.scales, records_dir / "levent.csv"
     )
-    assert [round(part.shape[1] / RATE_HZ) for part in bank.noise] == [3600, 3600, 3600]
+    assert [round(part.channels.shape[1] / RATE_HZ) for part in bank.noise] == [3600, 3600, 3600]

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from edgequake.results.accuracy import AccuracyReport, BudgetReport
+from edgequake.results.continuous import ContinuousReport
 from edgequake.results.cost import EnergyReport, FootprintReport, LatencyReport
 from edgequake.results.provenance import Report
 from edgequake.results.robustness import FaultReport, ShakeReport, SoakReport
-from edgequake.results.tables import accuracy_tables, cost_tables, robustness_tables, tuning_tables
+from edgequake.results.tables import accuracy_tables, continuous_tables, cost_tables, robustness_tables, tuning_tables
 from edgequake.results.tables.table import Table
 from edgequake.results.tuning import CrossValidation, LabelTuning, RateTuning
 
@@ -51,6 +52,7 @@ def _energy(report: EnergyReport) -> list[Table]:
 
 TABLES: dict[type[Report], Callable[[Any], list[Table]]] = {
     AccuracyReport: _accuracy,
+    ContinuousReport: continuous_tables.continuous_tables,
     BudgetReport: accuracy_tables.budget_tables,
     LatencyReport: _latency,
     FootprintReport: _footprint,

@@ -27,8 +27,9 @@ def faults_table(report: FaultReport) -> Table:
     """Return the results of kills and of damaged inputs."""
     shown = report.mutations.failures[:N_SHOWN] if report.mutations is not None else ()
     shown += report.calls.failures[:N_SHOWN] if report.calls is not None else ()
+    shown += report.graphs.failures[:N_SHOWN] if report.graphs is not None else ()
     shown += report.power.failures[:N_SHOWN] if report.power is not None else ()
-    rows = (*_kills(report), *_mutations(report), *_calls(report), *_power(report))
+    rows = (*_kills(report), *_mutations(report), *_calls(report), *_graphs(report), *_power(report))
     return _table("Power loss and damaged input", rows, shown)
 
 
@@ -91,6 +92,15 @@ def _mutations(report: FaultReport) -> Iterator[Row]:
         yield "  crashes, hangs, refusals of more than a line", f"{len(damaged.failures)}", "0"
         yield "  longest", f"{damaged.longest_s:.2f} s", f"{LONGEST_INPUT_S:g} s"
         yield "  memory growth", size(damaged.growth_bytes), size(DAMAGE_GROWTH_LIMIT_BYTES)
+
+
+def _graphs(report: FaultReport) -> Iterator[Row]:
+    if (graphs := report.graphs) is not None:
+        yield "mutated graphs, offered to install and to runs", f"{graphs.n_graphs}", ""
+        yield "  refused with a reason", f"{graphs.n_refused}", ""
+        yield "  equal to the graph that they were made from", f"{graphs.n_graphs - graphs.n_refused}", ""
+        yield "  harm: crashes, hangs, another model taken", f"{len(graphs.failures)}", "0"
+        yield "  longest, for three offers", f"{graphs.longest_s:.1f} s", ""
 
 
 def _calls(report: FaultReport) -> Iterator[Row]:
