@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -16,9 +17,11 @@ import numpy.typing as npt
 from edgequake.benchmarks.robustness.crash_recovery import contents, records_sent_twice
 from edgequake.edge.base.checkpoint import read_checkpoint
 from edgequake.edge.base.diagnostics import Diagnostics
+from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import ARCHIVE, CATALOG, CONTINUOUS, JOURNAL, OUTBOX
 from edgequake.edge.downlink.journal import read_journal, sent_segments
 from edgequake.edge.formats.miniseed import RecordFile, index_file
+from edgequake.edge.formats.record_scanner import RecordHeader
 from edgequake.edge.formats.waveforms import NS_PER_S
 from edgequake.edge.results.catalog import CatalogRow, read_catalog
 
@@ -35,13 +38,15 @@ class Signal:
 
     @classmethod
     def of(cls, files: Iterable[Path]) -> Signal:
-        """Read miniSEED files; what is in them twice is there twice."""
+        """Read miniSEED files; what is in them twice is there twice, and a file without a record holds nothing."""
         rates: dict[str, float] = {}
         parts: dict[str, list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]] = {}
         diagnostics = Diagnostics()
         for path in files:
-            reader = RecordFile(path, 0)
-            for header in index_file(path).headers if path.stat().st_size else ():
+            reader, headers = RecordFile(path, 0), tuple[RecordHeader, ...]()
+            with suppress(DataError):  # begun when power was lost: empty, or of zeros
+                headers = index_file(path).headers
+            for header in headers:
                 trace = reader.trace(header, diagnostics)
                 if trace is None:
                     continue
