@@ -18,12 +18,14 @@ from edgequake.benchmarks.robustness.crash_recovery import contents, records_sen
 from edgequake.edge.base.checkpoint import read_checkpoint
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.base.layout import ARCHIVE, CATALOG, CONTINUOUS, JOURNAL, OUTBOX
+from edgequake.edge.base.layout import ARCHIVE, CATALOG, CONTINUOUS, JOURNAL, MODELS, OUTBOX
 from edgequake.edge.downlink.journal import read_journal, sent_segments
 from edgequake.edge.formats.miniseed import RecordFile, index_file
 from edgequake.edge.formats.record_scanner import RecordHeader
 from edgequake.edge.formats.waveforms import NS_PER_S
+from edgequake.edge.operation.model_store import ModelStore
 from edgequake.edge.results.catalog import CatalogRow, read_catalog
+from edgequake.edge.results.catalog_files import CatalogFiles
 
 HOOKED = "hooked"  # a folder beside the run folder: what the hook has done is not undone by a power loss
 _SAME_EVENT_NS = 60 * NS_PER_S  # two rows of one event could not be further apart
@@ -129,6 +131,7 @@ class Seen:
     deleted: dict[str, bytes]  # ... that it had deleted, but not synced: they may be there again
     hooked: tuple[str, ...]  # events for which the hook has run
     checkpoint: bytes | None  # the latest that was durable
+    is_offered: bool  # another model is, durably
 
 
 @dataclass(frozen=True)
@@ -170,12 +173,32 @@ def judge_live(case: Case) -> list[str]:
     return wrong
 
 
+def judge_switch(case: Case) -> list[str]:
+    """Judge a live run to which another model is offered: it runs in the end where the offer was durable."""
+    wrong = judge_live(case)
+    store = ModelStore(case.out)
+    slots, outcome = store.slots(), store.outcome()
+    current = {slot.current.mark for slot in slots.values() if slot.current is not None}
+    if case.seen.is_offered and not current:
+        wrong.append(f"the offered model does not run: {outcome}")
+    if current and (outcome is None or outcome["state"] != "switched"):
+        wrong.append(f"the offered model runs, and its outcome is {outcome}")
+    if store.offer() is not None or store.trial() is not None or any(slot.next for slot in slots.values()):
+        wrong.append("the switch to the offered model was left half done")
+    found_by = [block.found_by for block in CatalogFiles(case.out).blocks(0)]
+    if not {*found_by} <= {"", *current} or (current and found_by[-1:] == [""]):
+        wrong.append(f"the events were found by {found_by}, with {current or 'no other model'} installed")
+    return wrong
+
+
 def _ended(case: Case) -> list[str]:
     wrong = [] if case.code == 0 else [f"exit code {case.code}: {case.said.strip()[-200:]}"]
     if "Traceback" in case.said or "a defect of" in case.said:
         wrong.append(f"a defect: {case.said.strip()[-200:]}")
-    left = [path.relative_to(case.out).as_posix() for path in case.out.rglob(".*")]
-    return wrong + ([f"left behind: {', '.join(left[:4])}"] if left else [])
+    # The next install removes what an interrupted one has left: a run could not tell it from one that is going on.
+    left = [path.relative_to(case.out) for path in case.out.rglob(".*")]
+    left = [path for path in left if path.parts[0] != MODELS]
+    return wrong + ([f"left behind: {', '.join(map(str, left[:4]))}"] if left else [])
 
 
 def _handed_over_again(case: Case) -> list[str]:

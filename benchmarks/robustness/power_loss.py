@@ -36,7 +36,8 @@ from edgequake.benchmarks.robustness.power_checks import HOOKED, Case, Seen
 from edgequake.benchmarks.robustness.power_scenarios import SCENARIOS, PowerData, Recorded, made_data, record_scenario
 from edgequake.edge.__main__ import main
 from edgequake.edge.base.errors import EdgequakeError
-from edgequake.edge.base.layout import CATALOG, CHECKPOINT, OUTBOX
+from edgequake.edge.base.layout import CATALOG, CHECKPOINT, MODELS, OUTBOX
+from edgequake.edge.operation.model_store import ACTIVE, OFFER
 from edgequake.results.progress import Progress, silent
 from edgequake.results.robustness import PowerLosses
 
@@ -71,6 +72,7 @@ def seen_before(trace: Trace, n_done: int) -> Seen:
         deleted=deleted,
         hooked=tuple(sorted(path for path in tree if path.startswith(f"{HOOKED}/"))),
         checkpoint=certain.get(f"out/{CHECKPOINT}"),
+        is_offered=any(f"out/{MODELS}/{name}" in certain for name in (OFFER, ACTIVE)),
     )
 
 
@@ -125,7 +127,7 @@ def resume(recorded: Recorded, folder: Path, state: CrashState, seen: Seen) -> l
             (root / path).mkdir()
         said = io.StringIO()
         with redirect_stderr(said), redirect_stdout(io.StringIO()), _standard_input(recorded):
-            code = main(recorded.resume_options(root))
+            code = max(main(command) for command in recorded.resume_commands(root))
         return recorded.scenario.judge(Case(root, root / "out", code, said.getvalue(), seen, recorded.expected))
     except EdgequakeError as problem:  # a result cannot be read
         return [str(problem)]

@@ -4,31 +4,35 @@ A scenario is an entry of `SCENARIOS`. Its steps are commands of `edgequake-edge
 folder is recorded. `resume` is the command after the power loss, `judge` says what must hold then (`power_checks`).
 
 In the options {out} is the run folder, {root} the folder that is recorded, with {out} in it, {data} a folder that no
-power loss touches: {data}/record.mseed, and {data}/followed with the same records, to which a later day is added before
-the run is resumed.
+power loss touches: {data}/record.mseed, {data}/followed with the same records, to which a later day is added before
+the run is resumed, and {data}/another.json, a model that ends events later than the shipped one.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
 
 import numpy as np
 
 from edgequake.benchmarks.robustness.crash_states import Trace, crash_state, write_tree
-from edgequake.benchmarks.robustness.power_checks import HOOKED, Case, Expected, judge_files, judge_live
+from edgequake.benchmarks.robustness.power_checks import HOOKED, Case, Expected, judge_files, judge_live, judge_switch
 from edgequake.benchmarks.robustness.recording import Recorder, run_recorded
 from edgequake.edge.archive.day_files import RECORD_BYTES
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import CATALOG
 from edgequake.edge.formats.miniseed import index_file
+from edgequake.edge.formats.source_ids import station_of
 from edgequake.edge.formats.waveforms import NS_PER_S
+from edgequake.edge.inputs.model_choice import choose
+from edgequake.edge.manifest.manifest import load_manifest
 from edgequake.edge.results.catalog import read_catalog
 from edgequake.synthetic.synthetic_dataset import synthetic_record, write_miniseed
 
@@ -45,6 +49,7 @@ _FOLLOW = (
     "run", "{data}/followed", "--follow", "--poll", "0.05", "--idle-stop", "0.3", "--out", "{out}", "--resume",
     *_SERVICES,
 )  # fmt: skip
+_INSTALL = ("install", "{data}/another.json", "--out", "{out}")
 _PORT = "{port}"
 
 
@@ -64,6 +69,7 @@ class Scenario:
     resume: Step
     judge: Callable[[Case], list[str]]
     radio: bool = True  # something takes files from the outbox meanwhile
+    again: Step | None = None  # before it is resumed
     prior: str | None = None  # the folder is first that of another scenario, killed half way
 
 
@@ -105,7 +111,12 @@ SCENARIOS: dict[str, Scenario] = {
         judge_live,
     ),
     "followed folder": Scenario((Step(_FOLLOW),), Step(_FOLLOW), judge_live),
-    # Here goes a switch of models: steps ("install", ...) with the models below {root}, so that they are recorded.
+    "live, another model": Scenario(
+        (Step(_LIVE, "record"), Step(_INSTALL), Step(_LIVE, "later")), Step(_LIVE, "latest"), judge_switch
+    ),
+    "files, another model": Scenario(
+        (Step(_INSTALL), Step((*_FILE, *_SERVICES))), Step((*_FILE, *_SERVICES)), judge_files, again=Step(_INSTALL)
+    ),
 }  # fmt: skip
 
 
@@ -167,7 +178,19 @@ def _data(folder: Path, parts: list[list[bytes]], onsets_ns: Mapping[str, tuple[
     for path, content in zip(data.truth, (record, later, latest), strict=True):
         path.write_bytes(content)
     (data.folder / "followed" / "record.mseed").write_bytes(data.record)
+    _write_another(data.folder)
     return data
+
+
+def _write_another(folder: Path) -> None:
+    """Write the model for the records, with other constants: a run switches to it without a warm-up."""
+    first = index_file(folder / "record.mseed").headers[0]
+    manifest, shipped = load_manifest(choose(station_of(first.source_id), first.sampling_rate_hz)[0])
+    trigger = replace(manifest.trigger, hold_s=manifest.trigger.hold_s + 10.0)
+    (folder / "another.json").write_text(replace(manifest, name="another", trigger=trigger).to_json())
+    for variant in manifest.variants.values():
+        for name in (variant.file, *(() if variant.golden is None else (variant.golden.file,))):
+            shutil.copyfile(shipped / name, folder / name)
 
 
 @dataclass(frozen=True)
@@ -179,9 +202,10 @@ class Recorded:
     expected: Expected
     data: PowerData
 
-    def resume_options(self, root: Path) -> list[str]:
-        """Return the command that resumes in a folder."""
-        return _filled(self.scenario.resume.options, root, self.data.folder)
+    def resume_commands(self, root: Path) -> list[list[str]]:
+        """Return the commands that resume in a folder."""
+        steps = [self.scenario.resume] if self.scenario.again is None else [self.scenario.again, self.scenario.resume]
+        return [_filled(step.options, root, self.data.folder) for step in steps]
 
 
 def record_scenario(scenario: Scenario, folder: Path, data: PowerData, prior: Recorded | None = None) -> Recorded:
