@@ -64,6 +64,12 @@ class Signal:
             }
         )
 
+    @cached_property
+    def in_order(self) -> dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+        """Numbers and values in the order of the numbers."""
+        orders = {name: np.argsort(numbers) for name, (_, numbers, _) in self.samples.items()}
+        return {name: (self.samples[name][1][order], self.samples[name][2][order]) for name, order in orders.items()}
+
     def wrong(self, truth: Signal, least_ns: Mapping[str, int], kept: Signal, edge_ns: int = 0) -> list[str]:
         """Return what is wrong: samples twice, other ones than in `truth`, or missing ones of `kept` before `least_ns`.
 
@@ -73,11 +79,10 @@ class Signal:
         for name, (rate_hz, numbers, values) in self.samples.items():
             if n_twice := len(numbers) - len(np.unique(numbers)):
                 wrong.append(f"{n_twice} sample(s) of {name} stored twice")
-            _, true_numbers, true_values = truth.samples.get(name, (0.0, numbers[:0], values[:0]))
-            order = np.argsort(true_numbers)
-            at = np.searchsorted(true_numbers[order], numbers).clip(max=max(0, len(order) - 1))
-            is_known = true_numbers[order][at] == numbers if len(order) else np.zeros(len(numbers), np.bool_)
-            is_same = is_known & (true_values[order][at] == values) if len(order) else is_known
+            true_numbers, true_values = truth.in_order.get(name, (numbers[:0], values[:0]))
+            at = np.searchsorted(true_numbers, numbers).clip(max=max(0, len(true_numbers) - 1))
+            is_known = true_numbers[at] == numbers if len(true_numbers) else np.zeros(len(numbers), np.bool_)
+            is_same = is_known & (true_values[at] == values) if len(true_numbers) else is_known
             if edge_ns:
                 settled = numbers / rate_hz * NS_PER_S < least_ns.get(name, 0) - edge_ns
                 is_same |= ~settled

@@ -7,6 +7,7 @@ is resumed, in a process that has loaded the runner once. `power_checks` judges 
 
 from __future__ import annotations
 
+import gc
 import io
 import multiprocessing
 import os
@@ -155,6 +156,7 @@ _worker: Callable[[_Task], list[str]] | None = None
 
 def _begin_worker(recorded: Mapping[str, Recorded], folder: Path) -> None:
     global _worker
+    gc.freeze()  # a run collects garbage as it begins: it need not look through all that was imported
     _worker = partial(_resumed, recorded, folder)
 
 
