@@ -20,6 +20,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 
@@ -156,8 +157,17 @@ _worker: Callable[[_Task], list[str]] | None = None
 
 def _begin_worker(recorded: Mapping[str, Recorded], folder: Path) -> None:
     global _worker
+    Thread(target=_end_with_parent, daemon=True).start()
     gc.freeze()  # a run collects garbage as it begins: it need not look through all that was imported
     _worker = partial(_resumed, recorded, folder)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that has started it has ended in any way."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _work(task: _Task) -> list[str]:
