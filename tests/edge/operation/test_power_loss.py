@@ -23,13 +23,14 @@ from edgequake.benchmarks.robustness.crash_states import (
     read_tree,
     write_tree,
 )
-from edgequake.benchmarks.robustness.power_checks import Case, judge_files, judge_live
+from edgequake.benchmarks.robustness.power_checks import Case, judge_files, judge_live, judge_switch
 from edgequake.benchmarks.robustness.power_loss import resume, run_power_losses, seen_before, with_radio
 from edgequake.benchmarks.robustness.power_scenarios import SCENARIOS, PowerData, Recorded, made_data, record_scenario
 from edgequake.benchmarks.robustness.recording import Recorder, run_recorded
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.base.layout import CATALOG, CHECKPOINT, JOURNAL, OUTBOX
+from edgequake.edge.base.layout import CATALOG, CHECKPOINT, JOURNAL, MODELS, OUTBOX
 from edgequake.edge.downlink.journal import Pass
+from edgequake.edge.operation.model_store import ACTIVE, ModelStore
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs LD_PRELOAD and /proc")
 
@@ -211,6 +212,65 @@ def test_a_file_that_the_radio_had_taken_must_not_come_again(ended: Case) -> Non
     name = min(path.name for path in (ended.out / OUTBOX).iterdir())
     taken = replace(ended.seen, taken={name: (ended.out / OUTBOX / name).read_bytes()})
     assert any("handed over again" in found for found in judge_live(replace(ended, seen=taken)))
+
+
+# --- another model ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def switched(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    """Return a live run that switches to another model, recorded."""
+    folder = tmp_path_factory.mktemp("switched")
+    return record_scenario(SCENARIOS["live, another model"], folder / "recorded", made_data(folder, 4))
+
+
+@pytest.mark.slow
+def test_power_lost_at_each_step_of_a_switch_leaves_the_old_or_the_new_model(
+    switched: Recorded, tmp_path: Path
+) -> None:
+    """After each change of a name in DIR/models, and before it is synced: three of the losses, in turn."""
+    trace = switched.trace
+    losses = ("nothing unsynced", "names only", "any names")
+    models = trace.disk(len(trace.operations)).find(f"out/{MODELS}")
+    steps = [
+        i + 1
+        for i, one in enumerate(trace.operations)
+        if isinstance(one, Names) and any(place == models and name[0] != "." for place, name, _ in one.changes)
+    ]
+    assert len(steps) >= 6  # the offer, its end, the slot twice, the trial, the outcome
+    for i, n_done in enumerate(steps):
+        assert resumed(switched, trace, n_done, losses[i % len(losses)], tmp_path) == []
+
+
+def take_back(case: Case) -> None:
+    (case.out / MODELS / ACTIVE).unlink()
+
+
+def offer_again(case: Case) -> None:
+    (slot,) = ModelStore(case.out).slots().values()
+    assert slot.current is not None
+    ModelStore(case.out).write_offer(slot.current)
+
+
+def name_another(case: Case) -> None:
+    path = case.out / CATALOG.replace(".csv", ".check")
+    path.write_text(path.read_text().replace("another int8", "unknown int8"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [(take_back, "does not run"), (offer_again, "half done"), (name_another, "the events were found by")],
+)
+def test_a_switch_that_failed_is_found(
+    damage: Callable[[Case], None], text: str, switched: Recorded, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    write_tree(read_tree(switched.expected.out), out)
+    seen = seen_before(switched.trace, len(switched.trace.operations))
+    case = Case(tmp_path, out, 0, "", seen, replace(switched.expected, later_onsets_ns=()))
+    assert seen.is_offered and judge_switch(case) == []
+    damage(case)
+    assert any(text in found for found in judge_switch(case))
 
 
 # --- the record of the calls ----------------------------------------------------------------------------------------
