@@ -34,7 +34,7 @@ from edgequake.edge.operation.model_store import ACTIVE, ModelStore
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs LD_PRELOAD and /proc")
 
-N_STATES = 6  # of each scenario
+N_STATES = 5  # of each scenario
 
 
 @pytest.mark.slow
@@ -80,6 +80,7 @@ def test_an_event_in_the_checkpoint_that_follows_it_is_handed_over(live: Recorde
     assert resumed(live, live.trace, at + 1, "everything", tmp_path) == []
 
 
+@pytest.mark.slow
 def test_no_state_has_a_pass_in_the_journal_without_its_files(live: Recorded) -> None:
     """In each state, after each call: what the journal lists is in the outbox, or hidden there and whole."""
     rng = np.random.default_rng(2)
