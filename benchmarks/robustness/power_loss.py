@@ -106,13 +106,27 @@ class _Task:
     seen: Seen
 
 
-def _tasks(name: str, recorded: Recorded, n_states: int, rng: np.random.Generator) -> Iterator[_Task]:
-    """Yield different states of a scenario."""
-    n_left, seen = n_states, set[bytes]()
-    for _ in range(_N_TRACES if recorded.scenario.radio and recorded.expected.has_downlink else 1):
-        has_radio = recorded.scenario.radio and recorded.expected.has_downlink
+def _tasks(recorded: Mapping[str, Recorded], n_states: int, rng: np.random.Generator) -> Iterator[_Task]:
+    """Yield different states, evenly over scenarios; where one has no more, more of the others."""
+    seen = {name: set[bytes]() for name in recorded}
+    n_left, n_before = n_states, 0
+    while n_left not in (0, n_before):
+        n_before, n_each = n_left, -(-n_left // len(recorded))
+        for name, one in recorded.items():
+            for task in _of_scenario(name, one, min(n_each, n_left), rng, seen[name]):
+                n_left -= 1
+                yield task
+
+
+def _of_scenario(
+    name: str, recorded: Recorded, n_states: int, rng: np.random.Generator, seen: set[bytes]
+) -> Iterator[_Task]:
+    """Yield states of a scenario that are not among those seen; at most so many."""
+    has_radio = recorded.scenario.radio and recorded.expected.has_downlink
+    n_traces = _N_TRACES if has_radio else 1
+    n_left, share = n_states, -(-n_states // n_traces)
+    for _ in range(n_traces):
         trace = with_radio(recorded.trace, rng) if has_radio else recorded.trace
-        share = -(-n_states // _N_TRACES) if has_radio else n_states
         for state in crash_states(trace, min(share, n_left), rng):
             if state.digest not in seen:
                 seen.add(state.digest)
@@ -186,6 +200,8 @@ def run_power_losses(
 ) -> PowerLosses:
     """Lose power in `n_states` different states, evenly over scenarios; resume each and judge the outcome.
 
+    They are fewer where the scenarios have not so many.
+
     Parameters
     ----------
     folder : an empty one.
@@ -202,8 +218,8 @@ def run_power_losses(
     rng = np.random.default_rng(seed)
     data = made_data(folder, seed) if data is None else data
     recorded = _record_all(folder, data, names)
-    n_each = -(-n_states // len(names))
-    tasks = (task for name in names for task in _tasks(name, recorded[name], n_each, rng))
+    used = {name: recorded[name] for name in names}
+    tasks = _tasks(used, n_states, rng)
     n_done, failures, by_loss = 0, list[str](), dict[str, int]()
     resumes = folder / "resumed"
     resumes.mkdir()
@@ -217,9 +233,8 @@ def run_power_losses(
         nonlocal n_done
         n_done += 1
         failures.extend(wrong)
-        progress(min(1.0, n_done / (n_each * len(names))), "power losses")
+        progress(min(1.0, n_done / n_states), "power losses")
 
-    used = {name: recorded[name] for name in names}
     if n_workers == 0:
         for task in counted():
             note(_resumed(used, resumes, task))

@@ -25,7 +25,6 @@ import numpy as np
 from edgequake.benchmarks.robustness.crash_states import Trace, crash_state, write_tree
 from edgequake.benchmarks.robustness.power_checks import HOOKED, Case, Expected, judge_files, judge_live, judge_switch
 from edgequake.benchmarks.robustness.recording import Recorder, run_recorded
-from edgequake.edge.archive.day_files import RECORD_BYTES
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import CATALOG
 from edgequake.edge.formats.miniseed import index_file
@@ -237,7 +236,7 @@ def record_scenario(scenario: Scenario, folder: Path, data: PowerData, prior: Re
         "--archive-bytes" in options,
         "--budget" in options,
     )
-    if not read_catalog(root / "out" / CATALOG):
+    if prior is None and not read_catalog(root / "out" / CATALOG):  # what an earlier run had seen need not come again
         raise DataError(f"the undisturbed run of {root} finds no event: nothing could be lost")
     return Recorded(scenario, trace, expected, data)
 
@@ -253,19 +252,19 @@ def _do(step: Step, recorder: Recorder, root: Path, data: PowerData) -> None:
     command = [sys.executable, "-m", "edgequake.edge", *_filled(step.options, root, data.folder, port)]
     sender = None
     if any("{port}" in option for option in step.options):
-        sender = Thread(target=_send, args=(data.feed(step.feed), port), daemon=True)
+        sender = Thread(target=_send, args=(_in_order(data.folder / f"{step.feed}.mseed"), port), daemon=True)
         sender.start()
     run_recorded(recorder, command, b"" if sender else data.feed(step.feed), os.environ)
     if sender is not None:
         sender.join()
 
 
-def _send(data: bytes, port: int) -> None:
+def _send(records: list[bytes], port: int) -> None:
     """Send records as datagrams as soon as somebody listens."""
     line = f"0100007F:{port:04X} "
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         until_s = time.monotonic() + LONGEST_START_S
         while line not in Path("/proc/net/udp").read_text() and time.monotonic() < until_s:
             time.sleep(0.01)
-        for at in range(0, len(data), RECORD_BYTES):
-            sender.sendto(data[at : at + RECORD_BYTES], ("127.0.0.1", port))
+        for record in records:
+            sender.sendto(record, ("127.0.0.1", port))
