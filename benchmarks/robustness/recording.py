@@ -138,7 +138,7 @@ def _calls(data: bytes) -> Iterator[_Call]:
 
 
 def run_recorded(
-    recorder: Recorder, command: Sequence[str], data: bytes, environment: Mapping[str, str], longest_s: float = 120.0
+    recorder: Recorder, command: Sequence[str], data: bytes, environment: Mapping[str, str], longest_s: float = 600.0
 ) -> None:
     """Run a command, with data on its standard input, to its end.
 
