@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from operator import itemgetter
 from pathlib import Path
 from threading import Thread
 
@@ -32,6 +31,7 @@ from edgequake.edge.base.layout import CATALOG
 from edgequake.edge.formats.miniseed import RecordFile, index_file, records_of
 from edgequake.edge.formats.source_ids import station_of
 from edgequake.edge.formats.waveforms import NS_PER_S
+from edgequake.edge.formats.waveforms import Trace as Samples
 from edgequake.edge.inputs.model_choice import choose
 from edgequake.edge.manifest.manifest import load_manifest
 from edgequake.edge.results.catalog import read_catalog
@@ -42,7 +42,7 @@ LONGEST_START_S = 60.0  # of a run, until it listens
 # Of each event the hook makes a folder, and another one where there is one already.
 _HOOK = "sh -c 'evid=$(cut -d\\\" -f4) && {{ mkdir {root}/hooked/$evid || mkdir {root}/hooked/$evid.again; }}'"
 # The budget carries all events in the end.
-_SERVICES = ("--archive-bytes", "300000", "--summary-channel", "--budget", "4000000", "--pass-every", "120")
+_SERVICES = ("--archive-bytes", "4000000", "--summary-channel", "--budget", "4000000", "--pass-every", "120")
 _SMALL = ("--archive-bytes", "20000", "--summary-channel", "--budget", "60000", "--pass-every", "300")
 _FILE = ("run", "{data}/record.mseed", "--out", "{out}", "--resume", "--checkpoint-every", "0")
 _LIVE = ("run", "-", "--out", "{out}", "--resume", "--spool-bytes", "0", *_SERVICES)
@@ -160,11 +160,11 @@ def made_data(folder: Path, seed: int) -> PowerData:
 
 
 def recorded_data(folder: Path, record: Path) -> PowerData:
-    """Return the first half of a recorded file, and twice a quarter; each channel on one grid of times.
+    """Return the first half of a recorded file, and twice a quarter, a day and two days later; on one grid of times.
 
     Recorded times wander by parts of a sample, and then nobody could say which sample is stored and which is not.
     """
-    records: list[tuple[int, bytes]] = []
+    traces: list[Samples] = []
     reader, stops = RecordFile(record, 0), dict[str, int]()
     for header in sorted(index_file(record).headers, key=lambda one: (one.start_ns, one.source_id)):
         trace = reader.trace(header, Diagnostics())
@@ -176,12 +176,17 @@ def recorded_data(folder: Path, record: Path) -> PowerData:
         samples = trace.samples[at - first :]
         if len(samples):
             stops[trace.source_id] = at + len(samples)
-            start_ns = round(at / rate_hz * NS_PER_S)
-            records += [(start_ns, one) for one in records_of(replace(trace, start_ns=start_ns, samples=samples))]
+            traces.append(replace(trace, start_ns=round(at / rate_hz * NS_PER_S), samples=samples))
     reader.close()
-    parts = [data for _, data in sorted(records, key=itemgetter(0))]
-    half, quarter = len(parts) // 2, len(parts) * 3 // 4
-    return _data(folder, [parts[:half], parts[half:quarter], parts[quarter:]], {})
+    half, quarter = len(traces) // 2, len(traces) * 3 // 4
+    parts = (traces[:half], traces[half:quarter], traces[quarter:])
+    return _data(folder, [_records_later(part, day) for day, part in enumerate(parts)], {})
+
+
+def _records_later(traces: list[Samples], n_days: int) -> list[bytes]:
+    """Return traces as records, so many days later."""
+    later = (replace(trace, start_ns=trace.start_ns + n_days * 86_400 * NS_PER_S) for trace in traces)
+    return [record for trace in later for record in records_of(trace)]
 
 
 def _in_order(path: Path) -> list[bytes]:
