@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from edgequake.benchmarks.robustness.soak import resident_bytes
-from edgequake.edge.archive.day_files import RECORD_BYTES
+from edgequake.edge.archive.day_records import RECORD_BYTES
 from edgequake.edge.base.errors import EdgequakeError
 from edgequake.edge.base.layout import JOURNAL, OUTBOX
 from edgequake.edge.downlink.journal import read_journal
