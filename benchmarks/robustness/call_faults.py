@@ -63,8 +63,8 @@ FAULTS = (
 )
 
 
-def compile_shim(folder: Path) -> Path:
-    """Return the library that has calls fail, compiled in `folder`.
+def compile_shim(folder: Path, source: Path = SOURCE) -> Path:
+    """Return a library to be loaded with LD_PRELOAD, by default the one that has calls fail, compiled in `folder`.
 
     Raises
     ------
@@ -73,12 +73,12 @@ def compile_shim(folder: Path) -> Path:
     """
     compiler = shutil.which("cc")
     if compiler is None or not sys.platform.startswith("linux"):
-        raise ConfigError("failing system calls need Linux and a C compiler, cc")
-    library = folder / "failing_calls.so"
-    command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(SOURCE), "-ldl"]
+        raise ConfigError("failing or recorded system calls need Linux and a C compiler, cc")
+    library = folder / f"{source.stem}.so"
+    command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl", "-lpthread"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise ConfigError(f"{SOURCE.name} cannot be compiled: {done.stderr.strip()[:200]}")
+        raise ConfigError(f"{source.name} cannot be compiled: {done.stderr.strip()[:200]}")
     return library
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from edgequake.benchmarks.robustness.extreme_headers import with_extreme_headers
 from edgequake.benchmarks.robustness.soak import resident_bytes
-from edgequake.edge.archive.day_files import RECORD_BYTES
+from edgequake.edge.archive.day_records import RECORD_BYTES
 from edgequake.edge.base.errors import EdgequakeError
 from edgequake.edge.base.layout import JOURNAL, OUTBOX
 from edgequake.edge.downlink.journal import read_journal

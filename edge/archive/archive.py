@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgequake.edge.archive.day_files import RECORD_BYTES, DayFiles, n_samples_of
+from edgequake.edge.archive.day_files import DayFiles
+from edgequake.edge.archive.day_records import RECORD_BYTES, n_samples_of
 from edgequake.edge.archive.duplicates import DuplicateFilter
 from edgequake.edge.archive.sds import DAY_NS, day_name, day_of, parse_day_name
 from edgequake.edge.base.checkpoint import State

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from edgequake.edge.archive.day_records import (
+    RECORD_BYTES,
+    complete_bytes,
+    cut_back,
+    fingerprint,
+    fingerprints,
+    keep_tail,
+)
 from edgequake.edge.archive.sds import day_files, day_of_name
 from edgequake.edge.base.atomic_files import (
     Backoff,
     append,
     is_disk_full,
     may_pass,
-    open_regular,
     retry_when_full,
     sync,
-    write_bytes_atomically,
 )
 from edgequake.edge.base.checkpoint import State, set_aside
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.formats.miniseed import index_file
-
-RECORD_BYTES = 512  # of version 2, always; those of version 3 are shorter
 
 
 @dataclass(slots=True)
@@ -192,8 +194,9 @@ class DayFiles:
         """
         self.n_evictions += 1
         if not replayed:
-            saved = [name for name, *_ in state["files"] if name in self._files]
-            self._files = {name: self._files[name] for name in dict.fromkeys([*saved, *self._files])}
+            stops = {name: stop - first for name, first, stop, *_ in state["files"] if name in self._files}
+            self._files = {name: self._files[name] for name in dict.fromkeys([*stops, *self._files])}
+            self._cut([name for name, file in self._files.items() if file.size_bytes != stops.get(name)])
             return
         found, self._files, self.total_bytes = self._files, {}, 0
         for name, first, stop, head, tail in state["files"]:
@@ -210,14 +213,17 @@ class DayFiles:
                 path.unlink()
         for day, name, path in sorted((parsed.day, name, path) for name, parsed, path in day_files(self.folder)):
             try:
-                size_bytes, head, tail = _fingerprints(path)
+                size_bytes, head, tail = fingerprints(path)
             except OSError as problem:
                 self._diagnostics.count(f"archive file(s) cannot be read and are left alone: {problem.strerror}")
                 continue
             self._files[name] = _DayFile(day, stop=size_bytes, head=head, tail=tail, checked=False)
             self.total_bytes += size_bytes
         if self._files:
-            self._forget_before(self._present_day())
+            day = self._present_day()
+            self._forget_before(day)
+            if self._may_drop:  # the input does not come again
+                self._cut([name for name, file in self._files.items() if file.day >= day - 1])
 
     def _forget_before(self, day: int) -> None:
         """Drop the files of days long before one with new samples from the account: nothing is asked of them."""
@@ -325,86 +331,33 @@ class DayFiles:
             if path.is_dir():
                 set_aside(path)
             if path.exists():  # it has left the account, or could not be read at the start
-                file.stop, file.head, file.tail = _fingerprints(path)
+                file.stop, file.head, file.tail = fingerprints(path)
                 file.checked = False
                 self.total_bytes += file.stop if self._remembered_days is None else 0
             self._forget_before(file.day)
         self._files[name] = file
-        if not file.checked:
-            stop = file.on_disk_from + _complete_bytes(self.folder / name)  # its first part may have been evicted
-            if stop < file.stop:
-                self._diagnostics.count("archive file(s) cut back to their last whole record")
-                self.n_evictions += 1
-            self.total_bytes += stop - file.stop
-            file.stop, file.checked = stop, True
+        self._check(name, file)
         return file
 
+    def _check(self, name: str, file: _DayFile) -> None:
+        """Have the account of a file stop after its last whole record; what follows on disk will be overwritten."""
+        if file.checked:
+            return
+        stop = file.on_disk_from + complete_bytes(self.folder / name)  # its first part may have been evicted
+        if stop < file.stop:
+            self._diagnostics.count("archive file(s) cut back to their last whole record")
+            self.n_evictions += 1
+        self.total_bytes += stop - file.stop
+        file.stop, file.checked = stop, True
 
-def cut_back(path: Path, size_bytes: int, head: int, tail: int) -> int:
-    """Cut a file back to the record that was its last one, and return its size in bytes then.
-
-    The file was `size_bytes` long, with `head` and `tail` as the fingerprints of its first and last record. Since then
-    records may have been appended, and the first part, or all of it, may have been evicted and the file begun anew.
-    """
-    with open_regular(path) as file:
-        found_bytes = os.fstat(file.fileno()).st_size
-        if found_bytes < size_bytes or fingerprint(file.read(RECORD_BYTES)) != head:
-            file.seek(0)
-            data = file.read()
-            stops = range(len(data) // RECORD_BYTES * RECORD_BYTES, 0, -RECORD_BYTES)
-            size_bytes = next((stop for stop in stops if fingerprint(data[stop - RECORD_BYTES : stop]) == tail), 0)
-    if size_bytes < found_bytes:
-        os.truncate(path, size_bytes)
-    return size_bytes
-
-
-def fingerprint(record: bytes) -> int:
-    """Return a checksum that tells a record from others; of version 3 the header's, which includes one of the rest."""
-    return zlib.crc32(record[: 40 if record.startswith(b"MS") else 128])
-
-
-def keep_tail(path: Path, n_bytes: int) -> int:
-    """Replace a file by a copy of its last bytes, and return the fingerprint of its first record then.
-
-    Raises
-    ------
-    OSError, DataError
-        The file cannot be read or written; or no record begins there: those of version 3 are of any length.
-    """
-    with open_regular(path) as file:
-        file.seek(-n_bytes, os.SEEK_END)
-        kept = file.read(n_bytes)
-    if not kept[:6].isdigit():
-        raise DataError(f"{path} cannot be cut: no record begins {n_bytes} bytes before its end")
-    write_bytes_atomically(path, kept)
-    return fingerprint(kept[:RECORD_BYTES])
-
-
-def n_samples_of(record: bytes) -> int:
-    """Return how many samples a record contains."""
-    if record.startswith(b"MS"):
-        return int.from_bytes(record[24:28], "little")
-    return int.from_bytes(record[30:32], "big")
-
-
-def _fingerprints(path: Path) -> tuple[int, int, int]:
-    """Return a file's size and the fingerprints of its first and last record; the latter only of version 2."""
-    with open_regular(path) as file:
-        size_bytes = os.fstat(file.fileno()).st_size
-        head = fingerprint(file.read(RECORD_BYTES))
-        file.seek(max(0, size_bytes - RECORD_BYTES))
-        return size_bytes, head, fingerprint(file.read(RECORD_BYTES))
-
-
-def _complete_bytes(path: Path) -> int:
-    """Return how many bytes of a file reach to its last whole record."""
-    try:
-        headers = index_file(path).headers
-    except DataError as problem:
-        if may_pass(problem) and isinstance(problem.__cause__, OSError):  # what is there is not damaged
-            raise problem.__cause__ from problem
-        return 0
-    return max(header.offset + header.size_bytes for header in headers)
+    def _cut(self, names: Iterable[str]) -> None:
+        """Cut what a power loss has left at the end of files that may never be appended to again."""
+        for name in names:
+            file = self._files[name]
+            with suppress(OSError):  # what cannot be read or cut now is checked before it is appended to
+                self._check(name, file)
+                if file.stop and (self.folder / name).stat().st_size > file.stop:
+                    os.truncate(self.folder / name, file.stop)
 
 
 def _unwritable(path: Path, problem: OSError) -> DataError:

@@ -42,8 +42,12 @@ class DuplicateFilter:
         own = name_of(source_id)
         names = (parse_day_name(name) for name in self._files.names())
         days = [name.day for name in names if name is not None and replace(name, day=0) == own]
-        index = self._index(day_name(source_id, max(days))) if days else None
-        return _BEFORE_ALL_NS if index is None else max(header.stop_ns for header in index.headers)
+        for day in sorted(days, reverse=True):
+            # After a power loss the newest file may be empty, or hold zeros: the one before it counts then.
+            index = self._index(day_name(source_id, day))
+            if index is not None:
+                return max(header.stop_ns for header in index.headers)
+        return _BEFORE_ALL_NS
 
     def new_parts(self, trace: Trace, buffered: SampleBuffer | None) -> list[Trace]:
         """Return the parts of a trace, within one day, that are neither on disk nor among the buffered samples.
@@ -89,10 +93,12 @@ class DuplicateFilter:
             try:
                 new = index_file(path, index.size_bytes, size_bytes).headers
             except DataError:
-                return None  # damaged: its contents are unknown
+                if not index.headers:
+                    return None  # damaged: its contents are unknown
+                new = ()  # what it held before still counts
             index.headers = sorted([*index.headers, *new], key=lambda header: header.start_ns)
             index.starts_ns = [header.start_ns for header in index.headers]
-            index.longest_ns = max(index.longest_ns, *(header.stop_ns - header.start_ns for header in new))
+            index.longest_ns = max([index.longest_ns, *(header.stop_ns - header.start_ns for header in new)])
             index.size_bytes = size_bytes
         self._indexes[name] = index
         if len(self._indexes) > _MOST_INDEXES:

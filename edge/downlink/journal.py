@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from edgequake.edge.archive.day_files import RECORD_BYTES
+from edgequake.edge.archive.day_records import RECORD_BYTES
 from edgequake.edge.base.atomic_files import lines_from
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.layout import SEGMENTS

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgequake.edge.archive.day_files import RECORD_BYTES
+from edgequake.edge.archive.day_records import RECORD_BYTES
 from edgequake.edge.archive.sds import DAY_NS, day_of_name
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.errors import DataError

@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from edgequake.edge.base.atomic_files import sync, write_bytes_atomically
+from edgequake.edge.base.atomic_files import remove_leftovers, sync, write_bytes_atomically
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.errors import ConfigError, DataError, ModelError
 from edgequake.edge.detection.self_test import read_golden
@@ -105,6 +105,7 @@ def stage(out: Path, candidate: Candidate, sensitivity: str | None = None, thres
         A file cannot be written, or read.
     """
     store = ModelStore(out)
+    remove_leftovers(store.folder)
     manifest = candidate.manifest
     common = (manifest.name, manifest.body, candidate.sha256, candidate.variant_name, sensitivity, threshold)
     if candidate.is_shipped:
@@ -116,6 +117,7 @@ def stage(out: Path, candidate: Candidate, sensitivity: str | None = None, thres
         _make(store.folder)
         _remove_unused(store, key)
         _make(store.folder / key)
+        remove_leftovers(store.folder / key)
         for name, data in files.items():
             write_bytes_atomically(store.folder / key / name, data)
     store.write_offer(offer)

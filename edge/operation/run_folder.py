@@ -282,6 +282,7 @@ class RunFolder:
             It cannot be written, in a run over files.
         """
         if self._degraded.attempt("catalogue", self._ledger.write) and not self._source.replayed:
+            self._services.handle_new_events()
             self.write_checkpoint()
             self._give_memory_back()
 

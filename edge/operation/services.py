@@ -154,10 +154,22 @@ class OnboardServices:
             Nothing can be delivered, in a run over files.
         """
         self._note_archives()
-        self._handle_new_events()
+        self.handle_new_events()
         self._run_passes()
         if self._hook is not None:
             self._hook.report()
+
+    def handle_new_events(self) -> None:
+        """Hand the new events whose rows are in the catalogue to the downlink and the event hook.
+
+        A checkpoint that counts them as catalogued is written after this: else no process would send them.
+        """
+        for entry in self._ledger.take_new():
+            if self.downlink is not None:
+                self._guard("segment(s) of the downlink", partial(self.downlink.enqueue, entry))
+            if self._hook is not None and entry.is_new:
+                for row in entry.rows:
+                    self._guard("event(s) for --on-event", partial(self._hook.fire, row))
 
     def finish(self) -> None:
         """Write what is buffered and make a last pass.
@@ -167,7 +179,7 @@ class OnboardServices:
         DataError
             As `run_due`.
         """
-        self._handle_new_events()
+        self.handle_new_events()
         for writer in (self.archive, self.ssam):
             if writer is not None:
                 self._close(writer)
@@ -241,14 +253,6 @@ class OnboardServices:
             if not self._incidents.may_go_on(problem):
                 raise
             self._incidents.note(what, problem)
-
-    def _handle_new_events(self) -> None:
-        for entry in self._ledger.take_new():
-            if self.downlink is not None:
-                self._guard("segment(s) of the downlink", partial(self.downlink.enqueue, entry))
-            if self._hook is not None and entry.is_new:
-                for row in entry.rows:
-                    self._guard("event(s) for --on-event", partial(self._hook.fire, row))
 
     def _run_passes(self) -> None:
         """Make the passes that are due, and when it is time the last one again that could not be made."""

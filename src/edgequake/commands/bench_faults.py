@@ -23,18 +23,24 @@ def faults(
         int, typer.Option(min=0, help="Live runs in which system calls fail; 0: none. Needs Linux and cc.")
     ] = 0,
     graphs: Annotated[int, typer.Option(min=0, help="Mutated graphs, offered to install and to runs; 0: none.")] = 0,
+    power_loss: Annotated[
+        int, typer.Option(min=0, help="States after a power loss from which runs are resumed; 0: none. As --calls.")
+    ] = 0,
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder with records.csv: use its Moon records, not synthetic ones.", show_default=False),
+        typer.Option(
+            help="Folder with records.csv: use its Moon records; or a miniSEED file, for --power-loss.",
+            show_default=False,
+        ),
     ] = None,
     seed: Seed = 1,
     json_file: JsonFile = None,
 ) -> None:
-    """Kill and resume runs; run damaged records and graphs; have system calls fail. Exit code 3 if anything is lost."""
+    """Kill runs, cut power, damage records and graphs, have system calls fail. Exit code 3 if anything is lost."""
     from edgequake.benchmarks.robustness.fault_reports import bench_faults
 
     with progress_bar() as show:
-        report = bench_faults(kills, mutations, data, seed, show, calls, graphs)
+        report = bench_faults(kills, mutations, data, seed, show, calls, graphs, power_loss)
     _output_and_judge(report, json_file)
 
 

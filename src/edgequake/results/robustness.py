@@ -93,6 +93,17 @@ class HostileGraphs:
 
 
 @dataclass(frozen=True)
+class PowerLosses:
+    """Runs that were resumed in states that a file system may be in after a power loss."""
+
+    n_states: int  # all different
+    n_scenarios: int  # ways to run
+    n_calls: int  # of their undisturbed runs that change files
+    by_loss: dict[str, int]  # states by what is left of that which was not synced
+    failures: tuple[str, ...]  # scenario, call, what is left, and what was wrong
+
+
+@dataclass(frozen=True)
 class FaultReport(FaultTest):
     """Kills, damaged inputs, failing system calls and hostile graphs; None where that was not asked for."""
 
@@ -106,6 +117,7 @@ class FaultReport(FaultTest):
     mutations: Mutations | None
     calls: FailingCalls | None = None
     graphs: HostileGraphs | None = None
+    power: PowerLosses | None = None
 
     @property
     def failed(self) -> tuple[str, ...]:
@@ -138,6 +150,11 @@ class FaultReport(FaultTest):
             failed.append(
                 f"{len(self.graphs.failures)} of {self.graphs.n_graphs} hostile graphs did harm, or were refused "
                 f"without a reason; the first: {self.graphs.failures[0]}"
+            )
+        if self.power is not None and self.power.failures:
+            failed.append(
+                f"{len(self.power.failures)} faults after {self.power.n_states} power losses; the first: "
+                f"{self.power.failures[0]}"
             )
         return tuple(failed)
 

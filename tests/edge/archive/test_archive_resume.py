@@ -188,6 +188,50 @@ def test_live_nothing_on_disk_is_lost_or_stored_twice(
     assert all(times[400 * j : 400 * j + 400].all() for j in safe)
 
 
+@pytest.mark.parametrize("damage", ["empty", "zeros"])
+def test_live_a_lost_newest_file_has_nothing_of_the_day_before_stored_twice(
+    damage: str, days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
+) -> None:
+    """A power loss leaves the name of the new day's file, but no data; what the checkpoint buffers is on disk."""
+    cut = traces(days_of_noise[:300_000], start_ns=T0_NS)
+    archive = Archive(tmp_path, None, Diagnostics())
+    state = None
+    for trace in cut:
+        is_first_day = trace.stop_ns < parse_time("2030-01-02T00:00:00")
+        if is_first_day:
+            state = archive.state()
+        elif state is not None and len(tree(tmp_path)) > 1:
+            break
+        archive.push(trace)
+    first, newest = sorted(path for path in tmp_path.rglob("*.D.*") if path.is_file())
+    before = first.read_bytes()
+    newest.write_bytes(b"" if damage == "empty" else bytes(newest.stat().st_size))
+
+    again = Archive(tmp_path, None, Diagnostics())
+    assert state is not None and state["channels"][MOON][1] is not None
+    again.restore(state, replayed=False)
+    again.close()
+    assert first.read_bytes() == before
+
+
+@pytest.mark.parametrize("n_zeros", [1, 40, 300])
+def test_live_a_last_record_that_ends_with_zeros_is_cut_off_at_the_start(
+    n_zeros: int, days_of_noise: np.ndarray, traces: Traces, tmp_path: Path
+) -> None:
+    """Its header is whole, its samples are not: they would be taken for other samples of the same time."""
+    archive = Archive(tmp_path, None, Diagnostics(), may_drop=True)
+    for trace in traces(days_of_noise[:50_000]):
+        archive.push(trace)
+    archive.sync()
+    (path,) = (path for path in tmp_path.rglob("*.D.*") if path.is_file())
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-n_zeros] + bytes(n_zeros))
+
+    Archive(tmp_path, None, Diagnostics(), may_drop=True)  # nothing is pushed
+    assert path.read_bytes() == (whole if whole[-n_zeros:] == bytes(n_zeros) else whole[:-512])
+    assert any(whole[-300:])
+
+
 @pytest.mark.parametrize("damage", ["half a record", "zeros", "nothing but zeros"])
 def test_an_incomplete_last_record_is_cut_off_and_the_file_continued(
     damage: str, days_of_noise: np.ndarray, traces: Traces, tmp_path: Path

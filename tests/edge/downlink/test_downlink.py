@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 from collections.abc import Callable
@@ -20,8 +19,6 @@ from edgequake.edge.base.errors import DataError
 from edgequake.edge.downlink import send_queue
 from edgequake.edge.downlink.send_queue import segment_records
 from edgequake.edge.formats.miniseed import index_file
-
-from ..power_loss import PowerLossError, lose_power_after
 
 Ground = Any  # of conftest.py
 Grounds = Callable[..., Ground]
@@ -273,47 +270,6 @@ def test_a_file_in_the_outbox_is_never_overwritten(ground: Ground) -> None:
 
 
 # --- power loss ------------------------------------------------------------------------------------------------------
-
-
-DISK_CALLS = ((os, "fsync"), (Path, "replace"), (Path, "unlink"))
-
-
-@pytest.mark.parametrize("replayed", [pytest.param(True, marks=pytest.mark.slow), False])
-def test_a_power_loss_before_or_after_any_write_loses_nothing(
-    replayed: bool, tmp_path: Path, grounds: Grounds, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In turn before and after every write, sync, rename and removal, with a new process each time and a radio."""
-    undisturbed = grounds(tmp_path / "undisturbed", replayed=replayed)
-    killed = grounds(tmp_path / "killed", replayed=replayed)
-    for one in (undisturbed, killed):
-        one.find(0.1, 0.5)
-        one.find(0.3, 0.8)
-    taken: dict[str, bytes] = {}
-    n_losses = 0
-    for hour in range(1, 40):
-        undisturbed.pass_at(hour)
-        for n_calls in range(1, 100):
-            with monkeypatch.context() as patch:
-                lose_power_after(patch, n_calls, DISK_CALLS, half_written=True)
-                try:
-                    killed.pass_at(hour)
-                    break
-                except PowerLossError:
-                    n_losses += 1
-            killed.open()
-            if n_losses % 7 == 0:
-                for path in sorted((killed.out / "outbox").glob("[!.]*"))[:1]:
-                    assert path.name not in taken
-                    taken[path.name] = path.read_bytes()
-                    path.unlink()
-    assert n_losses > 200 and len(taken) > 5
-    assert not set(taken) & set(killed.files())
-    assert {**taken, **killed.files()} == undisturbed.files()
-    assert (killed.out / "downlink.log").read_bytes() == (undisturbed.out / "downlink.log").read_bytes()
-    for done in killed.journal():
-        for file in done.files:
-            assert hashlib.sha256(undisturbed.files()[file.name]).hexdigest() == file.sha256
-    assert not list((killed.out / "outbox").glob(".*"))
 
 
 def test_a_part_without_a_journal_line_is_removed_and_one_with_a_line_is_renamed(ground: Ground) -> None:

@@ -17,13 +17,11 @@ import pytest
 
 from edgequake.benchmarks.robustness.crash_recovery import contents, kill_and_resume
 from edgequake.edge.__main__ import main
-from edgequake.edge.base import atomic_files
 from edgequake.edge.base.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.errors import ConfigError, Stopped
 from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.operation import run_folder
-from edgequake.edge.results import catalog_files
 from edgequake.edge.results.catalog import read_catalog
 from edgequake.edge.runner import RunConfig, run
 from edgequake.synthetic import synthetic_dataset
@@ -69,82 +67,6 @@ def summary_of(out: Path) -> dict[str, Any]:
 def test_kills_at_random_instants_leave_no_trace(records: Path, tmp_path: Path) -> None:
     kills = kill_and_resume((str(records),), tmp_path, n_kills=5, seed=3)
     assert kills.n_kills == 5 and kills.identical and kills.lost_rows == 0 and kills.partial_files == 0
-
-
-class PowerLoss(BaseException):
-    pass
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["catalog.check", "catalog.csv"])
-@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_a_stop_in_any_append_to_the_catalogue_leaves_no_trace(
-    name: str, share: float, records: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Power is lost in turn in every append, after a share of its bytes; each process gets one append further."""
-    out, config = tmp_path / "out", RunConfig((str(records),), tmp_path / "out", resume=True, checkpoint_s=0.0)
-    n_losses = 0
-    for n_appends in range(1, 100):
-        left = [n_appends]
-
-        def append(path: Path, data: bytes, at: int, durable: bool, left: list[int] = left) -> int:
-            left[0] -= path.name == name
-            if path.name == name and left[0] == 0:
-                atomic_files.append(path, data[: round(share * len(data))], at, durable)
-                raise PowerLoss
-            return atomic_files.append(path, data, at, durable)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(catalog_files, "append", append)
-            try:
-                run(config)
-                break
-            except PowerLoss:
-                n_losses += 1
-    assert n_losses >= 2
-    assert contents(out) == contents(undisturbed) and summary_of(out) == {**summary_of(undisturbed)}
-
-
-@pytest.mark.parametrize("where", ["checkpoint", "segment"])
-def test_a_stop_before_or_after_any_write_leaves_no_trace(
-    where: str, records: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Power is lost in turn before and after every single write of a kind; each process gets one write further."""
-    out, config = tmp_path / "out", RunConfig((str(records),), tmp_path / "out", resume=True, checkpoint_s=0.0)
-    name = {"checkpoint": "checkpoint.edgequake", "segment": ".mseed"}[where]
-    acknowledged: set[str] = set()
-    n_losses = 0
-    for n_writes in range(1, 100):
-        left = [n_writes]
-
-        def replace(
-            self: Path, target: Path, left: list[int] = left, n: int = n_writes, before: Any = Path.replace
-        ) -> Path:
-            hit = str(target).endswith(name)
-            left[0] -= hit
-            if hit and left[0] == 0 and n % 2:
-                raise PowerLoss
-            done: Path = before(self, target)
-            if hit and left[0] == 0:
-                raise PowerLoss
-            return done
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Path, "replace", replace)
-            try:
-                run(config)
-                break
-            except PowerLoss:
-                n_losses += 1
-        if (out / "catalog.csv").exists():
-            rows = {(row.evid, row.segment) for row in read_catalog(out / "catalog.csv")}
-            assert acknowledged <= rows
-            acknowledged = rows
-            assert all((out / segment).is_file() for _, segment in rows)
-        assert not (out / "summary.json").exists()
-    assert n_losses >= 3
-    assert contents(out) == contents(undisturbed) and summary_of(out) == {**summary_of(undisturbed)}
-    assert not list(out.rglob(".*"))
 
 
 def stop_after(n_batches: int) -> tuple[Control, Callable[[float], None]]:

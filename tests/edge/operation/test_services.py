@@ -30,8 +30,6 @@ from edgequake.edge.results.catalog import read_catalog
 from edgequake.edge.runner import RunConfig, run
 from edgequake.synthetic import synthetic_dataset
 
-from ..power_loss import PowerLossError, lose_power_after
-
 S = NS_PER_S
 BUDGET = 20_000
 
@@ -109,26 +107,6 @@ def test_a_run_that_is_stopped_repeatedly_leaves_no_trace(record: Path, undistur
             run(everything((str(record),), out, resume=True), progress, control)
     run(everything((str(record),), out, resume=True))
     assert contents(out) == contents(undisturbed)
-
-
-def test_a_power_loss_at_any_write_leaves_no_trace(
-    record: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each process gets some more writes, syncs and renames done than the one before; then power is lost."""
-    out, config = tmp_path / "out", everything((str(record),), tmp_path / "out", resume=True)
-
-    n_losses = 0
-    for n_calls in (*range(1, 60, 6), *range(60, 400, 17), 10**9):
-        with monkeypatch.context() as patch:
-            lose_power_after(patch, n_calls, ((os, "fsync"), (os, "write"), (Path, "replace"), (os, "truncate")))
-            try:
-                run(config)
-                break
-            except PowerLossError:
-                n_losses += 1
-    assert n_losses >= 15
-    assert contents(out) == contents(undisturbed)
-    assert not list(out.rglob(".*"))
 
 
 @pytest.mark.slow

@@ -28,7 +28,8 @@ def faults_table(report: FaultReport) -> Table:
     shown = report.mutations.failures[:N_SHOWN] if report.mutations is not None else ()
     shown += report.calls.failures[:N_SHOWN] if report.calls is not None else ()
     shown += report.graphs.failures[:N_SHOWN] if report.graphs is not None else ()
-    rows = (*_kills(report), *_mutations(report), *_calls(report), *_graphs(report))
+    shown += report.power.failures[:N_SHOWN] if report.power is not None else ()
+    rows = (*_kills(report), *_mutations(report), *_calls(report), *_graphs(report), *_power(report))
     return _table("Power loss and damaged input", rows, shown)
 
 
@@ -106,6 +107,13 @@ def _calls(report: FaultReport) -> Iterator[Row]:
     if (calls := report.calls) is not None:
         yield f"live runs with failing system calls, of {calls.n_calls}", f"{calls.n_runs}", ""
         yield "  events lost, crashes, tracebacks, records sent twice", f"{len(calls.failures)}", "0"
+
+
+def _power(report: FaultReport) -> Iterator[Row]:
+    if (power := report.power) is not None:
+        yield f"states after a power loss, of {power.n_scenarios} ways to run", f"{power.n_states}", ""
+        yield "  calls after which power was lost", f"{power.n_calls}", ""
+        yield "  events, samples or files lost, changed, or handed over twice", f"{len(power.failures)}", "0"
 
 
 def _table(title: str, rows: tuple[Row, ...], notes: tuple[str, ...] = ()) -> Table:
