@@ -268,7 +268,7 @@ def test_a_switch_that_failed_is_found(
     out = tmp_path / "out"
     write_tree(read_tree(switched.expected.out), out)
     seen = seen_before(switched.trace, len(switched.trace.operations))
-    case = Case(tmp_path, out, 0, "", seen, replace(switched.expected, later_onsets_ns=()))
+    case = Case(tmp_path, out, 0, "", seen, replace(switched.expected, later_onsets_ns=switched.data.onsets_ns["later"]))
     assert seen.is_offered and judge_switch(case) == []
     damage(case)
     assert any(text in found for found in judge_switch(case))
