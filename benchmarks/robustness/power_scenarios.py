@@ -22,7 +22,7 @@ from threading import Thread
 
 import numpy as np
 
-from edgequake.benchmarks.robustness.crash_states import Trace, crash_state, write_tree
+from edgequake.benchmarks.robustness.crash_states import CallTrace, crash_state, write_tree
 from edgequake.benchmarks.robustness.power_checks import HOOKED, Case, Expected, judge_files, judge_live, judge_switch
 from edgequake.benchmarks.robustness.recording import Recorder, run_recorded
 from edgequake.edge.base.diagnostics import Diagnostics
@@ -55,7 +55,7 @@ _PORT = "{port}"
 
 
 @dataclass(frozen=True)
-class Step:
+class RunStep:
     """A command and what it gets on standard input or as datagrams: "record", "later", "latest" (days), or nothing."""
 
     options: tuple[str, ...]
@@ -66,57 +66,57 @@ class Step:
 class Scenario:
     """What runs do until power is lost, and how they are resumed."""
 
-    steps: tuple[Step, ...]
-    resume: Step
+    steps: tuple[RunStep, ...]
+    resume: RunStep
     judge: Callable[[Case], list[str]]
     radio: bool = True  # something takes files from the outbox meanwhile
-    again: Step | None = None  # before it is resumed
+    again: RunStep | None = None  # before it is resumed
     prior: str | None = None  # the folder is first that of another scenario, killed half way
 
 
 SCENARIOS: dict[str, Scenario] = {
-    "files": Scenario((Step(_FILE),), Step(_FILE), judge_files),
+    "files": Scenario((RunStep(_FILE),), RunStep(_FILE), judge_files),
     "files, all services": Scenario(
-        (Step((*_FILE, *_SERVICES)),), Step((*_FILE, *_SERVICES)), judge_files
+        (RunStep((*_FILE, *_SERVICES)),), RunStep((*_FILE, *_SERVICES)), judge_files
     ),
-    "files, small archive": Scenario((Step((*_FILE, *_SMALL)),), Step((*_FILE, *_SMALL)), judge_files),
+    "files, small archive": Scenario((RunStep((*_FILE, *_SMALL)),), RunStep((*_FILE, *_SMALL)), judge_files),
     "files, resumed": Scenario(
-        (Step((*_FILE, *_SERVICES)),), Step((*_FILE, *_SERVICES)), judge_files, prior="files, all services"
+        (RunStep((*_FILE, *_SERVICES)),), RunStep((*_FILE, *_SERVICES)), judge_files, prior="files, all services"
     ),
     "recorded data on a pipe": Scenario(
-        (Step(("run", "-", "--out", "{out}", "--resume", *_SERVICES), "record"),),
-        Step(("run", "-", "--out", "{out}", "--resume", *_SERVICES), "record"),
+        (RunStep(("run", "-", "--out", "{out}", "--resume", *_SERVICES), "record"),),
+        RunStep(("run", "-", "--out", "{out}", "--resume", *_SERVICES), "record"),
         judge_files,
     ),
     "live, with a hook": Scenario(
-        (Step((*_LIVE, "--on-event", _HOOK), "record"),), Step((*_LIVE, "--on-event", _HOOK), "later"), judge_live
+        (RunStep((*_LIVE, "--on-event", _HOOK), "record"),), RunStep((*_LIVE, "--on-event", _HOOK), "later"), judge_live
     ),
     "live, resumed": Scenario(
-        (Step(_LIVE, "later"),), Step(_LIVE, "latest"), judge_live, prior="live, with a hook"
+        (RunStep(_LIVE, "later"),), RunStep(_LIVE, "latest"), judge_live, prior="live, with a hook"
     ),
     "live, with a request": Scenario(
         (
-            Step(("request", "{out}", "1970-01-01T00:00:00", "2024-01-01T01:00:00", "--send")),
-            Step(("request", "{out}", "2024-01-01T00:20:00", "2024-01-01T02:00:00", "--channels", "MHZ", "--send")),
-            Step((*_LIVE, "--checkpoint-every", "0"), "record"),
+            RunStep(("request", "{out}", "1970-01-01T00:00:00", "2024-01-01T01:00:00", "--send")),
+            RunStep(("request", "{out}", "2024-01-01T00:20:00", "2024-01-01T02:00:00", "--channels", "MHZ", "--send")),
+            RunStep((*_LIVE, "--checkpoint-every", "0"), "record"),
         ),
-        Step(_LIVE, "later"),
+        RunStep(_LIVE, "later"),
         judge_live,
     ),
     "live, acknowledged": Scenario(
-        (Step(_LIVE, "record"), Step(("acknowledge", "{out}", "--all"))), Step(_LIVE, "later"), judge_live, radio=False
+        (RunStep(_LIVE, "record"), RunStep(("acknowledge", "{out}", "--all"))), RunStep(_LIVE, "later"), judge_live, radio=False
     ),
     "datagrams": Scenario(
-        (Step(("run", f"udp://127.0.0.1:{_PORT}", "--idle-stop", "1", *_LIVE[2:]), "record"),),
-        Step(_LIVE, "later"),
+        (RunStep(("run", f"udp://127.0.0.1:{_PORT}", "--idle-stop", "1", *_LIVE[2:]), "record"),),
+        RunStep(_LIVE, "later"),
         judge_live,
     ),
-    "followed folder": Scenario((Step(_FOLLOW),), Step(_FOLLOW), judge_live),
+    "followed folder": Scenario((RunStep(_FOLLOW),), RunStep(_FOLLOW), judge_live),
     "live, another model": Scenario(
-        (Step(_LIVE, "record"), Step(_INSTALL), Step(_LIVE, "later")), Step(_LIVE, "latest"), judge_switch
+        (RunStep(_LIVE, "record"), RunStep(_INSTALL), RunStep(_LIVE, "later")), RunStep(_LIVE, "latest"), judge_switch
     ),
     "files, another model": Scenario(
-        (Step(_INSTALL), Step((*_FILE, *_SERVICES))), Step((*_FILE, *_SERVICES)), judge_files, again=Step(_INSTALL)
+        (RunStep(_INSTALL), RunStep((*_FILE, *_SERVICES))), RunStep((*_FILE, *_SERVICES)), judge_files, again=RunStep(_INSTALL)
     ),
 }  # fmt: skip
 
@@ -222,7 +222,7 @@ class Recorded:
     """A scenario whose calls have been recorded."""
 
     scenario: Scenario
-    trace: Trace
+    trace: CallTrace
     expected: Expected
     data: PowerData
 
@@ -270,7 +270,7 @@ def _filled(options: tuple[str, ...], root: Path, data: Path, port: int = 0) -> 
     return [option.format(out=root / "out", root=root, data=data, port=port) for option in options]
 
 
-def _do(step: Step, recorder: Recorder, root: Path, data: PowerData) -> None:
+def _do(step: RunStep, recorder: Recorder, root: Path, data: PowerData) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

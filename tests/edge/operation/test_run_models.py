@@ -241,7 +241,7 @@ def test_thresholds_are_reloaded_for_the_models_in_use(
     run(RunConfig(("-",), tmp_path / "out"), control=control)
     reloaded = [line for line in said if "thresholds reloaded" in line]
     assert "model moon: thresholds reloaded: onset probability 0.5 declares an event" in reloaded
-    assert "model earth: thresholds reloaded: onset probability 0.9 declares an event" in reloaded
+    assert "model earth: thresholds reloaded: onset probability 0.95 declares an event" in reloaded
 
 
 @pytest.mark.parametrize(
@@ -313,4 +313,6 @@ def test_the_status_names_the_models(folder: Path, tmp_path: Path, capsys: pytes
     capsys.readouterr()
     assert main(["status", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
-    assert "model earth " in said and "onset 0.9, for AM_R0E05; model mars " in said and "for XX_LUN, edgequake" in said
+    assert (
+        "model earth " in said and "onset 0.95, for AM_R0E05; model mars " in said and "for XX_LUN, edgequake" in said
+    )

@@ -126,7 +126,7 @@ def test_an_error_counts_only_if_the_uninterrupted_run_had_none(
 
 def test_nothing_to_do_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bench", "faults", "--kills", "0", "--mutations", "0"]) == 1
-    assert "give --kills, --mutations or --calls above 0" in capsys.readouterr().err
+    assert "give --kills, --mutations, --calls, --graphs or --power-loss above 0" in capsys.readouterr().err
 
 
 @pytest.mark.slow
