@@ -25,12 +25,12 @@ from threading import Thread
 import numpy as np
 
 from edgequake.benchmarks.robustness.crash_states import (
+    CallTrace,
     CrashState,
     Disk,
     Names,
     Operation,
     Sync,
-    CallTrace,
     crash_states,
     write_tree,
 )

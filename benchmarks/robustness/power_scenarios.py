@@ -104,7 +104,10 @@ SCENARIOS: dict[str, Scenario] = {
         judge_live,
     ),
     "live, acknowledged": Scenario(
-        (RunStep(_LIVE, "record"), RunStep(("acknowledge", "{out}", "--all"))), RunStep(_LIVE, "later"), judge_live, radio=False
+        (RunStep(_LIVE, "record"), RunStep(("acknowledge", "{out}", "--all"))),
+        RunStep(_LIVE, "later"),
+        judge_live,
+        radio=False,
     ),
     "datagrams": Scenario(
         (RunStep(("run", f"udp://127.0.0.1:{_PORT}", "--idle-stop", "1", *_LIVE[2:]), "record"),),

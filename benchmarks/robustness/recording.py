@@ -10,12 +10,12 @@ from pathlib import Path
 
 from edgequake.benchmarks.robustness.call_faults import compile_shim
 from edgequake.benchmarks.robustness.crash_states import (
+    CallTrace,
     Disk,
     Names,
     Operation,
     Resize,
     Sync,
-    CallTrace,
     Write,
     read_tree,
 )

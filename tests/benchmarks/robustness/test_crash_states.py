@@ -9,13 +9,13 @@ import numpy as np
 
 from edgequake.benchmarks.robustness.crash_states import (
     LOSSES,
+    CallTrace,
     Disk,
     Kept,
     Names,
     Operation,
     Resize,
     Sync,
-    CallTrace,
     Tree,
     Write,
     crash_state,

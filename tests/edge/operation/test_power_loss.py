@@ -14,10 +14,10 @@ import pytest
 
 from edgequake.benchmarks.robustness.crash_states import (
     LOSSES,
+    CallTrace,
     Names,
     Resize,
     Sync,
-    CallTrace,
     Write,
     crash_state,
     read_tree,
