@@ -148,7 +148,7 @@ def _write(data: bytearray, write: Write, kept: Kept) -> None:
 
 
 @dataclass(frozen=True)
-class Trace:
+class CallTrace:
     """The operations of a run, and the disk before them."""
 
     before: Disk
@@ -188,7 +188,7 @@ class Trace:
                 disk.do(operation, kept[i])
         return disk
 
-    def with_others(self, at: int, operations: Sequence[Operation]) -> Trace:
+    def with_others(self, at: int, operations: Sequence[Operation]) -> CallTrace:
         """Return the trace with what another process does after so many operations."""
         return replace(self, operations=(*self.operations[:at], *operations, *self.operations[at:]))
 
@@ -300,13 +300,13 @@ class CrashState:
         return sha.digest()
 
 
-def crash_state(trace: Trace, n_done: int, loss: str, rng: np.random.Generator) -> CrashState:
+def crash_state(trace: CallTrace, n_done: int, loss: str, rng: np.random.Generator) -> CrashState:
     """Return what a power loss after so many operations may leave."""
     kept = LOSSES[loss](trace.unsynced(n_done), rng)
     return CrashState(n_done, loss, trace.after_loss(n_done, kept).tree())
 
 
-def crash_states(trace: Trace, n_states: int, rng: np.random.Generator) -> Iterator[CrashState]:
+def crash_states(trace: CallTrace, n_states: int, rng: np.random.Generator) -> Iterator[CrashState]:
     """Yield different states, losses in turn, each after a random operation; fewer where there are not so many."""
     seen: set[bytes] = set()
     names = [str(name) for name in rng.permutation(list(LOSSES))]

@@ -25,12 +25,12 @@ from threading import Thread
 import numpy as np
 
 from edgequake.benchmarks.robustness.crash_states import (
+    CallTrace,
     CrashState,
     Disk,
     Names,
     Operation,
     Sync,
-    Trace,
     crash_states,
     write_tree,
 )
@@ -49,7 +49,7 @@ _MOST_WAITING = 4  # states for each process
 _N_TRACES = 4  # with the radio at different instants
 
 
-def with_radio(trace: Trace, rng: np.random.Generator) -> Trace:
+def with_radio(trace: CallTrace, rng: np.random.Generator) -> CallTrace:
     """Return a trace in which the radio visits the outbox a few times: it deletes files, and then syncs the folder."""
     for at in sorted(map(int, rng.integers(1, len(trace.operations) + 1, _N_VISITS)), reverse=True):
         disk = trace.disk(at)
@@ -63,7 +63,7 @@ def with_radio(trace: Trace, rng: np.random.Generator) -> Trace:
     return trace
 
 
-def seen_before(trace: Trace, n_done: int) -> Seen:
+def seen_before(trace: CallTrace, n_done: int) -> Seen:
     """Return what others had seen when power was lost."""
     disk, certain = trace.disk(n_done), trace.after_loss(n_done, {}).tree()
     tree = disk.tree()
@@ -78,7 +78,7 @@ def seen_before(trace: Trace, n_done: int) -> Seen:
     )
 
 
-def _taken(trace: Trace, disk: Disk, n_done: int) -> tuple[dict[str, bytes], dict[str, bytes]]:
+def _taken(trace: CallTrace, disk: Disk, n_done: int) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """Return the files that were in the outbox and are deleted: durably, and not durably."""
     folder, unsynced = disk.find(_OUTBOX), trace.unsynced(n_done)
     before = trace.before.find(_OUTBOX)

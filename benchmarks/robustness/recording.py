@@ -10,12 +10,12 @@ from pathlib import Path
 
 from edgequake.benchmarks.robustness.call_faults import compile_shim
 from edgequake.benchmarks.robustness.crash_states import (
+    CallTrace,
     Disk,
     Names,
     Operation,
     Resize,
     Sync,
-    Trace,
     Write,
     read_tree,
 )
@@ -59,7 +59,7 @@ class Recorder:
         self._disk = self._scan()
         self._before = self._disk.copy()
 
-    def trace(self) -> Trace:
+    def trace(self) -> CallTrace:
         """Return what was done, once it has ended.
 
         Raises
@@ -76,7 +76,7 @@ class Recorder:
         if found != expected:
             different = [path for path in found.keys() | expected.keys() if found.get(path) != expected.get(path)]
             raise DataError(f"{self._root}: the recorded calls do not lead to {', '.join(sorted(different)[:5])}")
-        return Trace(self._before, tuple(operations))
+        return CallTrace(self._before, tuple(operations))
 
     def _scan(self) -> Disk:
         disk = Disk(self._new(self._root.stat().st_ino), {})

@@ -9,13 +9,13 @@ import numpy as np
 
 from edgequake.benchmarks.robustness.crash_states import (
     LOSSES,
+    CallTrace,
     Disk,
     Kept,
     Names,
     Operation,
     Resize,
     Sync,
-    Trace,
     Tree,
     Write,
     crash_state,
@@ -30,12 +30,12 @@ WRITE = Write(NEW, 0, b"new")
 RENAME = Names(((ROOT, "part", None), (ROOT, "name", NEW)))
 
 
-def trace(*operations: Operation) -> Trace:
+def trace(*operations: Operation) -> CallTrace:
     """Return operations on a disk with one file, `name`, and an empty folder that has no name yet."""
-    return Trace(Disk(ROOT, {ROOT: {"name": OLD}, FOLDER: {}}, {OLD: bytearray(b"old")}), operations)
+    return CallTrace(Disk(ROOT, {ROOT: {"name": OLD}, FOLDER: {}}, {OLD: bytearray(b"old")}), operations)
 
 
-def states(made: Trace) -> list[Tree]:
+def states(made: CallTrace) -> list[Tree]:
     """Return the states after the last operation."""
     rng, n_done = np.random.default_rng(1), len(made.operations)
     trees = [crash_state(made, n_done, name, rng).tree for _ in range(120) for name in LOSSES]
@@ -62,7 +62,7 @@ def test_a_file_that_is_written_atomically_is_the_old_or_the_new_one() -> None:
     done = trace(CREATE, WRITE, Sync(NEW), RENAME, Sync(ROOT))
     assert states(done) == [{"name": b"new"}]
     for n_done in range(5):
-        assert contents(states(Trace(done.before, done.operations[:n_done])), "name") <= {b"old", b"new"}
+        assert contents(states(CallTrace(done.before, done.operations[:n_done])), "name") <= {b"old", b"new"}
 
 
 def test_a_synced_file_without_its_name_is_not_found() -> None:

@@ -14,10 +14,10 @@ import pytest
 
 from edgequake.benchmarks.robustness.crash_states import (
     LOSSES,
+    CallTrace,
     Names,
     Resize,
     Sync,
-    Trace,
     Write,
     crash_state,
     read_tree,
@@ -53,13 +53,13 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     return record_scenario(SCENARIOS["live, with a hook"], folder / "recorded", made_data(folder, 4))
 
 
-def resumed(recorded: Recorded, trace: Trace, n_done: int, loss: str, folder: Path) -> list[str]:
+def resumed(recorded: Recorded, trace: CallTrace, n_done: int, loss: str, folder: Path) -> list[str]:
     """Resume after a power loss; return what is wrong then."""
     state = crash_state(trace, n_done, loss, np.random.default_rng(0))
     return resume(recorded, folder, state, seen_before(trace, n_done))
 
 
-def after(trace: Trace, name: str, n_th: int = 0) -> int:
+def after(trace: CallTrace, name: str, n_th: int = 0) -> int:
     """Return the number of calls until a name is given for the n-th time."""
     hits = [i + 1 for i, one in enumerate(trace.operations) if isinstance(one, Names)
             for _, given, number in one.changes if given == name and number is not None]  # fmt: skip
@@ -86,7 +86,7 @@ def test_no_state_has_a_pass_in_the_journal_without_its_files(live: Recorded) ->
     rng = np.random.default_rng(2)
     n_passes = 0
     small = [one for one in live.trace.operations if not isinstance(one, Resize)]  # without the reserve of 4 MiB
-    trace = Trace(live.trace.before, tuple(small))
+    trace = CallTrace(live.trace.before, tuple(small))
     for visited in (trace, with_radio(trace, rng)):
         first = after(visited, JOURNAL)
         for n_done in range(first, len(visited.operations) + 1):
