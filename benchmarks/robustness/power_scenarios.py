@@ -30,8 +30,7 @@ from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import CATALOG
 from edgequake.edge.formats.miniseed import RecordFile, index_file, records_of
 from edgequake.edge.formats.source_ids import station_of
-from edgequake.edge.formats.waveforms import NS_PER_S
-from edgequake.edge.formats.waveforms import Trace as Samples
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.inputs.model_choice import choose
 from edgequake.edge.manifest.manifest import load_manifest
 from edgequake.edge.results.catalog import read_catalog
@@ -55,7 +54,7 @@ _PORT = "{port}"
 
 
 @dataclass(frozen=True)
-class RunStep:
+class Command:
     """A command and what it gets on standard input or as datagrams: "record", "later", "latest" (days), or nothing."""
 
     options: tuple[str, ...]
@@ -66,60 +65,57 @@ class RunStep:
 class Scenario:
     """What runs do until power is lost, and how they are resumed."""
 
-    steps: tuple[RunStep, ...]
-    resume: RunStep
+    steps: tuple[Command, ...]
+    resume: Command
     judge: Callable[[Case], list[str]]
     radio: bool = True  # something takes files from the outbox meanwhile
-    again: RunStep | None = None  # before it is resumed
+    again: Command | None = None  # before it is resumed
     prior: str | None = None  # the folder is first that of another scenario, killed half way
 
 
 SCENARIOS: dict[str, Scenario] = {
-    "files": Scenario((RunStep(_FILE),), RunStep(_FILE), judge_files),
+    "files": Scenario((Command(_FILE),), Command(_FILE), judge_files),
     "files, all services": Scenario(
-        (RunStep((*_FILE, *_SERVICES)),), RunStep((*_FILE, *_SERVICES)), judge_files
+        (Command((*_FILE, *_SERVICES)),), Command((*_FILE, *_SERVICES)), judge_files
     ),
-    "files, small archive": Scenario((RunStep((*_FILE, *_SMALL)),), RunStep((*_FILE, *_SMALL)), judge_files),
+    "files, small archive": Scenario((Command((*_FILE, *_SMALL)),), Command((*_FILE, *_SMALL)), judge_files),
     "files, resumed": Scenario(
-        (RunStep((*_FILE, *_SERVICES)),), RunStep((*_FILE, *_SERVICES)), judge_files, prior="files, all services"
+        (Command((*_FILE, *_SERVICES)),), Command((*_FILE, *_SERVICES)), judge_files, prior="files, all services"
     ),
     "recorded data on a pipe": Scenario(
-        (RunStep(("run", "-", "--out", "{out}", "--resume", *_SERVICES), "record"),),
-        RunStep(("run", "-", "--out", "{out}", "--resume", *_SERVICES), "record"),
+        (Command(("run", "-", "--out", "{out}", "--resume", *_SERVICES), "record"),),
+        Command(("run", "-", "--out", "{out}", "--resume", *_SERVICES), "record"),
         judge_files,
     ),
     "live, with a hook": Scenario(
-        (RunStep((*_LIVE, "--on-event", _HOOK), "record"),), RunStep((*_LIVE, "--on-event", _HOOK), "later"), judge_live
+        (Command((*_LIVE, "--on-event", _HOOK), "record"),), Command((*_LIVE, "--on-event", _HOOK), "later"), judge_live
     ),
     "live, resumed": Scenario(
-        (RunStep(_LIVE, "later"),), RunStep(_LIVE, "latest"), judge_live, prior="live, with a hook"
+        (Command(_LIVE, "later"),), Command(_LIVE, "latest"), judge_live, prior="live, with a hook"
     ),
     "live, with a request": Scenario(
         (
-            RunStep(("request", "{out}", "1970-01-01T00:00:00", "2024-01-01T01:00:00", "--send")),
-            RunStep(("request", "{out}", "2024-01-01T00:20:00", "2024-01-01T02:00:00", "--channels", "MHZ", "--send")),
-            RunStep((*_LIVE, "--checkpoint-every", "0"), "record"),
+            Command(("request", "{out}", "1970-01-01T00:00:00", "2024-01-01T01:00:00", "--send")),
+            Command(("request", "{out}", "2024-01-01T00:20:00", "2024-01-01T02:00:00", "--channels", "MHZ", "--send")),
+            Command((*_LIVE, "--checkpoint-every", "0"), "record"),
         ),
-        RunStep(_LIVE, "later"),
+        Command(_LIVE, "later"),
         judge_live,
     ),
     "live, acknowledged": Scenario(
-        (RunStep(_LIVE, "record"), RunStep(("acknowledge", "{out}", "--all"))),
-        RunStep(_LIVE, "later"),
-        judge_live,
-        radio=False,
+        (Command(_LIVE, "record"), Command(("acknowledge", "{out}", "--all"))), Command(_LIVE, "later"), judge_live, radio=False
     ),
     "datagrams": Scenario(
-        (RunStep(("run", f"udp://127.0.0.1:{_PORT}", "--idle-stop", "1", *_LIVE[2:]), "record"),),
-        RunStep(_LIVE, "later"),
+        (Command(("run", f"udp://127.0.0.1:{_PORT}", "--idle-stop", "1", *_LIVE[2:]), "record"),),
+        Command(_LIVE, "later"),
         judge_live,
     ),
-    "followed folder": Scenario((RunStep(_FOLLOW),), RunStep(_FOLLOW), judge_live),
+    "followed folder": Scenario((Command(_FOLLOW),), Command(_FOLLOW), judge_live),
     "live, another model": Scenario(
-        (RunStep(_LIVE, "record"), RunStep(_INSTALL), RunStep(_LIVE, "later")), RunStep(_LIVE, "latest"), judge_switch
+        (Command(_LIVE, "record"), Command(_INSTALL), Command(_LIVE, "later")), Command(_LIVE, "latest"), judge_switch
     ),
     "files, another model": Scenario(
-        (RunStep(_INSTALL), RunStep((*_FILE, *_SERVICES))), RunStep((*_FILE, *_SERVICES)), judge_files, again=RunStep(_INSTALL)
+        (Command(_INSTALL), Command((*_FILE, *_SERVICES))), Command((*_FILE, *_SERVICES)), judge_files, again=Command(_INSTALL)
     ),
 }  # fmt: skip
 
@@ -167,7 +163,7 @@ def recorded_data(folder: Path, record: Path) -> PowerData:
 
     Recorded times wander by parts of a sample, and then nobody could say which sample is stored and which is not.
     """
-    traces: list[Samples] = []
+    traces: list[Trace] = []
     reader, stops = RecordFile(record, 0), dict[str, int]()
     for header in sorted(index_file(record).headers, key=lambda one: (one.start_ns, one.source_id)):
         trace = reader.trace(header, Diagnostics())
@@ -186,7 +182,7 @@ def recorded_data(folder: Path, record: Path) -> PowerData:
     return _data(folder, [_records_later(part, day) for day, part in enumerate(parts)], {})
 
 
-def _records_later(traces: list[Samples], n_days: int) -> list[bytes]:
+def _records_later(traces: list[Trace], n_days: int) -> list[bytes]:
     """Return traces as records, so many days later."""
     later = (replace(trace, start_ns=trace.start_ns + n_days * 86_400 * NS_PER_S) for trace in traces)
     return [record for trace in later for record in records_of(trace)]
@@ -273,7 +269,7 @@ def _filled(options: tuple[str, ...], root: Path, data: Path, port: int = 0) -> 
     return [option.format(out=root / "out", root=root, data=data, port=port) for option in options]
 
 
-def _do(step: RunStep, recorder: Recorder, root: Path, data: PowerData) -> None:
+def _do(step: Command, recorder: Recorder, root: Path, data: PowerData) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

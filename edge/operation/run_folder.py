@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edgequake import __version__
-from edgequake.edge.base.atomic_files import is_wrong_kind, remove_leftovers, write_bytes_atomically
+from edgequake.edge.base.atomic_files import remedy_for, remove_leftovers, sync, write_bytes_atomically
 from edgequake.edge.base.checkpoint import (
     Checkpoint,
     State,
@@ -286,6 +286,15 @@ class RunFolder:
             self.write_checkpoint()
             self._give_memory_back()
 
+    def _sync_catalog(self) -> None:
+        """Make the rows of catalog.csv durable: no later start of a run that is complete compares them."""
+        try:
+            sync(self._out / CATALOG)
+        except OSError as problem:
+            raise DataError(
+                f"cannot write {self._out / CATALOG}: {problem.strerror}; {remedy_for(problem)}"
+            ) from problem
+
     def close(self, summary: Summary) -> None:
         """Write the summary at the end. A live run leaves a checkpoint to continue from, one over files does not.
 
@@ -300,6 +309,7 @@ class RunFolder:
         if (problem := self._degraded.problem) is not None:
             lost = f"; {self._ledger.n_unwritten} event(s) are lost" if self._ledger.is_behind else ""
             raise DataError(f"the run ends while its folder cannot be written: {problem}{lost}")
+        self._sync_catalog()
         write_bytes_atomically(self._out / SUMMARY, summary.to_json().encode(), self._ledger.make_room)
         if self._source.replayed:
             self.delete_checkpoint()

@@ -28,7 +28,7 @@ from edgequake.benchmarks.robustness.power_loss import resume, run_power_losses,
 from edgequake.benchmarks.robustness.power_scenarios import SCENARIOS, PowerData, Recorded, made_data, record_scenario
 from edgequake.benchmarks.robustness.recording import Recorder, run_recorded
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.base.layout import CATALOG, CHECKPOINT, JOURNAL, MODELS, OUTBOX
+from edgequake.edge.base.layout import CATALOG, CHECKPOINT, JOURNAL, MODELS, OUTBOX, SUMMARY
 from edgequake.edge.downlink.journal import Pass
 from edgequake.edge.operation.model_store import ACTIVE, ModelStore
 
@@ -121,6 +121,16 @@ def test_the_names_of_a_pass_are_durable_before_the_journal_has_the_next(live: R
         named = {name for one in unsynced.values() if isinstance(one, Names) for place, name, _ in one.changes
                  if place == folder and not name.startswith(".")}  # fmt: skip
         assert named == set()
+
+
+@pytest.mark.slow
+def test_a_run_with_a_summary_has_a_durable_catalogue(tmp_path: Path) -> None:
+    """Resumed, it says that it is complete, and compares nothing."""
+    trace = record_scenario(SCENARIOS["files"], tmp_path / "recorded", made_data(tmp_path, 4)).trace
+    whole = trace.disk(len(trace.operations)).tree()[f"out/{CATALOG}"]
+    assert whole is not None and whole.count(b"\n") == 3  # two events
+    for n_done in range(after(trace, SUMMARY), len(trace.operations) + 1):
+        assert trace.after_loss(n_done, {}).tree()[f"out/{CATALOG}"] == whole
 
 
 # --- each promise that is judged can be found broken ----------------------------------------------------------------
