@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edgequake import __version__
-from edgequake.edge.base.atomic_files import remedy_for, remove_leftovers, sync, write_bytes_atomically
+from edgequake.edge.base.atomic_files import is_wrong_kind, remedy_for, remove_leftovers, sync, write_bytes_atomically
 from edgequake.edge.base.checkpoint import (
     Checkpoint,
     State,
