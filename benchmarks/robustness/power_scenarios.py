@@ -103,7 +103,10 @@ SCENARIOS: dict[str, Scenario] = {
         judge_live,
     ),
     "live, acknowledged": Scenario(
-        (Command(_LIVE, "record"), Command(("acknowledge", "{out}", "--all"))), Command(_LIVE, "later"), judge_live, radio=False
+        (Command(_LIVE, "record"), Command(("acknowledge", "{out}", "--all"))),
+        Command(_LIVE, "later"),
+        judge_live,
+        radio=False,
     ),
     "datagrams": Scenario(
         (Command(("run", f"udp://127.0.0.1:{_PORT}", "--idle-stop", "1", *_LIVE[2:]), "record"),),
@@ -115,7 +118,10 @@ SCENARIOS: dict[str, Scenario] = {
         (Command(_LIVE, "record"), Command(_INSTALL), Command(_LIVE, "later")), Command(_LIVE, "latest"), judge_switch
     ),
     "files, another model": Scenario(
-        (Command(_INSTALL), Command((*_FILE, *_SERVICES))), Command((*_FILE, *_SERVICES)), judge_files, again=Command(_INSTALL)
+        (Command(_INSTALL), Command((*_FILE, *_SERVICES))),
+        Command((*_FILE, *_SERVICES)),
+        judge_files,
+        again=Command(_INSTALL),
     ),
 }  # fmt: skip
 
