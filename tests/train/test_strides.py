@@ -98,7 +98,7 @@ def test_a_strided_network_with_one_output_is_trained_converted_and_run(short_da
     """Both ablations in one conversion: the graphs agree with Keras, with one probability for each block."""
     fast = {
         "network.outputs": ["event"],
-        "examples.n_examples": 8,
+        "examples.n_examples": 24,
         "examples.n_blocks": 120,
         "examples.max_front_blocks": 10,
         "fit.steps": 4,

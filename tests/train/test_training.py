@@ -53,7 +53,7 @@ def test_training_lowers_the_loss_and_writes_what_convert_needs(short_data: Path
     reported: list[str] = []
     plan = {**FAST, "fit.steps": 200}
     result = train("tiny", short_data, tmp_path / "out", plan, lambda share, doing: reported.append(doing))
-    assert result.history[-1].loss < 0.8 * result.history[0].loss
+    assert result.history[-1].loss < 0.9 * result.history[0].loss
     described = json.loads((tmp_path / "out" / "train.json").read_text())
     manifest = described["manifest"]
     assert manifest["front_end"]["spectrogram"]["band_edges_hz"] == list(
