@@ -220,7 +220,7 @@ def front_end_operations(manifest: Manifest, n_channels: int = N_CHANNELS) -> Op
     blocks_per_s = rate_hz / config.hop_samples
     of_sample = GAPS + (DESPIKE if config.despike_threshold > 0 else 0.0)
     of_block = _block_operations(config)
-    mean = _n_values(config) * config.rows_per_block * (1 + 1 / n_channels)  # over the channels
+    mean = config.n_own_features * config.rows_per_block * (1 + 1 / n_channels)  # over the channels
     window_bytes = SAMPLE_BYTES * (2 * config.window_samples + config.n_features * config.rows_per_block)
     return Operations(
         n_channels * (rate_hz * of_sample + blocks_per_s * (of_block + mean)),
@@ -235,14 +235,8 @@ def sta_lta_operations(rate_hz: float, band_passed: bool, despiked: bool, n_chan
     return Operations(n_channels * rate_hz * of_sample, n_channels * rate_hz * 5 * SAMPLE_BYTES)
 
 
-def _n_values(config: FrontEndConfig) -> int:
-    """Return the features that a channel has at the model's own rate: high bands need a faster one."""
-    n_high = 0 if config.high_bands is None else len(config.high_bands.band_edges_hz) - 1
-    return config.n_channel_features - n_high
-
-
 def _block_operations(config: FrontEndConfig) -> float:
-    n, n_values = config.window_samples, _n_values(config)
+    n, n_values = config.window_samples, config.n_own_features
     of_value = LOGARITHM + 2 + BACKGROUND + CLIP_AND_ROUND
     if config.kind == "spectrogram":  # mean and line removed, taper; spectrum; bands
         return 9 * n + 2.5 * n * math.log2(n) + 2 * n + n_values * of_value

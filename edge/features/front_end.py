@@ -166,8 +166,7 @@ class StationFrontEnd:
     def __init__(self, config: FrontEndConfig, sampling_rate_hz: float) -> None:
         self._config = config
         self._rate_hz = sampling_rate_hz
-        n_high = 0 if config.high_bands is None else len(config.high_bands.band_edges_hz) - 1
-        self._first_high = config.n_channel_features - n_high
+        self._first_high = config.n_own_features
         self._channels: dict[str, ChannelFrontEnd] = {}
         self._t0_ns: int | None = None
         self._watermark_ns = 0

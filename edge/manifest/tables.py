@@ -206,6 +206,12 @@ class FrontEndConfig:
         return 1 if self.bands is None else len(self.bands.centre_frequencies_hz)
 
     @property
+    def n_own_features(self) -> int:
+        """Features that a channel has at the model's own rate: all but the high bands, which come last."""
+        n_high = 0 if self.high_bands is None else len(self.high_bands.band_edges_hz) - 1
+        return self.n_channel_features - n_high
+
+    @property
     def n_features(self) -> int:
         """Features in a row: those of the channels, contrasts, flags of what no channel has, the gap flag last."""
         n_high = 0 if self.high_bands is None else 1
