@@ -63,8 +63,8 @@ test: landers
 		$(ENV)/bin/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 conformance: landers
-	EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) $(ENV)/bin/python studies/conformance.py
-	EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) $(ENV)/bin/python studies/plain_route.py
+	EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) $(ENV)/bin/python studies/conversion/conformance.py
+	EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) $(ENV)/bin/python studies/conversion/plain_route.py
 
 # Two environments as a lander would have them, with the wheel that a user would install.
 landers: environments
@@ -85,7 +85,7 @@ arm: $(ENV)/ready
 # -s prints the errors as they are found.
 clocks: $(ENV)/ready
 	EDGEQUAKE_LONG_CLOCKS=1 OPENBLAS_NUM_THREADS=1 $(QUIET) \
-		$(ENV)/bin/python -m pytest -q -s tests/edge/operation/test_long_clocks.py
+		$(ENV)/bin/python -m pytest -q -s tests/edge/operation/clocks/test_long_clocks.py
 
 # A live run in a folder with a million rows against one in an empty folder; -s prints the figures.
 flatness: $(ENV)/ready
@@ -93,7 +93,7 @@ flatness: $(ENV)/ready
 
 # Every file of a run folder damaged in every way, or a folder instead.
 rotten: $(ENV)/ready
-	EDGEQUAKE_LONG_ROTTEN=1 $(QUIET) $(ENV)/bin/python -m pytest -q -n $(JOBS) tests/edge/operation/test_rotten_files.py
+	EDGEQUAKE_LONG_ROTTEN=1 $(QUIET) $(ENV)/bin/python -m pytest -q -n $(JOBS) tests/edge/operation/faults/test_rotten_files.py
 
 check: $(ENV)/ready
 	$(ENV)/bin/ruff format --check .
@@ -114,7 +114,7 @@ bench: landers
 	$(ENV)/bin/edgequake report $(OUT)/bench/*.json --out $(OUT)/bench/report.html; exit $$gate
 
 picture: $(ENV)/ready
-	$(ENV)/bin/python studies/draw_day.py
+	$(ENV)/bin/python studies/figures/draw_day.py
 
 clean:
 	rm -rf $(ENV) .env-* .types .wheel build out

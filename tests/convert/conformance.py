@@ -1,7 +1,7 @@
 """Small networks of every supported kind with seeded random weights, on which the converter is measured.
 
-`build(name)` builds an entry of `ARCHITECTURES`. studies/conformance.py converts them all and writes the table;
-tests/convert/test_conformance.py converts a few.
+`build(name)` builds an entry of `ARCHITECTURES`. studies/conversion/conformance.py converts them all and writes the
+table; tests/convert/test_conformance.py converts a few.
 """
 
 from __future__ import annotations

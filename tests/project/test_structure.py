@@ -102,8 +102,9 @@ def test_no_modules_import_each_other_in_a_circle(root: Path) -> None:
     assert circle(root) == []
 
 
-def test_folders_hold_few_modules(modules: dict[str, Path]) -> None:
-    counts = Counter(path.parent for path in modules.values() if path.name != "__init__.py")
+def test_folders_hold_few_modules(root: Path, modules: dict[str, Path]) -> None:
+    beside = [path for folder in ("studies", "tests") for path in (root / folder).rglob("*.py")]
+    counts = Counter(path.parent for path in (*modules.values(), *beside) if path.name != "__init__.py")
     assert {str(folder): n for folder, n in counts.items() if n > MAX_MODULES} == {}
 
 

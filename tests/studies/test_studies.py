@@ -159,7 +159,7 @@ def prepare(out: Path, models: Path, data: Path) -> None:
     points = {"0.5": {"natural hours": {"events_per_day": 3.0}, "all arrivals": {"found": 0.8}}}
     report = {"body": "earth", "split": "val", "strata": [hours, quakes], "results": [{"name": "x", "points": points}]}
     (out / "hours.json").write_text(json.dumps(report))
-    (out / "page.md").write_text("<!-- studies/plain_route.py writes from here -->\n<!-- to here -->\n")
+    (out / "page.md").write_text("<!-- studies/conversion/plain_route.py writes from here -->\n<!-- to here -->\n")
 
 
 def write_picks(folder: Path) -> None:
@@ -206,12 +206,18 @@ def run_here(
     return capsys.readouterr().out
 
 
+def paths(root: Path) -> dict[str, Path]:
+    """Return the studies by name."""
+    return {path.stem: path for path in (root / "studies").rglob("*.py")}
+
+
 def test_every_study_has_a_test(root: Path) -> None:
-    assert {path.stem for path in (root / "studies").glob("*.py")} == set(STUDIES)
+    assert set(paths(root)) == set(STUDIES)
     readme = (root / "studies" / "README.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(\w+)\.py` \|.*\]\(\.\./([^)]+)\)", readme, re.MULTILINE)
-    assert {name for name, _ in rows} == set(STUDIES)
-    for name, page in rows:
+    rows = re.findall(r"^\| `([\w/]+\.py)` \|.*\]\(\.\./([^)]+)\)", readme, re.MULTILINE)
+    assert {root / "studies" / path for path, _ in rows} == set(paths(root).values())
+    for path, page in rows:
+        name = Path(path).stem
         text = (root / page).read_text(encoding="utf-8")
         picture = re.sub(r"draw_(\w+)", r"\1.png", name)
         assert f"{name}.py" in text or picture in text, f"{page} names neither {name}.py nor {picture}"
@@ -227,7 +233,7 @@ def test_a_study_runs_in_its_short_form(
     prepare(tmp_path, root / "edge" / "models", data)
     places = {"DATA": data, "OUT": tmp_path, "ROOT": root}
     arguments = [re.sub("DATA|OUT|ROOT", lambda match: str(places[match[0]]), text) for text in study.arguments]
-    path = root / "studies" / f"{name}.py"
+    path = paths(root)[name]
     if study.is_here:
         request.getfixturevalue("worker_here")
         printed = run_here(path, arguments, request.getfixturevalue("monkeypatch"), request.getfixturevalue("capsys"))

@@ -1,6 +1,7 @@
 """Convert every architecture of tests/convert/conformance.py, measure the graphs, and write docs/conformance.md.
 
-    EDGEQUAKE_LANDER_PYTHONS="tflite-runtime=PYTHON;ai-edge-litert=PYTHON" python studies/conformance.py [NAME ...]
+    EDGEQUAKE_LANDER_PYTHONS="tflite-runtime=PYTHON;ai-edge-litert=PYTHON" \\
+        python studies/conversion/conformance.py [NAME ...]
 
 `make conformance` sets the variable. Each measured row is stored in WORK/measured.jsonl, so that an interrupted run can
 be continued; delete the file to start again. With names, only these are measured again; for a short run, give --work
@@ -23,12 +24,12 @@ from typing import Any
 
 os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0", CUDA_VISIBLE_DEVICES="-1")
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 HEAD = """# Conformance
 
 {n} small networks with seeded random weights, which together contain every kind of layer that the converter supports
-(`tests/convert/conformance.py`), and the result of converting each. `make conformance` runs `studies/conformance.py`,
-which writes this page.
+(`tests/convert/conformance.py`), and the result of converting each. `make conformance` runs
+`studies/conversion/conformance.py`, which writes this page.
 
 - *float error*: largest difference between the float32 graph, stepped, and Keras on the whole sequence. It must stay
   below 1e-5. Continuous networks run over {frames} consecutive rows, windowed ones over as many rows in windows.

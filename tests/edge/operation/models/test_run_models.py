@@ -27,7 +27,7 @@ from edgequake.edge.operation.status import read_status
 from edgequake.edge.results.summary import Summary
 from edgequake.edge.runner import RunConfig, run
 
-from ...project import golden_inputs as inputs
+from ....project import golden_inputs as inputs
 
 QUAKES = {
     "moon": (7200.0, ((3600.0, 25.0),)),

@@ -1,4 +1,4 @@
-"""Errors of refined onsets against labels: python studies/onset_study.py DATA [SPLIT].
+"""Errors of refined onsets against labels: python studies/onsets/onset_study.py DATA [SPLIT].
 
 DATA is a folder of recorded data, SPLIT `val` (the default) or `train`. Simulated triggers follow each label by a
 random time, or precede it in some cases, like those of a detector that decides once a frame. Onsets are picked by least

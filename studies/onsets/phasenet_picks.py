@@ -1,4 +1,4 @@
-"""Errors of the shipped `earth` model against analysts' P picks: python studies/phasenet_picks.py DATA [SPLIT] [MODEL].
+"""Errors of the `earth` model against analysts' P picks: python studies/onsets/phasenet_picks.py DATA [SPLIT] [MODEL].
 
 DATA/earth/phasenet holds records of 90 s with manual picks (Zhu & Beroza 2018); SPLIT is `val` (the default), `test` or
 `train`. Each record begins at five random instants at least 10 s before P, and the runner's catalogue is scored. Prints

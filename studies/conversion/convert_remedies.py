@@ -1,6 +1,6 @@
 """Print the table of docs/convert-remedies.md: the gain of each remedy for 8-bit LSTMs on one network.
 
-    python studies/convert_remedies.py MODEL.keras [--calibration DIR] [--rows N]
+    python studies/conversion/convert_remedies.py MODEL.keras [--calibration DIR] [--rows N]
 
 The network's train.json must lie next to it, and so must calibration.npz unless a folder of records is given. It takes
 about half a minute; --rows shortens it.

@@ -1,6 +1,6 @@
 """Draw docs/continuous.png: recall on local quakes against events a day, from `bench accuracy --continuous --json`.
 
-python studies/draw_continuous.py [REPORT.json ...] [--out PNG]
+python studies/figures/draw_continuous.py [REPORT.json ...] [--out PNG]
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ matplotlib.use("agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 REPORTS = [DOCS / "continuous" / f"earth-{split}.json" for split in ("val", "test")]
 HOURS = ("natural hours", "urban hours", "soft-ground hours")
 QUAKES = ("local quakes, analysts' picks", "all arrivals")  # the first of them that was measured

@@ -4,7 +4,9 @@ The figures are those of
 
     edgequake bench budget --data RECORDS --split val --json docs/results/moon-val-budget.json
 
-and of the same for test; other files of results may be named: python studies/draw_budget.py FILE... [--out PNG].
+and of the same for test; other files of results may be named:
+
+    python studies/figures/draw_budget.py FILE... [--out PNG]
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 FILES = (DOCS / "results" / "moon-val-budget.json", DOCS / "results" / "moon-test-budget.json")
 STYLES: dict[str, dict[str, Any]] = {  # Okabe & Ito's colours, which every eye can distinguish
     "model": {"color": "#0072B2", "marker": "o"},

@@ -1,6 +1,6 @@
 """Draw docs/recall_kept.png: recall against the fraction kept, models and tuned baselines, from docs/results/*.json.
 
-python studies/draw_recall_kept.py [--results DIR] [--out PNG]
+python studies/figures/draw_recall_kept.py [--results DIR] [--out PNG]
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ matplotlib.use("agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 BODIES = ("moon", "mars", "earth")
 SPLITS = ("val", "test")
 STYLES: dict[str, dict[str, Any]] = {  # Okabe & Ito's colours, which every eye can distinguish

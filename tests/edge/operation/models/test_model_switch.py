@@ -30,7 +30,7 @@ from edgequake.edge.results.catalog_files import CatalogFiles
 from edgequake.edge.runner import RunConfig, run
 from edgequake.synthetic.synthetic_dataset import write_day
 
-from ..power_loss import PowerLossError, lose_power_after
+from ...power_loss import PowerLossError, lose_power_after
 from .other_models import moon_model, other_graph, write_model
 
 DISK_CALLS = ((os, "fsync"), (Path, "replace"), (ModelStore, "_delete"))

@@ -1,6 +1,6 @@
 """Convert Keras files with TensorFlow's own converter for comparison, and write the table in docs/convert.md.
 
-    EDGEQUAKE_LANDER_PYTHONS="tflite-runtime=PYTHON" python studies/plain_route.py [NAME ...]
+    EDGEQUAKE_LANDER_PYTHONS="tflite-runtime=PYTHON" python studies/conversion/plain_route.py [NAME ...]
 
 The plain route follows TensorFlow's manual: TFLiteConverter.from_keras_model(model) with the settings of each variant.
 Each conversion runs in a process of its own, because it may end in a segmentation fault; so does the test of its result
@@ -20,8 +20,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from studies.conformance import ROOT, load
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from studies.conversion.conformance import ROOT, load
 
 VARIANTS = ("float32", "dynamic", "int8", "int16x8")
 NETWORKS = (
@@ -32,7 +32,7 @@ NETWORKS = (
     "TimeDistributed Conv1D, MaxPooling1D, Flatten, LSTM",
     "seed network, spectrogram",
 )
-BEGIN, STOP = "<!-- studies/plain_route.py writes from here -->", "<!-- to here -->"
+BEGIN, STOP = "<!-- studies/conversion/plain_route.py writes from here -->", "<!-- to here -->"
 HEAD = "| network | variant | plain route | runs in tflite-runtime 2.14 | one-step graph | runs there | bytes |\n"
 RULE = "|---|---|---|---|---|---|---|\n"
 LIMIT_S = 300

@@ -1,6 +1,6 @@
 """Draw docs/day.png: a synthesised lunar day, run through the shipped model, with the kept parts shaded.
 
-python studies/draw_day.py [--out PNG]
+python studies/figures/draw_day.py [--out PNG]
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from edgequake.edge.runner import RunConfig, run
 from edgequake.report.charts.picture import draw_run
 from edgequake.synthetic.synthetic_dataset import write_day
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 SEED = 1  # that of `make demo`
 
 

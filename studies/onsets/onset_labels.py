@@ -1,4 +1,4 @@
-"""How the Earth labels of AZ and II were picked: python studies/onset_labels.py DATA [SPLIT].
+"""How the Earth labels of AZ and II were picked: python studies/onsets/onset_labels.py DATA [SPLIT].
 
 Their source calls them AIC picks. This script repeats them with several band-passes and prints the difference between
 each pick and its label. The output is in docs/onsets.md.
