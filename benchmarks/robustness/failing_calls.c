@@ -62,54 +62,39 @@ static int fails(void)
     return at && n >= at && n - at < number("FAIL_FOR");
 }
 
-static int opened(int (*next)(const char *, int, ...), const char *path, int flags, mode_t mode)
+/* Whether opening a file is to fail. */
+static int refused(const char *path, int flags)
 {
-    int descriptor, writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_CREAT);
-    if (is_below(path) && (writes || number("FAIL_READS")) && fails())
-        return -1;
-    descriptor = next(path, flags, mode);
+    int writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_CREAT);
+    return is_below(path) && (writes || number("FAIL_READS")) && fails();
+}
+
+/* Note where a file that has been opened is; return its descriptor. */
+static int opened(int descriptor, const char *path)
+{
     if (descriptor >= 0 && descriptor < MOST_FILES)
         below_root[descriptor] = (char)is_below(path);
     return descriptor;
 }
 
-#define OPEN(name) \
-    int name(const char *path, int flags, ...) \
+#define COMMA ,
+#define OPEN(name, parameters, types, ...) \
+    int name(parameters, int flags, ...) \
     { \
         mode_t mode = 0; \
-        NEXT(int, #name, const char *, int, ...); \
+        NEXT(int, #name, types, int, ...); \
         if (flags & (O_CREAT | O_TMPFILE)) { \
             va_list rest; \
             va_start(rest, flags); \
             mode = va_arg(rest, mode_t); \
             va_end(rest); \
         } \
-        return opened(next, path, flags, mode); \
+        return refused(path, flags) ? -1 : opened(next(__VA_ARGS__, flags, mode), path); \
     }
-OPEN(open)
-OPEN(open64)
-
-#define OPENAT(name) \
-    int name(int folder, const char *path, int flags, ...) \
-    { \
-        int descriptor; \
-        mode_t mode = 0; \
-        NEXT(int, #name, int, const char *, int, ...); \
-        if (flags & (O_CREAT | O_TMPFILE)) { \
-            va_list rest; \
-            va_start(rest, flags); \
-            mode = va_arg(rest, mode_t); \
-            va_end(rest); \
-        } \
-        if (is_below(path) && ((flags & O_ACCMODE) != O_RDONLY || number("FAIL_READS")) && fails()) \
-            return -1; \
-        descriptor = next(folder, path, flags, mode); \
-        if (descriptor >= 0 && descriptor < MOST_FILES) \
-            below_root[descriptor] = (char)is_below(path); \
-        return descriptor; \
-    }
-OPENAT(openat)
-OPENAT(openat64)
+OPEN(open, const char *path, const char *, path)
+OPEN(open64, const char *path, const char *, path)
+OPEN(openat, int folder COMMA const char *path, int COMMA const char *, folder, path)
+OPEN(openat64, int folder COMMA const char *path, int COMMA const char *, folder, path)
 
 int close(int descriptor)
 {
@@ -133,7 +118,6 @@ ssize_t write(int descriptor, const void *data, size_t n_bytes)
         NEXT(int, #name, types); \
         return is_open_below(descriptor) && fails() ? -1 : next(__VA_ARGS__); \
     }
-#define COMMA ,
 ON_DESCRIPTOR(fsync, (int descriptor), int, descriptor)
 ON_DESCRIPTOR(fdatasync, (int descriptor), int, descriptor)
 ON_DESCRIPTOR(ftruncate, (int descriptor, off_t size), int COMMA off_t, descriptor, size)

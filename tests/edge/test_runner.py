@@ -33,6 +33,8 @@ from edgequake.edge.results.summary import RecordTime, Summary
 from edgequake.edge.runner import RunConfig, run
 from edgequake.synthetic import synthetic_dataset
 
+from .live_command import live_command
+
 S = 1_000_000_000
 T0_NS = synthetic_dataset.DAY_START_NS
 RATE_HZ = synthetic_dataset.SAMPLING_RATE_HZ
@@ -366,7 +368,7 @@ def test_a_stream_that_is_stopped_ends_cleanly(
     signal_number: signal.Signals, exit_code: int, quake_file: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "edgequake.edge", "run", "-", "--out", str(out)]
+    command = live_command(out)
     pipes = dict.fromkeys(("stdin", "stderr", "stdout"), subprocess.PIPE)
     with subprocess.Popen(command, preexec_fn=_enable_interrupts, **pipes) as process:  # type: ignore[call-overload]
         assert process.stdin is not None and process.stderr is not None

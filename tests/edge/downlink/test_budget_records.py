@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from edgequake.edge.formats.record_scanner import RecordHeader
 from edgequake.edge.formats.waveforms import NS_PER_S
 from edgequake.edge.manifest.manifest import load_manifest
 from edgequake.edge.results.catalog import CatalogRow, read_catalog
+
+from ..live_command import live_command
 
 pytestmark = [pytest.mark.records, pytest.mark.slow]
 
@@ -38,7 +39,7 @@ class LiveRun:
 def finished(records_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> LiveRun:
     """Feed the Moon records of val to a live run, record by record in the order of their times."""
     out = tmp_path_factory.mktemp("stream") / "run"
-    command = [sys.executable, "-m", "edgequake.edge", "run", "-", "--out", str(out), "--budget", str(BUDGET_BYTES)]
+    command = live_command(out, "--budget", str(BUDGET_BYTES))
     done = subprocess.run(command, input=b"".join(in_order_of_time(records_dir)), capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     segments: dict[str, list[CatalogRow]] = defaultdict(list)

@@ -30,6 +30,8 @@ from edgequake.edge.results.summary import Summary
 from edgequake.edge.runner import RunConfig, run
 from edgequake.synthetic import synthetic_dataset
 
+from ..live_command import live_command
+
 Moon = tuple[Manifest, bytes, Variant]
 Write = Callable[..., Path]
 S = 1_000_000_000
@@ -249,8 +251,7 @@ def test_options_of_live_input_are_refused_for_files(quake_file: Path, tmp_path:
 
 @pytest.mark.slow
 def test_a_stalled_pipe_is_reported_and_an_idle_one_ends_the_run(quake_file: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "edgequake.edge", "run", "-", "--out", str(tmp_path / "out"), "--json",
-               "--model", "moon", "--stall-after", "0.3", "--idle-stop", "2"]  # fmt: skip
+    command = live_command(tmp_path / "out", "--json", "--model", "moon", "--stall-after", "0.3", "--idle-stop", "2")
     records = in_order(quake_file)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin is not None
@@ -397,7 +398,7 @@ def test_thresholds_are_read_again_on_sighup(
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs SIGHUP")
 def test_a_hangup_does_not_end_the_run(quake_file: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "edgequake.edge", "run", "-", "--out", str(tmp_path / "out")]
+    command = live_command(tmp_path / "out")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)) as process:  # fmt: skip
         assert process.stdin is not None

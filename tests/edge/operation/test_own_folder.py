@@ -17,6 +17,8 @@ from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.base.own_folder import OwnFolder
 from edgequake.edge.runner import RunConfig, run
 
+from ..live_command import live_command
+
 Write = Callable[..., Path]
 HOLD = (
     "import sys; from pathlib import Path; from edgequake.edge.base.own_folder import OwnFolder\n"
@@ -92,7 +94,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_of_runners_that_start_together_one_is_left(quake_file: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "edgequake.edge", "run", "-", "--out", str(tmp_path / "out"), "--resume"]
+    command = live_command(tmp_path / "out", "--resume")
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         for _ in range(4)

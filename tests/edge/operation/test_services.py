@@ -30,6 +30,8 @@ from edgequake.edge.results.catalog import read_catalog
 from edgequake.edge.runner import RunConfig, run
 from edgequake.synthetic import synthetic_dataset
 
+from ..live_command import live_command
+
 S = NS_PER_S
 BUDGET = 20_000
 
@@ -187,18 +189,7 @@ def test_live_with_kills_no_catalogued_event_is_lost_and_nothing_is_sent_twice(r
     records = records_of(record)
     rng = np.random.default_rng(7)
     cuts = np.sort(rng.choice(len(records), 3, replace=False)).tolist()
-    command = [
-        sys.executable,
-        "-m",
-        "edgequake.edge",
-        "run",
-        "-",
-        "--out",
-        str(out),
-        *LIVE,
-        "--checkpoint-every",
-        "0.5",
-    ]
+    command = live_command(out, *LIVE, "--checkpoint-every", "0.5")
     rows: set[str] = set()
     for first, stop in zip([0, *cuts], [*cuts, len(records)], strict=True):
         begun_s = time.time()

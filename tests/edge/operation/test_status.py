@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -22,6 +21,8 @@ from edgequake.edge.manifest.manifest import shipped_models
 from edgequake.edge.operation.status import read_status
 from edgequake.edge.results.catalog import read_catalog
 from edgequake.synthetic import synthetic_dataset
+
+from ..live_command import live_command
 
 EVERYTHING = ("--archive-bytes", "400000", "--summary-channel", "--budget", "20000", "--pass-every", "900")
 
@@ -117,7 +118,7 @@ def test_a_runner_that_writes_nothing_any_more(done: Path, tmp_path: Path) -> No
 @pytest.mark.skipif(not Path("/proc/self/ns/pid").exists(), reason="Linux tells which processes live")
 @pytest.mark.parametrize("ahead_s", [-20.0, 0.0, 5e7])
 def test_a_killed_run_is_never_well_whatever_the_clock_says(record: Path, tmp_path: Path, ahead_s: float) -> None:
-    command = [sys.executable, "-m", "edgequake.edge", "run", "-", "--spool-bytes", "0", "--out", str(tmp_path / "out")]
+    command = live_command(tmp_path / "out", "--spool-bytes", "0")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdin is not None
         process.stdin.write(record.read_bytes()[:51_200])

@@ -7,7 +7,6 @@ import fcntl
 import os
 import struct
 import subprocess
-import sys
 import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,8 @@ from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.operation.status import read_status
 from edgequake.edge.results.catalog import read_catalog
 from edgequake.synthetic import synthetic_dataset
+
+from ...live_command import live_command
 
 PATIENCE_S = 120.0  # of a test, not of the program
 
@@ -54,19 +55,7 @@ def live_process(out: Path, shim: Path, marker: Path, *options: str) -> Iterator
     """Start a live run whose folder is read-only as long as a file exists."""
     environment = {"LD_PRELOAD": str(shim), "FAIL_ROOT": str(out), "FAIL_WHILE": str(marker)}
     with subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "edgequake.edge",
-            "run",
-            "-",
-            "--out",
-            str(out),
-            "--resume",
-            "--spool-bytes",
-            "0",
-            *options,
-        ],
+        live_command(out, "--resume", "--spool-bytes", "0", *options),
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -30,6 +29,7 @@ from edgequake.edge.results.catalog_files import CatalogFiles
 from edgequake.edge.runner import RunConfig, run
 from edgequake.synthetic.synthetic_dataset import write_day
 
+from ...live_command import live_command
 from ...power_loss import PowerLossError, lose_power_after
 from .other_models import moon_model, other_graph, write_model
 
@@ -311,14 +311,13 @@ def live_records(day: Path, hours: float) -> tuple[list[bytes], list[int]]:
 def test_live_the_run_switches_while_samples_come(day: Path, models: dict[str, Path], tmp_path: Path) -> None:
     """Two hours come, the model is installed, and when it is being fed, the rest of the half day comes."""
     records, starts_ns = live_records(day, 12.0)
-    command = [sys.executable, "-m", "edgequake.edge", "run", "-", "--spool-bytes", "0"]
     alone = []
     for name in ("moon", str(models["other"])):
-        done = [*command, "--model", name, "--out", str(tmp_path / Path(name).stem)]
-        subprocess.run(done, input=b"".join(records), check=True, capture_output=True)
+        command = live_command(tmp_path / Path(name).stem, "--spool-bytes", "0", "--model", name)
+        subprocess.run(command, input=b"".join(records), check=True, capture_output=True)
         alone.append(read_catalog(tmp_path / Path(name).stem / "catalog.csv"))
     out, n_first = tmp_path / "run", sum(start_ns < starts_ns[0] + 2 * 3600 * 10**9 for start_ns in starts_ns)
-    command += ["--out", str(out), "--model", "moon"]
+    command = live_command(out, "--spool-bytes", "0", "--model", "moon")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         assert process.stdin is not None and process.stderr is not None
         process.stdin.write(b"".join(records[:n_first]))
