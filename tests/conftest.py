@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,8 @@ from edgequake.edge.detection.network import import_runtime
 
 import_runtime()  # before any test imports TensorFlow: after it, tflite-runtime fails with "vector::reserve"
 
-# Runs sync each file, and would wait for a disk most of the time; what the tests check does not depend on it.
+# Runs sync each file, and would wait for a disk; what the tests check does not depend on it, except those marked `disk`.
+DISK = os.environ.setdefault("EDGEQUAKE_TESTS_ON_DISK", tempfile.gettempdir())  # for the processes of pytest-xdist, too
 MEMORY = Path("/dev/shm")
 MEMORY_BYTES = 4 << 30  # free ones, several times what the tests write
 
@@ -40,6 +42,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Return a folder of this test alone; on a disk for tests marked `disk`."""
+    if request.node.get_closest_marker("disk") is None:
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="edgequake-test-", dir=DISK) as name:
+        yield Path(name)
 
 
 @pytest.fixture(scope="session")
