@@ -20,7 +20,7 @@ from edgequake.edge.detection.network import import_runtime
 
 import_runtime()  # before any test imports TensorFlow: after it, tflite-runtime fails with "vector::reserve"
 
-# Runs sync each file, and would wait for a disk; what the tests check does not depend on it, except those marked `disk`.
+# Runs sync each file, and would wait for a disk; what tests check does not depend on it, except those marked `disk`.
 DISK = os.environ.setdefault("EDGEQUAKE_TESTS_ON_DISK", tempfile.gettempdir())  # for the processes of pytest-xdist, too
 MEMORY = Path("/dev/shm")
 MEMORY_BYTES = 4 << 30  # free ones, several times what the tests write
