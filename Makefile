@@ -6,7 +6,7 @@
 #   make arm       the aarch64 wheels, emulated, find what this machine's find (needs qemu-user-static and mmdebstrap)
 #   make clocks    days of records with wrong clocks and headers: the largest error of an onset, day by day (six minutes)
 #   make rotten    each file of a run folder damaged in each way: a live run starts and goes on (two minutes)
-#   make archive   the archive killed at more instants, and below more size limits (two minutes)
+#   make archive   the archive killed at more instants, and below more size limits
 #   make check     format, lint, types, tests
 #   make bench     everything measured, in the lander environments too, and compared with docs/results (docs/costs.md):
 #                  make bench DATA=/path/to/records ALSO=another/network/to/compare/with.json
