@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,11 +20,38 @@ from edgequake.edge.detection.network import import_runtime
 
 import_runtime()  # before any test imports TensorFlow: after it, tflite-runtime fails with "vector::reserve"
 
+# Runs sync each file, and would wait for a disk; what tests check does not depend on it, except those marked `disk`.
+DISK = os.environ.setdefault("EDGEQUAKE_TESTS_ON_DISK", tempfile.gettempdir())  # for the processes of pytest-xdist, too
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 4 << 30  # free ones, several times what the tests write
+
+
+def has_room_in_memory() -> bool:
+    """Whether there is a folder in memory that the tests may fill, and from which libraries can be loaded."""
+    if not os.access(MEMORY, os.W_OK) or os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
+        return False
+    return shutil.disk_usage(MEMORY).free > MEMORY_BYTES
+
+
+if "TMPDIR" not in os.environ and has_room_in_memory():
+    os.environ["TMPDIR"] = str(MEMORY)
+    tempfile.tempdir = None  # look again
+
 # A shell that starts the tests in the background has them ignore Ctrl-C, and every process that they start too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Return a folder of this test alone; on a disk for tests marked `disk`."""
+    if request.node.get_closest_marker("disk") is None:
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="edgequake-test-", dir=DISK) as name:
+        yield Path(name)
 
 
 @pytest.fixture(scope="session")

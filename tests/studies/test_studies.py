@@ -45,9 +45,9 @@ class Study:
 
     arguments: Sequence[str]  # DATA: the folder of synthetic records; OUT: an empty folder; ROOT: the repository
     prints: str = ""  # regular expression
-    writes: str = ""  # file in OUT that must not be empty
+    writes: str = ""  # file or folder in OUT that must not be empty
     needs: str = ""  # runtime of a lander environment
-    is_here: bool = False  # runs in this process, where TensorFlow is loaded once for all tests
+    is_here: bool = False  # runs in this process, where TensorFlow or obspy is loaded once for all tests
 
 
 STUDIES = {
@@ -64,6 +64,7 @@ STUDIES = {
         ["ROOT/edge/models/moon.json", "DATA", "--cache", "OUT/rows", "--thresholds", "0.5"],
         r"\nall arrivals +val +3 +\d+\.\d +[1-9] +[01]\.\d\d",
         "rows",
+        is_here=True,
     ),
     "convert_remedies": Study(
         ["ROOT/train/models/moon/moon.keras", "--calibration", "OUT/data", "--rows", "200"],
@@ -74,10 +75,12 @@ STUDIES = {
     "draw_continuous": Study(["OUT/hours.json", "--out", "OUT/hours.png"], writes="hours.png"),
     "draw_day": Study(["--out", "OUT/day.png"], writes="day.png"),
     "draw_recall_kept": Study(["--out", "OUT/recall.png"], writes="recall.png"),
-    "event_classes": Study(["DATA", "--quick"], r"simulated triggers: right / wrong / blank events"),
-    "onset_labels": Study(["DATA", "--body", "moon", "--stations", "LUN"], r"\| one way \| 2-8 \| [+-]\d"),
-    "onset_study": Study(["DATA", "--bodies", "moon"], r"\| Moon.* \| \d+ \| refined \| \d"),
-    "phasenet_picks": Study(["DATA", "--quick"], r"\| high \| 2 \| \d\.\d\d \| "),
+    "event_classes": Study(["DATA", "--quick"], r"simulated triggers: right / wrong / blank events", is_here=True),
+    "onset_labels": Study(
+        ["DATA", "--body", "moon", "--stations", "LUN"], r"\| one way \| 2-8 \| [+-]\d", is_here=True
+    ),
+    "onset_study": Study(["DATA", "--bodies", "moon"], r"\| Moon.* \| \d+ \| refined \| \d", is_here=True),
+    "phasenet_picks": Study(["DATA", "--quick"], r"\| high \| 2 \| \d\.\d\d \| ", is_here=True),
     "plain_route": Study(
         ["GRU reset_after", "--variants", "float32", "--work", "OUT", "--page", "OUT/page.md"],
         r"GRU reset_after \| float32 \| ",
@@ -101,6 +104,7 @@ STUDIES = {
         ],
         r"moon  20  drift  bare  [1-9]",
         "page.md",
+        is_here=True,
     ),
     "resampling_cost": Study(
         ["--models", "moon", "--hours", "0.1", "--repeats", "1", "--threads", "1", "--out", "OUT/page.md"],
@@ -110,11 +114,14 @@ STUDIES = {
     "same_events": Study(
         ["moon", "DATA", "val", "--variants", "int8", "int8", "--quick"],
         r"moon on val: events .* the same within 9\.66 s",
+        is_here=True,
     ),
     "summary_share": Study(
-        ["DATA", "--body", "moon", "--most", "1"], r"\| moon \| 6\.625 Hz, repeated \| 3 \| 0\.\d\d \|"
+        ["DATA", "--body", "moon", "--most", "1"], r"\| moon \| 6\.625 Hz, repeated \| 3 \| 0\.\d\d \|", is_here=True
     ),
-    "tune_baselines": Study(["DATA", "moon", "classic", "--quick"], r"moon classic: .*recall \d\.\d\d, F1 "),
+    "tune_baselines": Study(
+        ["DATA", "moon", "classic", "--quick"], r"moon classic: .*recall \d\.\d\d, F1 ", is_here=True
+    ),
 }
 SLOW = (
     "compare_models", "conformance", "convert_remedies", "plain_route",  # TensorFlow alone takes seconds to import
@@ -181,9 +188,14 @@ def finished(command: Sequence[str], folder: Path) -> str:
 
 
 def run_here(
-    path: Path, arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    path: Path,
+    arguments: Sequence[str],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> str:
-    """Run a study in this process, and those of its commands that need TensorFlow; return what it has printed."""
+    """Run a study in a folder, in this process, and those of its commands that need TensorFlow, as `finished` does."""
+    monkeypatch.chdir(folder)
     for variable in ("TF_CPP_MIN_LOG_LEVEL", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.setenv(variable, os.environ.get(variable, ""))  # a study may set it: undone after the test
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -204,6 +216,11 @@ def run_here(
     monkeypatch.setattr(sys, "argv", [str(path), *arguments])
     assert not study.main()
     return capsys.readouterr().out
+
+
+def files_of(written: Path) -> list[Path]:
+    """Return a file itself, or the files in a folder."""
+    return [path for path in (written, *written.rglob("*")) if path.is_file()]
 
 
 def paths(root: Path) -> dict[str, Path]:
@@ -236,8 +253,9 @@ def test_a_study_runs_in_its_short_form(
     path = paths(root)[name]
     if study.is_here:
         request.getfixturevalue("worker_here")
-        printed = run_here(path, arguments, request.getfixturevalue("monkeypatch"), request.getfixturevalue("capsys"))
+        fixtures = (request.getfixturevalue(one) for one in ("monkeypatch", "capsys"))
+        printed = run_here(path, arguments, tmp_path, *fixtures)
     else:
         printed = finished([sys.executable, str(path), *arguments], tmp_path)
     assert re.search(study.prints, printed), printed
-    assert not study.writes or (tmp_path / study.writes).stat().st_size > 100
+    assert not study.writes or sum(path.stat().st_size for path in files_of(tmp_path / study.writes)) > 100

@@ -21,6 +21,9 @@ from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, parse
 T0_NS = parse_time("2030-01-01T15:00:00")
 MOON = "FDSN:XX_LUN_00_M_H_Z"
 RATE_HZ = 6.625
+LONG = "EDGEQUAKE_LONG_ARCHIVE" in os.environ  # `make archive`
+ONE_KILL = 40 if LONG else 4  # runs that are killed once
+MANY_KILLS = 20 if LONG else 8  # of one run
 Traces = Callable[..., list[Trace]]
 Tree = dict[str, bytes]
 Make = Callable[[], "Archive | SsamWriter"]
@@ -124,7 +127,7 @@ def test_a_replay_ends_as_if_undisturbed(
     expected = tree(tmp_path / "undisturbed")
 
     rng = np.random.default_rng(7)
-    for n_kills, n_runs in ((1, 8), (20, 1)):
+    for n_kills, n_runs in ((1, ONE_KILL), (MANY_KILLS, 1)):
         for i in range(n_runs):
             folder, checkpoint = f"killed-{n_kills}-{i}", tmp_path / f"checkpoint-{n_kills}-{i}"
             for _ in range(n_kills):

@@ -21,6 +21,8 @@ from edgequake.edge.downlink.requests import Request
 from edgequake.edge.formats.miniseed import encode
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, parse_time
 
+pytestmark = pytest.mark.disk  # whose inodes are used again
+
 T0_NS = parse_time("2030-01-01T00:00:00")
 HOUR_NS = 3600 * NS_PER_S
 RATE_HZ = 6.625

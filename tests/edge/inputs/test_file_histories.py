@@ -13,6 +13,8 @@ from edgequake.edge.inputs import folder
 
 from .following import E, Follower, N, Z, packed, plain_samples, renew_time, replace_file, rows, write_in_place
 
+pytestmark = pytest.mark.disk  # whose inodes are used again
+
 N_SAMPLES = 3000
 NAMES = (Z, N, E)
 

@@ -33,6 +33,8 @@ from .following import (
     write_in_place,
 )
 
+pytestmark = pytest.mark.disk  # whose inodes are used again
+
 X = rows(6000)
 DATA = packed(X)
 

@@ -14,6 +14,8 @@ from edgequake.edge.inputs.folder_watch import FolderWatch
 
 from .following import renew_time
 
+pytestmark = pytest.mark.disk  # whose inodes are used again
+
 
 class Looker:
     """Counts the calls for the status of a file."""

@@ -137,7 +137,7 @@ def test_two_days_in_one_stream(tmp_path: Path, capsys: pytest.CaptureFixture[st
     written = json.loads(out.read_text())["soak"]
     first, second = written["resident_bytes"]
     assert 10_000_000 < first < 200_000_000 and written["growth_bytes"] == second - first
-    assert written["n_events"] >= 2
+    assert written["n_events"] >= 3 and written["growth_bytes"] < 1_500_000
 
 
 @pytest.mark.parametrize(

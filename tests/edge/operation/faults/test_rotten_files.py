@@ -42,7 +42,8 @@ def replace_by_loop(path: Path) -> None:
     path.symlink_to(path.name)
 
 
-HUGE_BYTES = 1 << 28  # of zeros that take no disk; `make rotten` can do with more
+LONG = "EDGEQUAKE_LONG_ROTTEN" in os.environ
+HUGE_BYTES = 1 << (28 if LONG else 26)  # of zeros that take no disk
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
@@ -103,7 +104,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("pattern", "damage"), CASES if os.environ.get("EDGEQUAKE_LONG_ROTTEN") else SHORT)
+@pytest.mark.parametrize(("pattern", "damage"), CASES if LONG else SHORT)
 def test_a_live_run_starts_with_any_one_file_damaged(
     pattern: str, damage: str, folder: Path, later: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
