@@ -11,7 +11,8 @@ import dataclasses
 from edgequake.edge.base.errors import ConfigError
 from edgequake.results.missions import ASSUMED, DERIVED, OPTION, PUBLIC, UNKNOWN, MissionProfile, ProfileFigure
 
-ALERT_SHARE = 0.01  # of the routine stream, as the default daily budget: a scenario, as are the budgets of `bench budget`
+# Of the routine stream, as default daily budgets: scenarios, as are the budgets of `bench budget`.
+ALERT_SHARES = (0.01, 0.1)
 
 DAY_S = 86_400.0
 SOL_S = 88_775.244  # Allison & McEwen 2000, doi:10.1016/S0032-0633(99)00092-6
@@ -44,7 +45,7 @@ PROFILES = {
         title="InSight SEIS",
         body="mars",
         stored_sps=ProfileFigure(
-            360.0, DERIVED, f"VBB 3 x 20 and SP 3 x 100 samples/s; events are requested at 20 to 100 ({_SEIS})"
+            360.0, DERIVED, f"taken as VBB 3 x 20 and SP 3 x 100 samples/s: events are requested at 20 to 100 ({_SEIS})"
         ),
         routine_sps=ProfileFigure(17.0, PUBLIC, f"VBB 3 x 2, SP energy 1 and a composite at 10 samples/s ({_SEIS})"),
         sample_bits=ProfileFigure(24.0, ASSUMED, "uncompressed"),
@@ -108,8 +109,8 @@ def find_profile(
     return profile
 
 
-def default_budget_bytes(profile: MissionProfile) -> int:
-    """Return `ALERT_SHARE` of the routine stream in bytes a day.
+def default_budgets(profile: MissionProfile) -> tuple[int, ...]:
+    """Return `ALERT_SHARES` of the routine stream in bytes a day.
 
     Raises
     ------
@@ -119,7 +120,7 @@ def default_budget_bytes(profile: MissionProfile) -> int:
     routine = profile.routine_bytes_a_day
     if routine is None:
         raise ConfigError(f"{profile.title}: no public source gives its data volume; give --budget BYTES a day")
-    return round(ALERT_SHARE * routine)
+    return tuple(round(share * routine) for share in ALERT_SHARES)
 
 
 _OPTIONS = {

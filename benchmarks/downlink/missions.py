@@ -5,9 +5,9 @@ goes on in silence until the routine look would have brought everything. Its con
 (`mission_profiles`), and its downlink is the runner's own.
 
 The records are not the mission's: those of Apollo have 6.6 samples a second of up to three channels, and LEMS stores
-100 of six. A record is sent under the budget times the ratio of its samples a second to the stored ones, so that an
-onset takes the same share of the budget as it would at the stored rate; bytes sent are scaled back by the same ratio.
-Event reports are the same at every rate. Each record keeps its own encoding, of 1 to 8 bytes a sample.
+100 of six. A record is therefore sent under the budget times a ratio, and the bytes of its samples are divided by it:
+the bytes a second of the record, as its segments are encoded, by those of the stored rate, uncompressed. An onset so
+takes the same share of the budget as it would at the stored rate. Event reports are the same at every rate.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from edgequake.benchmarks.downlink.mission_delays import (
     queued_events,
     sending_order,
 )
-from edgequake.benchmarks.downlink.mission_profiles import default_budget_bytes, find_profile
+from edgequake.benchmarks.downlink.mission_profiles import default_budgets, find_profile
 from edgequake.benchmarks.downlink.simulation import MissionSimulator, SimulatedMission, deliver
 from edgequake.benchmarks.scoring.pooling import NS_PER_DAY, spread
 from edgequake.benchmarks.scoring.random_starts import run_passes
@@ -50,22 +50,29 @@ LEAST_BUDGET_BYTES = 1024  # that the runner accepts
 
 @dataclass(frozen=True)
 class Link:
-    """A mission's link: contacts, the routine look, and the rate to which bytes are scaled."""
+    """A mission's link: contacts, the routine look, and what is stored, to which bytes are scaled."""
 
     contact_every_s: float
     look_every_s: float
-    stored_sps: float | None  # None: bytes are those of the records
+    stored_sps: float | None  # samples a second of all channels; None: bytes are those of the records
+    sample_bits: float | None  # None: as the records encode them
 
     @classmethod
     def of(cls, profile: MissionProfile) -> Link:
         """Return the link of a profile."""
         look_s, contact_s = profile.look_every_s.value, profile.contact_every_s.value
         assert look_s is not None and contact_s is not None, "`find_profile` requires them"
-        return cls(contact_s, look_s, profile.stored_sps.value)
+        return cls(contact_s, look_s, profile.stored_sps.value, profile.sample_bits.value)
 
-    def rate_ratio(self, record: LabelledRecord) -> float:
-        """Return the samples a second of a record's channels by those that the mission stores."""
-        return 1.0 if self.stored_sps is None else record.sampling_rate_hz * len(record.channels) / self.stored_sps
+    def byte_ratio(self, record: LabelledRecord, mission: SimulatedMission) -> float:
+        """Return the bytes a second of a record's channels, as its segments are encoded, by those that are stored."""
+        if self.stored_sps is None:
+            return 1.0
+        samples = record.sampling_rate_hz * len(record.channels) / self.stored_sps
+        n_samples = sum(found.segment.n_samples for found in mission.found)
+        if self.sample_bits is None or not n_samples:
+            return samples
+        return samples * 8 * sum(found.segment.size_bytes for found in mission.found) / (n_samples * self.sample_bits)
 
     def until_ns(self, mission: SimulatedMission) -> int:
         """Return the contact at which the second look after the record, that with the backfill, is over."""
@@ -79,6 +86,7 @@ class RecordMission:
     """A record's mission: its score, its events in the queue, and what each budget sent."""
 
     score: RecordScore
+    byte_ratio: float  # by which the budget was scaled
     events: tuple[QueuedEvent, ...]
     sent: dict[int, LinkOutcome]  # by budget at the stored rate
 
@@ -104,7 +112,7 @@ def bench_mission(
     mission : name of a profile in `mission_profiles.PROFILES`.
     data : folder in either layout that `edgequake.data.dataset.load` reads.
     split : by default val, or all of a packet, which has no splits.
-    budgets : bytes of a UTC day for alerts, at the stored rate; by default a share of the routine stream.
+    budgets : bytes of a UTC day for alerts, at the stored rate; by default shares of the routine stream.
     seeds : random starts; 0 begins every record at its own start.
     model : shipped name or path of a manifest, by default the shipped model of the mission's body.
     look_every_s, contact_every_s, stored_sps : in place of the profile's figures; seconds and samples a second.
@@ -120,7 +128,7 @@ def bench_mission(
     """
     profile = find_profile(mission, look_every_s, contact_every_s, stored_sps)
     link = Link.of(profile)
-    chosen = sorted(set(budgets or (default_budget_bytes(profile),)))
+    chosen = sorted(set(budgets or default_budgets(profile)))
     for budget in chosen:
         RunConfig((), Path(), budget_bytes=budget, pass_s=link.contact_every_s)  # refuses what the runner refuses
     named = NamedModel.find(model or profile.body, variant)
@@ -130,15 +138,15 @@ def bench_mission(
     records = selection.records(data, named.body)
     loaded = LoadedModel.load(RunConfig((), Path(), named.model, variant), Control().log)
     simulators = compared_simulators(named, loaded)
-    curves = []
+    curves, ratios = [], []
     for i, (name, (simulator, settings)) in enumerate(simulators.items()):
         of_detector = part_of(progress, i / len(simulators), (i + 1) / len(simulators), name)
         passes = simulate_link(simulator, records, chosen, link, range(seeds), of_detector)
         curves.append(mission_curve(name, settings, passes, link))
+        ratios += [one.byte_ratio for of_pass in passes for one in of_pass if one.events]
     primary = [row for one in passes[0] for row in one.score.primary]  # no detector changes the arrivals and the times
     scored_days = spread([sum(one.score.scored_ns for one in of_pass) / NS_PER_DAY for of_pass in passes]).mean
     routine = profile.routine_bytes_a_day
-    ratios = [link.rate_ratio(record) for record in records]
     return MissionReport(
         mission=profile,
         body=named.body,
@@ -149,7 +157,7 @@ def bench_mission(
         n_groups=len({row.arrival.group for row in primary}),
         scored_days=scored_days,
         routine_bytes=None if routine is None else routine * scored_days,
-        rate_ratios=(min(ratios), max(ratios)),
+        byte_ratios=(min(ratios), max(ratios)) if ratios else None,
         data_sha256=data_hash(records),
         model=named.identity,
         provenance=provenance(),
@@ -183,14 +191,14 @@ def simulate_link(
 
 def send_over(link: Link, record: LabelledRecord, mission: SimulatedMission, budgets: Sequence[int]) -> RecordMission:
     """Send the events of a record's mission under each budget, a number of bytes a day at the stored rate."""
-    ratio, until_ns = link.rate_ratio(record), link.until_ns(mission)
+    ratio, until_ns = link.byte_ratio(record, mission), link.until_ns(mission)
     sent = {}
     for budget in budgets:
         own_bytes = max(LEAST_BUDGET_BYTES, round(budget * ratio))
         delivered = deliver(mission, own_bytes, link.contact_every_s, until_ns)
         score = score_record(record, mission.start_ns, delivered.detections(mission.rows))
         sent[budget] = link_outcome(score, delivered, ratio)
-    return RecordMission(score, tuple(queued_events(mission, score)), sent)
+    return RecordMission(score, ratio, tuple(queued_events(mission, score)), sent)
 
 
 def mission_curve(name: str, settings: str, passes: Sequence[Sequence[RecordMission]], link: Link) -> MissionCurve:

@@ -116,7 +116,8 @@ class MissionReport(Report):
     n_groups: int
     scored_days: float  # length of the records from their starts on, mean over the random starts
     routine_bytes: float | None  # of the routine stream in that time
-    rate_ratios: tuple[float, float]  # least and largest ratio of a record's samples a second to the stored ones
+    # Least and largest ratio of a record's bytes a second to the stored ones, of records with events; None: no event.
+    byte_ratios: tuple[float, float] | None
     data_sha256: str
     model: ModelIdentity
     provenance: Provenance
