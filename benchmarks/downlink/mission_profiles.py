@@ -7,6 +7,7 @@ No figure here is a guess at a mission's design: what no public source gives is 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from edgequake.edge.base.errors import ConfigError
 from edgequake.results.missions import ASSUMED, DERIVED, OPTION, PUBLIC, UNKNOWN, MissionProfile, ProfileFigure
@@ -71,6 +72,7 @@ PROFILES = {
             f"At least 4.5 months of continuous operation, through lunar nights ({_JPL}).",
             "One vertical VBB and one three-component SP, on the lander's deck "
             "(https://www.ipgp.fr/en/research/research-projects/far-side-seismic-suite/).",
+            "50 seismic events are expected in that time (https://cnes.fr/en/projects/fss).",
             "No trigger on board is described in a public source.",
         ),
     ),
@@ -93,10 +95,10 @@ def find_profile(
     for field, value in given.items():
         if value is not None and not 0 < value < float("inf"):
             raise ConfigError(f"{_OPTIONS[field]}: expected a positive number, got {value:g}")
-    profile = dataclasses.replace(
-        PROFILES[name],
-        **{field: ProfileFigure(value, OPTION, _OPTIONS[field]) for field, value in given.items() if value is not None},
-    )
+    in_place: dict[str, Any] = {
+        field: ProfileFigure(value, OPTION, _OPTIONS[field]) for field, value in given.items() if value is not None
+    }
+    profile = dataclasses.replace(PROFILES[name], **in_place)
     look_s, contact_s = profile.look_every_s.value, profile.contact_every_s.value
     if look_s is None:
         raise ConfigError(f"{profile.title}: no public source says how often its data come; give --look-every DAYS")
