@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from edgequake.results.missions import MissionCurve, MissionPoint, MissionReport, Quartiles, QueueDepth, figures
 from edgequake.results.tables.accuracy_tables import spread_cell, starts
 from edgequake.results.tables.table import Table
@@ -11,12 +13,13 @@ _DAY_S = 86_400.0
 
 
 def mission_tables(report: MissionReport) -> list[Table]:
-    """Return the profile, two tables for each detector, and what the figures mean."""
+    """Return the profile, and two tables for each detector; below the last, what the figures mean."""
     several = len(report.seeds) > 1
     tables = [_profile_table(report)]
     for curve in report.curves:
-        tables += [_link_table(report, curve, several), _queue_table(curve)]
-    return [*tables, Table("", (), (), (_method(report), _bytes_note(report), _limits(report)))]
+        tables += [_link_table(report, curve, several), _queue_table(report, curve)]
+    notes = (_method(report), _bytes_note(report), _limits(report))
+    return [*tables[:-1], dataclasses.replace(tables[-1], notes=notes)]
 
 
 def _profile_table(report: MissionReport) -> Table:
@@ -38,7 +41,7 @@ def _link_table(report: MissionReport, curve: MissionCurve, several: bool) -> Ta
         "B/day (of routine)", "contact every", "reported", "delay", "days before the look", "mean, all arrivals",
         "whole onset", "delay (whole)", "days before the backfill", "mean, all", "sent", "of the routine",
     )  # fmt: skip
-    title = f"{curve.name}: recall {curve.recalled.mean:.2f}; {curve.settings}"
+    title = f"{report.mission.title}, {curve.name}: recall {curve.recalled.mean:.2f}; {curve.settings}"
     rows = tuple(_link_row(report, point, several) for point in curve.points)
     return Table(title, columns, rows)
 
@@ -67,9 +70,11 @@ def _quartiles(values: Quartiles | None, unit: str = "") -> str:
     return f"{values.median:.2f}{unit} ({values.lower:.2f} to {values.upper:.2f})"
 
 
-def _queue_table(curve: MissionCurve) -> Table:
+def _queue_table(report: MissionReport, curve: MissionCurve) -> Table:
     columns = ("first events", "labelled quakes", "in their codas", "false", "share of the arrivals")
-    title = f"{curve.name}: what is sent first, if the events of all records wait for the same contact"
+    title = (
+        f"{report.mission.title}, {curve.name}: what is sent first if the events of all records wait for one contact"
+    )
     return Table(title, columns, tuple(map(_queue_row, curve.queue)))
 
 
