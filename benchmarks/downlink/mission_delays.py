@@ -19,8 +19,8 @@ _H_NS, _DAY_NS = 3600 * NS_PER_S, 86_400 * NS_PER_S
 
 
 @dataclass(frozen=True)
-class ArrivalOutcome:
-    """When one primary arrival came home; None: never, by alerts."""
+class SentArrival:
+    """When one primary arrival came home by alerts; None: never."""
 
     time_ns: int  # labelled onset
     reported_at_ns: int | None
@@ -31,7 +31,7 @@ class ArrivalOutcome:
 class LinkOutcome:
     """One mission under one daily budget."""
 
-    arrivals: tuple[ArrivalOutcome, ...]
+    arrivals: tuple[SentArrival, ...]
     sent_bytes: float  # records scaled to the stored rate
 
 
@@ -57,7 +57,7 @@ def link_outcome(score: RecordScore, delivered: Delivered, rate_ratio: float) ->
     reports_bytes = sum(delivered.bytes_by_day.values()) - delivered.record_bytes
     return LinkOutcome(
         arrivals=tuple(
-            ArrivalOutcome(
+            SentArrival(
                 row.arrival.time_ns,
                 None if row.onset_ns is None else delivered.reported_at_ns.get(row.onset_ns),
                 None if row.onset_ns is None else delivered.whole_at_ns.get(row.onset_ns),
@@ -174,7 +174,7 @@ class _Gains:
 
 
 def _gains(
-    rows: Sequence[ArrivalOutcome],
+    rows: Sequence[SentArrival],
     home_ns: Sequence[int | None],
     look_every_s: float,
     contact_every_s: float,

@@ -87,7 +87,8 @@ def find_profile(
     Raises
     ------
     ConfigError
-        No such mission, no interval of the look, a figure that is not positive, or contacts rarer than the look.
+        No such mission, no interval of the look, a figure that is not positive, or contacts that are rarer than the look
+        or than the runner allows.
     """
     if name not in PROFILES:
         raise ConfigError(f"--mission {name}: expected one of {', '.join(PROFILES)}")
@@ -103,6 +104,8 @@ def find_profile(
     if look_s is None:
         raise ConfigError(f"{profile.title}: no public source says how often its data come; give --look-every DAYS")
     assert contact_s is not None, "every profile has contacts, if only assumed ones"
+    if not 1.0 <= contact_s <= DAY_S:
+        raise ConfigError(f"--contact-every: the runner has a pass each 1 to 86400 s, got {contact_s:g} s")
     if contact_s > look_s:
         raise ConfigError(
             f"contacts each {contact_s:g} s are rarer than the routine look, each {look_s:g} s; "
