@@ -87,8 +87,8 @@ def find_profile(
     Raises
     ------
     ConfigError
-        No such mission, no interval of the look, a figure that is not positive, or contacts that are rarer than the look
-        or than the runner allows.
+        No such mission, no interval of the look, a figure that is not positive, or contacts that are rarer
+        than the look or than the runner allows.
     """
     if name not in PROFILES:
         raise ConfigError(f"--mission {name}: expected one of {', '.join(PROFILES)}")
