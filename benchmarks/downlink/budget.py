@@ -73,14 +73,7 @@ def bench_budget(
     selection = Selection(split)
     records = selection.records(data, named.body)
     loaded = LoadedModel.load(RunConfig((), Path(), model, variant), Control().log)
-    detector = TUNED_STA_LTA[named.body]
-    simulators: dict[str, tuple[MissionSimulator, str]] = {
-        MODEL: (
-            ModelSimulator(loaded),
-            f"{named.identity.name} {named.identity.variant}, threshold {loaded.threshold:g}",
-        ),
-        STA_LTA: (StaLtaSimulator(detector, loaded), repr(detector)),
-    }
+    simulators = compared_simulators(named, loaded)
     curves = []
     for i, (name, (simulator, settings)) in enumerate(simulators.items()):
         of_detector = part_of(progress, i / len(simulators), (i + 1) / len(simulators), name)
@@ -104,3 +97,13 @@ def bench_budget(
         provenance=provenance(),
         curves=tuple(curves),
     )
+
+
+def compared_simulators(named: NamedModel, loaded: LoadedModel) -> dict[str, tuple[MissionSimulator, str]]:
+    """Return the model and STA/LTA by the names of their curves, each with its settings in words."""
+    detector = TUNED_STA_LTA[named.body]
+    settings = f"{named.identity.name} {named.identity.variant}, threshold {loaded.threshold:g}"
+    return {
+        MODEL: (ModelSimulator(loaded), settings),
+        STA_LTA: (StaLtaSimulator(detector, loaded), repr(detector)),
+    }

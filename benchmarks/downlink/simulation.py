@@ -27,7 +27,6 @@ from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import JOURNAL, OUTBOX, SEGMENTS
 from edgequake.edge.detection.trigger import Event
 from edgequake.edge.downlink.journal import read_journal
-from edgequake.edge.downlink.outbox import outbox_files
 from edgequake.edge.downlink.send_queue import record_weight
 from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.formats.record_scanner import RecordHeader
@@ -43,6 +42,8 @@ from edgequake.edge.results.catalog import CatalogRow
 from edgequake.edge.results.ledger import Ledger, LedgerEntry
 from edgequake.edge.results.priority import Priorities
 from edgequake.edge.results.segments import SegmentWriter
+
+_RecordId = tuple[str, int, int]  # source identifier, start and number of samples
 
 _ROUNDING_NS = 1_000  # the times of the curve and the onsets are rounded separately
 
@@ -231,28 +232,46 @@ class Delivered:
     """What of a mission was sent."""
 
     bytes_by_day: dict[int, int]  # by UTC day, counted from 1970; without days on which nothing was sent
+    record_bytes: int  # of all records; the rest are event reports
     kept: tuple[Interval, ...]  # time span of each record
-    reported_ns: frozenset[int]  # onsets whose event report was sent
-    whole_ns: frozenset[int]  # onsets with all records around them sent
+    reported_at_ns: dict[int, int]  # onset -> mission time of the pass that sent its event report
+    whole_at_ns: dict[int, int]  # onset -> that of the pass that sent the last of the records around it
+
+    @property
+    def reported_ns(self) -> frozenset[int]:
+        """Onsets whose event report was sent."""
+        return frozenset(self.reported_at_ns)
+
+    @property
+    def whole_ns(self) -> frozenset[int]:
+        """Onsets with all records around them sent."""
+        return frozenset(self.whole_at_ns)
 
     def detections(self, rows: Iterable[CatalogRow]) -> Detections:
         """Return all events, with the sent records in place of the kept segments."""
         return Detections(tuple(row.onset_ns for row in rows), self.kept)
 
 
-def deliver(mission: SimulatedMission, budget_bytes: int) -> Delivered:
-    """Run the downlink of a mission under a budget of bytes a UTC day, to the end of the mission.
+def deliver(
+    mission: SimulatedMission, budget_bytes: int, pass_s: float = RunConfig.pass_s, until_ns: int | None = None
+) -> Delivered:
+    """Run the downlink of a mission under a budget of bytes a UTC day.
+
+    Parameters
+    ----------
+    pass_s : time between two passes in seconds; they take place at its multiples since 1970, and at the end.
+    until_ns : the end, at or after the newest sample; by default that of the mission.
 
     Raises
     ------
     ConfigError
-        A budget that the runner does not accept.
+        A budget, or a time between passes, that the runner does not accept.
     DataError
         A segment cannot be sent.
     """
     for leftover in (mission.folder / JOURNAL, mission.folder / OUTBOX):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
-    config = RunConfig((), mission.folder, budget_bytes=budget_bytes)
+    config = RunConfig((), mission.folder, budget_bytes=budget_bytes, pass_s=pass_s)
     diagnostics, ledger = Diagnostics(), Ledger()
     pre_roll_s = mission.model.manifest.trigger.pre_roll_s
     services = OnboardServices(config, lambda _: pre_roll_s, ledger, diagnostics, replayed=True)
@@ -263,7 +282,7 @@ def deliver(mission: SimulatedMission, budget_bytes: int) -> Delivered:
         services.run_due()
     _enter(mission.found_last, ledger)
     services.run_due()
-    for batch in _rest_of_day(mission):
+    for batch in _silence(mission, mission.stop_ns if until_ns is None else until_ns):
         services.push(batch)
         services.run_due()
     services.finish()
@@ -278,9 +297,9 @@ def _enter(found: Iterable[LedgerEntry], ledger: Ledger) -> None:
         ledger.add(one.segment, one.rows)
 
 
-def _rest_of_day(mission: SimulatedMission) -> Iterator[Batch]:
-    """Yield the time from the record's last sample to midnight, in which nothing is found."""
-    rest_ns = mission.stop_ns - mission.clock_ns
+def _silence(mission: SimulatedMission, until_ns: int) -> Iterator[Batch]:
+    """Yield the time from the record's last sample until `until_ns`, in which nothing is found."""
+    rest_ns = until_ns - mission.clock_ns
     if rest_ns:
         last = mission.steps[-1].batch
         starts_ns = (mission.clock_ns, mission.clock_ns + rest_ns // 2)  # one trace alone would not advance the clock
@@ -294,38 +313,43 @@ def _rest_of_day(mission: SimulatedMission) -> Iterator[Batch]:
 
 def _read_outbox(mission: SimulatedMission) -> Delivered:
     bytes_by_day: dict[int, int] = {}
-    for done in read_journal(mission.folder / JOURNAL):
-        for file in done.files:
-            size_bytes = (mission.folder / OUTBOX / file.name).stat().st_size
-            bytes_by_day[done.day] = bytes_by_day.get(done.day, 0) + size_bytes
+    record_bytes = 0
     headers: list[RecordHeader] = []
-    evids: set[str] = set()
-    for path in outbox_files(mission.folder):
-        if path.suffix == ".csv":
-            with path.open(newline="", encoding="utf-8") as lines:
-                evids |= {cells[0] for cells in csv.reader(lines)}
-        else:
-            headers += index_file(path).headers
+    evid_at_ns: dict[str, int] = {}
+    record_at_ns: dict[_RecordId, int] = {}
+    for done in read_journal(mission.folder / JOURNAL):
+        for path in (mission.folder / OUTBOX / file.name for file in done.files):
+            size_bytes = path.stat().st_size
+            bytes_by_day[done.day] = bytes_by_day.get(done.day, 0) + size_bytes
+            if path.suffix == ".csv":
+                with path.open(newline="", encoding="utf-8") as lines:
+                    evid_at_ns |= {cells[0]: done.clock_ns for cells in csv.reader(lines)}
+            else:
+                sent = index_file(path).headers
+                record_bytes += size_bytes
+                headers += sent
+                record_at_ns |= {_identity(header): done.clock_ns for header in sent}
     return Delivered(
         bytes_by_day=bytes_by_day,
+        record_bytes=record_bytes,
         kept=tuple((header.start_ns, header.stop_ns) for header in headers),
-        reported_ns=frozenset(row.onset_ns for row in mission.rows if row.evid in evids),
-        whole_ns=frozenset(_whole(mission, {_identity(header) for header in headers})),
+        reported_at_ns={row.onset_ns: evid_at_ns[row.evid] for row in mission.rows if row.evid in evid_at_ns},
+        whole_at_ns=_whole_at_ns(mission, record_at_ns),
     )
 
 
-def _whole(mission: SimulatedMission, sent: set[tuple[str, int, int]]) -> list[int]:
-    """Return the onsets of which all records with full weight in the send queue were sent."""
+def _whole_at_ns(mission: SimulatedMission, record_at_ns: dict[_RecordId, int]) -> dict[int, int]:
+    """Return the onsets of which all records with full weight in the send queue were sent, and when the last was."""
     window_ns = round(mission.model.manifest.trigger.pre_roll_s * NS_PER_S)
-    whole = []
+    whole_at_ns = {}
     for found in (found for found in mission.found if found.segment.n_samples):
         headers = index_file(mission.folder / found.segment.file).headers
         for row in found.rows:
-            first = [header for header in headers if record_weight(header, [row.onset_ns], window_ns) == 1.0]
-            if first and all(_identity(header) in sent for header in first):
-                whole.append(row.onset_ns)
-    return whole
+            first = [_identity(one) for one in headers if record_weight(one, [row.onset_ns], window_ns) == 1.0]
+            if first and all(record in record_at_ns for record in first):
+                whole_at_ns[row.onset_ns] = max(record_at_ns[record] for record in first)
+    return whole_at_ns
 
 
-def _identity(header: RecordHeader) -> tuple[str, int, int]:
+def _identity(header: RecordHeader) -> _RecordId:
     return header.source_id, header.start_ns, header.n_samples

@@ -74,6 +74,7 @@ STUDIES = {
     "draw_budget": Study(["--out", "OUT/budget.png"], writes="budget.png"),
     "draw_continuous": Study(["OUT/hours.json", "--out", "OUT/hours.png"], writes="hours.png"),
     "draw_day": Study(["--out", "OUT/day.png"], writes="day.png"),
+    "draw_missions": Study(["--out", "OUT/missions.png"], writes="missions.png"),
     "draw_recall_kept": Study(["--out", "OUT/recall.png"], writes="recall.png"),
     "event_classes": Study(["DATA", "--quick"], r"simulated triggers: right / wrong / blank events", is_here=True),
     "onset_labels": Study(

@@ -10,6 +10,7 @@ import typer
 from edgequake.commands.bench_output import JsonFile, Reference, output, output_and_check
 from edgequake.commands.options import HeldOut, LabelledData, Model, MoreModels, Seeds, Split, Variant
 from edgequake.commands.terminal import progress_bar
+from edgequake.results.provenance import Report
 
 
 def accuracy(
@@ -105,22 +106,56 @@ def budget(
     budgets: Annotated[
         list[int] | None,
         typer.Option(
+            "--budgets",
+            "--budget",
             metavar="BYTES...",
-            help="Bytes per UTC day, one or more; by default 2000 5000 10000 20000 50000.",
+            help="Bytes per UTC day, one or more; by default 2000 5000 10000 20000 50000, or the mission's.",
             show_default=False,
         ),
     ] = None,
-    model: Model = "moon",
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|MANIFEST", help="A shipped model, or a manifest file; by default the body's."),
+    ] = None,
     variant: Variant = None,
     split: Split = None,
     seeds: Seeds = 5,
+    mission: Annotated[
+        str | None,
+        typer.Option(metavar="lems|insight|farside", help="When events come home over this mission's link."),
+    ] = None,
+    contact_every_h: Annotated[
+        float | None, typer.Option("--contact-every", metavar="HOURS", help="With --mission: between contacts.")
+    ] = None,
+    look_every_days: Annotated[
+        float | None, typer.Option("--look-every", metavar="DAYS", help="With --mission: between routine looks.")
+    ] = None,
+    stored_sps: Annotated[
+        float | None,
+        typer.Option(metavar="RATE", help="With --mission: samples a second stored, of all channels together."),
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Measure recall against the daily downlink budget, for a model and for STA/LTA."""
     from edgequake.benchmarks.downlink.budget import BUDGETS, bench_budget
+    from edgequake.benchmarks.downlink.missions import bench_mission
+    from edgequake.edge.base.errors import ConfigError
 
     # An option takes one value: `--budgets 2000 5000` arrives as an option and an argument.
-    chosen = [*(budgets or ()), *(more or ())] or BUDGETS
+    chosen = [*(budgets or ()), *(more or ())]
+    of_mission = {"contact-every": contact_every_h, "look-every": look_every_days, "stored-sps": stored_sps}
+    if mission is None and (given := [name for name, value in of_mission.items() if value is not None]):
+        raise ConfigError(f"--{given[0]} belongs to --mission; name the mission, or leave it out")
+    report: Report
     with progress_bar() as show:
-        report = bench_budget(model, data, split, chosen, seeds, variant=variant, progress=show)
+        if mission is None:
+            report = bench_budget(
+                model or "moon", data, split, chosen or BUDGETS, seeds, variant=variant, progress=show
+            )
+        else:
+            report = bench_mission(
+                mission, data, split, chosen, seeds, model=model, variant=variant, stored_sps=stored_sps,
+                contact_every_s=None if contact_every_h is None else contact_every_h * 3600.0,
+                look_every_s=None if look_every_days is None else look_every_days * 86_400.0, progress=show,
+            )  # fmt: skip
     output(report, json_file)

@@ -14,8 +14,6 @@ from edgequake.benchmarks.detectors.model_detector import ModelDetector
 from edgequake.benchmarks.downlink.budget import BUDGETS, STA_LTA, bench_budget
 from edgequake.benchmarks.downlink.budget_points import budget_points, score_delivery
 from edgequake.benchmarks.downlink.simulation import (
-    EventSegmenter,
-    MissionStep,
     ModelSimulator,
     SimulatedMission,
     StaLtaSimulator,
@@ -27,72 +25,21 @@ from edgequake.benchmarks.scoring.random_starts import random_start_ns
 from edgequake.benchmarks.scoring.scoring import Detections
 from edgequake.cli import main
 from edgequake.data.dataset import load
-from edgequake.data.tables import Arrival, LabelledRecord
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.base.layout import JOURNAL, OUTBOX
-from edgequake.edge.detection.trigger import Event
 from edgequake.edge.downlink.journal import read_journal
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace, parse_time
-from edgequake.edge.inputs.source import Batch
+from edgequake.edge.formats.waveforms import NS_PER_S, parse_time
 from edgequake.edge.operation.run_models import LoadedModel
 from edgequake.edge.results.catalog import read_catalog
-from edgequake.edge.results.ledger import Ledger
 from edgequake.edge.runner import RunConfig, run
 from edgequake.results.tables.report_text import report_text
-from edgequake.synthetic.synthetic_dataset import write_dataset
 
-HOUR_NS = 3600 * NS_PER_S
-START_NS = parse_time("1970-01-02T06:00:00")  # UTC day 1
-ONSET_NS = START_NS + HOUR_NS
+from .drawn import HOUR_NS, ONSET_NS, START_NS, drawn
+
 RECORD_NS = 57 * NS_PER_S  # 512 bytes hold 57 doubles, here one a second
 # Peak 0.5, no class: 0.85, as clear as can be: 0.3, 600 s of 3300 s: 0.15 * 0.1818, the first of its kind: 0.15.
 EVENT_REPORT = "XX_LUN_19700102T070000.000,600,0.5000,,,0.3728,6656\n"
-
-
-@pytest.fixture(scope="module")
-def model() -> LoadedModel:
-    """Return a model that keeps 60 s before and after an event; one of up to 3300 s is the longest."""
-    loaded = LoadedModel.load(RunConfig((), Path(), "moon"), Control().log)
-    trigger = dataclasses.replace(loaded.manifest.trigger, pre_roll_s=60.0, post_roll_s=60.0, max_event_s=3300.0)
-    return dataclasses.replace(loaded, manifest=dataclasses.replace(loaded.manifest, trigger=trigger, onset=None))
-
-
-@pytest.fixture
-def mission(model: LoadedModel, tmp_path: Path) -> SimulatedMission:
-    """Return two hours at 1 Hz from 06:00: from 07:00 on there is for ten minutes a thousand times as much as before.
-
-    Its segment is [06:59:00, 07:11:00): 720 samples in 13 records. Around the onset, which is [06:59:50, 07:01:00),
-    lie the first three: 06:59:00, 06:59:57 and 07:00:54.
-    """
-    samples = np.where(np.arange(7200) % 2, 1.0, -1.0)
-    samples[3600:4200] *= 1000
-    traces = [Trace("FDSN:XX_LUN_00_M_H_Z", START_NS + i * NS_PER_S, 1.0, samples[i : i + 3600]) for i in (0, 3600)]
-    batch = Batch("0", "XX_LUN", tuple(traces), over=True)
-    (tmp_path / "segments").mkdir()
-    ledger = Ledger()
-    event = Event(ONSET_NS, ONSET_NS + 600 * NS_PER_S, 0.5)
-    segmenter = EventSegmenter(tmp_path, model.manifest.trigger, [event], ledger)
-    segmenter.push(batch)
-    step = MissionStep(batch, tuple(ledger.take_new()))
-    segmenter.finish()
-    return SimulatedMission(tmp_path, model, START_NS, (step,), tuple(ledger.take_new()))
-
-
-def drawn(*arrivals_ns: int, hours: int = 2) -> LabelledRecord:
-    return LabelledRecord(
-        file=Path("drawn.mseed"),
-        body="moon",
-        split="val",
-        group="g",
-        station_id="LUN",
-        channels=("MHZ",),
-        start_ns=START_NS,
-        stop_ns=START_NS + hours * HOUR_NS,
-        sampling_rate_hz=1.0,
-        arrivals=tuple(Arrival(ns, 0.0, True, "e", "drawn", f"g{i}") for i, ns in enumerate(arrivals_ns)),
-        note="",
-    )
 
 
 def test_the_records_around_the_onset_are_sent_first_within_the_budget(mission: SimulatedMission) -> None:
@@ -171,11 +118,6 @@ def test_the_peak_of_a_ratio_is_half_at_the_threshold_and_one_far_above() -> Non
         (int(times_ns[first]), int(times_ns[stop])) for first, stop in spans
     ]
     assert [event.peak_probability for event in events] == [0.75, 0.5, pytest.approx(1.0)]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_dataset(tmp_path_factory.mktemp("synthetic") / "data", seed=1, n_train=1, n_val=3, n_test=1)
 
 
 def test_simulations_find_what_their_detectors_find(data: Path, tmp_path: Path) -> None:

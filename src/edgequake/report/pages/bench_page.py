@@ -12,10 +12,12 @@ from edgequake.report.charts.images import svg_uri
 from edgequake.report.pages.page import render
 from edgequake.results.accuracy import AccuracyReport
 from edgequake.results.cost import EnergyReport, FootprintReport, LatencyReport
+from edgequake.results.missions import MissionReport
 from edgequake.results.reader import OtherReport, ResultFile, read_results
 from edgequake.results.tables.accuracy_tables import curve_tables, detail_tables, detectors_table, peers_table
 from edgequake.results.tables.cost_tables import energy_tables, footprint_tables, run_tables, steps_table
 from edgequake.results.tables.headline import headline_table
+from edgequake.results.tables.mission_tables import mission_tables
 from edgequake.results.tables.table import Table
 
 BEGIN, STOP = "<!-- results:begin -->", "<!-- results:end -->"
@@ -27,6 +29,7 @@ SECTIONS = {
     "footprint": "Footprint",
     "energy": "Energy",
     "peers": "Other pickers",
+    "missions": "Missions",
     "others": "Further measurements",
     "provenance": "Where the figures come from",
 }
@@ -100,6 +103,9 @@ def result_tables(files: Sequence[ResultFile]) -> dict[str, list[Table]]:
         "footprint": footprint_tables([report for report in reports if isinstance(report, FootprintReport)]),
         "energy": energy_tables([report for report in reports if isinstance(report, EnergyReport)]),
         "peers": [peers] if peers else [],
+        "missions": [
+            table for report in reports if isinstance(report, MissionReport) for table in mission_tables(report)
+        ],
         "others": [_other_table(file.report, file.name) for file in files if isinstance(file.report, OtherReport)],
         "provenance": [_provenance_table(files)],
     }

@@ -8,9 +8,17 @@ from typing import Any
 from edgequake.results.accuracy import AccuracyReport, BudgetReport
 from edgequake.results.continuous import ContinuousReport
 from edgequake.results.cost import EnergyReport, FootprintReport, LatencyReport
+from edgequake.results.missions import MissionReport
 from edgequake.results.provenance import Report
 from edgequake.results.robustness import FaultReport, ShakeReport, SoakReport
-from edgequake.results.tables import accuracy_tables, continuous_tables, cost_tables, robustness_tables, tuning_tables
+from edgequake.results.tables import (
+    accuracy_tables,
+    continuous_tables,
+    cost_tables,
+    mission_tables,
+    robustness_tables,
+    tuning_tables,
+)
 from edgequake.results.tables.table import Table
 from edgequake.results.tuning import CrossValidation, LabelTuning, RateTuning
 
@@ -54,6 +62,7 @@ TABLES: dict[type[Report], Callable[[Any], list[Table]]] = {
     AccuracyReport: _accuracy,
     ContinuousReport: continuous_tables.continuous_tables,
     BudgetReport: accuracy_tables.budget_tables,
+    MissionReport: mission_tables.mission_tables,
     LatencyReport: _latency,
     FootprintReport: _footprint,
     EnergyReport: _energy,
