@@ -23,7 +23,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 FILES = tuple(DOCS / "results" / f"{name}-val.json" for name in ("lems", "insight"))
 ALERT, ROUTINE = "#0072B2", "#999999"  # Okabe & Ito's blue, which every eye can distinguish, and grey
 QUARTERS = (0.25, 0.5, 0.75)
