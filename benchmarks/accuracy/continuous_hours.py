@@ -19,6 +19,7 @@ import numpy as np
 
 from edgequake.benchmarks.accuracy.arrival_facts import RANGES, facts, range_names, range_of
 from edgequake.benchmarks.detectors.baselines import TUNED_RECURSIVE, TUNED_STA_LTA
+from edgequake.benchmarks.detectors.cached_rows import CachedTracer, RowCache
 from edgequake.benchmarks.detectors.phasenet import HOP, RATE_HZ, WINDOW, PhaseNet, PhaseNetDetector
 from edgequake.benchmarks.detectors.replay import DecisionTracer, replay
 from edgequake.benchmarks.detectors.sta_lta import PowerDetector, RecursiveStaLta, StaLta, prepare, trigger
@@ -85,6 +86,7 @@ def bench_continuous(
     fold: Fold | None = None,
     baselines: bool = True,
     phasenet: Path | None = None,
+    rows: Path | None = None,
     progress: Progress = silent,
 ) -> ContinuousReport:
     """Measure a model, STA/LTA and PhaseNet on continuous hours.
@@ -95,6 +97,7 @@ def bench_continuous(
     seeds : random starts of each record, at least one.
     fold : of a cross-validation; its held-out records of train and val are used instead of a split.
     phasenet : file of PhaseNet's weights, see `edgequake.benchmarks.detectors.phasenet`; Earth only.
+    rows : folder that keeps the model's rows of features for the next measurement; None: they are computed anew.
 
     Raises
     ------
@@ -106,7 +109,7 @@ def bench_continuous(
     if seeds < 1:
         raise ConfigError("a measure on continuous hours needs at least one random start; give --seeds 1 or more")
     identity, of_model = identify(model, variant) if model else (None, body)
-    contenders = [_model(model, variant)] if model else []
+    contenders = [_model(model, variant, rows)] if model else []
     contenders += _baselines(of_model) if baselines else []
     cost = None
     if phasenet:
@@ -164,8 +167,8 @@ def picker_cost(network: PhaseNet, path: Path) -> CostOfPicker:
     )
 
 
-def _model(model: str, variant: str | None) -> Contender:
-    tracer = DecisionTracer(model, variant)
+def _model(model: str, variant: str | None, rows: Path | None) -> Contender:
+    tracer = CachedTracer(model, variant, RowCache(rows)) if rows else DecisionTracer(model, variant)
     config = tracer.manifest.trigger
     thresholds = sorted({*MODEL_THRESHOLDS, *config.onset_thresholds.values()})
 
