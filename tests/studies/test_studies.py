@@ -169,7 +169,8 @@ def prepare(out: Path, models: Path, data: Path) -> None:
     """Write the input of single studies.
 
     For `compare_models`, two records, and the finished training of the second fold, so that only the first one trains;
-    for `earth_folds` and `other_rates`, terrestrial records; for `plain_route`, a page to fill in; for `draw_continuous`, a report with one point.
+    for `earth_folds` and `other_rates`, terrestrial records; for `plain_route`, a page to fill in; for
+    `draw_continuous`, a report with one point.
     """
     (out / "plan.toml").write_text(PLAN)
     (out / "tiny-1").mkdir()
