@@ -19,13 +19,14 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-REPORTS = [DOCS / "continuous" / f"earth-{split}.json" for split in ("val", "test")]
+REPORTS = [DOCS / "results" / f"earth-continuous-{split}.json" for split in ("val", "test")]
 HOURS = ("natural hours", "urban hours", "soft-ground hours")
 QUAKES = ("local quakes, analysts' picks", "all arrivals")  # the first of them that was measured
 LEAST_PER_DAY = 0.5  # where the axis begins: a day without any event lies there
 STYLES = (
     {"color": "#0072B2", "marker": "o"},
     {"color": "#D55E00", "marker": "s"},
+    {"color": "#56B4E9", "marker": "x"},
     {"color": "#009E73", "marker": "^"},
     {"color": "#CC79A7", "marker": "D"},
     {"color": "#E69F00", "marker": "v"},

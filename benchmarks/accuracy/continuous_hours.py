@@ -56,9 +56,11 @@ MODEL_THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.9
 PICKER_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 RATIOS = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 14.0, 20.0, 28.0)
 PICKER_NORMAL = 0.3  # SeisBench's default
-# What people run: obspy's tutorials and rsudp's defaults use windows and bands like these.
+# What people run: obspy's tutorials and rsudp's defaults use windows and bands like these. All are silent for the long
+# window: of records that begin 30 s before P, 1/30 s can find nothing.
 ORDINARY = {
     "recursive STA/LTA 1/30 s, 1-9.9 Hz": RecursiveStaLta(1.0, 30.0, on=4.0, off=1.5, band_hz=(1.0, 9.9)),
+    "recursive STA/LTA 0.5/10 s, 1-9.9 Hz": RecursiveStaLta(0.5, 10.0, on=3.5, off=1.5, band_hz=(1.0, 9.9)),
     "classic STA/LTA 0.5/10 s, 1-9.9 Hz": StaLta(0.5, 10.0, on=4.0, off=1.5, band_hz=(1.0, 9.9)),
 }
 COST_SIGNAL_S = 600.0

@@ -152,7 +152,10 @@ def test_the_earliest_onset_covers_a_rise_that_is_not_declared_yet() -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=200), st.sampled_from([CONFIG, SURE, EARLY, replace(SURE, longest_rise_s=40.0)]))
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=200),
+    st.sampled_from([CONFIG, SURE, EARLY, replace(SURE, longest_rise_s=40.0)]),
+)
 def test_events_are_ordered_disjoint_and_inside_the_stream(
     pairs: list[tuple[float, float]], config: TriggerConfig
 ) -> None:
@@ -165,7 +168,10 @@ def test_events_are_ordered_disjoint_and_inside_the_stream(
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=120), st.sampled_from([CONFIG, SURE, EARLY, replace(SURE, longest_rise_s=40.0)]))
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=120),
+    st.sampled_from([CONFIG, SURE, EARLY, replace(SURE, longest_rise_s=40.0)]),
+)
 def test_no_event_begins_before_the_earliest_onset_stated(
     pairs: list[tuple[float, float]], config: TriggerConfig
 ) -> None:
