@@ -59,10 +59,3 @@ def robust_rms(channels: Float) -> Float:
     """
     deviation = 1.4826 * np.median(np.abs(channels), axis=1)
     return np.asarray(np.maximum(deviation, 0.2 * np.std(channels, axis=1)) + 1e-30, np.float64)
-
-
-def peak_rms(wave: Float, level_s: float, rate_hz: float) -> float:
-    """Return the largest root mean square of a wave over intervals of `level_s`."""
-    n = int(level_s * rate_hz)
-    padded = np.pad(wave, (0, -len(wave) % n))
-    return float(np.sqrt(np.max(np.mean(np.square(padded.reshape(-1, n)), axis=1)))) + 1e-30

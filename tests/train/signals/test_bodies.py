@@ -18,7 +18,7 @@ from edgequake.train.data.records import phasenet_records, record_traces
 from edgequake.train.examples.augmentation import injected_record
 from edgequake.train.examples.examples import synthetic_examples
 from edgequake.train.examples.labels import Targets, loudest_bands, mark_event
-from edgequake.train.signals.noise import in_band, peak_rms, robust_rms
+from edgequake.train.signals.noise import in_band, robust_rms
 
 RATE_HZ = 20.0
 NO_BANK = NoiseBank((), ())
@@ -80,11 +80,9 @@ def test_amplitudes_are_measured_in_their_band() -> None:
     assert in_band(tones, (), RATE_HZ) is tones
 
 
-def test_the_rms_of_noise_and_the_peak_rms_of_quakes() -> None:
+def test_the_rms_of_noise() -> None:
     noise = np.random.default_rng(1).normal(0.0, 3.0, (1, 50_000))
     assert robust_rms(noise)[0] == pytest.approx(3.0, rel=0.02)
-    wave = np.concatenate([np.zeros(40), np.full(40, 2.0), np.zeros(50)])
-    assert peak_rms(wave, 2.0, RATE_HZ) == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("body", BODIES)
