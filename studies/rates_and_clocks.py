@@ -396,7 +396,7 @@ def bare(model: str, folder: Path) -> str:
 def read_records(options: argparse.Namespace, manifest: Manifest, work: Path) -> tuple[list[Record], list[Record]]:
     """Return the cleaned records of a model's body, and those of other rates."""
     labelled = [one for split in options.splits for one in load(options.data, manifest.body, split)]
-    native = _as_recorded(options.data, work) if manifest.body == "earth" else []
+    native = as_recorded(options.data, work) if manifest.body == "earth" else []
     every = options.every or EVERY[manifest.body]
     chosen = [*labelled[::every], *native]
     records = [cleaned(one, i, CLEANED[manifest.body]) for i, one in enumerate(chosen)]
@@ -404,7 +404,7 @@ def read_records(options: argparse.Namespace, manifest: Manifest, work: Path) ->
     return [one for one in records[:n_labelled] if one.pieces], [one for one in records[n_labelled:] if one.pieces]
 
 
-def _as_recorded(data: Path, work: Path) -> list[LabelledRecord]:
+def as_recorded(data: Path, work: Path) -> list[LabelledRecord]:
     """Return the records of `OTHER_RATES`; its tables name files relative to the folder above."""
     if not (data / OTHER_RATES).is_dir():
         return []

@@ -19,6 +19,7 @@ import numpy as np
 
 from edgequake.benchmarks.accuracy.arrival_facts import RANGES, facts, range_names, range_of
 from edgequake.benchmarks.detectors.baselines import TUNED_RECURSIVE, TUNED_STA_LTA
+from edgequake.benchmarks.detectors.cached_rows import CachedTracer, RowCache
 from edgequake.benchmarks.detectors.phasenet import HOP, RATE_HZ, WINDOW, PhaseNet, PhaseNetDetector
 from edgequake.benchmarks.detectors.replay import DecisionTracer, replay
 from edgequake.benchmarks.detectors.sta_lta import PowerDetector, RecursiveStaLta, StaLta, prepare, trigger
@@ -55,9 +56,11 @@ MODEL_THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.9
 PICKER_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 RATIOS = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 14.0, 20.0, 28.0)
 PICKER_NORMAL = 0.3  # SeisBench's default
-# What people run: obspy's tutorials and rsudp's defaults use windows and bands like these.
+# What people run: obspy's tutorials and rsudp's defaults use windows and bands like these. All are silent for the long
+# window: of records that begin 30 s before P, 1/30 s can find nothing.
 ORDINARY = {
     "recursive STA/LTA 1/30 s, 1-9.9 Hz": RecursiveStaLta(1.0, 30.0, on=4.0, off=1.5, band_hz=(1.0, 9.9)),
+    "recursive STA/LTA 0.5/10 s, 1-9.9 Hz": RecursiveStaLta(0.5, 10.0, on=3.5, off=1.5, band_hz=(1.0, 9.9)),
     "classic STA/LTA 0.5/10 s, 1-9.9 Hz": StaLta(0.5, 10.0, on=4.0, off=1.5, band_hz=(1.0, 9.9)),
 }
 COST_SIGNAL_S = 600.0
@@ -85,6 +88,7 @@ def bench_continuous(
     fold: Fold | None = None,
     baselines: bool = True,
     phasenet: Path | None = None,
+    rows: Path | None = None,
     progress: Progress = silent,
 ) -> ContinuousReport:
     """Measure a model, STA/LTA and PhaseNet on continuous hours.
@@ -95,6 +99,7 @@ def bench_continuous(
     seeds : random starts of each record, at least one.
     fold : of a cross-validation; its held-out records of train and val are used instead of a split.
     phasenet : file of PhaseNet's weights, see `edgequake.benchmarks.detectors.phasenet`; Earth only.
+    rows : folder that keeps the model's rows of features for the next measurement; None: they are computed anew.
 
     Raises
     ------
@@ -106,7 +111,7 @@ def bench_continuous(
     if seeds < 1:
         raise ConfigError("a measure on continuous hours needs at least one random start; give --seeds 1 or more")
     identity, of_model = identify(model, variant) if model else (None, body)
-    contenders = [_model(model, variant)] if model else []
+    contenders = [_model(model, variant, rows)] if model else []
     contenders += _baselines(of_model) if baselines else []
     cost = None
     if phasenet:
@@ -164,8 +169,8 @@ def picker_cost(network: PhaseNet, path: Path) -> CostOfPicker:
     )
 
 
-def _model(model: str, variant: str | None) -> Contender:
-    tracer = DecisionTracer(model, variant)
+def _model(model: str, variant: str | None, rows: Path | None) -> Contender:
+    tracer = CachedTracer(model, variant, RowCache(rows)) if rows else DecisionTracer(model, variant)
     config = tracer.manifest.trigger
     thresholds = sorted({*MODEL_THRESHOLDS, *config.onset_thresholds.values()})
 

@@ -226,7 +226,7 @@ def _decisions_that_matter(run: Decisions, config: TriggerConfig, threshold: flo
     Of a rise: its first and last decision and the one before it, the one that declares an event, and the largest up to
     there and from there on. Between rises: the lowest, which re-arms the trigger. Of a time in which an event would
     continue: its last decision, and the first one so much later that it would close. With `sure_event`, all decisions
-    with a high event probability.
+    with a high event probability; with `longest_rise_s`, both sides of the level at which a rise begins.
     """
     n = len(run.stop_ns)
     if n == 0:
@@ -244,6 +244,10 @@ def _decisions_that_matter(run: Decisions, config: TriggerConfig, threshold: flo
         chosen.update(np.flatnonzero(course | np.append(False, course[:-1])).tolist())
     chosen.update(np.flatnonzero(active & ~np.append(active[1:], False)).tolist())
     chosen.update(np.flatnonzero(held & ~np.append(False, held[:-1])).tolist())
+    if config.longest_rise_s > 0:  # where the probability rises above the lower level, and the decision before
+        above = run.onset >= config.rearm_ratio * threshold
+        chosen.update(np.flatnonzero(above != np.append(above[1:], above[-1])).tolist())
+        chosen.update(np.flatnonzero(above & ~np.append(False, above[:-1])).tolist())
     stop_before = 0
     for first, stop, at in zip(firsts.tolist(), stops.tolist(), declared.tolist(), strict=True):
         at = min(max(at, first), stop - 1)

@@ -14,7 +14,7 @@ bodies records of 10 h or more are the hours, and all records are the arrivals.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 from edgequake.benchmarks.scoring.scoring import BODY_RULES, LONG_RECORD_NS, Detections, RecordScore, reach_ns
@@ -137,9 +137,3 @@ def covers(found: Detections, arrival: Arrival, body: str) -> bool:
     """Whether what is kept overlaps [t, t + T + p]: the P itself, not merely the time before it."""
     last_ns = arrival.time_ns + reach_ns(arrival, BODY_RULES[body])
     return any(start <= last_ns and stop > arrival.time_ns for start, stop in found.kept)
-
-
-def records_by_stratum(strata: Sequence[Stratum], records: Sequence[LabelledRecord]) -> dict[str, list[LabelledRecord]]:
-    """Return the records of every stratum that has any, in the order of the strata; a record may be in two."""
-    found = {stratum.name: [record for record in records if stratum.holds(record)] for stratum in strata}
-    return {name: members for name, members in found.items() if members}

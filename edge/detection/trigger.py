@@ -50,7 +50,10 @@ class Trigger:
     """A state machine over decisions in time order.
 
     - An event is declared when the onset probability has stayed at or above the threshold for `min_duration_s`. Its
-      onset is the start of that rise, or the onset in the rise's first decision, minus `onset_lag_s`.
+      onset is the start of that rise, or the onset in the rise's first decision, minus `onset_lag_s`. With
+      `longest_rise_s` it is where the probability last rose above ``rearm_ratio * threshold``, at most so much earlier:
+      a high threshold is often reached seconds after the first motion. A beginning less than `merge_s` after the open
+      event's rise is that event's, and the onset is the start of the rise after all.
     - With a table `sure_event`, one is declared too when the event probability has stayed at or above its threshold,
       or that of the onsets if it is higher, for its `duration_s`; unless an event has been declared since the event
       probability last was below `event_threshold`. Its onset is where it last rose above that, at most `longest_rise_s`
@@ -76,6 +79,7 @@ class Trigger:
         self._rise_ns: int | None = None
         self._rise_onset_ns = 0  # onset of the event that the rise may become
         self._rise_peak = 0.0
+        self._beginning_ns: int | None = None  # since when the onset probability has not been low
         self._open_rise_ns: int | None = None
         self._open_onset_ns = 0
         self._active_until_ns = 0
@@ -102,7 +106,8 @@ class Trigger:
         open_ns = None if self._open_rise_ns is None else self._open_onset_ns
         rise_ns = None if self._rise_ns is None else self._rise_onset_ns
         course_ns = None if self._is_told else self._course_ns
-        known = [onset_ns for onset_ns in (open_ns, rise_ns, course_ns) if onset_ns is not None]
+        beginning_ns = self._beginning_ns if self._armed else None
+        known = [onset_ns for onset_ns in (open_ns, rise_ns, course_ns, beginning_ns) if onset_ns is not None]
         return min(known) - self._lag_ns if known else None
 
     def push(self, decision: Decision) -> Event | None:
@@ -129,6 +134,7 @@ class Trigger:
 
     def _declare(self, decision: Decision) -> Event | None:
         """Follow the onset probability; open an event when it has been high for long enough."""
+        self._follow_beginning(decision)
         if decision.onset < self.threshold:
             self.n_short_rises += self._rise_ns is not None and self._armed
             self._rise_ns = None
@@ -136,12 +142,28 @@ class Trigger:
             return None
         if self._rise_ns is None:
             self._rise_ns, self._rise_peak = decision.start_ns, 0.0
-            self._rise_onset_ns = decision.start_ns if decision.onset_ns is None else decision.onset_ns
+            self._rise_onset_ns = self._onset_of_rise(decision)
         self._rise_peak = max(self._rise_peak, decision.onset)
         if not self._armed or decision.stop_ns - self._rise_ns < _ns(self._config.min_duration_s):
             return None
         self._armed = False
         return self._open(self._rise_ns)
+
+    def _follow_beginning(self, decision: Decision) -> None:
+        longest_ns = _ns(self._config.longest_rise_s)
+        if not longest_ns or decision.onset < self._config.rearm_ratio * self.threshold:
+            self._beginning_ns = None
+            return
+        beginning_ns = decision.start_ns if self._beginning_ns is None else self._beginning_ns
+        self._beginning_ns = max(beginning_ns, decision.stop_ns - longest_ns)
+
+    def _onset_of_rise(self, decision: Decision) -> int:
+        """Return the onset of the event that the rise beginning with a decision may become."""
+        if decision.onset_ns is not None:
+            return decision.onset_ns
+        if self._beginning_ns is None or self._is_same_event(self._beginning_ns):
+            return decision.start_ns
+        return min(self._beginning_ns, decision.start_ns)
 
     def _declare_sure(self, decision: Decision, sure: SureEventConfig) -> Event | None:
         """Follow the event probability; open an event when it has been sure for long enough and none is open."""
@@ -166,7 +188,8 @@ class Trigger:
     def _open(self, rise_ns: int) -> Event | None:
         if self._is_same_event(rise_ns):
             return None
-        previous = None if self._open_rise_ns is None else self._close(min(self._active_until_ns, rise_ns))
+        begins_ns = rise_ns if self._beginning_ns is None else min(rise_ns, self._rise_onset_ns)
+        previous = None if self._open_rise_ns is None else self._close(min(self._active_until_ns, begins_ns))
         self._open_rise_ns, self._active_until_ns, self._peak = rise_ns, rise_ns, self._rise_peak
         self._open_onset_ns = self._rise_onset_ns
         return previous
@@ -178,6 +201,9 @@ class Trigger:
         assert self._open_rise_ns is not None
         event = Event(self._open_onset_ns - self._lag_ns, stop_ns, self._peak)
         self._open_rise_ns = None
+        if self._beginning_ns is not None:  # what comes next begins after this event
+            self._beginning_ns = max(self._beginning_ns, stop_ns)
+            self._rise_onset_ns = max(self._rise_onset_ns, stop_ns)
         return event
 
 

@@ -92,6 +92,9 @@ class TriggerConfig:
     pre_roll_s: float
     post_roll_s: float
     sure_event: SureEventConfig | None = None
+    # An onset is where the onset probability last rose above ratio * threshold, at most this long before it reaches the
+    # threshold; 0: where it reaches it.
+    longest_rise_s: float = 0.0
 
     def __post_init__(self) -> None:
         durations_s = {name: value for name, value in vars(self).items() if name.endswith("_s")}
@@ -101,6 +104,8 @@ class TriggerConfig:
             raise ValueError(f"onset_thresholds must name exactly {', '.join(SENSITIVITIES)}")
         if not all(0 < value <= 1 for value in (*self.onset_thresholds.values(), self.event_threshold)):
             raise ValueError("thresholds must lie in (0, 1]")
+        if self.longest_rise_s < 0:
+            raise ValueError(f"longest_rise_s must not be negative, got {self.longest_rise_s:g}")
 
 
 @dataclass(frozen=True)

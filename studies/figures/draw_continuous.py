@@ -19,13 +19,14 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-REPORTS = [DOCS / "continuous" / f"earth-{split}.json" for split in ("val", "test")]
+REPORTS = [DOCS / "results" / f"earth-continuous-{split}.json" for split in ("val", "test")]
 HOURS = ("natural hours", "urban hours", "soft-ground hours")
 QUAKES = ("local quakes, analysts' picks", "all arrivals")  # the first of them that was measured
 LEAST_PER_DAY = 0.5  # where the axis begins: a day without any event lies there
 STYLES = (
     {"color": "#0072B2", "marker": "o"},
     {"color": "#D55E00", "marker": "s"},
+    {"color": "#56B4E9", "marker": "x"},
     {"color": "#009E73", "marker": "^"},
     {"color": "#CC79A7", "marker": "D"},
     {"color": "#E69F00", "marker": "v"},
@@ -39,11 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("reports", type=Path, nargs="*", default=REPORTS)
     parser.add_argument("--out", type=Path, default=DOCS / "continuous.png")
     options = parser.parse_args(arguments)
-    panels = []
+    panels: list[tuple[dict[str, Any], dict[str, Any]]] = []
     for path in options.reports:
         report = json.loads(path.read_text(encoding="utf-8"))
+        drawn = {line["name"] for _, line in panels}
         lines = [line for line in report["strata"] if line["kind"] == "hours"]
-        panels += [(report, line) for line in lines]
+        # Hours of `train` that stand in for those of a split are the same ones in every report.
+        panels += [(report, line) for line in lines if line["asked"] or line["name"] not in drawn]
     n_columns = min(2, len(panels))
     n_rows = -(-len(panels) // n_columns)
     figure, grid = plt.subplots(
@@ -67,13 +70,14 @@ def _draw(axes: Axes, report: dict[str, Any], hours: dict[str, Any]) -> None:
         points = [
             (max(at[hours["name"]]["events_per_day"], LEAST_PER_DAY), at[quakes]["found"])
             for at in result["points"].values()
-            if hours["name"] in at and at.get(quakes, {}).get("found") is not None
+            if hours["name"] in at and at.get(quakes, {}).get("found")  # a threshold above every ratio finds nothing
         ]
         marked: dict[str, Any] = {"ms": 4, "label": result["name"], **style}
         axes.plot([x for x, _ in points], [y for _, y in points], **marked)
-    axes.set(xscale="log", ylim=(-0.02, 1.05), xlabel="events a day without a row", ylabel=f"recall, {quakes}")
+    axes.set(xscale="log", ylim=(-0.02, 1.05), xlabel="events a day without a row", ylabel="recall")
     part = hours["part"] + ("" if hours["asked"] else ", not held out")
-    axes.set_title(f"{report['body']} {report['split']}: {hours['hours']:.0f} {hours['name']} ({part})", fontsize=9)
+    where = f"{hours['hours']:.0f} {hours['name']} ({part})"
+    axes.set_title(f"{report['body']} {report['split']}: {quakes}\nbeside {where}", fontsize=9)
     axes.grid(alpha=0.3)
 
 

@@ -49,7 +49,6 @@ def simulated_config(body: str) -> OnsetConfig:
 
 
 CONFIGS = {body: simulated_config(body) for body in LATENESS_S}
-SHARP_EARTH = replace(CONFIGS["earth"], low_hz=3.0, filter_cycles=1.5)
 
 
 @dataclass(frozen=True)
@@ -102,11 +101,10 @@ def label_sets(body: str, data: Path, split: str, converted: Path) -> Iterator[L
     """Yield the labels of a body and split that are precise enough for a comparison."""
     records, refined = load(data, body, split), {"refined": CONFIGS[body]}
     if body == "earth":
-        methods = {**refined, "refined, 3-20 Hz": SHARP_EARTH}
         phasenet = convert_phasenet(data / "earth" / "phasenet", converted, split)
-        yield LabelSet("Earth, manual P (PhaseNet)", _labels(phasenet, 0.1), 1.5, 0.5, 1.0, methods)
+        yield LabelSet("Earth, manual P (PhaseNet)", _labels(phasenet, 0.1), 1.5, 0.5, 1.0, refined)
         pinon_flat = [record for record in records if record.station_id == "PFO"]
-        yield LabelSet("Earth, AIC P (AZ, II)", _labels(pinon_flat, 2.0), 1.5, 0.5, 1.0, methods)
+        yield LabelSet("Earth, AIC P (AZ, II)", _labels(pinon_flat, 2.0), 1.5, 0.5, 1.0, refined)
     elif body == "moon":
         impacts = [r for r in records if any(a.event_type == "impact_artificial" for a in r.arrivals)]
         yield LabelSet("Moon, artificial impacts", _labels(impacts, 20.0), 120.0, 20.0, 300.0, refined)

@@ -22,6 +22,8 @@ from edgequake.benchmarks.robustness.shake_signal import RATE_HZ, START_NS, shak
 from edgequake.data.phasenet import phasenet_split
 from edgequake.synthetic.synthetic_dataset import write_dataset
 
+from .earth_records import HOURS, write_earth
+
 PLAN = """
 folds = 2
 
@@ -36,6 +38,25 @@ folds = 2
 name = "tiny"
 description = "two steps of training"
 recipe = "tiny"
+"""
+
+FOLDS = """
+recipe = "earth"
+
+[[training]]
+name = "tiny"
+held_out = ["UT.*"]
+
+[training.set]
+"fit.steps" = 2
+"fit.batch" = 4
+"fit.crop_blocks" = 96
+"network.conv_filters" = [4, 4]
+"network.lstm_units" = [4]
+"examples.picked_records" = false
+"examples.n_examples" = 8
+"examples.n_blocks" = 120
+"examples.max_front_blocks" = 20
 """
 
 
@@ -76,11 +97,18 @@ STUDIES = {
     "draw_day": Study(["--out", "OUT/day.png"], writes="day.png"),
     "draw_missions": Study(["--out", "OUT/missions.png"], writes="missions.png"),
     "draw_recall_kept": Study(["--out", "OUT/recall.png"], writes="recall.png"),
+    "earth_folds": Study(
+        ["OUT/earth", "OUT", "--plan", "OUT/folds.toml", "--cache", "OUT/rows", "--json", "OUT/folds.json"],
+        r"\| records \| shipped \(0\.\d+\) \| tiny \(.*\n\| soft-ground hours \| .*\* \| \d+\.\d a day \([^*]*\n",
+        "folds.json",
+        is_here=True,
+    ),
     "event_classes": Study(["DATA", "--quick"], r"simulated triggers: right / wrong / blank events", is_here=True),
     "onset_labels": Study(
         ["DATA", "--body", "moon", "--stations", "LUN"], r"\| one way \| 2-8 \| [+-]\d", is_here=True
     ),
     "onset_study": Study(["DATA", "--bodies", "moon"], r"\| Moon.* \| \d+ \| refined \| \d", is_here=True),
+    "other_rates": Study(["OUT/earth"], r"\n\| 125 \| 1 \| 0\.1 \| \d \| \d/\d \| \d: \d same", is_here=True),
     "phasenet_picks": Study(["DATA", "--quick"], r"\| high \| 2 \| \d\.\d\d \| ", is_here=True),
     "plain_route": Study(
         ["GRU reset_after", "--variants", "float32", "--work", "OUT", "--page", "OUT/page.md"],
@@ -126,7 +154,7 @@ STUDIES = {
 }
 SLOW = (
     "compare_models", "conformance", "convert_remedies", "plain_route",  # TensorFlow alone takes seconds to import
-    "draw_day", "event_classes", "rates_and_clocks", "resampling_cost", "tune_baselines",
+    "draw_day", "earth_folds", "event_classes", "other_rates", "rates_and_clocks", "resampling_cost", "tune_baselines",
 )  # fmt: skip
 
 
@@ -149,7 +177,8 @@ def prepare(out: Path, models: Path, data: Path) -> None:
     """Write the input of single studies.
 
     For `compare_models`, two records, and the finished training of the second fold, so that only the first one trains;
-    for `plain_route`, a page to fill in; for `draw_continuous`, a report with one point.
+    for `earth_folds` and `other_rates`, terrestrial records; for `plain_route`, a page to fill in; for
+    `draw_continuous`, a report with one point.
     """
     (out / "plan.toml").write_text(PLAN)
     (out / "tiny-1").mkdir()
@@ -167,6 +196,9 @@ def prepare(out: Path, models: Path, data: Path) -> None:
     points = {"0.5": {"natural hours": {"events_per_day": 3.0}, "all arrivals": {"found": 0.8}}}
     report = {"body": "earth", "split": "val", "strata": [hours, quakes], "results": [{"name": "x", "points": points}]}
     (out / "hours.json").write_text(json.dumps(report))
+    (out / "folds.toml").write_text(FOLDS)
+    write_earth(out / "earth", HOURS)
+    write_earth(out / "earth", {"local_SYN_B.mseed": ("val", "SYN_B", 300.0)}, 125.0, "earth_other_rates")
     (out / "page.md").write_text("<!-- studies/conversion/plain_route.py writes from here -->\n<!-- to here -->\n")
 
 

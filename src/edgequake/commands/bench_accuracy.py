@@ -39,12 +39,16 @@ def accuracy(
     phasenet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="With --continuous: weights of PhaseNet, to be measured too.")
     ] = None,
+    rows: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="With --continuous: keep the model's rows of features here, for the next."),
+    ] = None,
     json_file: JsonFile = None,
     check: Reference = None,
 ) -> None:
     """Score models and baselines on continuous records: by events, onsets, windows, classes and stations."""
     if continuous:
-        _continuous(model, data, split, variant, seeds, fold, baselines, phasenet, json_file)
+        _continuous(model, data, split, variant, seeds, fold, baselines, phasenet, rows, json_file)
         return
     from edgequake.benchmarks.accuracy.accuracy import bench_accuracy
     from edgequake.data.selection import Fold
@@ -67,6 +71,7 @@ def _continuous(
     fold: str | None,
     baselines: bool,
     phasenet: Path | None,
+    rows: Path | None,
     json_file: Path | None,
 ) -> None:
     from edgequake.benchmarks.accuracy.continuous_hours import bench_continuous
@@ -75,7 +80,7 @@ def _continuous(
     with progress_bar() as show:
         report = bench_continuous(
             model, data, split, variant, seeds,
-            fold=Fold.parse(fold) if fold else None, baselines=baselines, phasenet=phasenet, progress=show,
+            fold=Fold.parse(fold) if fold else None, baselines=baselines, phasenet=phasenet, rows=rows, progress=show,
         )  # fmt: skip
     output(report, json_file)
 

@@ -11,12 +11,14 @@ from typing import Any
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.manifest.schema import build
 from edgequake.results.accuracy import AccuracyReport
+from edgequake.results.continuous import ContinuousReport
 from edgequake.results.cost import EnergyReport, FootprintReport, LatencyReport
 from edgequake.results.missions import MissionReport
 from edgequake.results.provenance import ModelIdentity, Provenance, Report
 
 KINDS: dict[str, type[Report]] = {
-    report.kind: report for report in (AccuracyReport, LatencyReport, FootprintReport, EnergyReport, MissionReport)
+    report.kind: report
+    for report in (AccuracyReport, ContinuousReport, LatencyReport, FootprintReport, EnergyReport, MissionReport)
 }
 
 

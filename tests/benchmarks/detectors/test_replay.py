@@ -137,6 +137,7 @@ def test_decisions_that_are_left_out_change_no_event_with_any_settings(seed: int
         hold_s=float(rng.choice([0, 10, 60, 240])),
         max_event_s=float(rng.choice([1, 30, 100, 1000])),
         event_threshold=float(rng.uniform(0.05, 1.0)),
+        longest_rise_s=float(rng.choice([0, 0, 30, 200])),
     )
     for threshold in (0.05, 0.2, 0.5, 0.8, 1.0):
         assert events_of(run, config, threshold) == every_decision_pushed(run, config, threshold)

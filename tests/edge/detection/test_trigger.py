@@ -26,6 +26,7 @@ CONFIG = TriggerConfig(
     post_roll_s=40.0,
 )
 THRESHOLD = 0.6
+EARLY = replace(CONFIG, longest_rise_s=40.0)
 SURE = replace(CONFIG, sure_event=SureEventConfig(threshold=0.9, duration_s=20.0, longest_rise_s=40.0))
 
 
@@ -48,6 +49,25 @@ def test_an_event_lasts_from_its_rise_to_its_fall() -> None:
 
 def test_the_threshold_itself_counts_as_above() -> None:
     assert seconds(detect([0, 0.6, 0.6, 0, 0, 0])) == [(5, 30, 0.6)]
+
+
+def test_an_onset_may_lie_where_the_probability_began_to_rise() -> None:
+    # 0.3 is the lower level: above it from 20 s on, above the threshold from 40 s on.
+    onset = [0, 0.2, 0.3, 0.5, 0.7, 0.9, 0, 0, 0, 0]
+    assert seconds(detect(onset)) == [(35, 60, 0.9)]
+    assert seconds(detect(onset, config=EARLY)) == [(15, 60, 0.9)]
+    assert seconds(detect(onset, config=replace(CONFIG, longest_rise_s=20.0))) == [(25, 60, 0.9)]
+
+
+def test_a_rise_that_begins_within_the_open_event_does_not_begin_before_it() -> None:
+    # The second rise begins at 80 s, less than 100 s after the first one, and reaches the threshold at 120 s.
+    onset = [0, 0.9, 0.9, 0, 0, 0, 0, 0, 0.5, 0.5, 0.5, 0.5, 0.9, 0.9, 0, 0, 0, 0]
+    event = [0, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0, 0, 0, 0]
+    config = replace(EARLY, longest_rise_s=60.0)
+    assert seconds(detect(onset, event, config)) == [(5, 120, 0.9), (115, 140, 0.9)]
+    # One that begins later ends the open event where it begins.
+    onset[8:12] = [0, 0, 0.2, 0.5]
+    assert seconds(detect(onset, event, config)) == [(5, 110, 0.9), (105, 140, 0.9)]
 
 
 def test_a_rise_shorter_than_the_minimum_is_no_event() -> None:
@@ -132,7 +152,10 @@ def test_the_earliest_onset_covers_a_rise_that_is_not_declared_yet() -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=200), st.sampled_from([CONFIG, SURE]))
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=200),
+    st.sampled_from([CONFIG, SURE, EARLY, replace(SURE, longest_rise_s=40.0)]),
+)
 def test_events_are_ordered_disjoint_and_inside_the_stream(
     pairs: list[tuple[float, float]], config: TriggerConfig
 ) -> None:
@@ -145,7 +168,10 @@ def test_events_are_ordered_disjoint_and_inside_the_stream(
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=120), st.sampled_from([CONFIG, SURE]))
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=120),
+    st.sampled_from([CONFIG, SURE, EARLY, replace(SURE, longest_rise_s=40.0)]),
+)
 def test_no_event_begins_before_the_earliest_onset_stated(
     pairs: list[tuple[float, float]], config: TriggerConfig
 ) -> None:

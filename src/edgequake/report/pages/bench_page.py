@@ -11,10 +11,12 @@ from edgequake.report.charts.curves import curves_figure, latency_figure, same_r
 from edgequake.report.charts.images import svg_uri
 from edgequake.report.pages.page import render
 from edgequake.results.accuracy import AccuracyReport
+from edgequake.results.continuous import ContinuousReport
 from edgequake.results.cost import EnergyReport, FootprintReport, LatencyReport
 from edgequake.results.missions import MissionReport
 from edgequake.results.reader import OtherReport, ResultFile, read_results
 from edgequake.results.tables.accuracy_tables import curve_tables, detail_tables, detectors_table, peers_table
+from edgequake.results.tables.continuous_tables import continuous_tables
 from edgequake.results.tables.cost_tables import energy_tables, footprint_tables, run_tables, steps_table
 from edgequake.results.tables.headline import headline_table
 from edgequake.results.tables.mission_tables import mission_tables
@@ -25,6 +27,7 @@ SECTIONS = {
     "accuracy": "Accuracy",
     "details": "Onsets, windows, classes and stations",
     "curves": "Recall against what is kept",
+    "hours": "Continuous hours",
     "latency": "Latency",
     "footprint": "Footprint",
     "energy": "Energy",
@@ -99,6 +102,7 @@ def result_tables(files: Sequence[ResultFile]) -> dict[str, list[Table]]:
         "accuracy": [detectors_table(f.report, f.name) for f in files if isinstance(f.report, AccuracyReport)],
         "details": [table for report in accuracy for table in detail_tables(report)],
         "curves": [table for report in accuracy for table in curve_tables(report)],
+        "hours": [table for r in reports if isinstance(r, ContinuousReport) for table in continuous_tables(r)],
         "latency": [*([steps] if steps else []), *run_tables(latency)],
         "footprint": footprint_tables([report for report in reports if isinstance(report, FootprintReport)]),
         "energy": energy_tables([report for report in reports if isinstance(report, EnergyReport)]),

@@ -28,7 +28,7 @@ def _strata(report: ContinuousReport) -> Table:
         for line in report.strata
     )
     note = "* no record of the split: measured on train, so not held out from a model trained on it."
-    title = f"{report.body.capitalize()} {report.split}, continuous hours"
+    title = f"{_where(report)}, continuous hours"
     return Table(
         title, ("records", "part", "files", "hours", "P"), rows, () if all(a.asked for a in report.strata) else (note,)
     )
@@ -42,7 +42,11 @@ def _curve(report: ContinuousReport, result: SweptResult) -> Table:
     )
     unread = [f"{n} records of '{name}' not read: rate too low." for name, n in result.unread.items()]
     note = "Hours: events a day without a catalogue row, and the share kept. Others: share of the arrivals found."
-    return Table(result.name, columns, rows, (note, *unread))
+    return Table(f"{_where(report)}: {result.name}", columns, rows, (note, *unread))
+
+
+def _where(report: ContinuousReport) -> str:
+    return f"{report.body.capitalize()} {report.split}"
 
 
 def _head(line: StratumLine) -> str:
@@ -78,7 +82,8 @@ def _details(report: ContinuousReport) -> Table:
         "upper quartile",
         "median size",
     )
-    return Table("Local quakes found by range, and onsets against analysts", columns, tuple(rows))
+    title = f"{_where(report)}: local quakes found by range, and onsets against analysts"
+    return Table(title, columns, tuple(rows))
 
 
 def _cost(report: ContinuousReport) -> Table:
@@ -92,4 +97,4 @@ def _cost(report: ContinuousReport) -> Table:
         f"{cost.cpu_us_per_signal_s:.0f}",
     )
     columns = ("picker", "weights", "file, bytes", "MACs per signal second", "CPU µs per signal second")
-    return Table("Cost", columns, (row,), (cost.note,))
+    return Table(f"{_where(report)}: cost of {cost.name}", columns, (row,), (cost.note,))
