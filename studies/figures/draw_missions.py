@@ -4,7 +4,10 @@ The figures are those of
 
     edgequake bench budget --mission lems --data RECORDS --split val --json docs/results/lems-val.json
 
-and of the same for insight; other files of results may be named: python studies/figures/draw_missions.py FILE... [--out PNG].
+and of the same for insight; other files of results may be named:
+
+    python studies/figures/draw_missions.py FILE... [--out PNG]
+
 """
 
 from __future__ import annotations

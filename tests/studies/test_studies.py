@@ -229,6 +229,7 @@ def run_here(
 ) -> str:
     """Run a study in a folder, in this process, and those of its commands that need TensorFlow, as `finished` does."""
     monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(path.parent))  # as for a script
     for variable in ("TF_CPP_MIN_LOG_LEVEL", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.setenv(variable, os.environ.get(variable, ""))  # a study may set it: undone after the test
     spec = importlib.util.spec_from_file_location(path.stem, path)
