@@ -159,11 +159,10 @@ class Trigger:
 
     def _onset_of_rise(self, decision: Decision) -> int:
         """Return the onset of the event that the rise beginning with a decision may become."""
-        if decision.onset_ns is not None:
-            return decision.onset_ns
+        onset_ns = decision.start_ns if decision.onset_ns is None else decision.onset_ns
         if self._beginning_ns is None or self._is_same_event(self._beginning_ns):
-            return decision.start_ns
-        return min(self._beginning_ns, decision.start_ns)
+            return onset_ns
+        return min(self._beginning_ns, onset_ns)
 
     def _declare_sure(self, decision: Decision, sure: SureEventConfig) -> Event | None:
         """Follow the event probability; open an event when it has been sure for long enough and none is open."""

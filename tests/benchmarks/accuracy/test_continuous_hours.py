@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from edgequake.edge.formats.miniseed import encode
 from edgequake.edge.formats.source_ids import source_id_of
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, format_time
 from edgequake.edge.manifest.manifest import load_manifest
+from edgequake.report.pages.bench_page import results_page
+from edgequake.results.reader import read_results
 from edgequake.results.tables.report_text import report_text
 
 FILES = {"cont_CI.SYN.mseed": "val", "noise_UT.SYN.mseed": "train"}
@@ -87,6 +90,27 @@ def test_the_figures_are_those_of_runs(data: Path) -> None:
     text = report_text(report)
     assert "train*" in text and "not held out" in text
     assert EMERGENT not in json.dumps(report.to_json())
+
+
+@pytest.mark.slow
+def test_kept_rows_change_nothing_and_the_page_of_results_shows_the_file(data: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "rows"
+    reports = [bench_continuous("earth", data, seeds=1, baselines=False, rows=at) for at in (None, rows, rows)]
+    assert reports[0].results == reports[1].results == reports[2].results
+    assert len(list(rows.iterdir())) == len(FILES)
+    path = tmp_path / "hours.json"
+    path.write_text(json.dumps(reports[2].to_json()))
+    (file,) = read_results([path])
+    assert file.report == reports[2]
+    _, _, section = results_page([path]).partition("## Continuous hours")
+    points = {
+        row.split(" | ")[0]: row.split(" | ")[1:] for row in re.findall(r"^\| (0\.\d+ .*) \|$", section, re.MULTILINE)
+    }
+    expected = reports[2].results[0].points
+    assert set(points) == set(expected)
+    for threshold, (hours, _, quakes) in points.items():
+        assert float(hours.split(",")[0]) == pytest.approx(expected[threshold][NATURAL].events_per_day, abs=0.05)
+        assert float(quakes) == pytest.approx(expected[threshold][IN_HOURS].found, abs=0.005)
 
 
 @pytest.mark.slow
