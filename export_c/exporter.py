@@ -1,0 +1,110 @@
+"""`edgequake export-c`: writes a model as C99 source."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgequake._version import __version__
+from edgequake.edge.base.atomic_files import write_bytes_atomically
+from edgequake.edge.base.errors import ConfigError
+from edgequake.edge.manifest.manifest import Manifest, load_manifest, read_graph
+from edgequake.export_c.model_header import ModelHeader
+from edgequake.export_c.network_reader import read_network
+from edgequake.export_c.options import ExportOptions, factors_of, n_rows, require_exportable
+
+VARIANT = "int8"
+_SOURCES = Path(__file__).parent / "sources"
+# In the order in which each uses those before it.
+CORE = (
+    "eq_math.c eq_clock.c eq_conditioning.c eq_spectrum.c eq_background.c eq_windows.c eq_network.c eq_trigger.c "
+    "eq_station.c eq_detector.c"
+).split()
+
+
+def _source(name: str) -> str:
+    return (_SOURCES / name).read_text(encoding="utf-8")
+
+
+def export_files(model: str, options: ExportOptions) -> tuple[Manifest, dict[str, str]]:
+    """Return a model's manifest, and the texts of the files by their path in the folder.
+
+    Raises
+    ------
+    EdgequakeError
+        The model cannot be read, or is not one that the C sources compute.
+    """
+    manifest, folder = load_manifest(model)
+    variant, graph = read_graph(manifest, folder, VARIANT)
+    factors = factors_of(manifest, options)
+    require_exportable(manifest, factors)
+    network = read_network(manifest, variant, graph)
+    header = ModelHeader(manifest, network, options)
+    prefix = prefix_of(manifest)
+    sizes = header.sizes()
+    identity = hashlib.sha256(graph + sizes.encode() + repr(factors).encode()).digest()[:8]
+    files = {
+        f"{prefix}.h": _public_header(prefix),
+        f"{prefix}_sizes.h": sizes,
+        f"{prefix}_model.h": header.constants(identity),
+        f"{prefix}.c": _translation_unit(prefix),
+    }
+    files |= {name: _source(name) for name in ("eq_prefix.h", "eq_unprefix.h", "eq_api.h", "core/eq_tables.h")}
+    files |= {f"core/{name}": _source(f"core/{name}") for name in CORE}
+    return manifest, files
+
+
+def host_files(manifest: Manifest) -> dict[str, str]:
+    """Return the texts of the further files that a host library is made from."""
+    prefix = prefix_of(manifest)
+    unit = f'#include "{prefix}.c"\n#include "host/eq_host.c"\n'
+    return {f"{prefix}_host.c": unit, "host/eq_host.c": _source("host/eq_host.c")}
+
+
+def prefix_of(manifest: Manifest) -> str:
+    """Return the prefix of a model's names in C."""
+    return "eq_" + re.sub(r"\W", "_", manifest.name, flags=re.ASCII)
+
+
+def _public_header(prefix: str) -> str:
+    guard = prefix.upper() + "_H"
+    return (
+        f"/* The detector of model {prefix[3:]}: {prefix}_init, {prefix}_push_i32, {prefix}_poll, ...; see eq_api.h. */\n"
+        f"#ifndef {guard}\n#define {guard}\n"
+        f'#define EQ_PREFIX {prefix}\n#include "{prefix}_sizes.h"\n#include "eq_prefix.h"\n#include "eq_api.h"\n'
+        f'#include "eq_unprefix.h"\n#endif\n'
+    )
+
+
+def _translation_unit(prefix: str) -> str:
+    includes = "".join(f'#include "core/{name}"\n' for name in CORE)
+    return (
+        f"/* The detector of model {prefix[3:]}: compile this file alone; those in core/ are included. */\n"
+        f'#include "{prefix}.h"\n'
+        f'#define EQ_PREFIX {prefix}\n#include "{prefix}_sizes.h"\n#include "eq_prefix.h"\n'
+        f'#include "core/eq_tables.h"\n#include "{prefix}_model.h"\n'
+        f"#ifndef __GNUC__ /* GCC has -ffp-contract=off instead, and warns of a pragma that it does not know */\n"
+        f"#pragma STDC FP_CONTRACT OFF\n#endif\n{includes}"
+    )
+
+
+def write_files(files: dict[str, str], out: Path) -> None:
+    """Write the files of an export into a folder."""
+    for name, text in sorted(files.items()):
+        path = out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes_atomically(path, text.encode())
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What `export-c` has written."""
+
+    folder: str
+    prefix: str
+    files: tuple[str, ...]
+    description: dict[str, Any]
