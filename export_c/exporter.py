@@ -14,6 +14,7 @@ from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.manifest.manifest import Manifest, load_manifest, read_graph
 from edgequake.export_c.model_header import ModelHeader
+from edgequake.export_c.network_check import network_check
 from edgequake.export_c.network_reader import read_network
 from edgequake.export_c.options import ExportOptions, factors_of, n_rows, require_exportable
 
@@ -22,7 +23,7 @@ _SOURCES = Path(__file__).parent / "sources"
 # In the order in which each uses those before it.
 CORE = (
     "eq_math.c eq_clock.c eq_conditioning.c eq_spectrum.c eq_background.c eq_windows.c eq_network.c eq_trigger.c "
-    "eq_station.c eq_detector.c"
+    "eq_station.c eq_detector.c eq_save.c"
 ).split()
 
 
@@ -52,9 +53,14 @@ def export_files(model: str, options: ExportOptions) -> tuple[Manifest, dict[str
         f"{prefix}_sizes.h": sizes,
         f"{prefix}_model.h": header.constants(identity),
         f"{prefix}.c": _translation_unit(prefix),
+        f"{prefix}_selftest.c": _with_names(
+            prefix, f"#define EQ_EXPECTED_CHECK 0x{network_check(manifest, variant, graph, network):08x}u\n", "eq_selftest.c"
+        ),
+        f"{prefix}_replay.c": _with_names(prefix, "", "eq_replay.c"),
     }
     files |= {name: _source(name) for name in ("eq_prefix.h", "eq_unprefix.h", "eq_api.h", "core/eq_tables.h")}
     files |= {f"core/{name}": _source(f"core/{name}") for name in CORE}
+    files |= {f"host/{name}": _source(f"host/{name}") for name in ("eq_selftest.c", "eq_replay.c")}
     return manifest, files
 
 
@@ -89,6 +95,14 @@ def _translation_unit(prefix: str) -> str:
         f'#include "core/eq_tables.h"\n#include "{prefix}_model.h"\n'
         f"#ifndef __GNUC__ /* GCC has -ffp-contract=off instead, and warns of a pragma that it does not know */\n"
         f"#pragma STDC FP_CONTRACT OFF\n#endif\n{includes}"
+    )
+
+
+def _with_names(prefix: str, definitions: str, source: str) -> str:
+    """Return a file that uses the detector through its header, by the plain names."""
+    return (
+        f'#include "{prefix}.h"\n#define EQ_PREFIX {prefix}\n#include "eq_prefix.h"\n{definitions}'
+        f'#include "host/{source}"\n'
     )
 
 

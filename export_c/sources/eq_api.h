@@ -170,3 +170,16 @@ int eq_poll(eq_t *s, eq_event *event);
 int64_t eq_horizon_ns(const eq_t *s);
 
 eq_counts eq_channel_counts(const eq_t *s, int channel);
+
+/* Writes the state, for any machine to read; *n_bytes is set to its length, also where EQ_SIZE says it does not fit. */
+eq_result eq_save(eq_t *s, uint8_t *bytes, uint32_t size, uint32_t *n_bytes);
+
+/* Reads a state that eq_save wrote for the same export. EQ_STATE: it is damaged or another model's; *s is untouched. */
+eq_result eq_restore(eq_t *s, const uint8_t *bytes, uint32_t n_bytes);
+
+/* Runs the network on 256 fixed rows; returns a check value of its outputs and its last state. eq_NAME_selftest.c
+   compares it with the runner's. The scratch is overwritten: eq_init it afterwards. */
+uint32_t eq_network_check(eq_t *scratch);
+
+/* In eq_NAME_selftest.c: returns 0 where the network gives the runner's bits. Overwrites the scratch, as above. */
+int eq_selftest(eq_t *scratch);

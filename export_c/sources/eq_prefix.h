@@ -24,4 +24,5 @@
 #define eq_channel_counts EQ_JOIN(EQ_PREFIX, channel_counts)
 #define eq_save EQ_JOIN(EQ_PREFIX, save)
 #define eq_restore EQ_JOIN(EQ_PREFIX, restore)
+#define eq_network_check EQ_JOIN(EQ_PREFIX, network_check)
 #define eq_selftest EQ_JOIN(EQ_PREFIX, selftest)

@@ -24,6 +24,7 @@
 #undef eq_channel_counts
 #undef eq_save
 #undef eq_restore
+#undef eq_network_check
 #undef eq_selftest
 #undef EQ_N_CHANNELS
 #undef EQ_N_GRIDS

@@ -12,7 +12,7 @@
 
 static int64_t chain_time_ns(const eq_chain *chain, int64_t n_samples)
 {
-    return chain->start_ns + duration_ns(n_samples, chain->rate_hz);
+    return time_after(chain->start_ns, n_samples, chain->rate_hz);
 }
 
 static int continues_chain(const eq_chain *chain, int64_t n_samples, int64_t start_ns, double rate_hz)
@@ -26,7 +26,7 @@ static int continues_chain(const eq_chain *chain, int64_t n_samples, int64_t sta
 static double late_at(const eq_clock *clock, double grid_hz, int64_t n_samples)
 {
     const eq_chain *chain = &clock->chain;
-    int64_t n_certain = (int64_t)round_even(CLOCK_CERTAIN_S * chain->rate_hz);
+    int64_t n_certain = integer_of(round_even(CLOCK_CERTAIN_S * chain->rate_hz));
     double start = n_samples >= n_certain ? chain->late : clock->late;
     double slope = grid_hz / chain->rate_hz - 1.0;
     return start + (n_samples > clock->disproved ? (double)n_samples * slope : 0.0);
@@ -37,11 +37,11 @@ static int slips(const eq_clock *clock, double grid_hz, int64_t n_samples)
 {
     const eq_chain *chain = &clock->chain;
     double slope = grid_hz / chain->rate_hz - 1.0;
-    int64_t n_certain = (int64_t)round_even(CLOCK_CERTAIN_S * chain->rate_hz);
+    int64_t n_certain = integer_of(round_even(CLOCK_CERTAIN_S * chain->rate_hz));
     if (slope < 0.0 || slope > 0.0) {
         double n_slope = ((slope < 0.0 ? -CLOCK_HALF : CLOCK_HALF) - clock->late) / slope;
         if (n_slope < (double)n_samples && clock->disproved + 1 < n_samples) {
-            int64_t n_whole = (int64_t)n_slope; /* its ceiling: it may be negative */
+            int64_t n_whole = integer_of(n_slope); /* its ceiling: it may be negative */
             n_whole += (double)n_whole < n_slope ? 1 : 0;
             if (n_whole < n_samples) {
                 return 1;
@@ -65,7 +65,7 @@ static eq_result advance_clock(eq_clock *clock, double grid_hz, uint32_t n, int6
 
 static void jump_to(eq_clock *clock, double at)
 {
-    clock->next = (int64_t)round_even(at);
+    clock->next = integer_of(round_even(at));
     clock->late = at - (double)clock->next;
 }
 
@@ -122,7 +122,7 @@ static eq_result place_piece(eq_clock *clock, double grid_hz, int64_t t0_ns, int
     if (clock->has_chain && at - (double)clock->next <= -CLOCK_GAP
         && at + (double)n_whole <= (double)clock->next + CLOCK_HALF) {
         /* It has come before and tells nothing new about time; but the next piece may. */
-        clock->old.position = (int64_t)round_even(at);
+        clock->old.position = integer_of(round_even(at));
         clock->old.start_ns = begin_ns;
         clock->old.rate_hz = rate_hz;
         clock->old.late = 0.0;

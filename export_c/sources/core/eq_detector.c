@@ -62,7 +62,7 @@ static eq_result begin_piece(eq_t *s, int channel, int64_t start_ns, double rate
         return EQ_CHANNEL;
     }
     c = &s->channels[channel];
-    if (c->in_piece != 0) {
+    if (c->in_piece != 0 && c->rate != 0) {
         return n == c->piece_left && is_integer == c->is_integer ? EQ_OK : EQ_STATE;
     }
     rate = index_of_rate(rate_hz);
@@ -83,7 +83,7 @@ static eq_result begin_piece(eq_t *s, int channel, int64_t start_ns, double rate
     c->clock = clock;
     if (c->rate == 0) {
         c->rate = (uint8_t)rate;
-        c->longest_bridge = (int32_t)round_even(EQ_BRIDGE_S * rate_hz);
+        c->longest_bridge = (int32_t)integer_of(round_even(EQ_BRIDGE_S * rate_hz));
     }
     c->piece_position = position;
     c->piece_left = n;
@@ -289,7 +289,7 @@ int64_t eq_horizon_ns(const eq_t *s)
     if (s->has_begun == 0) {
         return INT64_MIN;
     }
-    horizon_ns = s->t0_ns + duration_ns(s->next_block * EQ_HOP, EQ_RATE_HZ) - EQ_ROW_NS;
+    horizon_ns = time_after(s->t0_ns, s->next_block * EQ_HOP, EQ_RATE_HZ) - EQ_ROW_NS;
     if (s->has_decided != 0 && s->decided_until_ns > horizon_ns) {
         horizon_ns = s->decided_until_ns;
     }

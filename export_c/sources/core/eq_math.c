@@ -66,8 +66,27 @@ static double log_10(double x)
     return (double)exponent * 0.30102999566398120 + sum * s * 0.86858896380650365; /* log10(2), 2 log10(e) */
 }
 
+/* An integral number as an integer; what is out of range, or no number, at the end of the range or 0. */
+static int64_t integer_of(double x)
+{
+    if (x > -(double)EQ_FARTHEST_NS && x < (double)EQ_FARTHEST_NS) {
+        return (int64_t)x;
+    }
+    return x > 0.0 ? EQ_FARTHEST_NS : (x < 0.0 ? -EQ_FARTHEST_NS : 0);
+}
+
 /* Duration of n samples. The product of two exact numbers is rounded once, as Python rounds the integer. */
 static int64_t duration_ns(int64_t n, double rate_hz)
 {
-    return (int64_t)round_even((double)n * 1e9 / rate_hz);
+    return integer_of(round_even((double)n * 1e9 / rate_hz));
+}
+
+/* The time of n samples after another time; both are within the range of times. */
+static int64_t time_after(int64_t time_ns, int64_t n, double rate_hz)
+{
+    const int64_t sum_ns = time_ns + duration_ns(n, rate_hz);
+    if (sum_ns > EQ_FARTHEST_NS) {
+        return EQ_FARTHEST_NS;
+    }
+    return sum_ns < -EQ_FARTHEST_NS ? -EQ_FARTHEST_NS : sum_ns;
 }

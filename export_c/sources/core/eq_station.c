@@ -97,7 +97,7 @@ static void decide_row(eq_t *s, int64_t block, int is_restart)
 #ifdef EQ_ON_ROW /* for tests: sees every row */
     EQ_ON_ROW(block, is_restart, row, probabilities);
 #endif
-    decision.stop_ns = s->t0_ns + duration_ns(block * EQ_HOP + EQ_WINDOW, EQ_RATE_HZ);
+    decision.stop_ns = time_after(s->t0_ns, block * EQ_HOP + EQ_WINDOW, EQ_RATE_HZ);
     decision.start_ns = decision.stop_ns - EQ_ROW_NS;
     decision.onset = probability_of(probabilities[0]);
     decision.event = probability_of(probabilities[EQ_N_OUTPUTS - 1]);
@@ -112,7 +112,7 @@ static int64_t first_open_block(const eq_t *s)
 {
     double elapsed = (double)(s->watermark_ns - s->t0_ns) / 1e9;
     /* Later pieces start at or after the watermark. One channel alone need not wait for the next piece. */
-    int64_t limit = EQ_N_CHANNELS == 1 ? INT64_MAX : floor_div((int64_t)(elapsed * EQ_RATE_HZ), EQ_HOP);
+    int64_t limit = EQ_N_CHANNELS == 1 ? INT64_MAX : floor_div(integer_of(elapsed * EQ_RATE_HZ), EQ_HOP);
     int i;
     for (i = 0; i < EQ_N_CHANNELS; i++) {
         const eq_channel *c = &s->channels[i];
@@ -121,7 +121,7 @@ static int64_t first_open_block(const eq_t *s)
             continue;
         }
         if (c->has_last != 0) {
-            last_ns += duration_ns(c->last_position, eq_rates[c->rate - 1].rate_hz);
+            last_ns = time_after(last_ns, c->last_position, eq_rates[c->rate - 1].rate_hz);
         }
         /* A channel that is silent for longer than a gap that is interpolated does not hold the others back. */
         if (EQ_N_CHANNELS == 1 || c->in_piece != 0 || (double)(s->watermark_ns - last_ns) / 1e9 <= EQ_BRIDGE_S + 1.0) {
