@@ -7,12 +7,12 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgequake._version import __version__
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import ConfigError
-from edgequake.edge.manifest.manifest import Manifest, load_manifest, read_graph
+from edgequake.edge.manifest.manifest import Manifest, Variant, load_manifest, read_graph
+from edgequake.export_c.host_library import FLAGS, build_library
 from edgequake.export_c.model_header import ModelHeader
 from edgequake.export_c.network_check import network_check
 from edgequake.export_c.network_reader import read_network
@@ -54,13 +54,16 @@ def export_files(model: str, options: ExportOptions) -> tuple[Manifest, dict[str
         f"{prefix}_model.h": header.constants(identity),
         f"{prefix}.c": _translation_unit(prefix),
         f"{prefix}_selftest.c": _with_names(
-            prefix, f"#define EQ_EXPECTED_CHECK 0x{network_check(manifest, variant, graph, network):08x}u\n", "eq_selftest.c"
+            prefix,
+            f"#define EQ_EXPECTED_CHECK 0x{network_check(manifest, variant, graph, network):08x}u\n",
+            "eq_selftest.c",
         ),
         f"{prefix}_replay.c": _with_names(prefix, "", "eq_replay.c"),
     }
     files |= {name: _source(name) for name in ("eq_prefix.h", "eq_unprefix.h", "eq_api.h", "core/eq_tables.h")}
     files |= {f"core/{name}": _source(f"core/{name}") for name in CORE}
     files |= {f"host/{name}": _source(f"host/{name}") for name in ("eq_selftest.c", "eq_replay.c")}
+    files[f"{prefix}.json"] = _description(manifest, variant, options, files)
     return manifest, files
 
 
@@ -79,7 +82,7 @@ def prefix_of(manifest: Manifest) -> str:
 def _public_header(prefix: str) -> str:
     guard = prefix.upper() + "_H"
     return (
-        f"/* The detector of model {prefix[3:]}: {prefix}_init, {prefix}_push_i32, {prefix}_poll, ...; see eq_api.h. */\n"
+        f"/* The detector of model {prefix[3:]}: {prefix}_init, {prefix}_push_i32, ...; see eq_api.h. */\n"
         f"#ifndef {guard}\n#define {guard}\n"
         f'#define EQ_PREFIX {prefix}\n#include "{prefix}_sizes.h"\n#include "eq_prefix.h"\n#include "eq_api.h"\n'
         f'#include "eq_unprefix.h"\n#endif\n'
@@ -118,7 +121,78 @@ def write_files(files: dict[str, str], out: Path) -> None:
 class ExportResult:
     """What `export-c` has written."""
 
+    model: str
+    prefix: str  # of the names in C
     folder: str
-    prefix: str
     files: tuple[str, ...]
-    description: dict[str, Any]
+    n_bytes: int
+    library: str | None
+    notes: tuple[str, ...]
+
+    def text(self) -> str:
+        """Return the result as lines of text."""
+        lines = [f"model {self.model} as C99: {len(self.files)} files in {self.folder}, {self.n_bytes} bytes"]
+        lines += [f"compile {self.prefix}.c and {self.prefix}_selftest.c with: {' '.join(FLAGS)}"]
+        lines += [f"library: {self.library}"] if self.library is not None else []
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+
+def export_model(
+    model: str, out: Path, options: ExportOptions | None = None, force: bool = False, build: bool = False
+) -> ExportResult:
+    """Write a model as C99 source into a folder.
+
+    Parameters
+    ----------
+    model : a shipped model, or a manifest file.
+    force : replace the files of an earlier export.
+    build : compile a library for this machine, too.
+
+    Raises
+    ------
+    EdgequakeError
+        The model is not one that the C sources compute, `out` holds such files already, or the compiler failed;
+        in the first two cases nothing is written.
+    """
+    chosen = ExportOptions() if options is None else options
+    manifest, files = export_files(model, chosen)
+    if build:
+        files |= host_files(manifest)
+    prefix = prefix_of(manifest)
+    if not force and (out / f"{prefix}.c").exists():
+        raise ConfigError(f"{out} holds an export of '{manifest.name}' already: give --force to replace it")
+    write_files(files, out)
+    library = str(build_library(out, prefix)) if build else None
+    n_bytes = sum(len(text.encode()) for text in files.values())
+    return ExportResult(manifest.name, prefix, str(out), tuple(sorted(files)), n_bytes, library, notes_on(manifest))
+
+
+def notes_on(manifest: Manifest) -> tuple[str, ...]:
+    """Return what of a model C does not compute."""
+    notes = []
+    if manifest.classes is not None:
+        notes.append(f"event classes ({', '.join(manifest.classes.names)}) are not exported: class_index stays -1")
+    if manifest.onset is not None:
+        notes.append("onsets are the trigger's: their refinement from the samples is not exported")
+    return tuple(notes)
+
+
+def _description(manifest: Manifest, variant: Variant, options: ExportOptions, files: dict[str, str]) -> str:
+    """Return the text of eq_NAME.json: what was exported, from what, and how to compile it."""
+    values = {
+        "format": "edgequake-export-c",
+        "format_version": 1,
+        "edgequake": __version__,
+        "model": manifest.name,
+        "body": manifest.body,
+        "graph_sha256": variant.sha256,
+        "manifest_sha256": hashlib.sha256(manifest.to_json().encode()).hexdigest(),
+        "channels": options.channels,
+        "rates_hz": [factor * manifest.sampling_rate_hz for factor in factors_of(manifest, options)],
+        "rows": n_rows(manifest, options),
+        "reference": "x86-64, TensorFlow Lite's default kernels without delegates",
+        "flags": list(FLAGS),
+        "not_exported": list(notes_on(manifest)),
+        "files_sha256": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in sorted(files.items())},
+    }
+    return json.dumps(values, indent=1) + "\n"

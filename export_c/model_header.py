@@ -140,8 +140,7 @@ class ModelHeader:
             values += [catch_up.step * config.quantile, catch_up.step * (config.quantile - 1.0)]
         numbers = ", ".join(double(value) for value in values)
         return (
-            "static const eq_background_config eq_background = {\n"
-            f"    {numbers}, {int(catch_up is not None)}\n}};\n"
+            f"static const eq_background_config eq_background = {{\n    {numbers}, {int(catch_up is not None)}\n}};\n"
         )
 
     def _trigger_text(self) -> str:

@@ -72,7 +72,8 @@ class CLibrary:
                 function.restype, function.argtypes = result, arguments
                 setattr(self, name, function)
         except (OSError, AttributeError) as problem:
-            raise ModelError(f"{path} is no library of a model in C ({problem}): build it with export-c --build")
+            reason = f"{path} is no library of a model in C ({problem})"
+            raise ModelError(f"{reason}: build it with export-c --build") from problem
         if self.event_size() != ctypes.sizeof(_Event):
             raise ModelError(f"{path} is of another release; build it again with export-c --build")
         self.n_channels = int(self.channels())
@@ -228,7 +229,7 @@ def _samples(trace: Trace) -> npt.NDArray[Any]:
 
 def _refused(trace: Trace, result: int) -> DataError:
     reasons = {
-        RATE: f"sampling rate {trace.sampling_rate_hz:g} Hz is not one that the detector in C was built for, or changes",
+        RATE: f"sampling rate {trace.sampling_rate_hz:g} Hz is not one that the detector in C takes, or changes",
         TIME: "its time is before 1824 or after 2115",
         CLOCK: "its clock has drifted off the grid by half a sample, which the detector in C does not follow",
     }
