@@ -9,7 +9,7 @@ from pathlib import Path
 from edgequake.edge.base.errors import ConfigError, ModelError
 
 # What the results depend on: no fused multiply-add, no reordering.
-FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-fno-fast-math")
+FLAGS = ("-std=c99", "-O3", "-ffp-contract=off", "-fno-fast-math")
 _COMPILERS = ("cc", "gcc", "clang")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.errors import DataError, ModelError
 from edgequake.edge.detection.trigger import Event
 from edgequake.edge.features.conditioning import GapCounts
@@ -36,9 +37,12 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
         _INT,
         (_POINTER, _INT, _LONG, _FLOAT, _INT, _POINTER, _UINT, _POINTER, _INT, _POINTER, _POINTER),
     ),
+    "advance": (_INT, (_POINTER, _LONG, _POINTER, _INT, _POINTER)),
     "finish": (_INT, (_POINTER, _POINTER, _INT, _POINTER)),
     "horizon_ns": (_LONG, (_POINTER,)),
     "counts": (None, (_POINTER, _INT, _POINTER)),
+    "save": (_INT, (_POINTER, _POINTER, _UINT, _POINTER)),
+    "restore": (_INT, (_POINTER, _POINTER, _UINT)),
     "restarts": (_UINT, (_POINTER,)),
     "short_rises": (_UINT, (_POINTER,)),
     "is_between_events": (_INT, (_POINTER,)),
@@ -133,6 +137,41 @@ class CDetector:
             found[source_id] = GapCounts(*numbers)
         return found
 
+    def state(self) -> State:
+        n_bytes = _UINT(0)
+        self._library.save(self._memory, None, 0, ctypes.byref(n_bytes))
+        saved = ctypes.create_string_buffer(n_bytes.value)
+        self._library.save(self._memory, saved, n_bytes.value, ctypes.byref(n_bytes))
+        waiting = [
+            [[trace.source_id, trace.start_ns, trace.sampling_rate_hz, samples] for trace, samples in channel]
+            for channel in self._waiting
+        ]
+        return {
+            "core": np.frombuffer(saved.raw, np.uint8),
+            "channels": dict(self._channels),
+            "threshold": self._threshold,
+            "waiting": waiting,
+        }
+
+    def restore(self, state: State) -> None:
+        """Take over what `state` returned.
+
+        Raises
+        ------
+        ModelError
+            It is damaged, or of another model or export.
+        """
+        saved = np.ascontiguousarray(state["core"], np.uint8)
+        if self._library.restore(self._memory, saved.ctypes.data, len(saved)) != OK:
+            raise ModelError("the state of a detector in C is damaged, or of another model or export")
+        self._channels, self._threshold = dict(state["channels"]), state["threshold"]
+        self._waiting = [
+            deque(
+                (Trace(source_id, start_ns, rate_hz, samples), samples) for source_id, start_ns, rate_hz, samples in one
+            )
+            for one in state["waiting"]
+        ]
+
     def push(self, *traces: Trace) -> list[Event]:
         """Take traces; return the events that they close.
 
@@ -145,9 +184,11 @@ class CDetector:
         for trace in traces:
             channel = self._channel(trace.source_id)
             self._waiting[channel].append((trace, _samples(trace)))
-            if len(self._waiting[channel]) == 1:
+            if any(self._waiting[:channel]) or any(self._waiting[channel + 1 :]) or len(self._waiting[channel]) > 1:
+                self._advance(trace.start_ns, events)  # lets what waits go on
+                self._push_blocked(events)
+            else:
                 self._push_waiting(channel, events)
-            self._push_blocked(events)
         return events
 
     def finish(self) -> list[Event]:
@@ -160,6 +201,12 @@ class CDetector:
             if result == LEAD:
                 self._push_blocked(events)
         return events
+
+    def _advance(self, now_ns: int, events: list[Event]) -> None:
+        n_found, result = _INT(0), FULL
+        while result == FULL:
+            result = self._library.advance(self._memory, now_ns, self._events, _MOST_EVENTS, ctypes.byref(n_found))
+            events += self._found(n_found.value)
 
     def _channel(self, source_id: str) -> int:
         channel = self._channels.get(source_id)

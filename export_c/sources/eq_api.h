@@ -158,6 +158,10 @@ eq_result eq_push_f32(eq_t *s, int channel, int64_t start_ns, double rate_hz, co
 eq_result eq_push_f64(eq_t *s, int channel, int64_t start_ns, double rate_hz, const double *x, uint32_t n,
                       uint32_t *taken);
 
+/* Says that no later piece starts before now_ns, so that rows need not wait for a channel that is silent; EQ_MORE and
+   EQ_FULL as for a push. A push says the same of its start. */
+eq_result eq_advance(eq_t *s, int64_t now_ns);
+
 /* Ends the record: EQ_MORE and EQ_FULL as for a push; EQ_LEAD: push the rest of the pieces in progress first.
    Pieces can still be pushed afterwards. */
 eq_result eq_finish(eq_t *s);

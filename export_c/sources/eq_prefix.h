@@ -18,6 +18,7 @@
 #define eq_push_i32 EQ_JOIN(EQ_PREFIX, push_i32)
 #define eq_push_f32 EQ_JOIN(EQ_PREFIX, push_f32)
 #define eq_push_f64 EQ_JOIN(EQ_PREFIX, push_f64)
+#define eq_advance EQ_JOIN(EQ_PREFIX, advance)
 #define eq_finish EQ_JOIN(EQ_PREFIX, finish)
 #define eq_poll EQ_JOIN(EQ_PREFIX, poll)
 #define eq_horizon_ns EQ_JOIN(EQ_PREFIX, horizon_ns)

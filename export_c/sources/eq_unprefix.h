@@ -18,6 +18,7 @@
 #undef eq_push_i
 #undef eq_push_f
 #undef eq_push_f
+#undef eq_advance
 #undef eq_finish
 #undef eq_poll
 #undef eq_horizon_ns

@@ -253,6 +253,21 @@ eq_result eq_push_f64(eq_t *s, int channel, int64_t start_ns, double rate_hz, co
     return push_samples(s, channel, start_ns, rate_hz, &samples, n, taken);
 }
 
+eq_result eq_advance(eq_t *s, int64_t now_ns)
+{
+    if (now_ns < -EQ_FARTHEST_NS || now_ns > EQ_FARTHEST_NS) {
+        return EQ_TIME;
+    }
+    if (s->has_begun == 0) {
+        return EQ_OK;
+    }
+    s->watermark_ns = now_ns > s->watermark_ns ? now_ns : s->watermark_ns;
+    if (s->queue_length > EQ_QUEUE - 3) {
+        return EQ_FULL;
+    }
+    return release_row(s, first_open_block(s)) ? EQ_MORE : EQ_OK;
+}
+
 eq_result eq_finish(eq_t *s)
 {
     int i;

@@ -7,6 +7,7 @@ uint32_t eq_host_size(void);
 uint32_t eq_host_event_size(void);
 int eq_host_push(eq_t *s, int channel, int64_t start_ns, double rate_hz, int kind, const void *x, uint32_t n,
                  eq_event *events, int32_t most_events, int32_t *n_events, uint32_t *taken);
+int eq_host_advance(eq_t *s, int64_t now_ns, eq_event *events, int32_t most_events, int32_t *n_events);
 int eq_host_finish(eq_t *s, eq_event *events, int32_t most_events, int32_t *n_events);
 void eq_host_step(eq_t *s, const int8_t *row, int8_t *probabilities);
 void eq_host_tables(const int16_t *x, int32_t n, int16_t *logistic, int16_t *tanh, int is_cell);
@@ -17,6 +18,8 @@ void eq_host_set_vertical(eq_t *s, int channel, int is_vertical);
 int64_t eq_host_horizon_ns(const eq_t *s);
 int eq_host_channels(void);
 void eq_host_counts(const eq_t *s, int channel, uint32_t *counts);
+int eq_host_save(eq_t *s, uint8_t *bytes, uint32_t size, uint32_t *n_bytes);
+int eq_host_restore(eq_t *s, const uint8_t *bytes, uint32_t n_bytes);
 uint32_t eq_host_restarts(const eq_t *s);
 uint32_t eq_host_short_rises(const eq_t *s);
 int eq_host_is_between_events(const eq_t *s);
@@ -58,6 +61,19 @@ int eq_host_push(eq_t *s, int channel, int64_t start_ns, double rate_hz, int kin
             result = eq_push_f64(s, channel, start_ns, rate_hz, (const double *)x + *taken, n - *taken, &now);
         }
         *taken += now;
+        if (!drain_queue(s, events, most_events, n_events)) {
+            return (int)EQ_FULL;
+        }
+    }
+    return (int)result;
+}
+
+int eq_host_advance(eq_t *s, int64_t now_ns, eq_event *events, int32_t most_events, int32_t *n_events)
+{
+    eq_result result = EQ_MORE;
+    *n_events = 0;
+    while (result == EQ_MORE || result == EQ_FULL) {
+        result = eq_advance(s, now_ns);
         if (!drain_queue(s, events, most_events, n_events)) {
             return (int)EQ_FULL;
         }
@@ -148,4 +164,14 @@ void eq_host_counts(const eq_t *s, int channel, uint32_t *counts)
 {
     const eq_counts found = eq_channel_counts(s, channel);
     memcpy(counts, &found, sizeof found);
+}
+
+int eq_host_save(eq_t *s, uint8_t *bytes, uint32_t size, uint32_t *n_bytes)
+{
+    return (int)eq_save(s, bytes, size, n_bytes);
+}
+
+int eq_host_restore(eq_t *s, const uint8_t *bytes, uint32_t n_bytes)
+{
+    return (int)eq_restore(s, bytes, n_bytes);
 }
