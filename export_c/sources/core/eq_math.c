@@ -69,10 +69,11 @@ static double log_10(double x)
 /* An integral number as an integer; what is out of range, or no number, at the end of the range or 0. */
 static int64_t integer_of(double x)
 {
-    if (x > -(double)EQ_FARTHEST_NS && x < (double)EQ_FARTHEST_NS) {
+    const int64_t most = 2 * EQ_FARTHEST_NS;
+    if (x > -(double)most && x < (double)most) {
         return (int64_t)x;
     }
-    return x > 0.0 ? EQ_FARTHEST_NS : (x < 0.0 ? -EQ_FARTHEST_NS : 0);
+    return x > 0.0 ? most : (x < 0.0 ? -most : 0);
 }
 
 /* Duration of n samples. The product of two exact numbers is rounded once, as Python rounds the integer. */
@@ -84,9 +85,9 @@ static int64_t duration_ns(int64_t n, double rate_hz)
 /* The time of n samples after another time; both are within the range of times. */
 static int64_t time_after(int64_t time_ns, int64_t n, double rate_hz)
 {
-    const int64_t sum_ns = time_ns + duration_ns(n, rate_hz);
-    if (sum_ns > EQ_FARTHEST_NS) {
+    const int64_t later_ns = duration_ns(n, rate_hz);
+    if (later_ns > EQ_FARTHEST_NS - time_ns) {
         return EQ_FARTHEST_NS;
     }
-    return sum_ns < -EQ_FARTHEST_NS ? -EQ_FARTHEST_NS : sum_ns;
+    return later_ns < -EQ_FARTHEST_NS - time_ns ? -EQ_FARTHEST_NS : time_ns + later_ns;
 }
