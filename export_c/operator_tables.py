@@ -61,14 +61,14 @@ def run_operator(name: str, dtype: str, scale: float, output_scale: float, value
 def _run(
     name: str, dtype: str, scale: float, zero: int, output_scale: float, output_zero: int, values: npt.NDArray[Any]
 ) -> npt.NDArray[Any]:
-    content = _graph(name, dtype, (scale, zero), (output_scale, output_zero), len(values))
+    content = one_operator(name, dtype, (scale, zero), (output_scale, output_zero), len(values))
     interpreter, _ = load_interpreter(content)
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], values.reshape(1, -1))
     interpreter.invoke()
     return np.asarray(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))[0]
 
 
-def _graph(name: str, dtype: str, taken: tuple[float, int], given: tuple[float, int], n: int) -> bytes:
+def one_operator(name: str, dtype: str, taken: tuple[float, int], given: tuple[float, int], n: int) -> bytes:
     """Return a graph of one operator on n values."""
     builder = flatbuffers.Builder(1024)
     tensors = [_tensor(builder, which, dtype, *form, n) for which, form in (("x", taken), ("y", given))]

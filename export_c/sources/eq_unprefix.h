@@ -15,9 +15,9 @@
 #undef eq_init
 #undef eq_set_threshold
 #undef eq_set_vertical
-#undef eq_push_i
-#undef eq_push_f
-#undef eq_push_f
+#undef eq_push_i32
+#undef eq_push_f32
+#undef eq_push_f64
 #undef eq_advance
 #undef eq_finish
 #undef eq_poll
