@@ -176,6 +176,8 @@ class _Reader:
             raise self._refused(k, "a kernel that covers the whole input")
         bias = np.zeros(n_out, np.int64) if b < 0 else self._constant(b, np.int32).astype(np.int64)
         bias = bias - self._zero(x) * weights.astype(np.int64).sum(axis=1)
+        if np.max(np.abs(bias) + 128 * 128 * n_in) >= 1 << 30:
+            raise self._refused(k, "a bias of less than 2^30")
         y = self._output(k)
         per_output = self._tensors[w].scales * (n_out if len(self._tensors[w].scales) == 1 else 1)
         factors = [float(self._scale(x)) * float(np.float32(s)) / float(self._scale(y)) for s in per_output]

@@ -14,11 +14,11 @@ static int32_t high_product(int32_t a, int32_t b)
     return (int32_t)(((int64_t)a * (int64_t)b + 0x40000000) >> 31);
 }
 
-/* a * multiplier * 2^-shift, the shift rounded half up. */
+/* a * multiplier * 2^-shift, the shift rounded half up. Sums of 8-bit products are below 2^30: so is `product`. */
 static int32_t scale_half_up(int32_t a, int32_t multiplier, int32_t shift)
 {
     const int32_t product = high_product(a, multiplier);
-    return shift > 0 ? (int32_t)(((int64_t)product + ((int64_t)1 << (shift - 1))) >> shift) : product;
+    return (product + (int32_t)(((uint32_t)1 << shift) >> 1)) >> shift;
 }
 
 /* a * multiplier * 2^-shift, the shift rounded half away from zero. */
