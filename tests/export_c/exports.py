@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from edgequake.edge.detection.detector import Detector
 from edgequake.edge.manifest.manifest import Manifest, Variant
 
 MODELS = ("moon", "mars", "earth")
+IS_LONG = bool(os.environ.get("EDGEQUAKE_C99_LONG"))  # `make c99`
 
 
 @dataclass(frozen=True)

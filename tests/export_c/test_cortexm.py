@@ -6,7 +6,6 @@ Counts are instructions, not cycles. `make c99` runs all models, boards and opti
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,20 +17,19 @@ from edgequake.export_c.exporter import export_model
 from edgequake.export_c.options import ExportOptions
 
 from .board import BoardRun, require_tools, run_on_board
-from .exports import Exported
+from .exports import IS_LONG, Exported
 from .scenes import Scene, facts, traces
 
 Export = Callable[[str], Exported]
-IS_LONG = bool(os.environ.get("EDGEQUAKE_C99_LONG"))
 SCENES = {"moon": Scene(1, 160, (1,)), "mars": Scene(4, 130, (1,)), "earth": Scene(7, 200, (1,))}
 SHORT = [("moon", "m4", "-Os", 1)]
 LONG = [
     *((model, board, optimise, 1) for model in SCENES for board in ("m4", "m7", "m0+") for optimise in ("-Os", "-O2")),
     ("earth", "m4", "-O2", 5),
 ]
-# Largest allowed, one channel at the model's rate: flash with -Os on M4, state, and instructions with -O2 on M4 (a step
-# of the network, a mean frame) and M7 (a frame). Those of moon and mars are docs/c99.md's; earth's network has 2.4 times
-# their products and so as much more of constants and instructions.
+# Largest allowed, one channel at the model's rate: flash with -Os on M4, state, and instructions with -O2 (a step of
+# the network on M4, a mean frame on each). earth's network has 2.4 times the products of the others', and so as much
+# more of constants and instructions.
 FLASH_BYTES = {"moon": 28 << 10, "mars": 28 << 10, "earth": 41 << 10}
 STATE_BYTES = {"moon": 6656, "mars": 11 << 10, "earth": 7 << 10}
 STACK_BYTES = 1024

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -15,10 +14,10 @@ from edgequake.edge.detection.network import load_interpreter
 from edgequake.export_c.network_reader import read_network
 from edgequake.export_c.operator_tables import logistic_table, run_operator, sigmoid_table
 
-from .exports import MODELS, Exported
+from .exports import IS_LONG, MODELS, Exported
 
 Export = Callable[[str], Exported]
-N_STEPS = int(os.environ.get("EDGEQUAKE_C99_STEPS", "2000"))
+N_STEPS = 20_000 if IS_LONG else 1000
 
 
 class RuntimeNetwork:
