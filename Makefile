@@ -7,6 +7,7 @@
 #   make clocks    days of records with wrong clocks and headers: the largest error of an onset, day by day (six minutes)
 #   make rotten    each file of a run folder damaged in each way: a live run starts and goes on (two minutes)
 #   make archive   the archive killed at more instants, and below more size limits
+#   make c99       the detector in C against the runner: all records, Cortex-M boards, fuzzing (docs/c99.md; half an hour)
 #   make check     format, lint, types, tests
 #   make bench     everything measured, in the lander environments too, and compared with docs/results (docs/costs.md):
 #                  make bench DATA=/path/to/records ALSO=another/network/to/compare/with.json
@@ -26,7 +27,7 @@ PIP := -m pip --disable-pip-version-check -q
 QUIET := PYTHONWARNINGS=ignore TF_CPP_MIN_LOG_LEVEL=3
 
 .DELETE_ON_ERROR:
-.PHONY: demo test pipeline conformance arm clocks flatness rotten archive check format bench picture landers environments lander-environments clean
+.PHONY: demo test pipeline conformance arm clocks flatness rotten archive c99 check format bench picture landers environments lander-environments clean
 
 $(ENV)/ready: EXTRAS = dev
 $(DEMO_ENV)/ready: EXTRAS = cli,edge
@@ -99,6 +100,11 @@ rotten: $(ENV)/ready
 # The archive killed at more instants, and below more size limits.
 archive: $(ENV)/ready
 	EDGEQUAKE_LONG_ARCHIVE=1 $(QUIET) $(ENV)/bin/python -m pytest -q -n $(JOBS) tests/edge/archive
+
+# The detector in C: -s prints what was compared, and the figures of the boards.
+c99: $(ENV)/ready
+	EDGEQUAKE_C99_LONG=1 EDGEQUAKE_REQUIRE_C=1 EDGEQUAKE_REQUIRE_CORTEXM=1 EDGEQUAKE_DATA="$(DATA)" $(QUIET) \
+		$(ENV)/bin/python -m pytest -q -s tests/export_c
 
 check: $(ENV)/ready
 	$(ENV)/bin/ruff format --check .

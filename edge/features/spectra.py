@@ -118,6 +118,21 @@ class BandPower:
                 f"{sampling_rate_hz / 2} Hz; lines lie {sampling_rate_hz / n:.4g} Hz apart"
             )
 
+    @property
+    def line_starts(self) -> list[int]:
+        """First spectral line of each band, and the line after the last band."""
+        return [int(start) for start in self._starts]
+
+    @property
+    def density_per_power(self) -> float:
+        """Power density of a line of squared magnitude 1."""
+        return self._density
+
+    @property
+    def ramp_power(self) -> float:
+        """Sum of squares of the ramp whose multiple is taken away."""
+        return self._ramp_power
+
     def __call__(self, windows: Float) -> Float:
         """Return power densities, shape (n_windows, n_bands), in units squared per Hz."""
         mean = np.mean(windows, axis=1, keepdims=True)

@@ -128,3 +128,29 @@ def _parse_changes(changes: list[str] | None) -> dict[str, Any]:
         except ValueError:
             overrides[field] = text
     return overrides
+
+
+def export_c(
+    model: Annotated[str, typer.Argument(metavar="NAME|MANIFEST", help="A shipped model, or a manifest file.")],
+    out: Annotated[Path, typer.Option(help="Folder for the C files.")],
+    channels: Annotated[int, typer.Option(help="Channels of the station, at most.")] = 1,
+    rates: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--rate", metavar="HZ", help="A sampling rate of the channels; repeatable; by default the model's."
+        ),
+    ] = None,
+    lead: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="How far a channel may be ahead of the others.", show_default=False),
+    ] = None,
+    build: Annotated[bool, typer.Option("--build", help="Compile a library for this machine, too.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the detector of a model as C99 source, for hardware without Python."""
+    from edgequake.export_c.exporter import export_model
+    from edgequake.export_c.options import ExportOptions
+
+    result = export_model(model, out, ExportOptions(channels, tuple(rates or ()), lead), force, build)
+    print_result(result, result.text(), as_json)

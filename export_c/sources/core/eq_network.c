@@ -1,0 +1,189 @@
+/* One step of the int8 network, with the integer results of TensorFlow Lite's default kernels on x86-64.
+
+   Their three roundings: products of 8-bit layers are doubled, rounded to their high half, and shifted right rounding
+   half up; those of 16-bit operators are shifted right rounding half away from zero. */
+
+static int32_t clamp(int32_t x, int32_t low, int32_t high)
+{
+    return x < low ? low : (x > high ? high : x);
+}
+
+/* High half of 2 a b, rounded half up. No multiplier is -2^31, so it cannot overflow. */
+static int32_t high_product(int32_t a, int32_t b)
+{
+    return (int32_t)(((int64_t)a * (int64_t)b + 0x40000000) >> 31);
+}
+
+/* a * multiplier * 2^-shift, the shift rounded half up. Sums of 8-bit products are below 2^30: so is `product`. */
+static int32_t scale_half_up(int32_t a, int32_t multiplier, int32_t shift)
+{
+    const int32_t product = high_product(a, multiplier);
+    return (product + (int32_t)(((uint32_t)1 << shift) >> 1)) >> shift;
+}
+
+/* a * multiplier * 2^-shift, the shift rounded half away from zero. */
+static int32_t scale_half_away(int32_t a, eq_scale scale)
+{
+    const int32_t product = high_product(a, scale.multiplier);
+    const int32_t mask = (int32_t)(((uint32_t)1 << scale.shift) - 1u);
+    const int32_t remainder = product & mask, half = (mask >> 1) + (product < 0 ? 1 : 0);
+    return (product >> scale.shift) + (remainder > half ? 1 : 0);
+}
+
+/* Sum of products of n 8-bit numbers. */
+static int32_t dot(const int8_t *x, const int8_t *w, int32_t n)
+{
+    int32_t sum = 0, i;
+#if defined(__ARM_FEATURE_SIMD32) && !defined(EQ_PLAIN_C)
+    for (i = 0; i + 4 <= n; i += 4) {
+        uint32_t a, b;
+        memcpy(&a, x + i, 4);
+        memcpy(&b, w + i, 4);
+        sum = __smlad(__sxtb16(a), __sxtb16(b), sum);
+        sum = __smlad(__sxtb16(a >> 8 | a << 24), __sxtb16(b >> 8 | b << 24), sum);
+    }
+    for (; i < n; i++) {
+        sum += (int32_t)x[i] * (int32_t)w[i];
+    }
+#else
+    for (i = 0; i < n; i++) {
+        sum += (int32_t)x[i] * (int32_t)w[i];
+    }
+#endif
+    return sum;
+}
+
+/* Output o of a dense layer or convolution, from the values that its kernel covers. */
+static int8_t dense_output(const eq_dense *layer, const int8_t *x, int32_t o)
+{
+    const int32_t sum = layer->bias[o] + dot(x, layer->weights + o * layer->n_in, layer->n_in);
+    const int32_t y = scale_half_up(sum, layer->multiplier[o], layer->shift[o]) + layer->zero_point;
+    return (int8_t)clamp(y, layer->low, 127);
+}
+
+/* Input of the sigmoid table: 1/(3 * 4096) a step. */
+static int32_t table_input(int16_t x, eq_table_scale scale)
+{
+    const int32_t rounding = scale.shift > 0 ? (int32_t)((uint32_t)1 << (scale.shift - 1)) : 0;
+    return ((int32_t)x * scale.multiplier + rounding) >> scale.shift;
+}
+
+static int16_t logistic_16(int16_t x, eq_table_scale scale)
+{
+    const int32_t input = table_input(x, scale);
+    const uint32_t size = (uint32_t)(input < 0 ? -input : input), i = size >> 9;
+    int32_t result = 0x7FFF << 10;
+    if (i < 255) {
+        const int32_t a = (int32_t)eq_sigmoid[i], b = (int32_t)eq_sigmoid[i + 1];
+        result = a * 512 + (int32_t)(size & 0x1FFu) * (b - a);
+    }
+    result = input >= 0 ? result + 512 : (1 << 25) - result + 511;
+    return (int16_t)(result >> 10);
+}
+
+static int16_t tanh_16(int16_t x, eq_table_scale scale)
+{
+    const int32_t input = table_input(x, scale);
+    const uint32_t size = (uint32_t)(input < 0 ? -input : input), i = size >> 8;
+    int32_t result = 0xFFFF << 8;
+    if (i < 255) {
+        const int32_t a = (int32_t)eq_sigmoid[i], b = (int32_t)eq_sigmoid[i + 1];
+        result = a * 256 + (int32_t)(size & 0xFFu) * (b - a);
+    }
+    result = input >= 0 ? result - (1 << 23) + 128 : -result + (1 << 23) + 127;
+    return (int16_t)(result >> 8);
+}
+
+static int16_t add_16(int32_t a, eq_scale scale_a, int32_t b, eq_scale scale_b, eq_scale scale_sum)
+{
+    const int32_t sum = scale_half_away(a * 32768, scale_a) + scale_half_away(b * 32768, scale_b);
+    return (int16_t)clamp(scale_half_away(sum, scale_sum), INT16_MIN, INT16_MAX);
+}
+
+static int16_t multiply_16(int32_t a, int32_t b, eq_scale scale)
+{
+    return (int16_t)clamp(scale_half_away(a * b, scale), INT16_MIN, INT16_MAX);
+}
+
+static void reset_network(eq_network *network)
+{
+    int32_t i, k, offset = 0;
+    memset(network->c, 0, sizeof network->c);
+    memset(network->h, EQ_H_ZERO, sizeof network->h);
+    for (k = 0; k < EQ_N_CONVS; k++) {
+        for (i = 0; i < eq_convs[k].n_in; i++) {
+            network->contexts[offset + i] = (int8_t)eq_conv_zeros[k];
+        }
+        offset += eq_convs[k].n_in;
+    }
+}
+
+/* The convolutions: each keeps the rows that its kernel covers. Returns the last one's outputs in `x`. */
+static void step_convolutions(eq_network *network, int8_t *x)
+{
+    int32_t k, o, n_row = EQ_N_FEATURES;
+    int8_t *context = network->contexts;
+    for (k = 0; k < EQ_N_CONVS; k++) {
+        const eq_dense *layer = &eq_convs[k];
+        memmove(context, context + n_row, (size_t)(layer->n_in - n_row));
+        memcpy(context + layer->n_in - n_row, x, (size_t)n_row);
+        for (o = 0; o < layer->n_out; o++) {
+            x[o] = dense_output(layer, context, o);
+        }
+        context += layer->n_in;
+        n_row = layer->n_out;
+    }
+}
+
+/* The LSTM: its gates from x and its own last output, then its new cell and output. */
+static void step_lstm(eq_network *network, const int8_t *x, int16_t *gates)
+{
+    int32_t i;
+    for (i = 0; i < 4 * EQ_UNITS; i++) {
+        int32_t from_x = dense_output(&eq_gates_x, x, i);
+        const int32_t from_h = dense_output(&eq_gates_h, network->h, i);
+#if EQ_HAS_SHARES
+        from_x = multiply_16(from_x, eq_shares[i], eq_scale_shares);
+#endif
+        gates[i] = add_16(from_x, eq_scale_gates_x, from_h, eq_scale_gates_h, eq_scale_gates);
+    }
+    for (i = 0; i < EQ_UNITS; i++) {
+        const int16_t input = logistic_16(gates[i], eq_table_gates);
+        const int16_t forget = logistic_16(gates[EQ_UNITS + i], eq_table_gates);
+        const int16_t candidate = tanh_16(gates[2 * EQ_UNITS + i], eq_table_gates);
+        const int16_t output = logistic_16(gates[3 * EQ_UNITS + i], eq_table_gates);
+        const int16_t kept = multiply_16(forget, network->c[i], eq_scale_kept);
+        const int16_t added = multiply_16(input, candidate, eq_scale_added);
+        int32_t h;
+        network->c[i] = add_16(kept, eq_scale_cell_kept, added, eq_scale_cell_added, eq_scale_cell);
+        h = multiply_16(output, tanh_16(network->c[i], eq_table_cell), eq_scale_output);
+        h = scale_half_away(h, eq_scale_h) + EQ_H_ZERO;
+        network->h[i] = (int8_t)clamp(h, -128, 127);
+    }
+}
+
+/* Takes a row of n features; writes the probabilities as int8. `gates`: scratch. */
+static void step_network(eq_network *network, const int8_t *row, int16_t *gates, int8_t *probabilities)
+{
+    int8_t x[EQ_MOST_ROW];
+    int32_t o;
+    memcpy(x, row, EQ_N_FEATURES);
+    step_convolutions(network, x);
+    step_lstm(network, x, gates);
+    for (o = 0; o < EQ_N_OUTPUTS; o++) {
+        const int32_t y = dense_output(&eq_head, network->h, o);
+        probabilities[o] = eq_logistic_8[y + 128];
+    }
+}
+
+/* The integer of a feature, by float32 arithmetic as the runner's: a division, not a product with 1/scale. */
+static int8_t quantize_feature(float value)
+{
+    const float q = round_even_f(value / EQ_ROW_SCALE) + (float)EQ_ROW_ZERO;
+    return (int8_t)(q < -128.0f ? -128.0f : (q > 127.0f ? 127.0f : q));
+}
+
+static double probability_of(int8_t q)
+{
+    return (double)(((float)q - (float)EQ_PROBABILITY_ZERO) * EQ_PROBABILITY_SCALE);
+}

@@ -1,0 +1,58 @@
+/* Runs a recorded piece list through the detector on the emulated board; saves the events for the host to compare.
+
+   record.h holds the pieces, and the names of the model's functions as plain ones. */
+#include "harness.h"
+#include "record.h"
+#include <string.h>
+
+static eq_t station;
+static eq_event events[64];
+static uint8_t saved[sizeof(eq_t) + 4096];
+
+static uint32_t n_events;
+
+static void poll_events(void)
+{
+    while (n_events < sizeof events / sizeof events[0] && eq_poll(&station, &events[n_events])) {
+        n_events++;
+    }
+}
+
+static int push_piece(const piece *p)
+{
+    eq_result result = EQ_MORE;
+    uint32_t done = 0;
+    while (result == EQ_MORE || result == EQ_FULL) {
+        uint32_t taken;
+        roi_mark_begin();
+        result = eq_push_i32(&station, p->channel, p->start_ns, p->rate_hz, p->samples + done, p->n - done, &taken);
+        roi_mark_end();
+        done += taken;
+        poll_events();
+    }
+    return result == EQ_OK ? 0 : 1;
+}
+
+int main(void)
+{
+    eq_result result = EQ_MORE;
+    uint32_t i, n_bytes = 0;
+    int bad;
+    roi_mark_begin();
+    bad = eq_network_check(&station) != EXPECTED_CHECK; /* the first region: 256 steps of the network */
+    roi_mark_end();
+    eq_init(&station, SENSITIVITY);
+    stack_repaint();
+    for (i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+        bad |= push_piece(&pieces[i]);
+    }
+    bad |= eq_save(&station, saved, sizeof saved, &n_bytes) != EQ_OK;
+    while (result == EQ_MORE || result == EQ_FULL) {
+        result = eq_finish(&station);
+        poll_events();
+    }
+    put("stack "); put_u32(stack_used()); put("\n");
+    put("state "); put_u32(sizeof(eq_t)); put("\n");
+    put("rows "); put_u32(station.n_rows); put("\n");
+    return bad | save("events.bin", events, n_events * sizeof events[0]) | save("state.bin", saved, n_bytes);
+}

@@ -1,0 +1,36 @@
+"""Fuzzing of the detector in C with libFuzzer, under the address and undefined-behaviour sanitizers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from edgequake.edge.manifest.manifest import load_manifest
+from edgequake.export_c.exporter import export_model
+from edgequake.export_c.options import ExportOptions, exact_rates_hz
+
+from .exports import IS_LONG, MODELS
+
+SECONDS = 60 if IS_LONG else 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS if IS_LONG else MODELS[2:])
+def test_no_input_and_no_saved_state_leads_astray(name: str, tmp_path: Path) -> None:
+    if shutil.which("clang") is None:
+        assert not os.environ.get("EDGEQUAKE_REQUIRE_C"), "no clang, and EDGEQUAKE_REQUIRE_C is set"
+        pytest.skip("no clang")
+    manifest, _ = load_manifest(name)
+    export_model(name, tmp_path, ExportOptions(2, exact_rates_hz(manifest)))
+    harness = Path(__file__).parent / "fuzz.c"
+    (tmp_path / "fuzz_unit.c").write_text(f'#include "eq_{name}.c"\n#include "{harness}"\n')
+    command = "clang -std=c99 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all fuzz_unit.c -o fuzz"
+    subprocess.run(command.split(), cwd=tmp_path, check=True)
+    run = ["./fuzz", f"-max_total_time={SECONDS}", "-seed=1", "-max_len=4096", "-len_control=0", "-timeout=60"]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    print(f"{name}: {done.stderr.strip().splitlines()[-1]}")
