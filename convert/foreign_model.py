@@ -101,7 +101,7 @@ def read_description(
 
 
 def _complete_rows(described: dict[str, Any], built: tuple[int | None, ...] | None) -> None:
-    """Add what follows from the network's features: whether the last one is the gap flag; and the block of waveforms."""
+    """Add what follows from the network's features, whether the last one is the gap flag, and waveforms' block."""
     front_end = described["front_end"]
     if front_end["kind"] == "waveform":
         front_end.setdefault("hop_samples", max(1, round(float(described["sampling_rate_hz"]))))  # a second

@@ -1,14 +1,15 @@
 """What the columns of a network's outputs mean: asked where the network does not say it, never guessed from a shape.
 
 A column of one sigmoid is the probability of an event. Of all others only their author knows: a softmax over [noise,
-quake] has the form of [onset, event], and a logit that of a probability.
+quake] has the form of [onset, event], and a logit that of a probability. Several sigmoids are probabilities, whatever
+they are of: such a network is converted with a question, and does not run before that is answered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from edgequake.convert.streaming.layer_graph import Head
 from edgequake.edge.base.errors import ConfigError
@@ -23,6 +24,7 @@ class Columns:
     outputs: tuple[str, ...]
     event_classes: tuple[str, ...]
     activation: str  # that turns the network's outputs into probabilities: "linear" where they are
+    question: str = ""  # what a run needs to know
 
 
 def columns_of(network: dict[str, Any], heads: Sequence[Head], where: str) -> Columns:
@@ -44,8 +46,12 @@ def columns_of(network: dict[str, Any], heads: Sequence[Head], where: str) -> Co
     activation = _activation(heads, bool(chosen), where) if logits else "linear"
     if names is None and (chosen or (len(by_column) == 1 and (logits or by_column[0][1] in _PROBABILITIES))):
         names = [f"class_{k}" for k in range(len(by_column))] if chosen else ["event"]
+    question = ""
     if names is None or (not chosen and "event" not in names):
-        _ask(heads, where)
+        question = _question(heads, where)
+        if any(kind not in _PROBABILITIES for _, kind in by_column):
+            raise ConfigError(question)
+        names = names or [f"column_{k}" for k in range(len(by_column))]
     if len(names) != len(by_column):
         raise ConfigError(
             f"{where} and the network disagree on number of outputs: it says {len(names)}, the network has "
@@ -55,10 +61,10 @@ def columns_of(network: dict[str, Any], heads: Sequence[Head], where: str) -> Co
     used = {by_column[number] for number in numbers}
     if len(numbers) > 1 and not logits and (len(used) > 1 or {kind for _, kind in used} != {"softmax"}):
         raise ConfigError(
-            f"{where}: the columns of network.event_classes are not classes of one softmax ({_summary(heads)}), and the "
-            "sum of other columns is no probability; name the column of an event in network.outputs instead"
+            f"{where}: the columns of network.event_classes are not classes of one softmax ({_summary(heads)}), and "
+            "the sum of other columns is no probability; name the column of an event in network.outputs instead"
         )
-    return Columns(tuple(names), tuple(names[number] for number in numbers), activation)
+    return Columns(tuple(names), tuple(names[number] for number in numbers), activation, question)
 
 
 def _activation(heads: Sequence[Head], has_classes: bool, where: str) -> str:
@@ -81,8 +87,8 @@ def _number(item: Any, names: list[str], where: str) -> int:
     )
 
 
-def _ask(heads: Sequence[Head], where: str) -> NoReturn:
-    """Raise the ConfigError that asks what the columns mean, and names the settings that answer it."""
+def _question(heads: Sequence[Head], where: str) -> str:
+    """Return the question what the columns mean, which names the settings that answer it."""
     n_columns = sum(head.n_columns for head in heads)
     kinds = {head.activation for head in heads}
     names = 'one name a column, "event" for the probability of an event (and "onset" for that of its onset)'
@@ -102,10 +108,10 @@ def _ask(heads: Sequence[Head], where: str) -> NoReturn:
             f"from_logits=True, or network.outputs: {names}"
         )
     else:
-        way = f"set network.outputs: {names}"
+        way = f'set network.outputs: {names}, for example ["onset", "event"]'
         if "softmax" in kinds:
             way += ", or network.event_classes to the columns of a softmax that are events"
-    raise ConfigError(
+    return (
         f"{where} does not say what the network's outputs mean, {n_columns} column{'s' * (n_columns > 1)} "
         f"({_summary(heads)}): {way}"
     )

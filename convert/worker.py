@@ -27,7 +27,6 @@ from edgequake.edge.detection.network import import_runtime
 from edgequake.edge.manifest import schema
 from edgequake.edge.manifest.manifest import Manifest
 
-
 DEEPEST = 20_000  # Python's frames: a network of hundreds of layers is traced from its end
 
 
@@ -83,13 +82,18 @@ def _convert(job: Job, folder: Path) -> Manifest:
 
     model = load_network(Path(job.keras_file))
     network, layers = job.partial["network"], trace(model)
-    columns = columns_of(network, layers.heads, job.described_in)
+    try:
+        columns = columns_of(network, layers.heads, job.described_in)
+    except ConfigError:
+        build_step_graph(model, network["mode"], network.get("window_rows"))  # whether it can be stepped comes first
+        raise
     graph = build_step_graph(model, network["mode"], network.get("window_rows"), columns.activation)
     named = {"outputs": list(columns.outputs), "event_classes": list(columns.event_classes)}
     partial = manifest_builder.complete({**job.partial, "network": {**network, **named}}, graph, job.described_in)
     with np.load(folder / "rows.npz") as arrays:
         calibration, verification = arrays["calibration"], arrays["verification"]
-    details: dict[str, Any] = {"remarks": masking.remarks(layers, calibration, verification)}
+    questions = [columns.question] if columns.question else []
+    details: dict[str, Any] = {"remarks": [*questions, *masking.remarks(layers, calibration, verification)]}
     expected = None
     if job.verify:
         begin("comparing the step graph with Keras")

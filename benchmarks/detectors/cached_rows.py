@@ -270,6 +270,7 @@ def _decisions(
     start_ns = stop_ns - np.rint(n_rows * per_row * NS_PER_S / rate_hz).astype(np.int64)
     window_ns = round(max(manifest.network.window_rows or 0, int(n_rows[0])) * per_row * NS_PER_S / rate_hz)
     network = manifest.network
+    manifest.require_event()
     if network.mode == "continuous" and network.lag_rows:
         late_ns = round(network.lag_rows * per_row * NS_PER_S / rate_hz)
         start_ns, stop_ns = start_ns - late_ns, stop_ns - late_ns

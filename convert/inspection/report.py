@@ -141,8 +141,8 @@ def report_of(manifest: Manifest, folder: Path, elapsed_s: float, details: dict[
 
     Parameters
     ----------
-    details : `invoked_in` (a runtime or null); where the graphs were verified, `clipping` (variant -> tensors); `step_us`,
-        `remarks` and `left_out`, as in the reports.
+    details : `invoked_in` (a runtime or null); where the graphs were verified, `clipping` (variant -> tensors);
+        `step_us`, `remarks` and `left_out`, as in the reports.
     """
     clipping = details.get("clipping", {})
     variants = tuple(

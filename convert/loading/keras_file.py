@@ -30,7 +30,7 @@ _OTHER_FILES = {
     **dict.fromkeys(
         (".pt", ".pth", ".onnx"), f"a network of another framework; rebuild it from Keras layers and {_SAVE}"
     ),
-    ".tflite": f"already converted, as one graph over whole windows; give the Keras network that it was made from: {_SAVE}",
+    ".tflite": f"a converted graph over whole windows; give the Keras network that it was made from: {_SAVE}",
     ".pb": f"a frozen TensorFlow graph without layers; {_FROM_SAVED_MODEL}",
     ".json": f"an architecture without weights; model.load_weights(...), then {_SAVE}",
     ".ckpt": f"a TensorFlow checkpoint, weights without layers; model.load_weights(...), then {_SAVE}",

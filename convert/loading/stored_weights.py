@@ -1,6 +1,6 @@
 """Put the weights of a file into the layers that were made from it, layer by layer, in the order of the file.
 
-Two formats: groups by layer name in `.h5`, and variables in groups that are numbered by the layers' classes in `.keras`.
+Two formats: groups by layer name in `.h5`, and variables in groups numbered by the layers' classes in `.keras`.
 """
 
 from __future__ import annotations
@@ -186,8 +186,8 @@ def _scale_hard_sigmoid(layer: Any) -> None:
     if isinstance(layer, (layers.LSTM, layers.GRU, layers.SimpleRNN)):
         if _name_of(layer.activation) == "hard_sigmoid":
             raise ModelError(
-                f"layer '{layer.name}' ({type(layer).__name__}) has activation='hard_sigmoid' of Keras 2, which Keras 3 "
-                "computes differently; train it with activation='tanh'"
+                f"layer '{layer.name}' ({type(layer).__name__}) has activation='hard_sigmoid' of Keras 2, which "
+                "Keras 3 computes differently; train it with activation='tanh'"
             )
         if _name_of(getattr(layer, "recurrent_activation", None)) == "hard_sigmoid":
             _scale_gates(layer)

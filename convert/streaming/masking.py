@@ -30,8 +30,8 @@ def remarks(graph: LayerGraph, *sequences: FloatArray) -> list[str]:
         n_masked, n_rows = sum(int(part.sum()) for part in masked), sum(part.size for part in masked)
         if n_masked:
             raise ModelError(
-                f"layer '{layer.name}' (Masking) skips rows of {value:g} throughout, and {n_masked} of {n_rows} rows are "
-                "such; a stream skips no row: train without Masking, or with a mask_value that no row has"
+                f"layer '{layer.name}' (Masking) skips rows of {value:g} throughout, and {n_masked} of {n_rows} rows "
+                "are such; a stream skips no row: train without Masking, or with a mask_value that no row has"
             )
         found.append(f"layer '{layer.name}' (Masking) is left out: none of {n_rows} rows is {value:g} throughout")
     return found

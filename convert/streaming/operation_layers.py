@@ -1,7 +1,7 @@
 """Operations between layers, as in ``rows[:, -1]`` or ``ops.mean(rows, axis=1)``, as the layers that do the same.
 
-Networks are written with layers or with operations; what they compute is what counts. Every operation that is not listed
-here is refused by name.
+Networks are written with layers or with operations; what they compute is what counts. Every operation that is not
+listed here is refused by name.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _ACTIVATIONS = {
     **{"Relu6": "relu6", "HardSigmoid": "hard_sigmoid", "Gelu": "gelu", "Elu": "elu", "Softmax": "softmax"},
 }
 KNOWN = (
-    "+, -, * and / of branches and numbers, maximum, minimum, concatenate, mean and max over a window, [:, -1], reshape, "
-    "expand_dims, squeeze, transpose and activations"
+    "+, -, * and / of branches and numbers, maximum, minimum, concatenate, mean and max over a window, [:, -1], "
+    "reshape, expand_dims, squeeze, transpose and activations"
 )
 
 

@@ -8,8 +8,8 @@ of a stream, from the start, is Keras' row ``t - offset``. A state that must be 
 with which a convolution pads) is reset after ``offset / n_rows`` steps (`reset_step` in the manifest).
 
 A window also ends: Keras has `n_total` rows of a stream, and where `same` pads the end with zeros, the rows after them
-must be zeros too. The device feeds rows of zeros after the window (`lag_rows`); what layers make of them is multiplied by
-a mask, which a register of ones of the length of the window gives (`StepBuilder.masked`).
+must be zeros too. The device feeds rows of zeros after the window (`lag_rows`); what layers make of them is
+multiplied by a mask, which a register of ones of the length of the window gives (`StepBuilder.masked`).
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def interpreter_step(
 def step_probabilities(graph: StepGraph, rows: FloatArray, call: StepFunction | None = None) -> FloatArray:
     """Return the Keras step graph's probabilities of every step of a sequence, shape (n_steps, n_outputs).
 
-    call : `keras_step(graph)`, where it is used for several sequences: tracing it takes most of the time of a short one.
+    call : `keras_step(graph)`, where it is used for several sequences: tracing it takes the time of a thousand steps.
     """
     return np.stack([step.probabilities for step in walk(graph, rows, call or keras_step(graph))])
 

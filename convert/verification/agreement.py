@@ -93,8 +93,8 @@ def check_agreement(
     elif not rms <= QUANTIZED_RMS_LIMIT * size:
         raise GateError(
             f"the {variant} graph's probabilities differ from Keras by {rms:.3f} rms (largest {largest:.3f}), expected "
-            f"at most {QUANTIZED_RMS_LIMIT * size:g} rms; {attribute() + '; ' if attribute else ''}calibrate on more records, "
-            "take another variant, or convert with --no-verify to get the files regardless"
+            f"at most {QUANTIZED_RMS_LIMIT * size:g} rms; {attribute() + '; ' if attribute else ''}calibrate on more "
+            "records, take another variant, or convert with --no-verify to get the files regardless"
         )
 
 

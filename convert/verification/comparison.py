@@ -14,13 +14,13 @@ import numpy.typing as npt
 from edgequake.convert.quantization import flatbuffer
 from edgequake.convert.quantization.layer_rounding import INPUT, WEIGHTS, layers_by_tensor, round_only
 from edgequake.convert.quantization.quantize import INTEGER_TYPES
+from edgequake.convert.streaming.stepping import scale_of
 from edgequake.convert.verification.agreement import (
     check_agreement,
     event_agreement,
     graph_probabilities,
     probability_agreement,
 )
-from edgequake.convert.streaming.stepping import scale_of
 from edgequake.convert.verification.clipping import tensor_uses
 from edgequake.edge.base.errors import GateError
 from edgequake.edge.manifest.manifest import Manifest, Variant
@@ -80,7 +80,8 @@ def compare_graphs(
             continue
         if is_integer:
             clipping[name] = [asdict(use) for use in tensor_uses(manifest, graph, variant, few[0], layers)]
-        variants[name] = replace(variant, agreement={**measured, **event_agreement(manifest, got, expected)})
+        events = event_agreement(manifest, got, expected) if manifest.network.has_event else {}
+        variants[name] = replace(variant, agreement={**measured, **events})
     return replace(manifest, variants=variants), clipping
 
 

@@ -11,7 +11,7 @@ from edgequake.edge.base.checkpoint import State
 
 
 class ClassVotes:
-    """Keeps the class probabilities of the decisions that an open event needs, and classifies events that have closed."""
+    """Keeps the class probabilities of the decisions that an open event needs, and classifies closed events."""
 
     def __init__(self, outputs: tuple[str, ...], event_classes: tuple[str, ...]) -> None:
         self._names = event_classes

@@ -71,6 +71,11 @@ class NetworkConfig:
             raise ValueError("the output 'start' is a position in a window: it needs mode 'windowed'")
 
     @property
+    def has_event(self) -> bool:
+        """Whether any column is known to be the probability of an event; without, there are outputs but no events."""
+        return "event" in self.outputs or bool(self.event_classes)
+
+    @property
     def resets(self) -> dict[int, tuple[str, ...]]:
         """Names of the recurrent states by the step before which they are reset; not step 0, where all are zero."""
         found: dict[int, tuple[str, ...]] = {}
@@ -89,11 +94,8 @@ def _check_outputs(outputs: tuple[str, ...], event_classes: tuple[str, ...]) -> 
     unknown = [name for name in event_classes if name not in outputs]
     if unknown:
         raise ValueError(f"event_classes names '{unknown[0]}', which is not among the outputs {list(outputs)}")
-    if ("event" in outputs) == bool(event_classes):
-        raise ValueError(
-            f"outputs must name one column 'event', or event_classes the columns that are events; got {list(outputs)} "
-            f"and {list(event_classes)}"
-        )
+    if "event" in outputs and event_classes:
+        raise ValueError("outputs names a column 'event', and event_classes other ones: expected one of the two")
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,14 @@ class Manifest:
             raise ValueError("network.n_features differs from the number of features of the front end")
         if self.classes is not None and self.front_end.kind == "waveform":
             raise ValueError("classes need bands, which the front end 'waveform' does not compute")
+
+    def require_event(self) -> None:
+        """Raise ManifestError where no output is known to be the probability of an event."""
+        if not self.network.has_event:
+            raise ManifestError(
+                f"model '{self.name}' does not say which of its outputs ({', '.join(self.network.outputs)}) is the "
+                "probability of an event; convert it again with network.outputs or network.event_classes"
+            )
 
     def to_json(self) -> str:
         """Return the text of NAME.json."""
