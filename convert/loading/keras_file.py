@@ -19,7 +19,8 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 HDF5_SUFFIXES = (".h5", ".hdf5")
 _SAVE = "model.save('NAME.keras')"
 _FROM_SAVED_MODEL = (
-    "in the environment that wrote it, tf.keras.models.load_model(FOLDER).save('NAME.h5'), and convert that file"
+    f"save the network itself with {_SAVE} in the program that made it, or, where TensorFlow 2.15 or an older one did, "
+    "with tf.keras.models.load_model(FOLDER).save('NAME.h5')"
 )
 # What people pass beside Keras files: suffix -> what it is, and the way out.
 _OTHER_FILES = {

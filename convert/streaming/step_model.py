@@ -110,7 +110,10 @@ def _step_by_step(folded: FoldedGraph, mode: str, window_rows: int | None, end: 
             for source in call.sources
         ]
         made[index] = _apply(build, call, sources, folded.weights.get(index))
-    return _finished(build, graph, rows, made[graph.output], end)
+    final = made[graph.output]
+    if final.zero_rows or final.zeros_after:
+        refuse(graph.calls[graph.output], "nothing reads the zeros that it adds; leave it out")
+    return _finished(build, graph, rows, final, end)
 
 
 def _apply(build: StepBuilder, call: LayerCall, sources: Streams, weights: Weights) -> TensorStream:

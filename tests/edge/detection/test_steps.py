@@ -23,7 +23,9 @@ class FirstOfEachStep:
 
 
 def stepper() -> Any:
-    return StatefulStepper(FirstOfEachStep(), SimpleNamespace(network=SimpleNamespace(rows_per_step=3, n_features=2)))  # type: ignore[arg-type]
+    return StatefulStepper(
+        FirstOfEachStep(), SimpleNamespace(network=SimpleNamespace(rows_per_step=3, n_features=2, warmup_steps=0))
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("lengths", [[12], [1] * 12, [2, 5, 4, 1], [4, 0, 8]])
