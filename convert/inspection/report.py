@@ -172,21 +172,26 @@ def report_of(manifest: Manifest, folder: Path, elapsed_s: float, details: dict[
         invoked_in=details["invoked_in"],
         elapsed_s=elapsed_s,
         remarks=tuple(details.get("remarks", ())),
-        recommended=recommended(variants),
+        recommended=recommended(variants, manifest.default_variant),
         left_out=dict(details.get("left_out", {})),
     )
 
 
-def recommended(variants: tuple[VariantReport, ...]) -> str:
+def recommended(variants: tuple[VariantReport, ...], default: str) -> str:
     """Return the variant with the least product of bytes and time a step, among those near Keras; "" if unmeasured.
 
-    Near is an rms error of 0.01, or of twice the least error where none is that near.
+    Near is an rms error of 0.01, or of twice the least error where none is that near. The default stands where it is
+    within a tenth of the best: times are no more accurate.
     """
-    if any(item.step_us is None or item.probability_rms_error is None for item in variants) or not variants:
-        return ""
-    limit = max(NEAR_RMS, 2 * min(item.probability_rms_error or 0.0 for item in variants))
-    near = [item for item in variants if (item.probability_rms_error or 0.0) <= limit]
-    return min(near, key=lambda item: item.size_bytes * (item.step_us or 0.0)).variant
+    costs, errors = {}, {}
+    for item in variants:
+        if item.step_us is None or item.probability_rms_error is None:
+            return ""
+        costs[item.variant], errors[item.variant] = item.size_bytes * item.step_us, item.probability_rms_error
+    limit = max(NEAR_RMS, 2 * min(errors.values(), default=0.0))
+    near = [name for name in costs if errors[name] <= limit]
+    best = min(near, key=lambda name: costs[name], default="")
+    return default if default in near and costs[default] <= 1.1 * costs[best] else best
 
 
 def _runtime_dependent(file: Path) -> tuple[str, ...]:

@@ -162,7 +162,7 @@ def _is_known(function: str) -> bool:
 
 def _scaled_hard_sigmoid(name: str) -> dict[str, Any]:
     steps = [
-        {"module": "keras.layers", "class_name": "Rescaling", "config": {"scale": HARD_SIGMOID_SCALE}},
+        {"module": "keras.layers", "class_name": "Rescaling", "config": {"scale": HARD_SIGMOID_SCALE, "offset": 0.0}},
         {"module": "keras.layers", "class_name": "Activation", "config": {"activation": "hard_sigmoid"}},
     ]
     return {"module": "keras", "class_name": "Sequential", "config": {"name": plain_name(name), "layers": steps}}
