@@ -16,7 +16,7 @@ from typing import Any
 
 from edgequake.edge.base.errors import ManifestError
 from edgequake.edge.manifest import schema
-from edgequake.edge.manifest.tables import LONGEST_S, ClassConfig, FrontEndConfig, OnsetConfig
+from edgequake.edge.manifest.tables import LONGEST_S, LONGEST_SAMPLES, ClassConfig, FrontEndConfig, OnsetConfig
 
 FORMAT = "edgequake-manifest"
 FORMAT_VERSION = 1
@@ -64,8 +64,8 @@ class NetworkConfig:
             raise ValueError(f"mode must be 'continuous' or 'windowed', got {self.mode!r}")
         if self.mode == "windowed" and not (self.window_rows and self.window_hop_rows):
             raise ValueError("windowed mode needs window_rows and window_hop_rows")
-        if self.lag_rows < 0:
-            raise ValueError(f"lag_rows must be at least 0, got {self.lag_rows}")
+        if not 0 <= self.lag_rows <= LONGEST_SAMPLES:
+            raise ValueError(f"lag_rows must be 0 to {LONGEST_SAMPLES}, got {self.lag_rows}")
         _check_outputs(self.outputs, self.event_classes)
         if "start" in self.outputs and self.mode != "windowed":
             raise ValueError("the output 'start' is a position in a window: it needs mode 'windowed'")
