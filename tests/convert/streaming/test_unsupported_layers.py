@@ -111,11 +111,6 @@ WINDOWED: list[tuple[Any, str, str]] = [
         "Reshape",
         "reshapes what aggregates a window; leave it out, or use Dense",
     ),
-    (
-        lambda L: [L.Conv1D(4, 40), L.Conv1D(4, 10, name="a"), recurrent(L)],
-        "Conv1D",
-        "it needs more rows than the 48 of a window; use longer windows",
-    ),
 ]
 
 
@@ -168,6 +163,14 @@ def test_a_flattened_window_has_the_length_that_it_was_built_for(build_network: 
     model = build_network(lambda L: [L.LSTM(2, return_sequences=True), L.Flatten(name="a"), L.Dense(1)], WINDOW_ROWS)
     with pytest.raises(ModelError, match=refused("a", "Flatten", "built for 48 rows and gets 12; use windows as long")):
         build_step_graph(model, "windowed", 12)
+
+
+def test_a_window_shorter_than_the_network_needs_is_refused(build_network: Callable[..., Any]) -> None:
+    from edgequake.convert.streaming.step_model import build_step_graph
+
+    model = build_network(lambda L: [L.Conv1D(4, 10, name="a"), recurrent(L)], None)
+    with pytest.raises(ModelError, match=refused("a", "Conv1D", "needs more rows than the 8 of a window; use longer")):
+        build_step_graph(model, "windowed", 8)
 
 
 def test_attention_is_refused() -> None:
