@@ -46,9 +46,9 @@ def _layer_of(tensor: Any, layers: list[str]) -> str | None:
     """
     _, *inner = tensor.name.decode().split("/")
     if inner and inner[0].startswith(PREFIX):
-        copied = inner[0].removeprefix(PREFIX)
-        without_number = re.sub(r"_\d+$", "", copied.partition(".")[0])
-        return next((name for name in (without_number, copied.partition(".")[0]) if name in layers), None)
+        copied, dot, _ = inner[0].removeprefix(PREFIX).partition(".")
+        numbered = copied if dot else re.sub(r"_\d+$", "", copied)
+        return next((name for name in (numbered, copied) if name in layers), None)
     part = inner[0] if inner else tensor.name.decode()
     return next((layer for layer in layers if part == layer or part.startswith(layer + "_")), None)
 

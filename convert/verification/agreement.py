@@ -67,7 +67,7 @@ def _rms(error: npt.NDArray[np.float64]) -> float:
 
 
 def check_agreement(
-    measured: dict[str, float], variant: str, size: float, attribute: Callable[[], str] | None = None
+    measured: dict[str, float], variant: str, size: float = 1.0, attribute: Callable[[], str] | None = None
 ) -> None:
     """Refuse a float graph that is not the Keras network, and a quantized one that is too far from it.
 
