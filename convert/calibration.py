@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
@@ -51,6 +51,7 @@ class CalibrationRows:
     source: str  # where the rows came from, for the manifest
     parts: tuple[tuple[int, int], ...]  # (sequence of the source, first row in it) of each part used in calibration
     part_rows: int  # rows in a part
+    is_real: bool = True  # False: noise, on which no graph is calibrated
 
 
 def from_file(path: Path, layout: InputLayout) -> CalibrationRows:
@@ -110,7 +111,7 @@ def from_records(
 def synthetic(layout: InputLayout) -> CalibrationRows:
     """Return seeded noise, on which uncalibrated graphs are compared with Keras when there are no records."""
     rows = np.random.default_rng(0).normal(size=(4, max(layout.window_rows or 0, MIN_VERIFIED_ROWS), layout.n_features))
-    return _divide(rows.astype(np.float32), layout, "seeded noise")
+    return replace(_divide(rows.astype(np.float32), layout, "seeded noise"), is_real=False)
 
 
 def _record_files(folder: Path, body: str, channels: tuple[str, ...]) -> list[tuple[Path, tuple[str, ...]]]:

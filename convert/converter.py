@@ -6,9 +6,8 @@ import hashlib
 import json
 import tempfile
 import time
-import zipfile
-import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ from edgequake.convert.calibration import CalibrationRows, InputLayout, from_fil
 from edgequake.convert.foreign_model import read_description
 from edgequake.convert.inspection.report import ConversionReport, report_of
 from edgequake.convert.launcher import run_worker
+from edgequake.convert.loading.keras_file import KerasFile, built_shape, read_keras_file
 from edgequake.edge.base.atomic_files import write_bytes_atomically
-from edgequake.edge.base.errors import ConfigError, ModelError
+from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.manifest import schema
 from edgequake.edge.manifest.manifest import parse_manifest
 from edgequake.edge.manifest.tables import FrontEndConfig
@@ -29,7 +29,6 @@ QUANTIZE = {"all": VARIANTS, **{variant: (variant,) for variant in VARIANTS}}
 CALIBRATED = {"int8", "int16x8"}
 TRAINING_FIELDS = {"name", "body", "sampling_rate_hz", "channels", "front_end", "network", "trigger", "training"}
 NETWORK_FIELDS = {"mode", "rows_per_step", "n_features", "outputs"}
-HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def convert_model(
@@ -73,48 +72,38 @@ def convert_model(
     if quantize not in QUANTIZE:
         raise ConfigError(f"unknown quantization '{quantize}': expected one of {', '.join(QUANTIZE)}")
     keras_file = keras_file.resolve()
-    _check_keras_file(keras_file)
-    partial, described_in = _partial(keras_file, description, changes or {})
+    file = read_keras_file(keras_file)  # refuses in a millisecond what TensorFlow would refuse only after its start
+    partial, described_in = _partial(file, description, changes or {})
     variants = QUANTIZE[quantize]
-    rows = _rows(keras_file, calibration, partial, bool(CALIBRATED & set(variants)))
+    rows = _rows(keras_file, calibration, partial, variants)
+    left_out = [] if rows.is_real or quantize != "all" else sorted(CALIBRATED)
+    variants = tuple(variant for variant in variants if variant not in left_out)
     partial["training"] = {**partial["training"], "conversion": _provenance(keras_file, rows)}
     with tempfile.TemporaryDirectory(prefix="edgequake-convert-") as name:
         folder = Path(name)
         job = {"keras_file": str(keras_file), "partial": partial, "described_in": described_in, "variants": variants}
         (folder / "job.json").write_text(
-            json.dumps({**job, "verify": verify, "memory_limit_bytes": memory_limit_bytes}), encoding="utf-8"
+            json.dumps(
+                {**job, "verify": verify, "may_leave_out": quantize == "all", "memory_limit_bytes": memory_limit_bytes}
+            ),
+            encoding="utf-8",
         )
         np.savez(folder / "rows.npz", calibration=rows.calibration, verification=rows.verification)
         manifest_name = run_worker(folder, time_limit_s, memory_limit_bytes, progress or (lambda stage: None))
-        return _publish(folder, manifest_name, out, started)
+        report = _publish(folder, manifest_name, out, started)
+    if not left_out:
+        return report
+    reason = f"there is nothing to calibrate on, neither {keras_file.parent / 'calibration.npz'} nor --calibration DIR"
+    return replace(report, left_out={**report.left_out, ", ".join(left_out): reason})
 
 
-def _partial(keras_file: Path, description: Path | None, changes: dict[str, Any]) -> tuple[dict[str, Any], str]:
+def _partial(file: KerasFile, description: Path | None, changes: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """Return the manifest as far as it is known before the network is loaded, and the name of its source."""
     if description is None and not changes:
-        return _read_partial(keras_file.parent / "train.json"), "train.json"
-    return read_description(description, changes, keras_file), description.name if description else "description"
-
-
-def _check_keras_file(path: Path) -> None:
-    """Refuse in a millisecond a file that TensorFlow would refuse only after its start."""
-    if not path.is_file():
-        raise ModelError(f"{path} does not exist; give the .keras file that train wrote")
-    if path.suffix == ".h5":
-        if path.read_bytes()[: len(HDF5)] != HDF5:
-            raise ModelError(f"{path} is not an HDF5 file: expected what model.save('NAME.h5') writes; save it again")
-        return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-            whole = broken is None and "config.json" in archive.namelist()
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, zlib.error):
-        whole = False
-    if not whole:
-        raise ModelError(
-            f"{path} is not a complete .keras file ({path.stat().st_size} bytes): expected the archive that "
-            "model.save('NAME.keras') writes; copy it again or save it again"
-        )
+        return _read_partial(file.path.parent / "train.json"), "train.json"
+    return read_description(
+        description, changes, built_shape(file.config)
+    ), description.name if description else "description"
 
 
 def _read_partial(path: Path) -> dict[str, Any]:
@@ -134,7 +123,7 @@ def _read_partial(path: Path) -> dict[str, Any]:
     return dict(partial)
 
 
-def _rows(keras_file: Path, folder: Path | None, partial: dict[str, Any], needed: bool) -> CalibrationRows:
+def _rows(keras_file: Path, folder: Path | None, partial: dict[str, Any], variants: tuple[str, ...]) -> CalibrationRows:
     """Return rows to calibrate on and to compare on."""
     network = partial["network"]
     front_end = schema.build(FrontEndConfig, partial["front_end"], "front_end", ConfigError)
@@ -151,7 +140,7 @@ def _rows(keras_file: Path, folder: Path | None, partial: dict[str, Any], needed
     beside = keras_file.parent / "calibration.npz"
     if beside.is_file():
         return from_file(beside, layout)
-    if needed:
+    if set(variants) <= CALIBRATED:
         raise ConfigError(
             f"integer graphs are calibrated on real rows, but {beside} does not exist; give a folder of records with "
             "--calibration DIR, or convert with --quantize float32 or dynamic"

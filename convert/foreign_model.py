@@ -6,9 +6,8 @@ Its keys are those of the manifest (docs/manifest.md), most of them with default
 from __future__ import annotations
 
 import copy
-import json
+import math
 import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+_EXPECTED = {list: "a list", bool: "true or false", int: "a whole number", str: "a text"}
 REQUIRED = ("name", "body", "sampling_rate_hz")
 # body -> channels; and the times of its trigger, which depend on how long its quakes last
 TRIGGER_TIMES = ("hold_s", "merge_s", "max_event_s", "pre_roll_s", "post_roll_s")
@@ -58,14 +58,16 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def read_description(path: Path | None, changes: dict[str, Any], model: Path) -> dict[str, Any]:
+def read_description(
+    path: Path | None, changes: dict[str, Any], built: tuple[int | None, ...] | None
+) -> dict[str, Any]:
     """Return the manifest as far as it is known without the network.
 
     Parameters
     ----------
     path : the TOML file, or None where `changes` are complete.
     changes : values by dotted name, for example ``{"front_end.hop_samples": 64}``; they override the file.
-    model : the network's file, which holds the number of rows that it was built for.
+    built : shape that the network was built for: (batch, rows, features), or with channels; None where unknown.
 
     Raises
     ------
@@ -91,44 +93,36 @@ def read_description(path: Path | None, changes: dict[str, Any], model: Path) ->
     channels, times = BODIES[table["body"]]
     by_body = {"channels": channels, "trigger": dict(zip(TRIGGER_TIMES, times, strict=True))}
     described = _merged(_merged(_merged(DEFAULTS, by_body), {"front_end": {kind: KINDS[kind]}}), table)
-    described["network"] = _network(described["network"], model, where)
+    n_rows = built[1] if built is not None and len(built) > 2 else None
+    described["network"] = _network(described["network"], n_rows, where)
+    _complete_rows(described, built)
     _check(described, where)
     return described
 
 
-def built_rows(model: Path) -> int | None:
-    """Return the number of rows that a Keras file's network was built for; None where it takes any number."""
-    if zipfile.is_zipfile(model):
-        with zipfile.ZipFile(model) as archive:
-            config = json.loads(archive.read("config.json"))
-    else:
-        import h5py  # type: ignore[import-untyped,unused-ignore]
-
-        with h5py.File(model) as file:
-            config = json.loads(file.attrs["model_config"]) if "model_config" in file.attrs else {}
-    shape = _input_shape(config)
-    return shape[1] if shape and len(shape) > 2 else None
-
-
-def _input_shape(config: Any) -> list[Any] | None:
-    """Return the shape of the first input layer in a model's configuration."""
-    if isinstance(config, dict):
-        if config.get("class_name") == "InputLayer":
-            inner = config["config"]
-            return list(inner.get("batch_shape") or inner.get("batch_input_shape") or ())
-        config = list(config.values())
-    if isinstance(config, list):
-        return next(filter(None, map(_input_shape, config)), None)
-    return None
+def _complete_rows(described: dict[str, Any], built: tuple[int | None, ...] | None) -> None:
+    """Add what follows from the network's features, whether the last one is the gap flag, and waveforms' block."""
+    front_end = described["front_end"]
+    if front_end["kind"] == "waveform":
+        front_end.setdefault("hop_samples", max(1, round(float(described["sampling_rate_hz"]))))  # a second
+    if "gap_flag" in front_end or built is None or None in built[2:]:
+        return
+    try:
+        n_with_flag = schema.build(FrontEndConfig, front_end, "front_end", ConfigError).n_features
+    except ConfigError:
+        return  # `_check` says what is wrong
+    if math.prod(int(size or 0) for size in built[2:]) == n_with_flag - 1:
+        front_end["gap_flag"] = False
 
 
-def _network(network: dict[str, Any], model: Path, where: str) -> dict[str, Any]:
+def _network(network: dict[str, Any], built_rows: int | None, where: str) -> dict[str, Any]:
     """Return the network's table with mode and window; the other fields are read from the network later."""
-    known = {"mode", "outputs", "window_rows", "window_hop_rows"}
+    known = {"mode", "outputs", "event_classes", "logits", "lag_rows", "window_rows", "window_hop_rows"}
     unknown = sorted(set(network) - known)
     if unknown:
         raise ConfigError(f"{where}: unknown field 'network.{unknown[0]}'; known fields are {', '.join(sorted(known))}")
-    n_rows = network.get("window_rows") or built_rows(model)
+    _check_types(network, where)
+    n_rows = network.get("window_rows") or built_rows
     mode = network.get("mode") or ("windowed" if n_rows else "continuous")
     if mode == "continuous":
         return {**network, "mode": mode, "window_rows": None, "window_hop_rows": None}
@@ -140,8 +134,22 @@ def _network(network: dict[str, Any], model: Path, where: str) -> dict[str, Any]
         **network,
         "mode": mode,
         "window_rows": n_rows,
-        "window_hop_rows": network.get("window_hop_rows") or n_rows // 2,
+        "window_hop_rows": network.get("window_hop_rows") or max(1, n_rows // 2),
     }
+
+
+def _check_types(network: dict[str, Any], where: str) -> None:
+    kinds: dict[str, tuple[type, ...]] = {
+        "outputs": (list,), "event_classes": (list,), "logits": (bool,), "lag_rows": (int,), "window_rows": (int,),
+        "window_hop_rows": (int,), "mode": (str,),
+    }  # fmt: skip
+    for name, value in network.items():
+        if not isinstance(value, kinds[name]) or (isinstance(value, bool) and bool not in kinds[name]):
+            raise ConfigError(f"{where}: network.{name} is {value!r}, expected {_EXPECTED[kinds[name][0]]}")
+        if isinstance(value, int) and not isinstance(value, bool) and value < (0 if name == "lag_rows" else 1):
+            raise ConfigError(f"{where}: network.{name} is {value}, expected a larger number")
+    if network.get("mode", "windowed") not in ("windowed", "continuous"):
+        raise ConfigError(f"{where}: network.mode is {network['mode']!r}, expected windowed or continuous")
 
 
 def _check(described: dict[str, Any], where: str) -> None:

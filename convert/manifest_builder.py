@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from typing import Any
 
 import keras
@@ -17,33 +18,28 @@ from edgequake.edge.manifest import schema
 from edgequake.edge.manifest.manifest import FORMAT, FORMAT_VERSION, Manifest
 from edgequake.edge.manifest.tables import FrontEndConfig
 
-OUTPUTS = {1: ["event"], 2: ["onset", "event"]}
+# An int8 graph within this of Keras, in units of the outputs' size, is the default: it gives the same bits everywhere.
+CLOSE_RMS = 0.01
 
 
 def complete(partial: dict[str, Any], graph: StepGraph, where: str) -> dict[str, Any]:
-    """Return the partial manifest with the fields that a description leaves to the network: rows, features, outputs.
+    """Return the partial manifest with the fields that a description leaves to the network: rows, features, lag.
 
     Parameters
     ----------
-    partial : the manifest as far as it is known.
+    partial : the manifest as far as it is known, the outputs included.
     where : names its source in messages.
 
     Raises
     ------
     ModelError
-        The network has more outputs than onset and event, or its source says something else than the network.
+        Its source says something else than the network.
     """
-    if graph.n_outputs not in OUTPUTS:
-        raise ModelError(
-            f"the network has {graph.n_outputs} columns of outputs: expected one (the probability of an event) or two "
-            "(of its onset, of the event); keep those columns with a last Dense layer, or sum the classes into one"
-        )
-    from_graph = {
-        "rows_per_step": graph.rows_per_step,
-        "n_features": graph.n_features,
-        "outputs": OUTPUTS[graph.n_outputs],
-    }
-    completed = {**partial, "network": {**from_graph, **partial["network"]}}
+    network = {name: value for name, value in partial["network"].items() if name != "logits"}
+    from_graph = {"rows_per_step": graph.rows_per_step, "n_features": graph.n_features, "lag_rows": graph.lag_rows}
+    if graph.mode == "windowed":
+        network |= {"window_rows": graph.window_rows, "lag_rows": graph.lag_rows}
+    completed = {**partial, "network": {**from_graph, **network}}
     _check_declared(graph, completed, where)
     return completed
 
@@ -60,8 +56,9 @@ def _check_declared(graph: StepGraph, partial: dict[str, Any], where: str) -> No
     front_end = schema.build(FrontEndConfig, partial["front_end"], f"{where}: front_end", ConfigError)
     if front_end.n_features != graph.n_features:
         raise ModelError(
-            f"{where} describes rows of {front_end.n_features} features (the last one is the gap flag), but the "
-            f"network takes {graph.n_features}; describe the front end that the network was trained with"
+            f"{where} describes rows of {front_end.n_features} features"
+            f"{' (the last one is the gap flag)' if front_end.gap_flag else ''}, but the network takes "
+            f"{graph.n_features}; describe the front end that the network was trained with"
         )
     declared = {**network, "number of outputs": len(network["outputs"])}
     actual = {
@@ -76,10 +73,10 @@ def _check_declared(graph: StepGraph, partial: dict[str, Any], where: str) -> No
                 f"keep the network and the {where} of one training together"
             )
     window_rows, warmup_rows = network.get("window_rows") or 0, graph.warmup_steps * graph.rows_per_step
-    if graph.mode == "windowed" and (window_rows % graph.rows_per_step or window_rows <= warmup_rows):
+    if graph.mode == "windowed" and window_rows + graph.lag_rows <= warmup_rows:
         raise ModelError(
-            f"a window of {window_rows} rows does not suit the network: expected a multiple of {graph.rows_per_step} "
-            f"that is greater than {warmup_rows}; train with such a window_rows"
+            f"a window of {window_rows} rows does not suit the network: expected more than {warmup_rows}; train with "
+            "such a window_rows"
         )
 
 
@@ -88,7 +85,7 @@ def build_manifest(partial: dict[str, Any], graph: StepGraph, files: dict[str, T
 
     Parameters
     ----------
-    files : variant -> its finished graph; the first one is the default variant where there is no int8 graph.
+    files : variant -> its finished graph.
 
     Raises
     ------
@@ -109,12 +106,48 @@ def build_manifest(partial: dict[str, Any], graph: StepGraph, files: dict[str, T
             "parameters": graph.parameters,
             "warmup_steps": graph.warmup_steps,
         },
-        "default_variant": "int8" if "int8" in files else next(iter(files)),
+        "default_variant": default_of({name: len(file.graph) for name, file in files.items()}, {}, 1.0),
         "variants": {name: _variant(file, graph, f"{partial['name']}.{name}.tflite") for name, file in files.items()},
         "training": {**partial["training"], "conversion": conversion},
     }
     # By way of JSON, so that exactly the values that the device will read are checked.
     return schema.build(Manifest, json.loads(json.dumps(values)), "train.json: manifest", ConfigError)
+
+
+def default_of(size_bytes: dict[str, int], rms_error: dict[str, float], size: float) -> str:
+    """Return the variant that is run by default, by error and size alone: the same on every machine that converts.
+
+    Parameters
+    ----------
+    size_bytes : variant -> bytes of its file.
+    rms_error : variant -> rms error against Keras; empty where it was not measured.
+    size : of the outputs, 1 for probabilities.
+    """
+    close = [name for name in size_bytes if rms_error.get(name, 0.0) <= CLOSE_RMS * size] or list(size_bytes)
+    return "int8" if "int8" in close else min(close, key=lambda name: size_bytes[name])
+
+
+def without(manifest: Manifest, left_out: Iterable[str]) -> Manifest:
+    """Return the manifest without some variants.
+
+    Raises
+    ------
+    ModelError
+        None is left.
+    """
+    gone = set(left_out)
+    variants = {name: variant for name, variant in manifest.variants.items() if name not in gone}
+    if not variants:
+        raise ModelError("no variant of the network could be made; convert with --quantize float32 to see why")
+    default = manifest.default_variant if manifest.default_variant in variants else next(iter(variants))
+    return replace(manifest, variants=variants, default_variant=default)
+
+
+def with_default(manifest: Manifest, size: float) -> Manifest:
+    """Return the compared manifest with its default variant."""
+    errors = {name: variant.agreement["probability_rms_error"] for name, variant in manifest.variants.items()}
+    sizes = {name: variant.size_bytes for name, variant in manifest.variants.items()}
+    return replace(manifest, default_variant=default_of(sizes, errors, size))
 
 
 def _variant(file: TfliteFile, graph: StepGraph, name: str) -> dict[str, Any]:

@@ -22,10 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from edgequake.edge.base.errors import ConfigError, EdgequakeError, ModelError
+from edgequake.edge.base.errors import ConfigError, EdgequakeError
 from edgequake.edge.detection.network import import_runtime
 from edgequake.edge.manifest import schema
 from edgequake.edge.manifest.manifest import Manifest
+
+DEEPEST = 20_000  # Python's frames: a network of hundreds of layers is traced from its end
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Job:
     described_in: str  # names the source of the partial manifest in messages
     variants: tuple[str, ...]
     verify: bool
+    may_leave_out: bool  # a variant that cannot be made, where others can
     memory_limit_bytes: int
 
 
@@ -46,6 +49,7 @@ def main(argv: list[str]) -> int:
     job = schema.build(Job, json.loads((folder / "job.json").read_text(encoding="utf-8")), "job.json", ConfigError)
     _limit_memory(job.memory_limit_bytes)
     _quieten()
+    sys.setrecursionlimit(DEEPEST)
     try:
         import_runtime()  # before TensorFlow, see its docstring
         manifest = _convert(job, folder)
@@ -66,70 +70,58 @@ def _convert(job: Job, folder: Path) -> Manifest:
 
     begin("loading the network")
     from edgequake.convert import manifest_builder
+    from edgequake.convert.loading.network_loader import load_network
+    from edgequake.convert.meaning import columns_of
     from edgequake.convert.quantization.quantize import convert_variants
-    from edgequake.convert.streaming import stepping
+    from edgequake.convert.streaming import masking, stepping
+    from edgequake.convert.streaming.layer_graph import trace
     from edgequake.convert.streaming.step_model import build_step_graph
-    from edgequake.convert.verification import runtime_check
+    from edgequake.convert.verification import recommendation, runtime_check
     from edgequake.convert.verification.comparison import compare_graphs, shortened
     from edgequake.convert.verification.golden_vector import with_golden_vectors
 
-    model = _load(Path(job.keras_file))
-    network = job.partial["network"]
-    graph = build_step_graph(model, network["mode"], network.get("window_rows"))
-    partial = manifest_builder.complete(job.partial, graph, job.described_in)
+    model = load_network(Path(job.keras_file))
+    network, layers = job.partial["network"], trace(model)
+    try:
+        columns = columns_of(network, layers.heads, job.described_in)
+    except ConfigError:
+        build_step_graph(model, network["mode"], network.get("window_rows"))  # whether it can be stepped comes first
+        raise
+    graph = build_step_graph(model, network["mode"], network.get("window_rows"), columns.activation)
+    named = {"outputs": list(columns.outputs), "event_classes": list(columns.event_classes)}
+    partial = manifest_builder.complete({**job.partial, "network": {**network, **named}}, graph, job.described_in)
     with np.load(folder / "rows.npz") as arrays:
         calibration, verification = arrays["calibration"], arrays["verification"]
+    questions = [columns.question] if columns.question else []
+    details: dict[str, Any] = {"remarks": [*questions, *masking.remarks(layers, calibration, verification)]}
     expected = None
     if job.verify:
         begin("comparing the step graph with Keras")
         expected = stepping.sequence_probabilities(model, graph, verification)
         stepping.check_step_graph(graph, *shortened(verification, expected, graph.rows_per_step))
-    files = convert_variants(graph, job.variants, calibration, begin)
+    left_out: dict[str, str] = {}
+    may_leave_out = left_out if job.may_leave_out else None
+    files = convert_variants(graph, job.variants, calibration, begin, may_leave_out)
     manifest = manifest_builder.build_manifest(partial, graph, files)
     graphs = {name: folder / variant.file for name, variant in manifest.variants.items()}
     for name, path in graphs.items():
         path.write_bytes(files[name].graph)
     begin("invoking the graphs in tflite-runtime")
-    details: dict[str, Any] = {"invoked_in": runtime_check.invoke(graphs.values())}
+    refused: dict[Path, str] = {}
+    details["invoked_in"] = runtime_check.invoke(graphs.values(), refused if job.may_leave_out else None)
+    left_out.update({name: refused[path] for name, path in graphs.items() if path in refused})
+    manifest = manifest_builder.without(manifest, left_out)
     if expected is not None:
-        layers = [layer.name for layer in model.layers if type(layer).__name__ != "InputLayer"]
+        names = [call.safe for call in layers.calls]
         manifest, details["clipping"] = compare_graphs(
-            manifest, folder, layers, verification, expected, lambda name: begin(f"comparing {name} with Keras")
-        )
-    (folder / "details.json").write_text(json.dumps(details), encoding="utf-8")
+            manifest, folder, names, verification, expected, lambda name: begin(f"comparing {name} with Keras"),
+            may_leave_out,
+        )  # fmt: skip
+        manifest = manifest_builder.with_default(manifest, stepping.scale_of(expected))
+    begin("timing the graphs")
+    details["step_us"] = recommendation.step_times_us(manifest, folder)
+    (folder / "details.json").write_text(json.dumps({**details, "left_out": left_out}), encoding="utf-8")
     return with_golden_vectors(manifest, folder)
-
-
-def _load(path: Path) -> Any:
-    """Load the .keras file; an error of Keras becomes one line."""
-    import keras
-
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    except Exception as problem:  # Keras raises a dozen types for a file that it cannot take
-        reason = " ".join(str(problem).split())[:300]
-        raise ModelError(
-            f"{path} cannot be loaded as a Keras model: {reason}; save it again with model.save('NAME.keras')"
-        ) from problem
-    _reserve_names(model)
-    return model
-
-
-def _reserve_names(model: Any) -> None:
-    """Keep Keras from giving an operation of the step graph the name of a layer.
-
-    Keras numbers unnamed operations from 1, but does not count the names of a loaded network: a layer 'add' and the
-    addition in an LSTM's step would otherwise both be called 'add', which Keras refuses.
-    """
-    import keras
-
-    from edgequake.convert.streaming.layer_graph import trace
-
-    for call in trace(model).calls:
-        stem, _, number = call.name.rpartition("_")
-        stem, last = (stem, int(number)) if stem and number.isdigit() else (call.name, 0)
-        while keras.backend.get_uid(stem) <= last:
-            pass
 
 
 def _limit_memory(limit_bytes: int) -> None:

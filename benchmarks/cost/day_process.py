@@ -133,7 +133,7 @@ def _watch_parts(stopwatch: Stopwatch) -> None:
         stopwatch.watch(StationFrontEnd, of_front_end, FRONT_END)
     for of_detector in (Detector.push, Detector.finish):
         stopwatch.watch(Detector, of_detector, TRIGGER)  # without the other parts: decisions, trigger, classes
-    for of_network in (StepNetwork.run, StepNetwork.reset, StepNetwork.reset_recurrent):
+    for of_network in (StepNetwork.run, StepNetwork.reset):
         stopwatch.watch(StepNetwork, of_network, GRAPH)
     stopwatch.watch(onset, onset.refine_onset, ONSET)
     for of_writer in (SegmentWriter.add_trace, SegmentWriter.add_event, SegmentWriter.flush):

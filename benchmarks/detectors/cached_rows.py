@@ -269,15 +269,24 @@ def _decisions(
     stop_ns = rows.t0_ns + np.rint(samples * NS_PER_S / rate_hz).astype(np.int64)
     start_ns = stop_ns - np.rint(n_rows * per_row * NS_PER_S / rate_hz).astype(np.int64)
     window_ns = round(max(manifest.network.window_rows or 0, int(n_rows[0])) * per_row * NS_PER_S / rate_hz)
-    outputs = manifest.network.outputs
-    if outputs[-1] == "start":
-        made = [
-            decision_of(outputs, value, int(a), int(b), window_ns)
-            for value, a, b in zip(values.tolist(), start_ns, stop_ns, strict=True)
-        ]
-        onset_ns = np.array([one.onset_ns for one in made], np.int64)
-        return Decisions(start_ns, stop_ns, values[:, 0].copy(), values[:, 0].copy(), onset_ns)
-    return Decisions(start_ns, stop_ns, values[:, 0].copy(), values[:, -1].copy(), start_ns.copy())
+    network = manifest.network
+    manifest.require_event()
+    if network.mode == "continuous" and network.lag_rows:
+        late_ns = round(network.lag_rows * per_row * NS_PER_S / rate_hz)
+        start_ns, stop_ns = start_ns - late_ns, stop_ns - late_ns
+    if network.outputs in (("event",), ("onset", "event")):
+        return Decisions(start_ns, stop_ns, values[:, 0].copy(), values[:, -1].copy(), start_ns.copy())
+    made = [
+        decision_of(network.outputs, value, int(a), int(b), window_ns, network.event_classes)
+        for value, a, b in zip(values.tolist(), start_ns, stop_ns, strict=True)
+    ]
+    return Decisions(
+        start_ns,
+        stop_ns,
+        np.array([one.onset for one in made], np.float64),
+        np.array([one.event for one in made], np.float64),
+        np.array([one.start_ns if one.onset_ns is None else one.onset_ns for one in made], np.int64),
+    )
 
 
 def _arrays(i: int, one: StreamRows) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from edgequake.results.tables.table import Table
 
 MAX_CLIPPED_LINES = 3  # tensors per variant in the table; --json has all of them
 MIN_CLIPPED_SHARE = 1e-4  # share of values below which clipping is not listed
+NEAR_RMS = 0.01  # a hundredth of the range of a probability
 COLUMNS = (
     *("variant", "size (bytes)", "runtime from", "rows compared"),
-    *("max error", "rms error", "rms last third", "flips", "events", ""),
+    *("max error", "rms error", "rms last third", "flips", "events", "us a step", ""),
 )
 
 
@@ -52,6 +53,7 @@ class VariantReport:
     agreement: dict[str, float]  # as in the manifest, see docs/manifest.md
     clipping: tuple[TensorUse, ...]  # of integer graphs, the most clipped first
     rounded_apart: tuple[str, ...]  # operators of the int8 graph that runtimes may round differently
+    step_us: float | None = None  # a step takes on this machine
 
     def cells(self, default_variant: str) -> tuple[str, ...]:
         """Return the graph's row of the table."""
@@ -73,6 +75,7 @@ class VariantReport:
             *("-" if error is None else f"{error:.2e}" for error in errors),
             flips,
             f"{matched}-{missed}+{extra}" if "events" in measured else "-",
+            "-" if self.step_us is None else f"{self.step_us:.0f}",
             "default" if self.variant == default_variant else "",
         )
 
@@ -99,6 +102,9 @@ class ConversionReport:
     variants: tuple[VariantReport, ...]
     invoked_in: str | None  # the tflite-runtime that has run every graph
     elapsed_s: float
+    remarks: tuple[str, ...] = ()  # on the network as a whole
+    recommended: str = ""  # the variant for this machine, by error, size and time
+    left_out: dict[str, str] = field(default_factory=dict)  # variant -> why it could not be made
 
     def table(self) -> str:
         """Return the report as plain text."""
@@ -108,6 +114,10 @@ class ConversionReport:
             n_events = int(self.variants[0].agreement["events"])
             lines.append(f"events: matched-missed+extra of the {n_events} that Keras finds at the normal threshold")
         lines += [line for item in self.variants for line in item.remarks()]
+        lines += self.remarks
+        lines += [f"left out: {variant}: {reason}" for variant, reason in self.left_out.items()]
+        if self.recommended:
+            lines.append(self._recommendation())
         lines.append(
             f"invoked in {self.invoked_in}"
             if self.invoked_in
@@ -116,13 +126,23 @@ class ConversionReport:
         rows = tuple(item.cells(self.default_variant) for item in self.variants)
         return Table(title, COLUMNS, rows, (*lines, f"manifest: {self.manifest}")).text()
 
+    def _recommendation(self) -> str:
+        """Return the line that recommends a variant for this machine."""
+        if self.recommended == self.default_variant:
+            return f"recommended here by error, size and time: {self.recommended}, the default"
+        return (
+            f"recommended here by error, size and time: {self.recommended} (run it with --variant {self.recommended}); "
+            f"the default {self.default_variant} is chosen by error and size, the same on every machine"
+        )
+
 
 def report_of(manifest: Manifest, folder: Path, elapsed_s: float, details: dict[str, Any]) -> ConversionReport:
     """Read the report from a manifest, its graphs in `folder`, and the worker's details.
 
     Parameters
     ----------
-    details : `invoked_in` (a runtime or null) and, where the graphs were verified, `clipping` (variant -> tensors).
+    details : `invoked_in` (a runtime or null); where the graphs were verified, `clipping` (variant -> tensors);
+        `step_us`, `remarks` and `left_out`, as in the reports.
     """
     clipping = details.get("clipping", {})
     variants = tuple(
@@ -137,6 +157,7 @@ def report_of(manifest: Manifest, folder: Path, elapsed_s: float, details: dict[
             agreement=variant.agreement,
             clipping=tuple(TensorUse(**use) for use in clipping.get(name, ())),
             rounded_apart=_runtime_dependent(folder / variant.file) if name == "int8" else (),
+            step_us=details.get("step_us", {}).get(name),
         )
         for name, variant in manifest.variants.items()
     )
@@ -150,7 +171,27 @@ def report_of(manifest: Manifest, folder: Path, elapsed_s: float, details: dict[
         variants=variants,
         invoked_in=details["invoked_in"],
         elapsed_s=elapsed_s,
+        remarks=tuple(details.get("remarks", ())),
+        recommended=recommended(variants, manifest.default_variant),
+        left_out=dict(details.get("left_out", {})),
     )
+
+
+def recommended(variants: tuple[VariantReport, ...], default: str) -> str:
+    """Return the variant with the least product of bytes and time a step, among those near Keras; "" if unmeasured.
+
+    Near is an rms error of 0.01, or of twice the least error where none is that near. The default stands where it is
+    within a tenth of the best: times are no more accurate.
+    """
+    costs, errors = {}, {}
+    for item in variants:
+        if item.step_us is None or item.probability_rms_error is None:
+            return ""
+        costs[item.variant], errors[item.variant] = item.size_bytes * item.step_us, item.probability_rms_error
+    limit = max(NEAR_RMS, 2 * min(errors.values(), default=0.0))
+    near = [name for name in costs if errors[name] <= limit]
+    best = min(near, key=lambda name: costs[name], default="")
+    return default if default in near and costs[default] <= 1.1 * costs[best] else best
 
 
 def _runtime_dependent(file: Path) -> tuple[str, ...]:

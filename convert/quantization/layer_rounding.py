@@ -19,6 +19,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from edgequake.convert.quantization import flatbuffer
 from edgequake.convert.quantization.flatbuffer import FlatGraph, dtype_of, is_constant, quantization, scales
+from edgequake.convert.streaming.layer_graph import PREFIX
 
 WEIGHTS = "the weights"
 INPUT = "the input"
@@ -38,13 +39,16 @@ def layers_by_tensor(model: Any, layers: Iterable[str]) -> dict[int, str]:
 
 
 def _layer_of(tensor: Any, layers: list[str]) -> str | None:
-    """Return the layer in a tensor's name: "step_1/LAYER_1/MatMul", or that of a state, "LAYER_context".
+    """Return the layer in a tensor's name: "step_1/net.LAYER_1/MatMul", or that of a state, "LAYER_context".
 
-    TensorFlow numbers a copied layer: "dense_1" in the middle is the layer 'dense', "dense_1_1" is 'dense_1'.
+    TensorFlow numbers a copied layer: "net.dense_1" in the middle is the layer 'dense', "net.dense_1_1" is 'dense_1';
+    what follows a dot is a part of a layer.
     """
     _, *inner = tensor.name.decode().split("/")
-    if inner and (copied := re.sub(r"_\d+$", "", inner[0])) in layers:
-        return copied
+    if inner and inner[0].startswith(PREFIX):
+        copied, dot, _ = inner[0].removeprefix(PREFIX).partition(".")
+        numbered = copied if dot else re.sub(r"_\d+$", "", copied)
+        return next((name for name in (numbered, copied) if name in layers), None)
     part = inner[0] if inner else tensor.name.decode()
     return next((layer for layer in layers if part == layer or part.startswith(layer + "_")), None)
 

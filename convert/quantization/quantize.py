@@ -8,7 +8,7 @@ tried.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,14 @@ import tensorflow as tf
 from edgequake.convert.quantization import flatbuffer, int16_cells, layer_rounding, scales
 from edgequake.convert.quantization.tflite_file import TfliteFile, finish
 from edgequake.convert.streaming.step_model import NEXT, StepGraph
-from edgequake.convert.streaming.stepping import FloatArray, Tensors, interpreter_step, tensorflow_interpreter, walk
+from edgequake.convert.streaming.stepping import (
+    FloatArray,
+    StepFunction,
+    Tensors,
+    interpreter_step,
+    tensorflow_interpreter,
+    walk,
+)
 from edgequake.edge.base.errors import ModelError
 
 INTEGER_TYPES = {  # variant -> type of its inputs and outputs, and the kernels that it may use
@@ -32,13 +39,15 @@ def convert_variants(
     variants: Iterable[str],
     sequences: FloatArray | None,
     begin: Callable[[str], None] = lambda stage: None,
+    left_out: dict[str, str] | None = None,
 ) -> dict[str, TfliteFile]:
-    """Return the finished graph of every variant, in their order.
+    """Return the finished graph of every variant that can be made, in their order.
 
     Parameters
     ----------
     sequences : to calibrate on, shape (n_sequences, n_rows, n_features); needed for integer graphs only.
     begin : called with a few words when a stage begins.
+    left_out : gets variant -> reason for those that cannot be made; None: they are errors.
 
     Raises
     ------
@@ -55,11 +64,26 @@ def convert_variants(
     for variant in variants:
         if variant not in finished:
             begin(f"converting to {variant}")
-            converted = convert_variant(graph, variant, samples)
-            if variant == "int8":
-                converted = with_int16_cells(converted, graph, samples)
-            finished[variant] = finish(converted, graph, variant)
-    return {variant: finished[variant] for variant in variants}
+            try:
+                finished[variant] = _made(graph, variant, samples)
+            except ModelError as problem:
+                if left_out is None:
+                    raise
+                left_out[variant] = str(problem)
+    return {variant: finished[variant] for variant in variants if variant in finished}
+
+
+def _made(graph: StepGraph, variant: str, samples: list[Tensors]) -> TfliteFile:
+    converted = convert_variant(graph, variant, samples)
+    try:
+        if variant == "int8":
+            converted = with_int16_cells(converted, graph, samples)
+        return finish(converted, graph, variant)
+    except (IndexError, KeyError, ValueError) as problem:  # TensorFlow's result has a form that no one has seen yet
+        kind = type(problem).__name__
+        raise ModelError(
+            f"TensorFlow's {variant} graph cannot be read ({kind}: {problem}); take another variant"
+        ) from problem
 
 
 def calibration_samples(graph: StepGraph, float_graph: bytes, sequences: FloatArray) -> list[Tensors]:
@@ -74,8 +98,29 @@ def calibration_samples(graph: StepGraph, float_graph: bytes, sequences: FloatAr
     sequences : shape (n_sequences, n_rows, n_features); each is stepped through from zero state.
     """
     call = interpreter_step(tensorflow_interpreter(float_graph))
-    steps = itertools.chain.from_iterable(walk(graph, rows, call) for rows in sequences)
-    return [step.inputs for step in itertools.islice(steps, CALIBRATION_STEPS)]
+    steps = itertools.chain.from_iterable(_and_one_more(graph, rows, call) for rows in sequences)
+    return list(itertools.islice(steps, CALIBRATION_STEPS))
+
+
+def _and_one_more(graph: StepGraph, rows: FloatArray, call: StepFunction) -> Iterator[Tensors]:
+    """Yield the inputs of every step, and once more the first rows with the last step's state.
+
+    Without it the state after a window's last step would never be an input, and the two ends of a state would get
+    different scales, above all in short windows.
+    """
+    first: Tensors | None = None
+    after: Tensors = {}
+
+    def keeping(inputs: Tensors) -> Tensors:
+        nonlocal after
+        after = call(inputs)
+        return after
+
+    for step in walk(graph, rows, keeping):
+        first = first or step.inputs
+        yield step.inputs
+    if first is not None and graph.states:
+        yield {**first, **{state.name: after[state.name + NEXT] for state in graph.states}}
 
 
 def convert_variant(graph: StepGraph, variant: str, samples: list[Tensors]) -> bytes:

@@ -40,7 +40,7 @@ def apply_affine(call: LayerCall, tensor: Any) -> Any:
     """
     affine = affine_of(call)
     shape = tuple(int(size) for size in tensor.shape)
-    layer = layers.Conv2D(shape[-1], 1, name=call.name)
+    layer = layers.Conv2D(shape[-1], 1, name=call.scope)
     result = layer(ops.reshape(tensor, (1, -1, 1, shape[-1])))
     kernel = np.diag(affine.scale)[np.newaxis, np.newaxis]  # (1, 1, features, features)
     layer.set_weights([kernel.astype(np.float32), affine.offset.astype(np.float32)])
@@ -69,7 +69,7 @@ def copy_per_row(call: LayerCall, tensor: Any, weights: Weights) -> Any:
     n_rows = int(tensor.shape[1])
     rows = ops.reshape(tensor, tuple(tensor.shape[1:]))  # (n_rows, *row_shape)
     changes, weights = without_groups(call, weights)
-    result = copy_layer(call.layer, [rows], weights, name=call.name, **changes)
+    result = copy_layer(call.layer, [rows], weights, name=call.scope, **changes)
     return ops.reshape(result, (1, n_rows, *result.shape[1:]))
 
 
@@ -85,7 +85,7 @@ def apply_to_window(folded: FoldedGraph, tensor: Any) -> Any:
             made[index] = copy_per_row(call, sources[0], weights)
         else:
             changes, weights = without_groups(call, weights)
-            made[index] = copy_layer(call.layer, sources, weights, name=call.name, **changes)
+            made[index] = copy_layer(call.layer, sources, weights, name=call.scope, **changes)
     return made[folded.graph.output]
 
 
@@ -94,7 +94,7 @@ def rebuild(graph: LayerGraph, tensor: Any) -> Any:
     made = {INPUT: tensor}
     for index, call in enumerate(graph.calls):
         sources = [made[source] for source in call.sources]
-        changes: dict[str, Any] = {"name": call.name}
+        changes: dict[str, Any] = {"name": call.scope}
         changes |= {name: False for name in ("stateful", "return_state") if getattr(call.layer, name, False)}
         if isinstance(call.layer, layers.Reshape) and len(call.layer.target_shape) > 1 and not call.per_row:
             changes["target_shape"] = (-1, *call.layer.target_shape[1:])  # for any number of rows
@@ -106,8 +106,8 @@ def rebuild(graph: LayerGraph, tensor: Any) -> Any:
 
 
 def _time_distributed(call: LayerCall, tensor: Any, changes: dict[str, Any]) -> Any:
-    inner = type(call.layer).from_config({**call.layer.get_config(), **changes, "name": f"{call.name}_row"})
-    result = layers.TimeDistributed(inner, name=call.name)(tensor)
+    inner = type(call.layer).from_config({**call.layer.get_config(), **changes, "name": f"{call.scope}.row"})
+    result = layers.TimeDistributed(inner, name=call.scope)(tensor)
     if call.layer.weights:
         inner.set_weights(call.layer.get_weights())
     return result

@@ -6,12 +6,14 @@ states. A layer that cannot be stepped is refused with its name, the reason and 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import keras
 from keras import layers
 
+from edgequake.convert.streaming.operation_layers import KNOWN, LastRow, layer_of_operation, plain_reshape
 from edgequake.edge.base.errors import ModelError
 
 INPUT = -1  # the source of a call that reads the model's input
@@ -21,10 +23,7 @@ DROPPED = (
     *(layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D, layers.AlphaDropout),
     *(layers.GaussianNoise, layers.GaussianDropout, layers.ActivityRegularization, layers.Identity),
 )
-# In a functional model, tensors may be combined with + or keras.ops instead of these layers, under the same names.
-ARITHMETIC = (layers.Add, layers.Subtract, layers.Multiply, layers.Maximum, layers.Minimum)
-_MERGES = {kind.__name__: kind for kind in ARITHMETIC}
-_ACTIVATIONS = {"Relu": "relu", "ReLU": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh"}
+PREFIX = "net."  # of copied layers' names: Keras gives no operation of its own a name with a dot
 
 _WHOLE_WINDOW = "it reads the whole window at once; use LSTM, GRU or causal convolutions"
 _AGGREGATES = (
@@ -41,7 +40,6 @@ WAYS_OUT = {
     **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D"), _CONV_LSTM),
     "RNN": "it runs a custom cell; use LSTM, GRU or SimpleRNN",
     "Lambda": "its code cannot be analysed; use the layer that does the same",
-    "Masking": "which rows it skips depends on the data; remove it and feed whole rows",
     "Embedding": "it looks integers up in a table, but rows are measurements; use Dense",
     **dict.fromkeys(("Conv1DTranspose", "Conv2DTranspose", "UpSampling1D", "RepeatVector"), _MORE_ROWS),
 }
@@ -64,16 +62,31 @@ def refuse(unsupported: Any, reason_and_way_out: str) -> NoReturn:
 class LayerCall:
     """One use of a layer."""
 
-    name: str  # the layer's, made unique
+    name: str  # the layer's, as messages say it
+    safe: str  # of that letters, digits, "_" and "-" only, and unique in the graph
     layer: Any  # keras.layers.Layer
     sources: tuple[int, ...]  # the calls whose outputs it reads, or INPUT
     shapes: tuple[tuple[int | None, ...], ...]  # of its inputs, with the batch axis; inside TimeDistributed a row's
     per_row: bool  # inside TimeDistributed: the layer sees one row as a batch of its own
 
     @property
+    def scope(self) -> str:
+        """The name of the layer's copy; parts of it add a dot and a word."""
+        return PREFIX + self.safe
+
+    @property
     def kind(self) -> type:
         """The layer's type."""
         return type(self.layer)
+
+
+@dataclass(frozen=True)
+class Head:
+    """One of a model's outputs."""
+
+    name: str
+    n_columns: int
+    activation: str  # of the layer that its columns come from: "sigmoid", "softmax", "linear", ...
 
 
 @dataclass(frozen=True)
@@ -84,6 +97,8 @@ class LayerGraph:
     output: int  # the call whose output is the model's, or INPUT
     row_shape: tuple[int, ...]  # of the input: (features,), or (features, channels) where the model takes images
     n_rows: int | None  # that the model was built for
+    heads: tuple[Head, ...]  # the model's outputs, in their order
+    masking: tuple[Any, ...] = ()  # the Masking layers, which are left out: a stream skips no row
 
     def readers(self, index: int) -> list[int]:
         """Return the calls that read the output of one."""
@@ -99,10 +114,10 @@ def trace(model: keras.Model) -> LayerGraph:
         Several inputs or outputs, an input that is not (batch, rows, features) or (batch, rows, features, channels),
         user code between the layers, or a layer that computes in a type other than float32.
     """
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
+    if len(model.inputs) != 1:
         raise ModelError(
-            f"the network has {len(model.inputs)} inputs and {len(model.outputs)} outputs: expected one of each; "
-            "concatenate the features into one input and the probabilities into one output"
+            f"the network has {len(model.inputs)} inputs: expected one, of feature rows; concatenate the features into "
+            "one input"
         )
     shape = tuple(model.inputs[0].shape)
     if len(shape) not in (3, 4) or None in shape[2:]:
@@ -110,73 +125,129 @@ def trace(model: keras.Model) -> LayerGraph:
             f"the network's input has shape {shape}: expected (batch, rows, features), or (batch, rows, features, "
             "channels), with a fixed number of features; declare Input((n_rows, n_features))"
         )
-    tracer = _Tracer()
-    output = tracer.find(model.outputs[0], {id(model.inputs[0]): INPUT}, per_row=False)
-    return LayerGraph(tuple(tracer.calls), output, tuple(int(size) for size in shape[2:]), shape[1])
+    tracer, known = _Tracer(), {id(model.inputs[0]): INPUT}
+    found = [tracer.find(output, known, per_row=False) for output in model.outputs]
+    output = found[0]
+    if len(found) > 1:
+        shapes = tuple(tuple(tensor.shape) for tensor in model.outputs)
+        output = tracer.add(layers.Concatenate(), "outputs", tuple(found), shapes, False)
+    return LayerGraph(
+        calls=tuple(tracer.calls),
+        output=output,
+        row_shape=tuple(int(size) for size in shape[2:]),
+        n_rows=shape[1],
+        heads=tuple(
+            Head(str(name), int(tensor.shape[-1] or 0), _activation_of(tracer.calls, index))
+            for name, tensor, index in zip(_output_names(model), model.outputs, found, strict=True)
+        ),
+        masking=tuple(tracer.masking),
+    )
+
+
+# Layers that give on the values of the layer before them, or their mean.
+_PASSING = (layers.Flatten, layers.Reshape, layers.Cropping1D, LastRow, layers.GlobalAveragePooling1D)
+
+
+def _activation_of(calls: list[LayerCall], index: int) -> str:
+    while index != INPUT and isinstance(calls[index].layer, _PASSING):
+        index = calls[index].sources[0]
+    if index == INPUT:
+        return "linear"
+    layer = calls[index].layer
+    if isinstance(layer, layers.Softmax):
+        return "softmax"
+    activation = getattr(layer, "activation", None)
+    return (
+        str(getattr(activation, "__name__", type(layer).__name__)) if activation is not None else type(layer).__name__
+    )
+
+
+def _output_names(model: keras.Model) -> list[str]:
+    names = list(getattr(model, "output_names", []))
+    return names if len(names) == len(model.outputs) else [f"output_{k}" for k in range(len(model.outputs))]
 
 
 @dataclass
 class _Tracer:
     calls: list[LayerCall] = field(default_factory=list)
     names: set[str] = field(default_factory=set)
+    masking: list[Any] = field(default_factory=list)
 
-    def find(self, tensor: Any, known: dict[int, int], per_row: bool) -> int:
-        """Return the index of the call that made a tensor; `known` maps id(tensor) to such indices."""
-        if id(tensor) not in known:
-            # The tensor's own history: `layer.input` is ambiguous in a loaded Sequential, which calls its layers twice.
-            layer, node_index, output_index = tensor._keras_history
-            inputs = layer._inbound_nodes[node_index].input_tensors
-            sources = tuple(self.find(source, known, per_row) for source in inputs)
-            shapes = tuple(tuple(source.shape) for source in inputs)
-            if output_index and not isinstance(layer, keras.Model):
-                refuse(layer, "its states are read by another layer; use its first output only")
-            known[id(tensor)] = self.add(_as_layer(layer, inputs), layer.name, sources, shapes, per_row, output_index)
+    def find(self, tensor: Any, known: dict[Any, int], per_row: bool) -> int:
+        """Return the index of the call that made a tensor; `known` maps tensors and calls to such indices."""
+        if id(tensor) in known:
+            return known[id(tensor)]
+        # The tensor's own history: `layer.input` is ambiguous in a loaded Sequential, which calls its layers twice.
+        layer, node_index, output_index = tensor._keras_history
+        is_model = isinstance(layer, keras.Model)
+        made = known.get((id(layer), node_index)) if not is_model else None
+        if made is None:
+            made = self._call(layer, layer._inbound_nodes[node_index], known, per_row, output_index)
+            if not is_model:
+                known[id(layer), node_index] = made
+        known[id(tensor)] = made if is_model else self._output(layer, made, output_index, tensor)
         return known[id(tensor)]
 
-    def add(
-        self, layer: Any, name: str, sources: tuple[int, ...], shapes: tuple[Any, ...], per_row: bool, output: int
-    ) -> int:
-        """Add one use of a layer and return the index of its output."""
+    def _call(self, layer: Any, node: Any, known: dict[Any, int], per_row: bool, output_index: int) -> int:
+        args, kwargs = list(node.arguments.args), dict(node.arguments.kwargs)
+        kwargs.pop("mask", None)  # Masking is left out, and so is what computes the masks
+        tensors = [value for value in keras.tree.flatten([args, kwargs]) if isinstance(value, keras.KerasTensor)]
+        sources = tuple(self.find(source, known, per_row) for source in tensors)
+        shapes = tuple(tuple(source.shape) for source in tensors)
         if isinstance(layer, keras.Model):
-            if not layer.built or not hasattr(layer, "inputs") or layer.inputs is None:
-                refuse(layer, "it is a subclassed model; build it as a Sequential or functional model")
-            known = {id(tensor): source for tensor, source in zip(layer.inputs, sources, strict=True)}
-            return self.find(layer.outputs[output], known, per_row)
+            return self._open(layer, sources, output_index, per_row)
+        if not isinstance(layer, layers.Layer):
+            operation = layer_of_operation(layer, args, kwargs, shapes)
+            if operation is None:
+                refuse(layer, f"only {KNOWN} may combine layers; use the layer that does the same")
+            layer = operation
+        return self.add(layer, layer.name, sources, shapes, per_row)
+
+    def _output(self, layer: Any, made: int, output_index: int, tensor: Any) -> int:
+        """Return the output of a layer with several: h of a recurrent one is its last row."""
+        if output_index == 0:
+            return made
+        if output_index > 1 or not getattr(layer, "return_state", False):
+            refuse(layer, "its cell state is read by another layer; use its first output or its hidden state")
+        if not layer.return_sequences:
+            return made
+        shape = (tensor.shape[0], None, *tensor.shape[1:])
+        return self.add(LastRow(), f"{layer.name}_last", (made,), (shape,), False)
+
+    def _open(self, model: Any, sources: tuple[int, ...], output: int, per_row: bool) -> int:
+        """Return the output of a nested model."""
+        if not model.built or getattr(model, "inputs", None) is None:
+            refuse(model, "it is a subclassed model; build it as a Sequential or functional model")
+        known: dict[Any, int] = {id(tensor): source for tensor, source in zip(model.inputs, sources, strict=True)}
+        return self.find(model.outputs[output], known, per_row)
+
+    def add(self, layer: Any, name: str, sources: tuple[int, ...], shapes: tuple[Any, ...], per_row: bool) -> int:
+        """Add one use of a layer and return the index of its output."""
+        if isinstance(layer, keras.Model):  # inside TimeDistributed
+            return self._open(layer, sources, 0, per_row)
         if layer.compute_dtype != "float32":
             dtype = layer.compute_dtype
             refuse(layer, f"it computes in {dtype}, expected float32; save the network with the float32 policy")
         if isinstance(layer, layers.TimeDistributed):
             rows = tuple((shape[0], *shape[2:]) for shape in shapes)
-            return self.add(layer.layer, name, sources, rows, True, 0)
+            return self.add(layer.layer, name, sources, rows, True)
+        if isinstance(layer, layers.Masking):
+            self.masking.append(layer)
+            return sources[0]
         if isinstance(layer, DROPPED):
             return sources[0]
         if getattr(layer, "data_format", "channels_last") not in ("channels_last", None):
             refuse(layer, f"data_format='{layer.data_format}' is not supported; use 'channels_last'")
-        self.calls.append(LayerCall(self._unique(name), layer, sources, shapes, per_row))
+        if isinstance(layer, layers.Reshape) and not per_row:
+            layer = plain_reshape(layer, shapes[0])
+        self.calls.append(LayerCall(name, self._safe(name), layer, sources, shapes, per_row))
         return len(self.calls) - 1
 
-    def _unique(self, name: str) -> str:
-        free, number = name, 1
+    def _safe(self, name: str) -> str:
+        plain = re.sub(r"[^A-Za-z0-9_-]", "_", name)
+        free, number = plain, 1
         while free in self.names:
             number += 1
-            free = f"{name}_{number}"
+            free = f"{plain}_{number}"
         self.names.add(free)
         return free
-
-
-def _as_layer(operation: Any, inputs: list[Any]) -> Any:
-    """Return the layer equivalent to an operation between layers, as in ``rows + convolved``."""
-    if isinstance(operation, keras.layers.Layer):
-        return operation
-    kind = type(operation).__name__
-    if kind in _MERGES and len(inputs) == 2:
-        return _MERGES[kind](name=operation.name)
-    if kind == "Concatenate":
-        return layers.Concatenate(axis=operation.axis, name=operation.name)
-    if kind in _ACTIVATIONS and not getattr(operation, "negative_slope", 0) and len(inputs) == 1:
-        return layers.Activation(_ACTIVATIONS[kind], name=operation.name)
-    refuse(
-        operation,
-        "only +, -, *, maximum, minimum, concatenate, relu, sigmoid and tanh may combine layers; "
-        "use the layer that does the same",
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from keras import layers, ops
 
 from edgequake.convert.streaming.affine_folding import CONVOLUTIONS, NORMALIZATIONS, Weights
 from edgequake.convert.streaming.layer_copies import apply_affine, copy_layer, copy_per_row
-from edgequake.convert.streaming.layer_graph import ARITHMETIC, LayerCall, refuse
+from edgequake.convert.streaming.layer_graph import LayerCall, refuse
+from edgequake.convert.streaming.operation_layers import ARITHMETIC
 from edgequake.convert.streaming.state import StepBuilder, Streams, TensorStream
 from edgequake.convert.streaming.temporal_layers import GLOBAL_MAXIMA, GLOBAL_MEANS, POOLS, is_non_negative
 
@@ -33,7 +35,7 @@ def dense(build: StepBuilder, call: LayerCall, sources: Streams, weights: Weight
     stream = sources[0]
     is_flat = len(stream.row_shape) == 1
     x = stream.simplest() if is_flat else ops.reshape(stream.x, (-1, stream.row_shape[-1]))
-    x = copy_layer(call.layer, [x], weights, name=call.name)
+    x = copy_layer(call.layer, [x], weights, name=call.scope)
     if not is_flat:
         x = ops.reshape(x, (1, stream.n_rows, *stream.row_shape[:-1], call.layer.units))
     return stream.becomes(x, non_negative=is_non_negative(call.layer))
@@ -49,7 +51,7 @@ def activate(build: StepBuilder, call: LayerCall, sources: Streams, weights: Wei
     non_negative = is_non_negative(layer) or (isinstance(layer, layers.ReLU) and not layer.negative_slope)
     if isinstance(layer, layers.PReLU):
         return stream.becomes(_prelu(layer, stream.simplest()))
-    return stream.becomes(copy_layer(layer, [stream.simplest()], name=call.name), non_negative=non_negative)
+    return stream.becomes(copy_layer(layer, [stream.simplest()], name=call.scope), non_negative=non_negative)
 
 
 def _prelu(layer: Any, x: Any) -> Any:
@@ -106,24 +108,45 @@ def merge(build: StepBuilder, call: LayerCall, sources: Streams, weights: Weight
         refuse(call, "it appends the rows of one branch to those of another; use axis=-1, the features")
     if len({stream.aggregated for stream in sources}) > 1:
         refuse(call, "one branch aggregates the window and another does not; merge two of a kind")
-    if not first.aggregated and len({(stream.n_rows, stream.offset) for stream in sources}) > 1:
-        delays = ", ".join(f"{stream.n_rows} rows a step, {stream.offset} late" for stream in sources)
-        refuse(call, f"its branches are not in step ({delays}); give them the same strides and the same padding")
+    if len({stream.n_rows for stream in sources}) > 1:
+        numbers = ", ".join(str(stream.n_rows) for stream in sources)
+        refuse(call, f"its branches are not in step ({numbers} rows a step); give them the same strides")
+    sources = _in_step(build, call, sources)
+    first = sources[0]
     flat = all(len(stream.row_shape) == 1 for stream in sources)
     tensors = [stream.simplest() if flat else stream.as_rows() for stream in sources]
     non_negative = not isinstance(layer, layers.Subtract) and all(stream.non_negative for stream in sources)
-    return first.becomes(copy_layer(layer, tensors, name=call.name), non_negative=non_negative)
+    ends_in_zeros = all(stream.ends_in_zeros for stream in sources)
+    x = copy_layer(layer, tensors, name=call.scope)
+    return first.becomes(x, non_negative=non_negative, ends_in_zeros=ends_in_zeros)
+
+
+def _in_step(build: StepBuilder, call: LayerCall, sources: Streams) -> Streams:
+    """Delay every branch as much as the latest one."""
+    if sources[0].aggregated:
+        latest = max(stream.complete or 0 for stream in sources)
+        return [build.delayed_vector(call, stream, latest - (stream.complete or latest)) for stream in sources]
+    offset, position = max(stream.offset for stream in sources), max(stream.position for stream in sources)
+    delayed = [build.delayed(call, stream, offset - stream.offset) for stream in sources]
+    return [replace(stream, position=position) for stream in delayed]
 
 
 def reshape(build: StepBuilder, call: LayerCall, sources: Streams, weights: Weights) -> TensorStream:
     """Give rows another shape, or combine a few rows into one."""
     stream = sources[0]
     row_shape, n_combined = reshaped_row(call)
-    if stream.aggregated or stream.offset % n_combined:
-        refuse(call, "it combines rows of different steps; reshape before the valid convolutions")
+    if stream.aggregated:
+        refuse(call, "it reshapes what aggregates a window; leave it out, or use Dense")
+    if stream.offset % n_combined:  # the rows that become one must come in one step
+        stream = build.delayed(call, stream, -stream.offset % n_combined)
     n_rows = stream.n_rows // n_combined
     x = ops.reshape(stream.x, (1, n_rows, *row_shape))
-    changes = {"row_shape": row_shape, "non_negative": stream.non_negative}
+    changes = {
+        "row_shape": row_shape,
+        "non_negative": stream.non_negative,
+        "ends_in_zeros": stream.ends_in_zeros,
+        "n_total": None if stream.n_total is None else stream.n_total // n_combined,
+    }
     return stream.becomes(x, n_rows=n_rows, offset=stream.offset // n_combined, **changes)
 
 
@@ -133,7 +156,8 @@ def permute(build: StepBuilder, call: LayerCall, sources: Streams, weights: Weig
     if dims[0] != 1:
         refuse(call, f"dims={dims} moves the axis of time; keep 1 in the first place")
     x = ops.transpose(sources[0].as_rows(), (0, *dims))
-    return sources[0].becomes(x, non_negative=sources[0].non_negative)
+    changes = {"non_negative": sources[0].non_negative, "ends_in_zeros": sources[0].ends_in_zeros}
+    return sources[0].becomes(x, **changes)
 
 
 def reshaped_row(call: LayerCall) -> tuple[tuple[int, ...], int]:

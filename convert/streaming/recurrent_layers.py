@@ -20,21 +20,23 @@ from edgequake.convert.streaming.state import StepBuilder, Streams, TensorStream
 
 def recur(build: StepBuilder, call: LayerCall, sources: Streams, weights: Weights) -> TensorStream:
     """Apply a recurrent layer to the rows of a step."""
-    layer, stream = call.layer, sources[0]
+    layer = call.layer
     _check(build, call, sources)
-    build.reset_at_first_row(call, stream)
-    cell = _CELLS[type(layer)](layer, call.name)
-    state = [build.state(call, suffix, "recurrent", (1, layer.units)) for suffix in cell.states]
+    stream = build.aligned(call, sources[0])
+    cell = _CELLS[type(layer)](layer, call.scope)
+    first = stream.offset // stream.n_rows
+    inputs = [build.state(call, suffix, "recurrent", (1, layer.units), first) for suffix in cell.states]
     rows = [stream.simplest()] if stream.n_rows == 1 else [stream.x[:, row] for row in range(stream.n_rows)]
-    hidden_rows = []
+    hidden_rows, state = [], inputs
     for row in rows:  # (1, features)
         state = cell.step(row, *state)
         hidden_rows.append(state[0])
     cell.set_weights([np.asarray(weight, np.float32) for weight in weights or full_weights(layer)])
-    for suffix, tensor in zip(cell.states, state, strict=True):
-        build.keep(call, suffix, tensor)
+    for tensor, following in zip(inputs, state, strict=True):
+        build.keep(tensor, following)
     if not layer.return_sequences:
-        return stream.becomes(state[0], n_rows=1, aggregated=True)
+        last = hidden_rows[stream.n_rows - 1 - stream.rows_after]
+        return stream.becomes(last, n_rows=1, aggregated=True, complete=stream.steps)
     return stream.becomes(state[0] if stream.n_rows == 1 else ops.stack(hidden_rows, axis=1))
 
 
@@ -67,7 +69,7 @@ class _Cell(ABC):
 
     def product(self, suffix: str, n_gates: int, use_bias: bool) -> Any:
         """Return a layer that multiplies by the weights of some gates."""
-        return layers.Dense(n_gates * self.layer.units, use_bias=use_bias, name=f"{self.name}_{suffix}")
+        return layers.Dense(n_gates * self.layer.units, use_bias=use_bias, name=f"{self.name}.{suffix}")
 
     @abstractmethod
     def step(self, row: Any, *state: Any) -> list[Any]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -23,7 +23,8 @@ from edgequake.convert.streaming import pointwise_layers, temporal_layers
 from edgequake.convert.streaming.affine_folding import CONVOLUTIONS, NORMALIZATIONS, RECURRENT, FoldedGraph, Weights
 from edgequake.convert.streaming.affine_folding import fold as fold_normalizations
 from edgequake.convert.streaming.layer_copies import apply_to_window
-from edgequake.convert.streaming.layer_graph import INPUT, WAYS_OUT, LayerCall, LayerGraph, refuse, trace
+from edgequake.convert.streaming.layer_graph import INPUT, PREFIX, WAYS_OUT, LayerCall, LayerGraph, refuse, trace
+from edgequake.convert.streaming.operation_layers import LastRow
 from edgequake.convert.streaming.recurrent_layers import recur
 from edgequake.convert.streaming.state import NEXT, StepBuilder, Streams, TensorStream
 from edgequake.edge.base.errors import ModelError
@@ -45,20 +46,26 @@ class StepGraph:
     n_features: int
     n_outputs: int
     states: tuple[StateTensor, ...]
-    warmup_steps: int
+    warmup_steps: int  # first steps whose outputs Keras does not have
+    lag_rows: int  # continuous: rows from the one that an output belongs to, to the newest; windowed: zeros that follow
+    window_rows: int | None  # of a window that the network uses; None in continuous mode
+    activation: str  # applied to Keras' outputs: "linear", "sigmoid" or "softmax"
     parameters: int  # number of trained values
 
 
-def build_step_graph(model: keras.Model, mode: str, window_rows: int | None = None) -> StepGraph:
+def build_step_graph(
+    model: keras.Model, mode: str, window_rows: int | None = None, activation: str = "linear"
+) -> StepGraph:
     """Build the one-step form of a Keras model.
 
     Parameters
     ----------
-    model : one input (rows, features) or (rows, features, channels), one output; docs/convert.md lists the layers.
-    mode : "continuous" (the state is carried on without end) or "windowed" (reset every window; then convolutions may
-    be
-        `valid`, and the last layers may aggregate the window).
+    model : one input (rows, features) or (rows, features, channels); docs/convert.md lists the layers. Several outputs
+        become columns of one.
+    mode : "continuous" (the state is carried on without end) or "windowed" (reset every window; then the last layers
+        may aggregate the window).
     window_rows : rows in a window; by default those that the model was built for.
+    activation : of the outputs, where the model gives logits.
 
     Raises
     ------
@@ -67,23 +74,34 @@ def build_step_graph(model: keras.Model, mode: str, window_rows: int | None = No
     """
     folded = fold_normalizations(trace(model))
     n_rows = (window_rows or folded.graph.n_rows) if mode == "windowed" else None
-    parameters = int(model.count_params())
+    end = _End(activation, int(model.count_params()))
     try:
-        return _step_by_step(folded, mode, n_rows, parameters)
+        return _step_by_step(folded, mode, n_rows, end, may_pad_ends=False)
     except ModelError:
-        if n_rows is None or not _fits_one_step(folded.graph):
+        if n_rows is None:
             raise
-        return _in_one_step(folded, n_rows, parameters)
+        if _fits_one_step(folded.graph):
+            return _in_one_step(folded, n_rows, end)
+    return _step_by_step(folded, mode, n_rows, end, may_pad_ends=True)
 
 
-def _step_by_step(folded: FoldedGraph, mode: str, window_rows: int | None, parameters: int) -> StepGraph:
+@dataclass(frozen=True)
+class _End:
+    activation: str
+    parameters: int
+
+
+def _step_by_step(folded: FoldedGraph, mode: str, window_rows: int | None, end: _End, may_pad_ends: bool) -> StepGraph:
     graph = folded.graph
     for call in graph.calls:
         _check_supported(call)
     rows_per_step = _rows_per_step(graph)
     rows = _rows_input(graph, rows_per_step)
-    build = StepBuilder(mode=mode, window_rows=window_rows, rows_per_step=rows_per_step)
-    made = {INPUT: TensorStream(_as_images(graph, rows), rows_per_step, graph.row_shape)}
+    build = StepBuilder(mode=mode, window_rows=window_rows, rows_per_step=rows_per_step, may_pad_ends=may_pad_ends)
+    first = TensorStream(
+        _as_images(graph, rows), rows_per_step, graph.row_shape, n_total=window_rows, ends_in_zeros=True
+    )
+    made = {INPUT: first}
     for index, call in enumerate(graph.calls):
         if index != graph.output and not graph.readers(index):
             continue  # a normalization that was folded
@@ -93,15 +111,16 @@ def _step_by_step(folded: FoldedGraph, mode: str, window_rows: int | None, param
         ]
         made[index] = _apply(build, call, sources, folded.weights.get(index))
     final = made[graph.output]
-    warmup_steps = build.first_reset[1] if build.first_reset else -(-final.offset // final.n_rows)
-    return _finished(build, graph, rows, _probabilities(final, mode), warmup_steps, parameters)
+    if final.zero_rows or final.zeros_after:
+        refuse(graph.calls[graph.output], "nothing reads the zeros that it adds; leave it out")
+    return _finished(build, graph, rows, final, end)
 
 
 def _apply(build: StepBuilder, call: LayerCall, sources: Streams, weights: Weights) -> TensorStream:
     if call.per_row:
         return pointwise_layers.apply_per_row(build, call, sources, weights)
     takes_zeros = isinstance(call.layer, (*CONVOLUTIONS, *temporal_layers.PADDINGS))
-    if any(stream.zero_rows for stream in sources) and not takes_zeros:
+    if any(stream.zero_rows or stream.zeros_after for stream in sources) and not takes_zeros:
         refuse(
             call, "rows of zeros come before it, which only a convolution can take; pad right before the convolution"
         )
@@ -141,23 +160,48 @@ def _probabilities(final: TensorStream, mode: str) -> Any:
             f"the network's output has rows of shape {final.row_shape}, {final.n_rows} a step: expected one row of "
             "probabilities a step; end with Dense(n_outputs, activation='sigmoid')"
         )
-    return final.as_features() if final.n_rows == 1 else final.x[:, -1]
+    return final.as_features() if final.n_rows == 1 else final.x[:, final.n_rows - 1 - final.rows_after]
 
 
-def _finished(
-    build: StepBuilder, graph: LayerGraph, rows: Any, probabilities: Any, warmup_steps: int, parameters: int
-) -> StepGraph:
+def _finished(build: StepBuilder, graph: LayerGraph, rows: Any, final: TensorStream, end: _End) -> StepGraph:
+    probabilities = _probabilities(final, build.mode)
+    if end.activation != "linear":
+        probabilities = layers.Activation(end.activation, name=f"{PREFIX}.logits")(probabilities)
     step = keras.Model([rows, *build.inputs], {PROBABILITIES: probabilities, **build.outputs}, name="step")
+    resets = [state.reset_step for state in build.states if state.reset_step is not None]
+    n_per_row = build.rows_per_step // final.n_rows
+    if build.mode == "continuous":
+        warmup_steps, lag_rows, window_rows = final.offset, max(0, final.offset * n_per_row - final.position), None
+    else:
+        warmup_steps = max(resets) if resets else 0 if final.aggregated else -(-final.offset // final.n_rows)
+        window_rows, lag_rows = _fed(build, final)
     return StepGraph(
         model=step,
         mode=build.mode,
         rows_per_step=build.rows_per_step,
         n_features=math.prod(graph.row_shape),
         n_outputs=int(probabilities.shape[1]),
-        states=tuple(build.states),
+        states=tuple(_without_default(state, warmup_steps) for state in build.states),
         warmup_steps=warmup_steps,
-        parameters=parameters,
+        lag_rows=lag_rows,
+        window_rows=window_rows,
+        activation=end.activation,
+        parameters=end.parameters,
     )
+
+
+def _fed(build: StepBuilder, final: TensorStream) -> tuple[int | None, int]:
+    """Return the rows of a window that are used, and the rows of zeros that follow them."""
+    if build.window_rows is None or final.steps is None:
+        return build.window_rows, 0
+    n_fed = final.steps * build.rows_per_step
+    # The last rows of a window of 50 have no effect where layers pool by 4: without them it is 48, and the same.
+    return min(build.window_rows, n_fed), max(0, n_fed - build.window_rows)
+
+
+def _without_default(state: StateTensor, warmup_steps: int) -> StateTensor:
+    """Return a state whose step of reset is None where it is the network's."""
+    return replace(state, reset_step=None) if state.reset_step == warmup_steps else state
 
 
 def _fits_one_step(graph: LayerGraph) -> bool:
@@ -170,7 +214,7 @@ def _fits_one_step(graph: LayerGraph) -> bool:
     )
 
 
-def _in_one_step(folded: FoldedGraph, n_rows: int, parameters: int) -> StepGraph:
+def _in_one_step(folded: FoldedGraph, n_rows: int, end: _End) -> StepGraph:
     """Return the graph whose one step is the whole window: nothing is computed twice, and there is no state."""
     graph = folded.graph
     rows = _rows_input(graph, n_rows)
@@ -183,12 +227,13 @@ def _in_one_step(folded: FoldedGraph, n_rows: int, parameters: int) -> StepGraph
             "n_outputs); end with Dense(n_outputs, activation='sigmoid')"
         )
     build = StepBuilder(mode="windowed", window_rows=n_rows, rows_per_step=n_rows)
-    return _finished(build, graph, rows, output, 0, parameters)
+    final = TensorStream(output, 1, (int(output.shape[1]),), aggregated=True, complete=1)
+    return _finished(build, graph, rows, final, end)
 
 
 def _check_supported(call: LayerCall) -> None:
     if not call.per_row and call.kind not in _HANDLERS:
-        known = ", ".join(sorted(kind.__name__ for kind in _HANDLERS))
+        known = ", ".join(sorted(kind.__name__ for kind in _HANDLERS if kind is not LastRow))
         refuse(call, WAYS_OUT.get(call.kind.__name__, f"this kind of layer is not supported; use one of {known}"))
 
 
@@ -197,6 +242,7 @@ _HANDLERS: dict[type, Callable[[StepBuilder, LayerCall, Streams, Weights], Tenso
     **dict.fromkeys(temporal_layers.POOLS, temporal_layers.pool),
     **dict.fromkeys(temporal_layers.PADDINGS, temporal_layers.pad),
     layers.Cropping1D: temporal_layers.crop,
+    LastRow: temporal_layers.last_row,
     **dict.fromkeys(RECURRENT, recur),
     layers.Dense: pointwise_layers.dense,
     **dict.fromkeys(pointwise_layers.ACTIVATIONS, pointwise_layers.activate),

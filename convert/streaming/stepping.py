@@ -47,15 +47,28 @@ def walk(network: StepGraph | NetworkConfig, rows: FloatArray, call: StepFunctio
     """
     zero = {state.name: np.zeros(state.shape, np.float32) for state in network.states}
     states: Tensors = dict(zero)
-    recurrent = [state.name for state in network.states if state.kind == "recurrent"]
+    resets = resets_of(network)
+    if network.mode == "windowed":
+        rows = np.concatenate([rows[: network.window_rows], np.zeros((network.lag_rows, rows.shape[1]), np.float32)])
     for step in range(len(rows) // network.rows_per_step):
-        if step == network.warmup_steps:
-            states.update({name: zero[name] for name in recurrent})
+        states.update({name: zero[name] for name in resets.get(step, ())})
         start = step * network.rows_per_step
         inputs = {ROWS: rows[np.newaxis, start : start + network.rows_per_step].astype(np.float32), **states}
         outputs = call(inputs)
         yield Step(inputs, outputs[PROBABILITIES][0])
         states = {name: outputs[name + NEXT] for name in states}
+
+
+def resets_of(network: StepGraph | NetworkConfig) -> dict[int, tuple[str, ...]]:
+    """Return the names of the recurrent states by the step before which they are reset."""
+    if isinstance(network, NetworkConfig):
+        return network.resets
+    found: dict[int, tuple[str, ...]] = {}
+    for state in network.states:
+        step = network.warmup_steps if state.reset_step is None else state.reset_step
+        if state.kind == "recurrent":
+            found[step] = (*found.get(step, ()), state.name)
+    return found
 
 
 def keras_step(graph: StepGraph) -> StepFunction:
@@ -100,9 +113,12 @@ def interpreter_step(
     return call
 
 
-def step_probabilities(graph: StepGraph, rows: FloatArray) -> FloatArray:
-    """Return the Keras step graph's probabilities of every step of a sequence, shape (n_steps, n_outputs)."""
-    return np.stack([step.probabilities for step in walk(graph, rows, keras_step(graph))])
+def step_probabilities(graph: StepGraph, rows: FloatArray, call: StepFunction | None = None) -> FloatArray:
+    """Return the Keras step graph's probabilities of every step of a sequence, shape (n_steps, n_outputs).
+
+    call : `keras_step(graph)`, where it is used for several sequences: tracing it takes the time of a thousand steps.
+    """
+    return np.stack([step.probabilities for step in walk(graph, rows, call or keras_step(graph))])
 
 
 def sequence_probabilities(model: keras.Model, graph: StepGraph, sequences: FloatArray) -> FloatArray:
@@ -114,15 +130,34 @@ def sequence_probabilities(model: keras.Model, graph: StepGraph, sequences: Floa
 
     Returns
     -------
-    float32, shape (n_sequences, n_steps, n_outputs); in windowed mode the last step only, n_steps = 1.
+    float32, shape (n_sequences, n_steps, n_outputs), of the steps after the warm-up; in windowed mode the last step
+    only, n_steps = 1.
     """
     layer_graph = trace(model)
+    if graph.mode == "continuous":  # whole steps: 'same' with strides pads other sequences differently
+        sequences = sequences[:, : sequences.shape[1] // graph.rows_per_step * graph.rows_per_step]
     images = sequences.reshape(*sequences.shape[:2], *layer_graph.row_shape)
     network = _for_any_length(model, layer_graph, sequences.shape[1])
-    output = np.asarray(network.predict(images, batch_size=8, verbose=0), np.float32)
+    made = network.predict(images, batch_size=8, verbose=0)
+    output = np.concatenate(made, axis=-1) if isinstance(made, (list, tuple)) else np.asarray(made)
+    output = _ACTIVATIONS[graph.activation](output.astype(np.float64)).astype(np.float32)
     if output.ndim == 2:  # the last layers aggregated the window
         output = output[:, np.newaxis]
-    return output[:, -1:] if graph.mode == "windowed" else output
+    if graph.mode == "windowed":
+        return output[:, -1:]
+    return output[:, : sequences.shape[1] // graph.rows_per_step - graph.warmup_steps]
+
+
+def _softmax(values: Any) -> Any:
+    powers = np.exp(values - values.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    "linear": lambda values: values,
+    "sigmoid": lambda values: 1.0 / (1.0 + np.exp(-values)),
+    "softmax": _softmax,
+}
 
 
 def _for_any_length(model: keras.Model, layer_graph: LayerGraph, n_rows: int) -> keras.Model:
@@ -142,11 +177,16 @@ def check_step_graph(graph: StepGraph, sequences: FloatArray, expected: FloatArr
     ModelError
         The largest difference reaches 1e-5: the step graph is not the trained network.
     """
-    n_last = expected.shape[1]
-    got = np.stack([step_probabilities(graph, rows)[-n_last:] for rows in sequences])
-    error = float(np.max(np.abs(got - expected)))
-    if not error < FLOAT_TOLERANCE:
+    n_last, call = expected.shape[1], keras_step(graph)
+    got = np.stack([step_probabilities(graph, rows, call)[-n_last:] for rows in sequences])
+    error, size = float(np.max(np.abs(got - expected))), scale_of(expected)
+    if not error < FLOAT_TOLERANCE * size:
         raise ModelError(
             f"the one-step graph differs from the Keras network by {error:.2g} over {sequences.size} numbers of input: "
-            f"expected less than {FLOAT_TOLERANCE:g}; report this network as a defect of the converter"
+            f"expected less than {FLOAT_TOLERANCE * size:g}; report this network as a defect of the converter"
         )
+
+
+def scale_of(expected: FloatArray) -> float:
+    """Return the size of outputs that errors are compared with: 1 for probabilities, more for other quantities."""
+    return max(1.0, float(np.max(np.abs(expected))))

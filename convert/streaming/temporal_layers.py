@@ -50,48 +50,76 @@ def convolve(build: StepBuilder, call: LayerCall, sources: Streams, weights: Wei
     layer, stream = call.layer, sources[0]
     kernel, dilation, stride = (_in_time(size) for size in (layer.kernel_size, layer.dilation_rate, layer.strides))
     reach = (kernel - 1) * dilation
-    if layer.padding == "same" and reach:
-        in_two = "" if len(stream.row_shape) == 1 else ": ZeroPadding2D(((kernel - 1, 0), ...)) and padding='valid'"
-        refuse(call, f"padding='same' reads future rows; use padding='causal'{in_two}")
-    if layer.padding == "causal" and stream.zero_rows:
-        refuse(call, "zeros come before it and padding='causal' adds more; remove one of the two")
+    before, after = stream.zero_rows, stream.zeros_after
+    if layer.padding != "valid" and (before or after):
+        refuse(call, f"zeros come before it and padding='{layer.padding}' adds more; remove one of the two")
     changes, weights = without_groups(call, weights)
-    zero_rows = reach if layer.padding == "causal" else stream.zero_rows
-    rows, after = build.sliding_rows(call, stream, reach, stride, zero_rows)
     if layer.padding == "causal":
+        before = reach
+    elif layer.padding == "same" and reach:
+        before, after = same_padding(reach + 1, stride, stream.n_total)
+    rows, stream_changes = build.sliding_rows(call, stream, reach, stride, before, after)
+    if layer.padding == "same" and reach and len(stream.row_shape) == 2:
+        rows = _padded_features(layer, rows)
+    if layer.padding == "causal" or (layer.padding == "same" and reach):
         changes["padding"] = "valid"
-    if after["n_rows"] == 1 and dilation > 1 and len(stream.row_shape) == 1:
+    if stream_changes["n_rows"] == 1 and dilation > 1 and len(stream.row_shape) == 1:
         rows, changes["dilation_rate"] = rows[:, ::dilation], 1  # only the rows it needs: one operator, not three
-    x = copy_layer(layer, [rows], weights, name=call.name, **changes)
-    return stream.becomes(x, non_negative=is_non_negative(layer), **after)
+    x = copy_layer(layer, [rows], weights, name=call.scope, **changes)
+    return stream.becomes(x, non_negative=is_non_negative(layer), **stream_changes)
+
+
+def same_padding(kernel: int, stride: int, n_rows: int | None) -> tuple[int, int]:
+    """Return the zeros with which 'same' pads before and after; an endless stream has whole strides.
+
+    kernel : rows that an output is computed from, dilation included.
+    """
+    n_left = 0 if n_rows is None else n_rows % stride
+    n_zeros = max(kernel - (n_left or stride), 0)
+    return n_zeros // 2, n_zeros - n_zeros // 2
+
+
+def _padded_features(layer: Any, rows: Any) -> Any:
+    """Return rows (1, n_rows, features, channels) with the zeros that 'same' adds beside the features."""
+    kernel, dilation, stride = (int(size[1]) for size in (layer.kernel_size, layer.dilation_rate, layer.strides))
+    sides = same_padding((kernel - 1) * dilation + 1, stride, int(rows.shape[2]))
+    return ops.pad(rows, ((0, 0), (0, 0), sides, (0, 0))) if any(sides) else rows
 
 
 def pool(build: StepBuilder, call: LayerCall, sources: Streams, weights: Weights) -> TensorStream:
     """Take the maximum or the mean of a few rows, and of a few features where the layer has two dimensions."""
     layer, stream = call.layer, sources[0]
     size, stride = _in_time(layer.pool_size), _in_time(layer.strides)
-    # With strides equal to the pool, whole steps never need the padding that 'same' adds for a last, partial pool.
-    if layer.padding == "same" and (size != stride or stream.offset % stride):
-        refuse(call, "padding='same' reads future rows; use padding='valid' with strides equal to pool_size")
-    if build.mode == "continuous" and (size - 1) // stride:
+    before, after = same_padding(size, stride, stream.n_total) if layer.padding == "same" else (0, 0)
+    is_maximum = isinstance(layer, (layers.MaxPooling1D, layers.MaxPooling2D))
+    if (before or after) and not (is_maximum and stream.non_negative):
         refuse(
             call,
-            f"its windows overlap (pool_size {size}, strides {stride}) and shorten a sequence, but a continuous stream "
-            "has no first row; use strides equal to pool_size",
+            "padding='same' takes the first and the last row from fewer values; use padding='valid' with strides equal "
+            "to pool_size, or a maximum after relu",
         )
-    rows, after = build.sliding_rows(call, stream, size - 1, stride, 0)
-    changes: dict[str, Any] = {"padding": "valid"} if len(stream.row_shape) == 1 else {}
-    x = copy_layer(layer, [rows], name=call.name, **changes)
-    return stream.becomes(x, non_negative=stream.non_negative, **after)
+    rows, stream_changes = build.sliding_rows(call, stream, size - 1, stride, before, after)
+    changes: dict[str, Any] = {"padding": "valid"}
+    if len(stream.row_shape) == 2 and layer.padding == "same":
+        sides = same_padding(int(layer.pool_size[1]), int(layer.strides[1]), int(rows.shape[2]))
+        if any(sides) and size == stride == 1:
+            changes = {}
+        elif any(sides):
+            refuse(call, "padding='same' adds features too; use padding='valid' with strides equal to pool_size")
+    x = copy_layer(layer, [rows], name=call.scope, **changes)
+    return stream.becomes(x, non_negative=stream.non_negative, **stream_changes)
 
 
 def pad(build: StepBuilder, call: LayerCall, sources: Streams, weights: Weights) -> TensorStream:
-    """Put zeros before the first row, for the convolution that follows, and beside the features."""
+    """Put zeros before the first and after the last row, for the convolution that follows, and beside the features."""
     layer, stream = call.layer, sources[0]
     before, after = layer.padding[0] if len(stream.row_shape) == 2 else layer.padding
-    if after:
-        refuse(call, f"it adds {after} rows after the newest one; pad before the first row only, ({before + after}, 0)")
-    changes: dict[str, Any] = {"zero_rows": stream.zero_rows + before, "non_negative": stream.non_negative}
+    changes: dict[str, Any] = {
+        "zero_rows": stream.zero_rows + before,
+        "zeros_after": stream.zeros_after + after,
+        "non_negative": stream.non_negative,
+        "ends_in_zeros": stream.ends_in_zeros,
+    }
     if len(stream.row_shape) == 2 and any(layer.padding[1]):
         x = ops.pad(stream.as_rows(), ((0, 0), (0, 0), tuple(layer.padding[1]), (0, 0)))
         return stream.becomes(x, **changes)
@@ -99,15 +127,28 @@ def pad(build: StepBuilder, call: LayerCall, sources: Streams, weights: Weights)
 
 
 def crop(build: StepBuilder, call: LayerCall, sources: Streams, weights: Weights) -> TensorStream:
-    """Leave out the first and the last rows of a window."""
+    """Leave out the first and the last rows: of an endless stream, the first ones."""
     stream = sources[0]
-    if build.mode == "continuous":
-        refuse(call, "a continuous stream has no first and no last row; convert in windowed mode")
     first, last = call.layer.cropping
-    x = stream.x
-    if last:  # the newest rows are delayed until they are no longer among the last
-        x = build.with_context(call, stream, "delay", last)[:, : stream.n_rows]
-    return stream.becomes(x, row_shape=stream.row_shape, offset=stream.offset + first + last)
+    n_total = None if stream.n_total is None else stream.n_total - first - last
+    position = stream.position + first * (build.rows_per_step // stream.n_rows)
+    return stream.becomes(
+        stream.x, row_shape=stream.row_shape, offset=stream.offset + first, n_total=n_total, position=position
+    )
+
+
+def last_row(build: StepBuilder, call: LayerCall, sources: Streams, weights: Weights) -> TensorStream:
+    """Take the last row of a window."""
+    stream = sources[0]
+    if stream.aggregated:
+        return stream
+    if build.mode == "continuous":
+        refuse(call, WAYS_OUT["Flatten"])
+    rows = stream.as_rows()
+    x = rows[:, stream.n_rows - 1 - stream.rows_after] if stream.n_rows > 1 else stream.simplest()
+    if len(stream.row_shape) != 1:
+        refuse(call, f"its rows have the shape {stream.row_shape}; flatten each row first")
+    return _vector(stream, ops.reshape(x, (1, -1)))
 
 
 def flatten(build: StepBuilder, call: LayerCall, sources: Streams, weights: Weights) -> TensorStream:
@@ -126,22 +167,25 @@ def pool_window(build: StepBuilder, call: LayerCall, sources: Streams, weights: 
     """Take the maximum or the mean of each feature over the window."""
     stream = sources[0]
     maximum = isinstance(call.layer, GLOBAL_MAXIMA)
-    if maximum and stream.non_negative and stream.offset % stream.n_rows == 0:
+    if maximum and stream.non_negative and not stream.rows_after and stream.offset % stream.n_rows == 0:
         return _vector(stream, _running_maximum(build, call, stream))
-    window = _window(build, call, stream)
+    return _vector(stream, _of_window(stream, _window(build, call, stream), maximum))
+
+
+def _of_window(stream: TensorStream, window: Any, maximum: bool) -> Any:
     axes = tuple(range(1, len(stream.row_shape) + 1))
-    return _vector(stream, ops.max(window, axis=axes) if maximum else ops.mean(window, axis=axes))
+    return ops.max(window, axis=axes) if maximum else ops.mean(window, axis=axes)
 
 
 def _running_maximum(build: StepBuilder, call: LayerCall, stream: TensorStream) -> Any:
-    build.reset_at_first_row(call, stream)
     rows = stream.as_rows()
     if len(stream.row_shape) == 2:
         rows = ops.max(rows, axis=2)  # (1, n_rows, channels)
-    maximum = build.state(call, "max", "recurrent", (1, stream.row_shape[-1]))
+    first = stream.offset // stream.n_rows
+    before = maximum = build.state(call, "max", "recurrent", (1, stream.row_shape[-1]), first)
     for row in range(stream.n_rows):
         maximum = ops.maximum(maximum, rows[:, row])
-    build.keep(call, "max", maximum)
+    build.keep(before, maximum)
     return maximum
 
 
@@ -149,19 +193,24 @@ def _window(build: StepBuilder, call: LayerCall, stream: TensorStream) -> Any:
     """Return all rows of a window, complete at its last step, shape (1, n_window, *row_shape)."""
     if build.mode == "continuous":
         refuse(call, WAYS_OUT[call.kind.__name__])
-    if build.window_rows is None:
+    if stream.n_total is None:
         refuse(call, "the number of rows in a window is not known; build the network with Input((n_rows, n_features))")
-    n_window = build.window_rows * stream.n_rows // build.rows_per_step - stream.offset
-    if n_window <= 0:
-        refuse(call, f"the layers before it need more rows than the {build.window_rows} of a window; use longer ones")
-    joined = build.with_context(call, stream, "window", max(0, n_window - stream.n_rows))
-    extra = int(joined.shape[1]) - n_window
-    return joined[:, extra:] if extra else joined
+    n_window, n_after = stream.n_total, stream.rows_after
+    joined = build.with_context(call, stream, "window", max(0, n_window + n_after - stream.n_rows))
+    stop = int(joined.shape[1]) - n_after
+    return joined if (stop - n_window, n_after) == (0, 0) else joined[:, stop - n_window : stop]
 
 
 def _vector(stream: TensorStream, x: Any) -> TensorStream:
-    sign = stream.non_negative
-    return TensorStream(x=x, n_rows=1, row_shape=(int(x.shape[-1]),), aggregated=True, non_negative=sign)
+    return TensorStream(
+        x=x,
+        n_rows=1,
+        row_shape=(int(x.shape[-1]),),
+        position=stream.position,
+        aggregated=True,
+        complete=stream.steps,
+        non_negative=stream.non_negative,
+    )
 
 
 def _in_time(value: int | tuple[int, ...] | list[int]) -> int:

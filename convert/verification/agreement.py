@@ -66,32 +66,35 @@ def _rms(error: npt.NDArray[np.float64]) -> float:
     return float(np.sqrt(np.mean(error**2)))
 
 
-def check_agreement(measured: dict[str, float], variant: str, attribute: Callable[[], str] | None = None) -> None:
+def check_agreement(
+    measured: dict[str, float], variant: str, size: float = 1.0, attribute: Callable[[], str] | None = None
+) -> None:
     """Refuse a float graph that is not the Keras network, and a quantized one that is too far from it.
 
     Parameters
     ----------
+    size : of the outputs, 1 for probabilities; the limits are times this.
     attribute : names the layers that contribute most, for the message; called only when the gate fails.
 
     Raises
     ------
     ModelError
-        The float graph's largest error reaches 1e-5.
+        The float graph's largest error reaches 1e-5 of the size.
     GateError
-        A quantized graph's rms error is above 0.05.
+        A quantized graph's rms error is above 0.05 of the size.
     """
     largest, rms = measured["probability_max_error"], measured["probability_rms_error"]
     if variant == "float32":
-        if not largest < FLOAT_MAX_ERROR:
+        if not largest < FLOAT_MAX_ERROR * size:
             raise ModelError(
                 f"the float32 graph's probabilities differ from Keras by {largest:.2g}, expected less than "
-                f"{FLOAT_MAX_ERROR:g}; report this network as a defect of the converter"
+                f"{FLOAT_MAX_ERROR * size:g}; report this network as a defect of the converter"
             )
-    elif not rms <= QUANTIZED_RMS_LIMIT:
+    elif not rms <= QUANTIZED_RMS_LIMIT * size:
         raise GateError(
             f"the {variant} graph's probabilities differ from Keras by {rms:.3f} rms (largest {largest:.3f}), expected "
-            f"at most {QUANTIZED_RMS_LIMIT} rms; {attribute() + '; ' if attribute else ''}calibrate on more records, "
-            "take another variant, or convert with --no-verify to get the files regardless"
+            f"at most {QUANTIZED_RMS_LIMIT * size:g} rms; {attribute() + '; ' if attribute else ''}calibrate on more "
+            "records, take another variant, or convert with --no-verify to get the files regardless"
         )
 
 
@@ -111,7 +114,9 @@ def event_agreement(manifest: Manifest, probabilities: FloatArray, expected: Flo
     `events_missed`: the rest; `events_extra`: events of the graph without a match.
     """
     threshold = manifest.trigger.onset_thresholds[SENSITIVITY]
-    flips = np.count_nonzero((probabilities[..., 0] >= threshold) != (expected[..., 0] >= threshold))
+    flips = np.count_nonzero(
+        (_onsets(manifest, probabilities) >= threshold) != (_onsets(manifest, expected) >= threshold)
+    )
     if manifest.network.mode == "windowed":
         probabilities, expected = (a.reshape(1, -1, a.shape[2]) for a in (probabilities, expected))
     step_ns = _decision_ns(manifest)
@@ -129,12 +134,21 @@ def event_agreement(manifest: Manifest, probabilities: FloatArray, expected: Flo
     }
 
 
+def _onsets(manifest: Manifest, probabilities: FloatArray) -> FloatArray:
+    """Return the onset probability of every decision."""
+    network = manifest.network
+    names = network.event_classes or ("onset" if "onset" in network.outputs else "event",)
+    return probabilities[..., [network.outputs.index(name) for name in names]].sum(axis=-1)
+
+
 def events_of(manifest: Manifest, probabilities: FloatArray, threshold: float) -> list[Event]:
     """Return the events of one record, shape (n_steps, n_outputs), which begins at time 0."""
-    trigger, step_ns, outputs = Trigger(manifest.trigger, threshold), _decision_ns(manifest), manifest.network.outputs
+    trigger, step_ns, network = Trigger(manifest.trigger, threshold), _decision_ns(manifest), manifest.network
     window_ns = _rows_ns(manifest, int(manifest.network.window_rows or 0))
     events = [
-        trigger.push(decision_of(outputs, row, step * step_ns, (step + 1) * step_ns, window_ns))
+        trigger.push(
+            decision_of(network.outputs, row, step * step_ns, (step + 1) * step_ns, window_ns, network.event_classes)
+        )
         for step, row in enumerate(probabilities.tolist())
     ]
     return [event for event in (*events, trigger.close()) if event is not None]

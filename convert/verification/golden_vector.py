@@ -25,9 +25,10 @@ def golden_rows(manifest: Manifest) -> npt.NDArray[np.float32]:
     front_end, network = manifest.front_end, manifest.network
     n_rows = -(-N_ROWS // network.rows_per_step) * network.rows_per_step
     rng = np.random.default_rng(_SEED)
-    values = rng.normal(0.0, 0.25, (n_rows, network.n_features - 1))
+    n_values = network.n_features - int(front_end.gap_flag)
+    values = rng.normal(0.0, 0.25, (n_rows, n_values))
     row = np.arange(n_rows)[:, np.newaxis]
-    shape = rng.uniform(0.3, 1.0, network.n_features - 1)
+    shape = rng.uniform(0.3, 1.0, n_values)
     for first in _BURSTS:
         since = row - first * n_rows // N_ROWS
         values += np.where(since >= 0, 1.5 * np.exp(-np.maximum(since, 0) / 8.0), 0.0) * shape
@@ -39,9 +40,10 @@ def golden_rows(manifest: Manifest) -> npt.NDArray[np.float32]:
         assert bands is not None
         low, high, steps = bands.clip_low, bands.clip_high, bands.steps_per_decade
     rows = np.zeros((n_rows, network.n_features), np.float32)
-    rows[:, :-1] = np.rint(np.clip(values, low, high) * steps) / steps
+    rows[:, :n_values] = np.rint(np.clip(values, low, high) * steps) / steps
     rows[n_rows // 3 :: 17] = 0.0
-    rows[n_rows // 3 :: 17, -1] = 1.0  # no valid channel
+    if front_end.gap_flag:
+        rows[n_rows // 3 :: 17, -1] = 1.0  # no valid channel
     return rows
 
 

@@ -41,30 +41,45 @@ def runtime_python() -> str | None:
     return named if named and Path(named).is_file() else None
 
 
-def invoke(graphs: Iterable[Path]) -> str | None:
+def invoke(graphs: Iterable[Path], left_out: dict[Path, str] | None = None) -> str | None:
     """Invoke every graph once and return the runtime's name and version; None where tflite-runtime is not installed.
+
+    Parameters
+    ----------
+    left_out : gets graph -> reason for those that the runtime does not run; None: they are errors.
 
     Raises
     ------
     ModelError
         The runtime refuses a graph, or crashes on it.
     """
-    python = runtime_python()
-    if python is None:
-        return None
-    paths = [str(path) for path in graphs]
+    python, paths = runtime_python(), list(graphs)
+    while python is not None and paths:
+        found, refused, reason = _invoke(python, [str(path) for path in paths])
+        if found is not None:
+            return found
+        if left_out is None or refused is None:
+            raise ModelError(reason)
+        left_out[Path(refused)] = reason
+        paths.remove(Path(refused))
+    return None
+
+
+def _invoke(python: str, paths: list[str]) -> tuple[str | None, str | None, str]:
+    """Return the runtime's name and version; or None, the first graph that it does not run, and the reason."""
     try:
         done = subprocess.run(
             [python, "-c", _SCRIPT, *paths], capture_output=True, text=True, timeout=TIME_LIMIT_S, check=False
         )
-    except subprocess.TimeoutExpired as problem:
-        raise ModelError(f"tflite-runtime did not invoke the graphs in {TIME_LIMIT_S:.0f} s; try again") from problem
+    except subprocess.TimeoutExpired:
+        return None, None, f"tflite-runtime did not invoke the graphs in {TIME_LIMIT_S:.0f} s; try again"
     if done.returncode == 0:
-        return str(json.loads(done.stdout))
+        return str(json.loads(done.stdout)), None, ""
     lines = [line for line in done.stderr.splitlines() if line.strip()]
-    graph = next((Path(line).name for line in reversed(lines) if line in paths), "the graphs")
+    graph = next((line for line in reversed(lines) if line in paths), None)
     ending = f"signal {-done.returncode}" if done.returncode < 0 else lines[-1] if lines else "no message"
-    raise ModelError(
-        f"tflite-runtime in {python} cannot run {graph}: {ending[:300]}; convert another variant, or report this "
-        "network as a defect of the converter"
+    reason = (
+        f"tflite-runtime in {python} cannot run {Path(graph).name if graph else 'the graphs'}: {ending[:300]}; convert "
+        "another variant, or report this network as a defect of the converter"
     )
+    return None, graph, reason

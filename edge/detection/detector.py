@@ -20,6 +20,7 @@ import numpy as np
 
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.errors import ManifestError
+from edgequake.edge.detection.class_votes import ClassVotes
 from edgequake.edge.detection.event_class import EventClassifier
 from edgequake.edge.detection.network import StepNetwork, make_stepper
 from edgequake.edge.detection.trigger import Decision, Event, Trigger, decision_of
@@ -39,6 +40,7 @@ class Detector:
         onset_threshold: float,
         trigger: Trigger | None = None,  # by default the manifest's; the benchmarks pass one that records decisions
     ) -> None:
+        manifest.require_event()
         _require_front_end(manifest)
         self.front_end = StationFrontEnd(manifest.front_end, manifest.sampling_rate_hz)
         self.network = StepNetwork(manifest, graph, variant)
@@ -49,7 +51,10 @@ class Detector:
         if manifest.classes is not None:
             self._classifier = EventClassifier(manifest.classes, manifest.front_end, manifest.sampling_rate_hz)
         self._lag_ns = round(manifest.trigger.onset_lag_s * 1e9)
-        self._outputs = manifest.network.outputs
+        self._outputs, self._event_classes = manifest.network.outputs, manifest.network.event_classes
+        self._votes = ClassVotes(self._outputs, self._event_classes) if self._event_classes else None
+        # of the network's decisions; those of a window are on the window itself
+        self._late_ns = 0 if manifest.network.mode == "windowed" else self._clock.rows_ns(manifest.network.lag_rows)
         self._window_ns = self._clock.rows_ns(self._stepper.longest_rows)
         # With the output "start" an onset may lie before the last decision.
         self._reach_back_ns = self._window_ns if "start" in self._outputs else 0
@@ -62,7 +67,7 @@ class Detector:
         next_ns = self.front_end.next_ns()
         if next_ns is None:
             return None
-        undecided_ns = next_ns - self._window_ns  # the stepper keeps rows that do not fill a step
+        undecided_ns = next_ns - self._window_ns - self._late_ns  # the stepper keeps rows that do not fill a step
         if self._decided_until_ns is not None:
             undecided_ns = max(undecided_ns, self._decided_until_ns - self._reach_back_ns)
         future_ns, open_ns = undecided_ns - self._lag_ns, self._trigger.earliest_onset_ns
@@ -113,6 +118,7 @@ class Detector:
             "classifier": None if self._classifier is None else self._classifier.state(),
             "decided_until_ns": self._decided_until_ns,
             "restarts": self.restarts,
+            **({} if self._votes is None else {"votes": self._votes.state()}),
         }
 
     def restore(self, state: State) -> None:
@@ -122,6 +128,8 @@ class Detector:
         self._stepper.restore(state["stepper"])
         if self._classifier is not None:
             self._classifier.restore(state["classifier"])
+        if self._votes is not None:
+            self._votes.restore(state["votes"])
         self._decided_until_ns, self.restarts = state["decided_until_ns"], state["restarts"]
 
     def decide(self, rows: Rows) -> Iterator[Decision]:
@@ -131,13 +139,17 @@ class Detector:
         blocks = rows.block.tolist()
         for last_row, n_rows, probability in self._stepper.push(flat):
             stop_ns = self._clock.stop_ns(rows.t0_ns, blocks[last_row // n_per_block], last_row % n_per_block)
+            stop_ns -= self._late_ns
             start_ns = stop_ns - self._clock.rows_ns(n_rows)
-            yield decision_of(self._outputs, probability, start_ns, stop_ns, self._window_ns)
+            if self._votes is not None:
+                self._votes.add(start_ns, probability)
+            yield decision_of(self._outputs, probability, start_ns, stop_ns, self._window_ns, self._event_classes)
 
     def _pruned(self, events: list[Event]) -> list[Event]:
         """Drop the rows that no later event needs for its class, and return `events`."""
-        if self._classifier is not None:
-            self._classifier.forget_before(self.horizon_ns)
+        for of_class in (self._classifier, self._votes):
+            if of_class is not None:
+                of_class.forget_before(self.horizon_ns)
         return events
 
     def _events(self, rows: Rows) -> Iterator[Event]:
@@ -163,9 +175,10 @@ class Detector:
         return [] if event is None else [self._classified(event)]
 
     def _classified(self, event: Event) -> Event:
-        if self._classifier is None:
+        of_class = self._classifier or self._votes
+        if of_class is None:
             return event
-        return replace(event, mq_type=self._classifier.classify(event.onset_ns, event.stop_ns))
+        return replace(event, mq_type=of_class.classify(event.onset_ns, event.stop_ns))
 
 
 def _require_front_end(manifest: Manifest) -> None:

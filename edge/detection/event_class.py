@@ -128,7 +128,7 @@ class EventClassifier:
         samples = rows.block[rows.valid] * self._hop + self._lead
         start_ns = [rows.t0_ns + duration_ns(position, self._rate_hz) for position in samples.tolist()]
         self._start_ns = np.concatenate([self._start_ns, np.array(start_ns, np.int64)])
-        self._excess = np.concatenate([self._excess, rows.rows[rows.valid, 0, :-1]])
+        self._excess = np.concatenate([self._excess, rows.rows[rows.valid, 0, : len(self._octaves)]])
 
     def inputs(self, onset_ns: int, stop_ns: int) -> Float | None:
         """Return the four inputs of the event [onset_ns, stop_ns); None if it has too little valid data."""

@@ -152,6 +152,8 @@ class StepNetwork:
             for s in manifest.network.states
         ]
         self._n_outputs = len(manifest.network.outputs)
+        named = {s.name: state for s, state in zip(manifest.network.states, self._states, strict=True)}
+        self._resets = {step: [named[name] for name in names] for step, names in manifest.network.resets.items()}
         self.reset()
         self._interpreter.invoke()  # the tensors' memory is final after the first one
         self.reset()
@@ -183,11 +185,18 @@ class StepNetwork:
         for state in self._states:
             self._interpreter.set_tensor(state.target, state.initial)
 
-    def reset_recurrent(self) -> None:
-        """Reset the LSTM states and keep the convolution contexts, which the warm-up steps have filled."""
-        for state in self._states:
-            if state.recurrent:
+    def run_from(self, n_done: int, steps: Float32) -> Float32:
+        """Run steps as `run` does, `n_done` steps after a reset, and reset the states whose first row they come to."""
+        outputs, first = [], 0
+        for step, states in self._resets.items():
+            at = step - n_done
+            if not 0 <= at <= len(steps):
+                continue
+            outputs.append(self.run(steps[first:at]))
+            first = at
+            for state in states:
                 self._interpreter.set_tensor(state.target, state.initial)
+        return np.concatenate([*outputs, self.run(steps[first:])]) if outputs else self.run(steps)
 
     def step(self, rows: Float32) -> Float32:
         """Consume rows of shape (rows_per_step, n_features), return probabilities of shape (n_outputs,)."""
@@ -294,9 +303,12 @@ class StatefulStepper(Stepper):
     def __init__(self, network: StepNetwork, manifest: Manifest) -> None:
         super().__init__(network, manifest)
         self.longest_rows = self._rows_per_step = manifest.network.rows_per_step
+        self._n_warmup = manifest.network.warmup_steps  # no decisions
+        self._n_done = 0  # steps since the restart, up to the warm-up
 
     def restart(self) -> None:
         super().restart()
+        self._n_done = 0
         self._network.reset()
 
     def push(self, rows: Float32) -> Iterator[tuple[int, int, list[float]]]:
@@ -306,8 +318,22 @@ class StatefulStepper(Stepper):
         n_taken = n_steps * self._rows_per_step
         self._kept = joined[n_taken:].copy()  # a view would keep all rows in memory
         steps = joined[:n_taken].reshape(n_steps, self._rows_per_step, rows.shape[1])
-        for i, probability in enumerate(self._network.run(steps).tolist()):
-            yield (i + 1) * self._rows_per_step - 1 - n_before, self._rows_per_step, probability
+        first = self._n_warmup - self._n_done
+        if first > 0:
+            probabilities = self._network.run_from(self._n_done, steps)
+            self._n_done = min(self._n_warmup, self._n_done + n_steps)
+        else:
+            probabilities = self._network.run(steps)
+        for i, probability in enumerate(probabilities.tolist()):
+            if i >= first:
+                yield (i + 1) * self._rows_per_step - 1 - n_before, self._rows_per_step, probability
+
+    def state(self) -> State:
+        return {**super().state(), "n_done": self._n_done} if self._n_warmup else super().state()
+
+    def restore(self, state: State) -> None:
+        super().restore(state)
+        self._n_done = state["n_done"] if self._n_warmup else 0
 
 
 class WindowedStepper(Stepper):
@@ -316,8 +342,9 @@ class WindowedStepper(Stepper):
     def __init__(self, network: StepNetwork, manifest: Manifest) -> None:
         super().__init__(network, manifest)
         config = manifest.network
-        self._rows_per_step, self._warmup_steps = config.rows_per_step, config.warmup_steps
+        self._rows_per_step = config.rows_per_step
         self._window_rows, self._hop_rows = int(config.window_rows or 0), int(config.window_hop_rows or 0)
+        self._zeros = np.zeros((config.lag_rows, config.n_features), np.float32)  # that follow a window
         self.longest_rows = max(self._window_rows, self._hop_rows)
 
     def push(self, rows: Float32) -> Iterator[tuple[int, int, list[float]]]:
@@ -331,10 +358,9 @@ class WindowedStepper(Stepper):
         self._kept = joined[start:].copy()
 
     def _classify(self, window: Float32) -> Float32:
+        if len(self._zeros):
+            window = np.concatenate([window, self._zeros])
         steps = window.reshape(-1, self._rows_per_step, window.shape[1])
         self._network.reset()
-        for i in range(self._warmup_steps):
-            self._network.run(steps[i : i + 1])
-            self._network.reset_recurrent()
-        probability: Float32 = self._network.run(steps[self._warmup_steps :])[-1]
+        probability: Float32 = self._network.run_from(0, steps)[-1]
         return probability

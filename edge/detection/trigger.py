@@ -34,16 +34,27 @@ class Event:
 
 
 def decision_of(
-    outputs: tuple[str, ...], values: Sequence[float], start_ns: int, stop_ns: int, window_ns: int
+    outputs: tuple[str, ...],
+    values: Sequence[float],
+    start_ns: int,
+    stop_ns: int,
+    window_ns: int,
+    event_classes: tuple[str, ...] = (),
 ) -> Decision:
     """Return the decision on [start_ns, stop_ns) from a network's output values, named as in the manifest.
 
     window_ns : duration of the window that stops at `stop_ns`; the output "start" is a share of it.
+    event_classes : of the outputs, those whose sum is the probability of an event.
     """
-    if outputs[-1] == "start":
-        onset_ns = stop_ns - window_ns + round(values[1] * window_ns)
-        return Decision(start_ns, stop_ns, values[0], values[0], onset_ns)
-    return Decision(start_ns, stop_ns, values[0], values[-1])
+    if event_classes:
+        event = min(1.0, sum(values[outputs.index(name)] for name in event_classes))
+    else:
+        event = values[outputs.index("event")]
+    onset = values[outputs.index("onset")] if "onset" in outputs else event
+    if "start" in outputs:
+        onset_ns = stop_ns - window_ns + round(values[outputs.index("start")] * window_ns)
+        return Decision(start_ns, stop_ns, onset, event, onset_ns)
+    return Decision(start_ns, stop_ns, onset, event)
 
 
 class Trigger:

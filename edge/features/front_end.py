@@ -347,7 +347,8 @@ class StationFrontEnd:
         if config.high_bands is not None:
             rows[..., self._first_high : n_features] /= np.maximum(n_high, 1).astype(np.float32).reshape(shape)
             rows[n_high == 0, :, -2] = 1.0
-        rows[n_valid == 0, :, -1] = 1.0
+        if config.gap_flag:
+            rows[n_valid == 0, :, -1] = 1.0
 
     def _no_rows(self) -> Rows:
         rows = np.zeros((0, self._config.rows_per_block, self._config.n_features), np.float32)

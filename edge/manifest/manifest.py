@@ -9,16 +9,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgequake.edge.base.errors import ManifestError
 from edgequake.edge.manifest import schema
-from edgequake.edge.manifest.tables import LONGEST_S, ClassConfig, FrontEndConfig, OnsetConfig
+from edgequake.edge.manifest.tables import LONGEST_S, LONGEST_SAMPLES, ClassConfig, FrontEndConfig, OnsetConfig
 
 FORMAT = "edgequake-manifest"
 FORMAT_VERSION = 1
+_OUTPUT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 SENSITIVITIES = ("low", "normal", "high")
 
 
@@ -29,6 +31,7 @@ class StateTensor:
     name: str
     kind: str  # "context", or "recurrent" (h, c, a running maximum): reset to zero after the warm-up steps
     shape: tuple[int, ...]  # with the leading batch axis of 1
+    reset_step: int | None = None  # of a recurrent state: the step before which it is reset; None: after the warm-up
 
 
 @dataclass(frozen=True)
@@ -38,16 +41,21 @@ class NetworkConfig:
     mode: str  # "continuous": the state is kept; "windowed": it is reset every window
     rows_per_step: int  # rows of features per invocation; input shape (1, rows_per_step, n_features)
     n_features: int
-    # ("onset", "event"), or ("event",) used as both; in windowed mode also ("event", "start"), where "start" is the
-    # position of the event's onset in the window, 0..1. Output shape (1, n_outputs).
+    # Names of the columns; output shape (1, n_outputs). "event" is the probability of an event, or `event_classes` are;
+    # "onset" is that of an onset, by default the same; in windowed mode "start" is the position of the event's onset in
+    # the window, 0..1. Columns of other names have no effect.
     outputs: tuple[str, ...]
     states: tuple[StateTensor, ...]
     parameters: int  # trainable parameters of the network
-    # Windowed mode only: rows per window, rows from one window's start to the next, and the number of first steps of a
-    # window that only fill the convolution contexts (their recurrent state is discarded).
+    # Windowed mode only: rows per window, and rows from one window's start to the next.
     window_rows: int | None = None
     window_hop_rows: int | None = None
+    # First steps of a window or stream that only fill the convolution contexts (their recurrent state is discarded).
     warmup_steps: int = 0
+    # Rows by which the outputs are late. In continuous mode decisions are that much earlier than the newest row; in
+    # windowed mode that many rows of zeros follow each window.
+    lag_rows: int = 0
+    event_classes: tuple[str, ...] = ()  # columns of `outputs` that are classes of events: their sum is P(event)
 
     def __post_init__(self) -> None:
         if self.rows_per_step < 1:
@@ -56,12 +64,38 @@ class NetworkConfig:
             raise ValueError(f"mode must be 'continuous' or 'windowed', got {self.mode!r}")
         if self.mode == "windowed" and not (self.window_rows and self.window_hop_rows):
             raise ValueError("windowed mode needs window_rows and window_hop_rows")
-        if self.outputs not in (("onset", "event"), ("event",), ("event", "start")):
-            raise ValueError(
-                f"outputs must be ['onset', 'event'], ['event'] or ['event', 'start'], got {list(self.outputs)}"
-            )
+        if not 0 <= self.lag_rows <= LONGEST_SAMPLES:
+            raise ValueError(f"lag_rows must be 0 to {LONGEST_SAMPLES}, got {self.lag_rows}")
+        _check_outputs(self.outputs, self.event_classes)
         if "start" in self.outputs and self.mode != "windowed":
             raise ValueError("the output 'start' is a position in a window: it needs mode 'windowed'")
+
+    @property
+    def has_event(self) -> bool:
+        """Whether any column is known to be the probability of an event; without, there are outputs but no events."""
+        return "event" in self.outputs or bool(self.event_classes)
+
+    @property
+    def resets(self) -> dict[int, tuple[str, ...]]:
+        """Names of the recurrent states by the step before which they are reset; not step 0, where all are zero."""
+        found: dict[int, tuple[str, ...]] = {}
+        for state in self.states:
+            step = self.warmup_steps if state.reset_step is None else state.reset_step
+            if state.kind == "recurrent" and step:
+                found[step] = (*found.get(step, ()), state.name)
+        return dict(sorted(found.items()))
+
+
+def _check_outputs(outputs: tuple[str, ...], event_classes: tuple[str, ...]) -> None:
+    if len(set(outputs)) != len(outputs) or not all(_OUTPUT_NAME.fullmatch(name) for name in outputs):
+        raise ValueError(
+            f"outputs must be different names of at most 32 letters, digits, '_', '-' and '.', got {list(outputs)}"
+        )
+    unknown = [name for name in event_classes if name not in outputs]
+    if unknown:
+        raise ValueError(f"event_classes names '{unknown[0]}', which is not among the outputs {list(outputs)}")
+    if "event" in outputs and event_classes:
+        raise ValueError("outputs names a column 'event', and event_classes other ones: expected one of the two")
 
 
 @dataclass(frozen=True)
@@ -171,14 +205,24 @@ class Manifest:
         if self.default_variant not in self.variants:
             raise ValueError(f"default_variant '{self.default_variant}' is not among the variants")
         network = self.network
-        if network.mode == "windowed" and int(network.window_rows or 0) % network.rows_per_step:
-            raise ValueError(f"the {network.window_rows} rows of a window are no multiple of rows_per_step")
+        if network.mode == "windowed" and (int(network.window_rows or 0) + network.lag_rows) % network.rows_per_step:
+            raise ValueError(
+                f"the {network.window_rows} rows of a window and lag_rows are no multiple of rows_per_step"
+            )
         if self.onset is not None:
             _require_kept(self.onset, self.trigger, self.sampling_rate_hz)
         if self.network.n_features != self.front_end.n_features:
             raise ValueError("network.n_features differs from the number of features of the front end")
         if self.classes is not None and self.front_end.kind == "waveform":
             raise ValueError("classes need bands, which the front end 'waveform' does not compute")
+
+    def require_event(self) -> None:
+        """Raise ManifestError where no output is known to be the probability of an event."""
+        if not self.network.has_event:
+            raise ManifestError(
+                f"model '{self.name}' does not say which of its outputs ({', '.join(self.network.outputs)}) is the "
+                "probability of an event; convert it again with network.outputs or network.event_classes"
+            )
 
     def to_json(self) -> str:
         """Return the text of NAME.json."""

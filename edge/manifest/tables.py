@@ -159,6 +159,7 @@ class FrontEndConfig:
     waveform: WaveformConfig | None = None
     high_bands: HighBandsConfig | None = None  # with a spectrogram only
     contrast: ContrastConfig | None = None  # with a spectrogram only
+    gap_flag: bool = True  # whether rows end in a flag, 1 where no channel is valid
 
     def __post_init__(self) -> None:
         if self.kind not in ("spectrogram", "scalogram", "waveform"):
@@ -173,6 +174,8 @@ class FrontEndConfig:
             raise ValueError(f"bridge_s and stuck_s must be 0 to {LONGEST_S:g} s")
         if self.kind != "spectrogram" and (self.high_bands or self.contrast):
             raise ValueError(f"high_bands and contrast belong to a spectrogram, but kind is '{self.kind}'")
+        if not self.gap_flag and (self.high_bands or self.contrast):
+            raise ValueError("rows with high_bands or contrast have a gap flag: expected gap_flag = true")
         if any(len(taps) % 2 == 0 for taps in self.decimators.values()):
             raise ValueError("decimators need an odd number of taps, so that they delay the signal by whole samples")
 
@@ -213,10 +216,10 @@ class FrontEndConfig:
 
     @property
     def n_features(self) -> int:
-        """Features in a row: those of the channels, contrasts, flags of what no channel has, the gap flag last."""
+        """Features in a row: those of the channels, contrasts, flags of what no channel has, the gap flag if any."""
         n_high = 0 if self.high_bands is None else 1
         n_contrast = 0 if self.contrast is None else len(self.contrast.group_edges_hz)  # the groups and a flag
-        return self.n_channel_features + n_contrast + n_high + 1
+        return self.n_channel_features + n_contrast + n_high + int(self.gap_flag)
 
 
 def decimation_factor(config: FrontEndConfig, model_rate_hz: float, sampling_rate_hz: float) -> int | None:

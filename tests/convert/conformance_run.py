@@ -1,6 +1,7 @@
 """Convert one architecture and measure it: the float step graph against Keras, the graphs in both runtimes.
 
-TensorFlow runs in this process; each runtime runs in a process of its own, as on a lander.
+The network is saved and the file converted in a process of its own, as a user's is; each runtime runs in one, as on a
+lander.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def measure(name: str, conformance: Any, folder: Path, landers: dict[str, str]) 
     model = conformance.build(name)
     graph = build_step_graph(model, architecture.mode, architecture.n_rows)
     calibration, rows = calibration_and_rows(conformance, architecture)
-    manifest = convert(graph, architecture, calibration, folder)
+    manifest = convert(model, architecture, calibration, folder)
     expected = stepping.sequence_probabilities(model, graph, rows)
     np.save(folder / "rows.npy", rows)
     made = {lander: run(python, lander, folder) for lander, python in landers.items()}
@@ -76,7 +77,7 @@ def measure(name: str, conformance: Any, folder: Path, landers: dict[str, str]) 
         deviation=float(np.std(expected)),
         errors={variant: _error(first[variant], expected) for variant in architecture.variants},
         size_bytes={name: variant.size_bytes for name, variant in manifest.variants.items()},
-        minimum_runtime=max((variant.minimum_runtime for variant in manifest.variants.values()), key=_release),
+        minimum_runtime=max((manifest.variants[name].minimum_runtime for name in architecture.variants), key=_release),
         runtimes=tuple(str(arrays["runtime"]) for arrays in made.values()),
         int8_difference=_difference(both, "int8") if both else None,
         int16x8_difference=_difference(both, "int16x8") if both and "int16x8" in architecture.variants else None,
@@ -99,37 +100,32 @@ def calibration_and_rows(conformance: Any, architecture: Any) -> tuple[Any, Any]
     return sequences[0], sequences[1]
 
 
-def convert(graph: Any, architecture: Any, calibration: Any, folder: Path) -> Any:
-    """Write the graphs and manifest.json, and return the manifest."""
-    from edgequake.convert import manifest_builder
-    from edgequake.convert.quantization.quantize import convert_variants
+def convert(model: Any, architecture: Any, calibration: Any, folder: Path) -> Any:
+    """Save the network, convert the file in a process of its own, and return the manifest, also as manifest.json."""
+    from edgequake.convert.converter import convert_model
+    from edgequake.edge.manifest.manifest import load_manifest
 
     folder.mkdir(parents=True, exist_ok=True)
-    files = convert_variants(graph, architecture.variants, calibration)
-    partial = manifest_builder.complete(_partial(architecture, folder), graph, "the conformance set")
-    manifest = manifest_builder.build_manifest(partial, graph, files)
-    for name, variant in manifest.variants.items():
-        (folder / variant.file).write_bytes(files[name].graph)
-    (folder / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
-    return manifest
+    model.save(folder / "conformance.keras")
+    np.savez(folder / "calibration.npz", rows=calibration)
+    changes = _description(architecture)
+    report = convert_model(folder / "conformance.keras", folder, verify=False, changes=changes)
+    (folder / "manifest.json").write_bytes(report.manifest.read_bytes())
+    return load_manifest(report.manifest)[0]
 
 
-def _partial(architecture: Any, folder: Path) -> dict[str, Any]:
-    from edgequake.convert.foreign_model import read_description
-
-    edges = np.linspace(0.2, 3.2, architecture.n_features).tolist()
-    changes = {
+def _description(architecture: Any) -> dict[str, Any]:
+    return {
         "name": "conformance",
         "body": "moon",
         "sampling_rate_hz": 6.625,
         "front_end.kind": "spectrogram",
         "front_end.hop_samples": 64,
         "front_end.spectrogram.window_samples": 128,
-        "front_end.spectrogram.band_edges_hz": edges,
+        "front_end.spectrogram.band_edges_hz": np.linspace(0.2, 3.2, architecture.n_features).tolist(),
         "network.mode": architecture.mode,
-        "network.window_rows": architecture.n_rows or 1,  # so that no model file is read
+        "network.outputs": ["onset", "event"] if architecture.n_outputs == 2 else ["event"],
     }
-    return read_description(None, changes, folder)
 
 
 def run(python: str, lander: str, folder: Path) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from edgequake.commands.app import app
 from edgequake.convert.converter import convert_model
-from edgequake.convert.foreign_model import built_rows, read_description
+from edgequake.convert.foreign_model import read_description
+from edgequake.convert.loading.keras_file import built_shape, read_keras_file
 from edgequake.edge.base.errors import ConfigError, ModelError
 from edgequake.edge.detection.network import StepNetwork
 from edgequake.edge.manifest import schema
@@ -54,7 +55,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_description_is_completed_by_defaults(network: Path) -> None:
-    described = read_description(network / "elsewhere.toml", {"trigger.hold_s": 33.0}, network / "elsewhere.keras")
+    described = read_description(network / "elsewhere.toml", {"trigger.hold_s": 33.0}, (None, 24, 5))
     front_end = schema.build(FrontEndConfig, described["front_end"], "front_end", ConfigError)
     assert front_end.spectrogram is not None and front_end.n_features == 5
     assert (front_end.spectrogram.clip_high, front_end.spectrogram.clip_low) == (4.0, -1.0)
@@ -62,14 +63,13 @@ def test_a_description_is_completed_by_defaults(network: Path) -> None:
     assert (trigger.hold_s, trigger.merge_s) == (33.0, 300.0)  # the option's, and the body's
     assert described["channels"] == ["BH?"]
     assert described["network"] == {"mode": "windowed", "window_rows": 24, "window_hop_rows": 12}
-    described = read_description(
-        network / "elsewhere.toml", {"network.mode": "continuous"}, network / "elsewhere.keras"
-    )
+    described = read_description(network / "elsewhere.toml", {"network.mode": "continuous"}, (None, 24, 5))
     assert described["network"] == {"mode": "continuous", "window_rows": None, "window_hop_rows": None}
 
 
 def test_the_rows_of_a_window_are_read_from_the_file(network: Path) -> None:
-    assert built_rows(network / "elsewhere.keras") == built_rows(network / "elsewhere.h5") == 24
+    for name in ("elsewhere.keras", "elsewhere.h5"):
+        assert built_shape(read_keras_file(network / name).config) == (None, 24, 5)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,10 @@ def test_the_rows_of_a_window_are_read_from_the_file(network: Path) -> None:
         ({"front_end.hop_samples": 0}, "front_end: hop_samples must be 1 to 1000000, got 0"),
         ({"front_end.hops": 3}, "front_end: unknown field 'hops'"),
         ({"trigger.hold_s": "long"}, "trigger.hold_s: expected float, got 'long'"),
-        ({"network.window": 3}, "unknown field 'network.window'; known fields are mode, outputs, window_hop_rows"),
+        ({"network.window": 3}, "unknown field 'network.window'; known fields are event_classes, lag_rows, logits, "),
+        ({"network.outputs": "event"}, "network.outputs is 'event', expected a list"),
+        ({"network.window_rows": 0}, "network.window_rows is 0, expected a larger number"),
+        ({"network.mode": "batch"}, "network.mode is 'batch', expected windowed or continuous"),
         ({"name.first": 3}, "--set name.first: 'name' is a value, not a table of fields"),
         ({"nme": "x"}, "unknown field 'nme'; known fields are body, channels, front_end"),
     ],
@@ -94,13 +97,13 @@ def test_incomplete_descriptions_are_refused(
         text, changes = text.replace('name = "elsewhere"', ""), {}
     (tmp_path / "d.toml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=re.escape(message)):
-        read_description(tmp_path / "d.toml", changes, network / "elsewhere.keras")
+        read_description(tmp_path / "d.toml", changes, (None, 24, 5))
 
 
 def test_a_file_that_is_not_toml_is_refused(network: Path, tmp_path: Path) -> None:
     (tmp_path / "d.toml").write_text("name = ", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"d.toml cannot be read: .*docs/convert.md has an example"):
-        read_description(tmp_path / "d.toml", {}, network / "elsewhere.keras")
+        read_description(tmp_path / "d.toml", {}, None)
 
 
 @pytest.mark.slow
@@ -109,6 +112,7 @@ def test_a_file_that_is_not_toml_is_refused(network: Path, tmp_path: Path) -> No
 def test_a_described_network_converts_and_runs(network: Path, tmp_path: Path, file: str) -> None:
     arguments = ["convert", str(network / file), "--out", str(tmp_path / "out"), "--quantize", "int8", "--json"]
     described = ["--describe", str(network / "elsewhere.toml"), "--set", "trigger.hold_s=33"]
+    described += ["--set", 'network.outputs=["onset", "event"]']
     result = CliRunner().invoke(app, [*arguments, *described])
     assert result.exit_code == 0, result.output
     manifest, folder = load_manifest(tmp_path / "out" / "elsewhere.json")
@@ -135,21 +139,29 @@ def test_a_description_that_contradicts_the_network_is_refused(network: Path, tm
 
     with pytest.raises(ConfigError, match=r"calibration.npz: expected finite rows of shape .*, 4\)"):
         convert(front_end__spectrogram__band_edges_hz=[1.0, 2.0, 4.0, 8.0])
-    with pytest.raises(ModelError, match=r"elsewhere.toml and the network disagree on number of outputs: it says 1"):
+    with pytest.raises(ConfigError, match=r"elsewhere.toml and the network disagree on number of outputs: it says 1"):
         convert(network__outputs=["event"])
-    with pytest.raises(ModelError, match=r"layer 'conv1d\w*' \(Conv1D\) .*a continuous stream has no first row"):
-        convert(network__mode="continuous")
+    with pytest.raises(
+        ModelError, match=r"layer 'global\w*' \(GlobalAveragePooling1D\) .*a continuous stream has none"
+    ):
+        convert(network__mode="continuous", network__outputs=["onset", "event"])
 
 
-def test_more_than_two_outputs_are_refused(conformance: Any) -> None:
-    import keras
+def test_the_gap_flag_follows_from_the_number_of_features(network: Path) -> None:
+    def described(n_features: int) -> dict[str, Any]:
+        return read_description(network / "elsewhere.toml", {}, (None, 24, n_features))
 
-    from edgequake.convert.manifest_builder import complete
-    from edgequake.convert.streaming.step_model import build_step_graph
+    assert "gap_flag" not in described(5)["front_end"]  # four bands and the flag, the default
+    assert described(4)["front_end"]["gap_flag"] is False
 
-    model = keras.Sequential([keras.Input((None, 5)), keras.layers.Dense(3, activation="softmax")])
-    with pytest.raises(ModelError, match=r"has 3 columns of outputs: expected one .* keep those columns with a last"):
-        complete({"network": {}}, build_step_graph(model, "continuous"), "the description")
+
+def test_five_lines_describe_a_network_of_waveforms(tmp_path: Path) -> None:
+    text = 'name = "b"\nbody = "earth"\nsampling_rate_hz = 100.0\n[front_end]\nkind = "waveform"\n'
+    (tmp_path / "d.toml").write_text(text)
+    described = read_description(tmp_path / "d.toml", {}, (None, 2000, 1))
+    front_end = schema.build(FrontEndConfig, described["front_end"], "front_end", ConfigError)
+    assert (front_end.n_features, front_end.gap_flag, front_end.hop_samples) == (1, False, 100)
+    assert described["network"] == {"mode": "windowed", "window_rows": 2000, "window_hop_rows": 1000}
 
 
 def test_a_file_that_is_not_hdf5_is_refused(tmp_path: Path) -> None:

@@ -194,3 +194,6 @@ def test_agreement_is_computed_as_documented_and_gated() -> None:
     check_agreement({**measured, "probability_rms_error": 0.05}, "int8")
     with pytest.raises(GateError):
         check_agreement({**measured, "probability_rms_error": float("nan")}, "int8")
+    check_agreement({**measured, "probability_max_error": 0.0015}, "float32", size=159.0)  # of a lifetime, say
+    with pytest.raises(ModelError, match=r"by 0.0016, expected less than 0.00159"):
+        check_agreement({**measured, "probability_max_error": 0.0016}, "float32", size=159.0)

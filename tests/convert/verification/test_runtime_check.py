@@ -33,6 +33,14 @@ def test_a_graph_that_the_runtime_refuses_is_named(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_graph_that_the_runtime_refuses_is_left_out_alone(tmp_path: Path) -> None:
+    pytest.importorskip("tflite_runtime")
+    cut, left_out = tmp_path / "cut.int8.tflite", dict[Path, str]()
+    cut.write_bytes(shipped_graph().read_bytes()[:500])
+    assert runtime_check.invoke([cut, shipped_graph()], left_out) == "tflite-runtime 2.14.0"
+    assert list(left_out) == [cut] and "cannot run cut.int8.tflite" in left_out[cut]
+
+
 def test_a_lander_interpreter_is_used_instead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_check, "find_spec", lambda name: None)
     monkeypatch.setenv(runtime_check.LANDERS, f"tflite-runtime={sys.executable};ai-edge-litert=/nowhere/python")

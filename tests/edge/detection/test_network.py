@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,14 +67,28 @@ def test_a_state_of_another_length_is_refused(moon: Moon) -> None:
         network.set_state(network.state()[:-1])
 
 
-def test_resetting_the_recurrent_states_keeps_the_contexts(moon: Moon, rows: np.ndarray) -> None:
-    network = StepNetwork(*moon)
-    fresh = network.state()
-    network.run(rows)
-    before = network.state()
-    network.reset_recurrent()
-    for state, old, new, zero in zip(moon[0].network.states, before, network.state(), fresh, strict=True):
-        np.testing.assert_array_equal(new, zero if state.kind == "recurrent" else old)
+def test_recurrent_states_are_reset_before_their_own_step(moon: Moon, rows: np.ndarray) -> None:
+    """Run 30 steps of which the LSTM's h is reset before step 7, and c before step 11: as a loop by hand."""
+    manifest, graph, variant = moon
+    resets = {"h": 7, "c": 11}
+    states = tuple(
+        replace(state, reset_step=resets[state.name[-1]] if state.kind == "recurrent" else None)
+        for state in manifest.network.states
+    )
+    changed = replace(manifest, network=replace(manifest.network, states=states, warmup_steps=11))
+    network = StepNetwork(changed, graph, variant)
+    steps = rows[:30]
+    got = np.concatenate([network.run_from(0, steps[:9]), network.run_from(9, steps[9:])])
+    by_hand, network = [], StepNetwork(moon[0], graph, variant)
+    zeros = network.state()
+    for step in range(30):
+        values = network.state()
+        for k, state in enumerate(states):
+            if state.reset_step == step:
+                values[k] = zeros[k]
+        network.set_state(values)
+        by_hand.append(network.run(steps[step : step + 1])[0])
+    np.testing.assert_array_equal(got, by_hand)
 
 
 def test_the_graph_computes_what_the_runtime_computes_by_hand(moon: Moon, rows: np.ndarray) -> None:

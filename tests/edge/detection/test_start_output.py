@@ -62,6 +62,10 @@ def test_events_are_separated_by_their_rises(trigger_config: TriggerConfig) -> N
 def test_outputs_become_decisions() -> None:
     assert decision_of(("onset", "event"), [0.2, 0.7], 0, 10, 0) == Decision(0, 10, 0.2, 0.7)
     assert decision_of(("event",), [0.2], 0, 10, 40) == Decision(0, 10, 0.2, 0.2)
+    columns = ("noise", "quake", "blast", "event")
+    assert decision_of(columns, [0.1, 0.2, 0.3, 0.4], 0, 10, 40) == Decision(0, 10, 0.4, 0.4)
+    classes = decision_of(columns[:3], [0.25, 0.25, 0.5], 0, 10, 40, ("quake", "blast"))
+    assert classes == Decision(0, 10, 0.75, 0.75)
     assert decision_of(("event", "start"), [0.2, 0.75], 30, 40, 40) == Decision(30, 40, 0.2, 0.2, 30)
 
 
@@ -74,7 +78,7 @@ class StubNetwork:
     def reset(self) -> None:
         pass
 
-    def run(self, steps: np.ndarray) -> np.ndarray:
+    def run_from(self, n_done: int, steps: np.ndarray) -> np.ndarray:
         loud = np.flatnonzero(steps.reshape(-1, steps.shape[2])[:, 2:5].mean(axis=1) > LEVEL)
         says = [1.0, loud[0] / WINDOW_ROWS] if len(loud) >= WINDOW_ROWS // 2 else [0.0, 0.5]
         return np.tile(np.array(says, np.float32), (len(steps), 1))
@@ -141,5 +145,13 @@ def test_the_output_start_needs_a_window() -> None:
     assert network_config().outputs == ("event", "start")
     with pytest.raises(ValueError, match="'start' is a position in a window: it needs mode 'windowed'"):
         network_config(mode="continuous")
-    with pytest.raises(ValueError, match=r"outputs must be \['onset', 'event'\], \['event'\] or \['event', 'start'\]"):
-        network_config(outputs=("start", "event"))
+    assert not network_config(outputs=("position",)).has_event
+    for changes, words in (
+        ({"outputs": ("event", "event")}, "outputs must be different names of at most 32 letters"),
+        ({"outputs": ("event", "a b")}, "outputs must be different names of at most 32 letters"),
+        ({"event_classes": ("quake",)}, "event_classes names 'quake', which is not among the outputs"),
+        ({"event_classes": ("start",)}, "outputs names a column 'event', and event_classes other ones"),
+        ({"lag_rows": -1}, "lag_rows must be 0 to 1000000, got -1"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            network_config(**changes)
