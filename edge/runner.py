@@ -54,11 +54,11 @@ def run(config: RunConfig, progress: Callable[[float], None] | None = None, cont
     Stopped
         `control` asked to stop before the end of the files; a checkpoint, or the spool, says where to continue.
     """
-    with OwnFolder(config.out):
-        return _run(config, progress, control or Control())
+    with OwnFolder(config.out) as own:
+        return _run(config, progress, control or Control(), own)
 
 
-def _run(config: RunConfig, progress: Callable[[float], None] | None, control: Control) -> Summary:
+def _run(config: RunConfig, progress: Callable[[float], None] | None, control: Control, own: OwnFolder) -> Summary:
     start = _RunStart()
     models = RunModels(config, control.log)
     require_new_folder(config)
@@ -67,7 +67,7 @@ def _run(config: RunConfig, progress: Callable[[float], None] | None, control: C
         return summary
     models.load(models.choice.stations)  # of files; live stations are not known yet
     ledger = Ledger(CatalogFiles(config.out))
-    degraded = Degraded(not source.replayed, source.diagnostics, control.log)
+    degraded = Degraded(not source.replayed, source.diagnostics, control.log, own=own)
     incidents = Incidents(config.out, not source.replayed, source.diagnostics, control.log)
     services = OnboardServices(
         config, models.pre_roll_s, ledger, source.diagnostics, source.replayed, degraded, incidents

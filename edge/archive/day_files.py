@@ -13,6 +13,7 @@ from edgequake.edge.archive.day_records import (
     RECORD_BYTES,
     complete_bytes,
     cut_back,
+    ends_in_doubt,
     fingerprint,
     fingerprints,
     keep_tail,
@@ -194,9 +195,13 @@ class DayFiles:
         """
         self.n_evictions += 1
         if not replayed:
-            stops = {name: stop - first for name, first, stop, *_ in state["files"] if name in self._files}
-            self._files = {name: self._files[name] for name in dict.fromkeys([*stops, *self._files])}
-            self._cut([name for name, file in self._files.items() if file.size_bytes != stops.get(name)])
+            known = {name: (stop - first, head) for name, first, stop, head, _ in state["files"] if name in self._files}
+            self._files = {name: self._files[name] for name in dict.fromkeys([*known, *self._files])}
+            changed = [name for name, file in self._files.items() if file.size_bytes != known.get(name, (0, 0))[0]]
+            self._cut(changed)
+            for name in changed:
+                size_bytes, head = known.get(name, (0, 0))
+                self._cut_doubtful(name, size_bytes if head == self._files[name].head else 0)
             return
         found, self._files, self.total_bytes = self._files, {}, 0
         for name, first, stop, head, tail in state["files"]:
@@ -358,6 +363,16 @@ class DayFiles:
                 self._check(name, file)
                 if file.stop and (self.folder / name).stat().st_size > file.stop:
                     os.truncate(self.folder / name, file.stop)
+
+    def _cut_doubtful(self, name: str, durable_bytes: int) -> None:
+        """Cut off a last record after the first `durable_bytes` of a file that a power loss may have left torn."""
+        file, path = self._files[name], self.folder / name
+        with suppress(OSError):
+            if file.checked and file.size_bytes > durable_bytes and ends_in_doubt(path, file.size_bytes):
+                os.truncate(path, file.size_bytes - RECORD_BYTES)
+                file.stop -= RECORD_BYTES
+                self.total_bytes -= RECORD_BYTES
+                self.n_evictions += 1
 
 
 def _unwritable(path: Path, problem: OSError) -> DataError:

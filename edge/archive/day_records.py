@@ -6,12 +6,23 @@ import os
 import zlib
 from pathlib import Path
 
+from pymseed import DataEncoding
+
 from edgequake.edge.base.atomic_files import may_pass, open_regular, write_bytes_atomically
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import RecordFile, index_file
 
 RECORD_BYTES = 512  # of version 2, always; those of version 3 are shorter
+# Encodings of version 2 that have no check value for the samples, with the bytes of a sample. Steim has one, and so has
+# each record of version 3.
+_UNCHECKED_BYTES = {
+    DataEncoding.INT16: 2,
+    DataEncoding.INT32: 4,
+    DataEncoding.FLOAT32: 4,
+    DataEncoding.FLOAT64: 8,
+}
+_ENCODING_AT = 52  # in a record of version 2 as this project writes it: blockette 1000 follows the fixed header
 
 
 def cut_back(path: Path, size_bytes: int, head: int, tail: int) -> int:
@@ -84,3 +95,26 @@ def complete_bytes(path: Path) -> int:
     finally:
         reader.close()
     return 0
+
+
+def ends_in_doubt(path: Path, size_bytes: int) -> bool:
+    """Whether nobody can tell if the last record of a file of `size_bytes` is as it was written.
+
+    That is where its samples have no check value, and the last byte of them is 0: a power loss may have left zeros from
+    any byte on. The records before it are whole: drives write sectors of 512 bytes as a whole, and so long is a record.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    with open_regular(path) as file:
+        file.seek(max(0, size_bytes - RECORD_BYTES))
+        record = file.read(RECORD_BYTES)
+    if len(record) < RECORD_BYTES or not record[:6].isdigit():
+        return False
+    sample_bytes = _UNCHECKED_BYTES.get(record[_ENCODING_AT])
+    if sample_bytes is None:
+        return False
+    stop = int.from_bytes(record[44:46], "big") + n_samples_of(record) * sample_bytes
+    return not any(record[stop - 1 : stop])

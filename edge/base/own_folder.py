@@ -62,7 +62,8 @@ class OwnFolder:
         if self._descriptor is None:
             return
         with suppress(OSError):
-            self._lock.unlink()
+            if self._is_still(self._descriptor):  # else it is another run's
+                self._lock.unlink()
         os.close(self._descriptor)
         self._descriptor = None
         if self._made:
@@ -70,6 +71,30 @@ class OwnFolder:
         for folder in self._made:
             with suppress(OSError):  # not empty: it has been used
                 folder.rmdir()
+
+    def hold_again(self) -> bool:
+        """Hold what stands at the path now; return whether that is another folder, or has lost its lock.
+
+        Somebody may have deleted the folder or the lock, or put a link or a disk in the folder's place.
+
+        Raises
+        ------
+        DataError
+            Another runner holds the folder that is there now.
+        OSError
+            It cannot be locked.
+        """
+        if fcntl is None or self._descriptor is None or not self._out.is_dir() or self._is_still(self._descriptor):
+            return False  # where no folder is, writing says so
+        held: int | None = None
+        try:
+            while held is None:
+                held = self._hold()
+        except ConfigError as problem:
+            raise DataError(str(problem)) from problem
+        os.close(self._descriptor)
+        self._descriptor = held
+        return True
 
     def _remove_sole_heartbeat(self) -> None:
         """Remove the heartbeat where nothing else has been written: the checks before a run may take some seconds."""

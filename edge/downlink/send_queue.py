@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from edgequake.edge.archive.day_records import RECORD_BYTES
 from edgequake.edge.archive.sds import DAY_NS, day_of_name
+from edgequake.edge.base.atomic_files import read_at
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.inert_text import csv_line
@@ -180,9 +181,7 @@ class SendItem:
         return [SendRecord(1.0, header.offset, header.size_bytes) for header in index_file(self.path).headers]
 
     def _bytes_of(self, record: SendRecord) -> bytes:
-        with self.path.open("rb") as file:
-            file.seek(record.offset)
-            return file.read(record.size_bytes)
+        return read_at(self.path, record.offset, record.size_bytes)
 
 
 @dataclass

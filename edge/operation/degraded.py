@@ -14,6 +14,7 @@ from edgequake.edge.base.atomic_files import Backoff, may_pass, write_bytes_atom
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError, EdgequakeError
 from edgequake.edge.base.layout import SET_ASIDE
+from edgequake.edge.base.own_folder import OwnFolder
 from edgequake.edge.formats.miniseed import encode
 from edgequake.edge.formats.waveforms import format_time
 from edgequake.edge.inputs.source import Batch, Source
@@ -43,8 +44,14 @@ class Degraded:
         diagnostics: Diagnostics,
         log: Callable[[str], None],
         now_s: Callable[[], float] = time.monotonic,
+        own: OwnFolder | None = None,
     ) -> None:
-        """Report to `diagnostics` and `log`; `now_s` returns the machine's monotonic time."""
+        """Report to `diagnostics` and `log`.
+
+        now_s : returns the machine's monotonic time.
+        own : the run's folder, which is held again before each task of a live run where another one is in its place.
+        """
+        self._own = own
         self.is_live, self._diagnostics, self._log, self._now_s = is_live, diagnostics, log, now_s
         self._backoffs: dict[str, Backoff] = {}  # by task
         self._failing: dict[str, _Failure] = {}  # by task
@@ -78,6 +85,7 @@ class Degraded:
             return False
         for n_left in range(_LAST_TRIES if self.is_ending else 1, 0, -1):
             try:
+                self._hold_again()
                 action()
             except Exception as problem:  # a defect, too, must not end the run before its events are written
                 if n_left > 1:
@@ -90,6 +98,14 @@ class Degraded:
         backoff.succeeded()
         self._end(task)
         return True
+
+    def _hold_again(self) -> None:
+        """Raise what `OwnFolder.hold_again` raises."""
+        if self._own is not None and self._own.hold_again():
+            self._diagnostics.count("time(s) the folder of the run, or its lock, was removed or replaced")
+            self._log(
+                "the folder of the run, or its lock, was removed or replaced; the run goes on in what is there now"
+            )
 
     @property
     def problem(self) -> str | None:

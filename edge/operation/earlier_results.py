@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
-from edgequake.edge.base.atomic_files import is_wrong_kind
-from edgequake.edge.base.errors import ConfigError
+from edgequake.edge.base.atomic_files import is_wrong_kind, remove_leftovers
+from edgequake.edge.base.checkpoint import set_aside
+from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.base.layout import (
     ARCHIVE,
     CATALOG,
     CATALOG_CHECK,
     CHECKPOINT,
     CONTINUOUS,
+    HEARTBEAT,
     JOURNAL,
+    MODELS,
     OUTBOX,
+    REQUESTS,
     RESERVE,
     SEGMENTS,
     SET_ASIDE,
@@ -25,6 +31,9 @@ from edgequake.edge.inputs.source import Source
 from edgequake.edge.operation.config import RunConfig
 from edgequake.edge.operation.run_models import RunModels
 from edgequake.edge.results.summary import Summary
+
+_FILES = (CATALOG, CATALOG_CHECK, CHECKPOINT, JOURNAL, STATUS, SUMMARY, HEARTBEAT, RESERVE)
+_FOLDERS = (SEGMENTS, ARCHIVE, CONTINUOUS, OUTBOX, REQUESTS, SET_ASIDE, MODELS)
 
 
 def finished_summary(config: RunConfig, models: RunModels, source: Source) -> Summary | None:
@@ -79,3 +88,37 @@ def results_in(out: Path) -> list[Path]:
     ]
     results += [out / name for name in (STATUS, JOURNAL, OUTBOX, ARCHIVE, CONTINUOUS, SET_ASIDE, RESERVE)]
     return [path for path in results if path.exists()]
+
+
+def prepare_folder(config: RunConfig, log: Callable[[str], None]) -> None:
+    """Make the output folder; with `force`, delete an earlier run's results, summary first.
+
+    Raises
+    ------
+    DataError
+        It cannot be used.
+    """
+    out = config.out
+    try:
+        earlier = results_in(out) if config.force and not config.resume else []
+        if config.force and config.inputs != ("-",):  # whose own data are there
+            earlier += [path for path in [out / SPOOL] if path.exists()]
+        for path in earlier:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        _set_wrong_kinds_aside(out, log)
+        (out / SEGMENTS).mkdir(parents=True, exist_ok=True)
+        remove_leftovers(out)
+        remove_leftovers(out / SEGMENTS)
+    except OSError as problem:
+        raise DataError(
+            f"cannot use output folder {out}: {problem.strerror or problem}; choose another --out"
+        ) from problem
+
+
+def _set_wrong_kinds_aside(out: Path, log: Callable[[str], None]) -> None:
+    """Rename what is in the place of a file and is none, and of a folder: a damaged file system mixes them."""
+    for name in _FILES + _FOLDERS:
+        path = out / name
+        if is_wrong_kind(path, name in _FOLDERS):
+            kind = "no folder" if name in _FOLDERS else "no file"
+            log(f"{path} is {kind}; set aside as {set_aside(path).name}")

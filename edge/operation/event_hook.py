@@ -36,8 +36,8 @@ class EventHook:
     """Runs a command once for each event, one at a time, with the event as one JSON object on its standard input.
 
     The commands run beside the detector in a thread: `fire` returns at once, however long they take. A command that
-    exceeds `timeout_s` is killed together with what it has started. What it prints goes to stderr. The environment
-    variable EDGEQUAKE_OUT names the folder that the segment's name is relative to.
+    exceeds `timeout_s` is killed, and what it has started ends with it in any case. What it prints goes to stderr. The
+    environment variable EDGEQUAKE_OUT names the folder that the segment's name is relative to.
     """
 
     def __init__(self, command: str, timeout_s: float, diagnostics: Diagnostics, out: Path | None = None) -> None:
@@ -133,7 +133,9 @@ class EventHook:
             self._kill()
         with self._lock:
             self._process = None
-        if process.returncode is None:  # killed above
+        if process.returncode is not None:
+            _kill_group(process)  # what it has left behind would add up over the years
+        else:  # killed above
             process.communicate()
             if not self._is_over:
                 return f"time(s) the --on-event command took longer than {self._timeout_s:g} s and was killed"
@@ -150,11 +152,7 @@ class EventHook:
             process = self._process
             if process is None or process.returncode is not None:
                 return
-            with suppress(ProcessLookupError):  # it has just ended
-                if hasattr(os, "killpg"):
-                    os.killpg(process.pid, signal.SIGKILL)
-                else:
-                    process.kill()
+            _kill_group(process)
 
     def _drop_queued(self) -> None:
         n_left = 0
@@ -168,6 +166,15 @@ class EventHook:
     def _count(self, text: str, n: int = 1) -> None:
         with self._lock:
             self._outcomes[text] += n
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a command and what it has started, as far as that is in its process group."""
+    with suppress(ProcessLookupError, PermissionError):  # nothing is left
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
 
 
 def parse_command(command: str) -> list[str]:

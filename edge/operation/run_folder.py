@@ -7,14 +7,13 @@ checkpoint is older than both. A resumed run detects the latest events again and
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edgequake import __version__
-from edgequake.edge.base.atomic_files import is_wrong_kind, remedy_for, remove_leftovers, sync, write_bytes_atomically
+from edgequake.edge.base.atomic_files import remedy_for, sync, write_bytes_atomically
 from edgequake.edge.base.checkpoint import (
     Checkpoint,
     State,
@@ -24,29 +23,12 @@ from edgequake.edge.base.checkpoint import (
     write_checkpoint,
 )
 from edgequake.edge.base.errors import ConfigError, DataError
-from edgequake.edge.base.layout import (
-    ARCHIVE,
-    CATALOG,
-    CATALOG_CHECK,
-    CHECKPOINT,
-    CONTINUOUS,
-    HEARTBEAT,
-    JOURNAL,
-    MODELS,
-    OUTBOX,
-    REQUESTS,
-    RESERVE,
-    SEGMENTS,
-    SET_ASIDE,
-    SPOOL,
-    STATUS,
-    SUMMARY,
-)
+from edgequake.edge.base.layout import CATALOG, CHECKPOINT, MODELS, STATUS, SUMMARY
 from edgequake.edge.base.memory import give_memory_back
 from edgequake.edge.inputs.source import FileSource, Source
 from edgequake.edge.operation.config import RunConfig
 from edgequake.edge.operation.degraded import STATUS_TASK, Degraded
-from edgequake.edge.operation.earlier_results import results_in
+from edgequake.edge.operation.earlier_results import prepare_folder
 from edgequake.edge.operation.run_models import RunModels
 from edgequake.edge.operation.services import OnboardServices
 from edgequake.edge.operation.station_run import StationRuns
@@ -58,8 +40,6 @@ from edgequake.edge.results.summary import Summary
 if TYPE_CHECKING:
     from edgequake.edge.operation.model_switch import ModelSwitch
 
-_FILES = (CATALOG, CATALOG_CHECK, CHECKPOINT, JOURNAL, STATUS, SUMMARY, HEARTBEAT, RESERVE)
-_FOLDERS = (SEGMENTS, ARCHIVE, CONTINUOUS, OUTBOX, REQUESTS, SET_ASIDE, MODELS)
 _LARGEST_SHARE = 0.04  # of the time may go into checkpoints, however slow the disk
 
 
@@ -97,29 +77,7 @@ class RunFolder:
         DataError
             It cannot be used.
         """
-        out = self._out
-        try:
-            earlier = results_in(out) if self._config.force and not self._config.resume else []
-            if self._config.force and self._config.inputs != ("-",):  # whose own data are there
-                earlier += [path for path in [out / SPOOL] if path.exists()]
-            for path in earlier:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-            self._set_wrong_kinds_aside()
-            (out / SEGMENTS).mkdir(parents=True, exist_ok=True)
-            remove_leftovers(out)
-            remove_leftovers(out / SEGMENTS)
-        except OSError as problem:
-            raise DataError(
-                f"cannot use output folder {out}: {problem.strerror or problem}; choose another --out"
-            ) from problem
-
-    def _set_wrong_kinds_aside(self) -> None:
-        """Rename what is in the place of a file and is none, and of a folder: a damaged file system mixes them."""
-        for name in _FILES + _FOLDERS:
-            path = self._out / name
-            if is_wrong_kind(path, name in _FOLDERS):
-                kind = "no folder" if name in _FOLDERS else "no file"
-                self._log(f"{path} is {kind}; set aside as {set_aside(path).name}")
+        prepare_folder(self._config, self._log)
 
     def resume(self) -> None:
         """Continue from the checkpoint where there is one that fits, and from the catalogue in any case.

@@ -235,6 +235,64 @@ def test_live_a_last_record_that_ends_with_zeros_is_cut_off_at_the_start(
     assert any(whole[-300:])
 
 
+@pytest.mark.parametrize("kind", ["float32", "float64", "whole floats", "wide integers"])
+@pytest.mark.parametrize("n_zeros", [0, 1, 3, 40, 300, 700])
+def test_live_samples_without_a_check_value_are_each_there_once_after_zeros_at_the_end(
+    n_zeros: int, kind: str, traces: Traces, tmp_path: Path
+) -> None:
+    """What was written after the checkpoint may end with zeros; what the checkpoint buffers is stored once, unchanged.
+
+    As a float, a sample of zeros is as good as any other, and it would stand beside the true one of the same time.
+    """
+    noise = np.random.default_rng(n_zeros).normal(0.0, 1e3, 20_000)
+    samples = {
+        "float32": noise.astype(np.float32),
+        "float64": noise,
+        "whole floats": noise.round().astype(np.float32),
+        "wide integers": (noise * 2**20).clip(-(2**31), 2**31 - 1).astype(np.int32),
+    }[kind]
+    archive = Archive(tmp_path, None, Diagnostics(), may_drop=True)
+    cut = traces(samples, n_each=300)
+    for trace in cut[:25]:
+        archive.push(trace)
+    archive.sync()
+    state = archive.state()
+    write_checkpoint(tmp_path / "checkpoint", Checkpoint({}, state))
+    (path,) = (path for path in tmp_path.rglob("*.D.*") if path.is_file())
+    durable = path.read_bytes()
+    for trace in cut[25:33]:
+        archive.push(trace)
+    whole = path.read_bytes()
+    assert len(whole) > len(durable) + 1024 and len(durable) % 512 == 0
+    if n_zeros:
+        path.write_bytes(whole[:-n_zeros] + bytes(n_zeros))
+
+    again = Archive(tmp_path, None, Diagnostics(), may_drop=True)
+    again.restore(read_checkpoint(tmp_path / "checkpoint").state, replayed=False)
+    kept = path.read_bytes()
+    assert kept == whole[: len(kept)] and len(kept) >= len(whole) // 512 * 512 - 512 * (2 if n_zeros > 512 else 1)
+    again.close()
+    times = np.zeros(len(samples), np.int64)
+    for trace in samples_of(tmp_path):
+        first = round((trace.start_ns - cut[0].start_ns) * RATE_HZ / NS_PER_S)
+        np.testing.assert_array_equal(trace.samples, samples[first : first + len(trace.samples)])
+        times[first : first + len(trace.samples)] += 1
+    assert times.max() == 1 and times[: 25 * 300].all()
+
+
+def test_live_a_durable_last_record_that_ends_with_zeros_stays(traces: Traces, tmp_path: Path) -> None:
+    """A dead channel of floats: at each start its last record is as the checkpoint knows it."""
+    archive = Archive(tmp_path, None, Diagnostics(), may_drop=True)
+    for trace in traces(np.zeros(3000, np.float32)):
+        archive.push(trace)
+    archive.close()
+    (path,) = (path for path in tmp_path.rglob("*.D.*") if path.is_file())
+    whole = path.read_bytes()
+    again = Archive(tmp_path, None, Diagnostics(), may_drop=True)
+    again.restore(archive.state(), replayed=False)
+    assert path.read_bytes() == whole and not any(whole[-200:])
+
+
 @pytest.mark.parametrize("damage", ["half a record", "zeros", "nothing but zeros"])
 def test_an_incomplete_last_record_is_cut_off_and_the_file_continued(
     damage: str, days_of_noise: np.ndarray, traces: Traces, tmp_path: Path

@@ -104,6 +104,19 @@ def test_a_command_that_hangs_is_killed_with_its_children_and_delays_nothing(tmp
     assert n_killed >= 2 and n_last <= 1 and n_killed + n_last + n_over + n_full == 60 and n_full >= 27
 
 
+def test_what_a_command_leaves_behind_ends_with_it(tmp_path: Path) -> None:
+    """The command succeeds at once; its child in the background would hold the output of the run open for ever."""
+    diagnostics = Diagnostics()
+    hook = EventHook(f"sh -c 'sleep 600 & echo $! > {tmp_path}/child'", 20.0, diagnostics)
+    hook.fire(row())
+    hook.close()
+    child = int((tmp_path / "child").read_text())
+    waited_s = time.monotonic() + 20
+    while _runs(child) and time.monotonic() < waited_s:
+        time.sleep(0.02)
+    assert not _runs(child) and diagnostics.texts() == []
+
+
 def _runs(pid: int) -> bool:
     try:
         os.kill(pid, 0)

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.base.own_folder import OwnFolder
+from edgequake.edge.operation.degraded import Degraded
 from edgequake.edge.runner import RunConfig, run
 
 from ..live_command import live_command
@@ -126,3 +128,49 @@ def test_a_folder_that_was_there_is_left_with_its_heartbeat(tmp_path: Path) -> N
     with OwnFolder(tmp_path):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["heartbeat"]
+
+
+@pytest.mark.parametrize("change", ["another folder", "a link", "no lock"])
+def test_what_stands_in_the_place_of_the_folder_is_held_too(change: str, tmp_path: Path) -> None:
+    out, others = tmp_path / "out", tmp_path / "others"
+    others.mkdir()
+    with OwnFolder(out) as own:
+        assert own.hold_again() is False
+        if change == "no lock":
+            (out / ".lock").unlink()
+        else:
+            out.rename(tmp_path / "moved")
+            assert own.hold_again() is False and not out.exists()  # nothing stands there
+            out.mkdir() if change == "another folder" else out.symlink_to(others)
+        assert own.hold_again() is True and own.hold_again() is False
+        with pytest.raises(ConfigError, match=f"in use by another run .process {os.getpid()}"):
+            OwnFolder(out).__enter__()
+    assert not (out / ".lock").exists()
+
+
+def test_a_folder_of_another_runner_in_its_place_is_left_alone(tmp_path: Path) -> None:
+    """A live run degrades; at its end, and when the other has ended, the lock is whose it was."""
+    out, said = tmp_path / "out", list[str]()
+    with OwnFolder(out) as own:
+        degraded = Degraded(True, Diagnostics(), said.append, now_s=iter(range(0, 10**6, 10**4)).__next__, own=own)
+        out.rename(tmp_path / "moved")
+        with holder(out) as other:
+            assert not degraded.attempt("checkpoint", lambda: (out / "written").touch())
+            assert f"in use by another run (process {other.pid})" in said[0] and not (out / "written").exists()
+            assert (out / ".lock").read_text() == f"{other.pid}\n"
+            (out / "kept").touch()
+            other.communicate("")
+        assert degraded.attempt("checkpoint", lambda: (out / "written").touch()) and (out / "written").exists()
+        assert "removed or replaced" in said[1] and "no longer degraded" in said[2]
+    assert not (out / ".lock").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders that are in use cannot be moved")
+def test_a_run_whose_folder_is_moved_away_leaves_the_lock_of_another_runner(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with OwnFolder(out):
+        out.rename(tmp_path / "moved")
+        other = holder(out)
+    with other:
+        assert (out / ".lock").read_text() == f"{other.pid}\n"
+        other.communicate("")

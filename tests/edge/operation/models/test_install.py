@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +53,40 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 
 # --- the self-test ---------------------------------------------------------------------------------------------------
+
+
+_BREAK_OUT = """
+import os, socket, sys
+from edgequake.edge.detection import self_test
+def attack(*arguments, **named):
+    for name, door in (
+        ("file", lambda: open(sys.argv[0])),
+        ("socket", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)),
+        ("pipe", os.pipe),
+    ):
+        try:
+            door()
+        except OSError as problem:
+            print(name, problem.strerror, file=sys.stderr)
+        else:
+            print(name, "opened", file=sys.stderr)
+if sys.argv[6:]:
+    self_test._close_doors = lambda: None
+self_test.self_test = attack
+sys.exit(self_test.main(sys.argv[1:6]))
+"""
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_what_takes_over_the_process_of_the_self_test_can_open_nothing(is_open: bool, tmp_path: Path) -> None:
+    """Neither a file nor a socket; with the doors open it could, so that the attack is one."""
+    script, manifest = tmp_path / "break_out.py", shipped_models()["moon"]
+    script.write_text(_BREAK_OUT)
+    arguments = [str(script), str(manifest), "int8", str(1 << 28), "60", "required", *(["open"] if is_open else [])]
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
+    outcome = "opened" if is_open else "Too many open files"
+    assert done.stderr.splitlines() == [f"{name} {outcome}" for name in ("file", "socket", "pipe")]
+    assert done.returncode == 0
 
 
 def test_the_table_of_shipped_graphs_is_that_of_the_folder() -> None:
