@@ -19,6 +19,7 @@ from edgequake.edge.base.layout import CHECKPOINT, HEARTBEAT
 from edgequake.edge.formats.waveforms import parse_time
 from edgequake.edge.inputs.model_choice import AUTO
 from edgequake.edge.manifest.manifest import SENSITIVITIES
+from edgequake.edge.operation.config import CORES
 from edgequake.edge.runner import RunConfig, run
 
 _GROUND_COMMANDS = {  # module of edgequake.edge that has add_NAME_arguments and NAME_command, and its purpose
@@ -99,6 +100,10 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="name of a shipped model (moon, mars, earth), or a manifest file (default: auto, one for each station)",
     )
     parser.add_argument("--variant", help="graph of the model (default: the manifest's)")
+    parser.add_argument("--core", default="python", choices=CORES, help="code of the detector (default: python)")
+    parser.add_argument(
+        "--core-library", type=Path, metavar="DIR", help="for --core c: folder with the library of export-c --build"
+    )
     parser.add_argument("--sensitivity", default="normal", choices=SENSITIVITIES, help="default: normal")
     parser.add_argument("--threshold", type=float, help="onset probability that declares an event, instead")
     parser.add_argument(

@@ -11,6 +11,7 @@ from pathlib import Path
 from edgequake._version import __version__
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import ConfigError
+from edgequake.edge.detection.c_core import model_hash
 from edgequake.edge.manifest.manifest import Manifest, Variant, load_manifest, read_graph
 from edgequake.export_c.host_library import FLAGS, build_library
 from edgequake.export_c.model_header import ModelHeader
@@ -70,7 +71,9 @@ def export_files(model: str, options: ExportOptions) -> tuple[Manifest, dict[str
 def host_files(manifest: Manifest) -> dict[str, str]:
     """Return the texts of the further files that a host library is made from."""
     prefix = prefix_of(manifest)
-    unit = f'#include "{prefix}.c"\n#include "host/eq_host.c"\n'
+    variant = manifest.variants[VARIANT]
+    model = f'#define EQ_HOST_MODEL "{model_hash(manifest, variant)}"\n'
+    unit = f'#include "{prefix}.c"\n{model}#include "host/eq_host.c"\n'
     return {f"{prefix}_host.c": unit, "host/eq_host.c": _source("host/eq_host.c")}
 
 

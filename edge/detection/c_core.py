@@ -7,7 +7,12 @@ belongs to the `CDetector`.
 from __future__ import annotations
 
 import ctypes
+import dataclasses
+import hashlib
+import json
+import re
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +25,7 @@ from edgequake.edge.detection.trigger import Event
 from edgequake.edge.features.conditioning import GapCounts
 from edgequake.edge.features.contrast import is_vertical
 from edgequake.edge.formats.waveforms import Trace
+from edgequake.edge.manifest.manifest import Manifest, Variant
 
 OK, MORE, FULL, LEAD, RATE, CHANNEL, TIME, CLOCK, STATE, SIZE = range(10)  # eq_result of eq_api.h
 _MOST_EVENTS = 64  # that one call returns
@@ -30,6 +36,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "size": (_UINT, ()),
     "event_size": (_UINT, ()),
     "channels": (_INT, ()),
+    "model": (ctypes.c_char_p, ()),
     "init": (None, (_POINTER, _FLOAT)),
     "set_threshold": (None, (_POINTER, _FLOAT)),
     "set_vertical": (None, (_POINTER, _INT, _INT)),
@@ -47,6 +54,31 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "short_rises": (_UINT, (_POINTER,)),
     "is_between_events": (_INT, (_POINTER,)),
 }
+
+
+def model_hash(manifest: Manifest, variant: Variant) -> str:
+    """Return a hash of everything in a model that a detector depends on, but for its thresholds."""
+    values = dataclasses.asdict(manifest)
+    del values["training"], values["variants"], values["onset"], values["trigger"]["onset_thresholds"]
+    return hashlib.sha256(json.dumps([variant.sha256, values], sort_keys=True).encode()).hexdigest()
+
+
+def library_of(folder: Path, manifest: Manifest, variant: Variant) -> CLibrary:
+    """Return the library of a model, libeq_NAME.so, from a folder.
+
+    Raises
+    ------
+    ModelError
+        There is none, or it is another model's.
+    """
+    name = re.sub(r"\W", "_", manifest.name, flags=re.ASCII)
+    path = folder / f"libeq_{name}.so"
+    if not path.is_file():
+        raise ModelError(f"{folder} holds no library of model '{manifest.name}': make it with export-c --build")
+    library = CLibrary(path)
+    if library.model() != model_hash(manifest, variant).encode():
+        raise ModelError(f"{path} is of another model than '{manifest.name}' as it is now: make it again")
+    return library
 
 
 class _Event(ctypes.Structure):
@@ -86,6 +118,38 @@ class CLibrary:
         raise AttributeError(name)  # functions are set one by one
 
 
+@dataclass(frozen=True)
+class _Channel:
+    counts: GapCounts
+
+
+@dataclass(frozen=True)
+class _FrontEnd:
+    """What a run asks of a detector's front end."""
+
+    detector: CDetector
+
+    @property
+    def channels(self) -> dict[str, _Channel]:
+        """The channels so far, by source identifier."""
+        return {source_id: _Channel(counts) for source_id, counts in self.detector.counts().items()}
+
+    def next_ns(self) -> int | None:
+        """Return a time before which no block can get a row any more."""
+        return self.detector.horizon_ns
+
+    def state(self) -> State:
+        raise ModelError("a detector in C cannot hand its front end over to another model")
+
+    def restore(self, state: State) -> None:
+        raise ModelError("a detector in C cannot take the front end of another model over")
+
+
+@dataclass(frozen=True)
+class _Network:
+    runtime: str = "C99"
+
+
 class CDetector:
     """The detector of one station; takes traces in order of start time, as `Detector`, and returns the same events."""
 
@@ -96,6 +160,7 @@ class CDetector:
         self._threshold = onset_threshold
         self._channels: dict[str, int] = {}
         self._waiting: list[deque[tuple[Trace, npt.NDArray[Any]]]] = [deque() for _ in range(library.n_channels)]
+        self.front_end, self.network = _FrontEnd(self), _Network()
         library.init(self._memory, onset_threshold)
 
     @property
@@ -149,12 +214,11 @@ class CDetector:
         return {
             "core": np.frombuffer(saved.raw, np.uint8),
             "channels": dict(self._channels),
-            "threshold": self._threshold,
             "waiting": waiting,
         }
 
     def restore(self, state: State) -> None:
-        """Take over what `state` returned.
+        """Take over what `state` returned; the threshold stays this detector's.
 
         Raises
         ------
@@ -164,7 +228,8 @@ class CDetector:
         saved = np.ascontiguousarray(state["core"], np.uint8)
         if self._library.restore(self._memory, saved.ctypes.data, len(saved)) != OK:
             raise ModelError("the state of a detector in C is damaged, or of another model or export")
-        self._channels, self._threshold = dict(state["channels"]), state["threshold"]
+        self._channels = dict(state["channels"])
+        self.threshold = self._threshold
         self._waiting = [
             deque(
                 (Trace(source_id, start_ns, rate_hz, samples), samples) for source_id, start_ns, rate_hz, samples in one

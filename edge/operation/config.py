@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgequake.edge.inputs.live import StallMonitor
     from edgequake.edge.inputs.ordering import ChannelRouter
 
+CORES = ("python", "c")
 LEAST_BUDGET_BYTES = 1024  # of a UTC day: an event report or a record must fit
 
 
@@ -32,6 +33,8 @@ class RunConfig:
     out: Path
     model: str = AUTO  # one of the shipped models for each station; or the name of one, or the path of a manifest
     variant: str | None = None  # by default the manifest's
+    core: str = "python"  # the detector's code: "python" or "c"
+    core_library: Path | None = None  # folder of the models' libraries in C
     sensitivity: str = "normal"
     threshold: float | None = None  # onset probability, instead of the sensitivity's
     start_ns: int | None = None  # process only samples with start <= time < stop
@@ -59,6 +62,10 @@ class RunConfig:
     on_event_timeout_s: float = 10.0
 
     def __post_init__(self) -> None:
+        if self.core not in CORES:
+            raise ConfigError(f"--core {self.core}: expected one of {', '.join(CORES)}")
+        if self.core == "c" and self.core_library is None:
+            raise ConfigError("--core c needs --core-library, the folder where export-c --build has put the library")
         if self.budget_bytes is not None and self.budget_bytes < LEAST_BUDGET_BYTES:
             raise ConfigError(f"--budget {self.budget_bytes}: expected at least {LEAST_BUDGET_BYTES} bytes a day")
         if not 1.0 <= self.pass_s <= 86_400.0:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.constants import are_constants_intact
@@ -87,7 +87,17 @@ class LoadedModel:
             detector = self._spare.pop()
             detector.threshold = self.threshold
             return detector
+        if self.options is not None and self.options.core == "c":
+            return self._c_detector(self.options)
         return Detector(self.manifest, self.graph, self.variant, self.threshold)
+
+    def _c_detector(self, options: RunConfig) -> Detector:
+        """Return a detector in C, which has what a run needs of one."""
+        from edgequake.edge.detection.c_core import CDetector, library_of
+
+        assert options.core_library is not None
+        library = library_of(options.core_library, self.manifest, self.variant)
+        return cast(Detector, CDetector(library, self.threshold))
 
     @property
     def is_intact(self) -> bool:
@@ -364,7 +374,8 @@ class RunModels:
     def _names(self) -> dict[str, Any]:
         """Return the patterns of --station; a live run may be continued with others."""
         names = self._config.stations
-        return {} if self._config.is_live else {"station": None if names is None else list(names)}
+        core = {} if self._config.core == "python" else {"core": self._config.core}
+        return core if self._config.is_live else {**core, "station": None if names is None else list(names)}
 
     def _log_of(self, name: str, line: str) -> None:
         self._log(f"model {name}: {line}" if self.is_auto else line)

@@ -72,7 +72,7 @@ def test_cuts_and_saved_states_change_nothing(name: str, exported: Export) -> No
     events: list[Event] = []
     for i, piece in enumerate(pieces):
         if i % 7 == 0:
-            state, c = c.state(), model.c_detector(0.9)
+            state, c = c.state(), model.c_detector(lowest(model))
             c.restore(state)
         events += c.push(piece)
     assert facts([*events, *c.finish()]) == facts(expected)

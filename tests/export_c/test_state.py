@@ -70,7 +70,7 @@ def test_a_state_taken_over_goes_on_as_the_first(halfway: tuple[Exported, dict[s
     ]
     found = []
     for _ in range(2):
-        c = model.c_detector(0.9)
+        c = model.c_detector(0.4)
         c.restore(state)
         assert c.state()["core"].tobytes() == state["core"].tobytes()
         found.append(facts([*c.push(*later), *c.finish()]))

@@ -16,7 +16,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-FOLDERS = ("src", "edge", "train", "convert", "benchmarks")
+FOLDERS = ("src", "edge", "train", "convert", "export_c", "benchmarks")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,8 @@ def test_the_wheel_has_every_module_the_models_and_the_recipes(root: Path, wheel
     expected |= {"edgequake/py.typed", *(path.relative_to(source).as_posix() for path in templates)}
     for folder in FOLDERS[1:]:
         expected |= {f"edgequake/{path.relative_to(root).as_posix()}" for path in (root / folder).rglob("*.py")}
-    for pattern in ("edge/models/*.json", "edge/models/*.tflite", "train/recipes/*.toml", "benchmarks/robustness/*.c"):
+    patterns = ("edge/models/*.json", "edge/models/*.tflite", "train/recipes/*.toml", "benchmarks/robustness/*.c")
+    for pattern in (*patterns, "export_c/sources/**/*.[ch]"):
         expected |= {f"edgequake/{path.relative_to(root).as_posix()}" for path in root.glob(pattern)}
     packed = {name for name in wheel_names if name.startswith("edgequake/")}
     assert packed == expected

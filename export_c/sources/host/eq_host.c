@@ -12,6 +12,7 @@ int eq_host_finish(eq_t *s, eq_event *events, int32_t most_events, int32_t *n_ev
 void eq_host_step(eq_t *s, const int8_t *row, int8_t *probabilities);
 void eq_host_tables(const int16_t *x, int32_t n, int16_t *logistic, int16_t *tanh, int is_cell);
 int8_t *eq_host_network(eq_t *s, int32_t *n_contexts, int8_t **h, int16_t **c);
+const char *eq_host_model(void);
 void eq_host_init(eq_t *s, double threshold);
 void eq_host_set_threshold(eq_t *s, double threshold);
 void eq_host_set_vertical(eq_t *s, int channel, int is_vertical);
@@ -174,4 +175,10 @@ int eq_host_save(eq_t *s, uint8_t *bytes, uint32_t size, uint32_t *n_bytes)
 int eq_host_restore(eq_t *s, const uint8_t *bytes, uint32_t n_bytes)
 {
     return (int)eq_restore(s, bytes, n_bytes);
+}
+
+/* Hashes of the graph and of what else of the manifest the detector depends on. */
+const char *eq_host_model(void)
+{
+    return EQ_HOST_MODEL;
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -24,8 +25,28 @@ def run(context: typer.Context) -> None:
     from edgequake.seedlink import SCHEME, run_seedlink
 
     if any(argument.startswith(SCHEME) for argument in context.args):
-        raise typer.Exit(run_seedlink(context.args, lambda line: say(one_line(f"edgequake: {line}"), err=True)))
-    raise typer.Exit(main(["run", *context.args], program="edgequake"))
+        raise typer.Exit(
+            run_seedlink(with_core_library(context.args), lambda line: say(one_line(f"edgequake: {line}"), err=True))
+        )
+    raise typer.Exit(main(["run", *with_core_library(context.args)], program="edgequake"))
+
+
+def with_core_library(arguments: list[str]) -> list[str]:
+    """Return the arguments of `run`, for `--core c` with a folder of libraries, which are built if need be."""
+    options = dict(_options(arguments))
+    if options.get("--core") != "c" or "--core-library" in options:
+        return arguments
+    from edgequake.edge.inputs.model_choice import AUTO, BODIES
+    from edgequake.export_c.library_cache import cached_libraries
+
+    named = options.get("--model", AUTO)
+    return [*arguments, "--core-library", str(cached_libraries(BODIES if named == AUTO else (named,)))]
+
+
+def _options(arguments: list[str]) -> Iterator[tuple[str, str]]:
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, equals, value = argument.partition("=")
+        yield name, value if equals else following
 
 
 def plot(
