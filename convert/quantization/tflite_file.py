@@ -85,8 +85,9 @@ def _name_tensors(model: Any) -> dict[str, int]:
 def _share_scale(model: Any, index_in: int, index_out: int, where: str) -> None:
     """Give both ends of a state one scale, so that its integers can be carried over unchanged.
 
-    Calibrated on consecutive steps, the two differ in their last bits at most, or by the very last rows. The output's
-    scale is the right one: it is that of the integers that will be carried over.
+    Calibrated on consecutive steps, the two differ in their last bits at most, or by the very last step, which is much
+    where windows are short. The output's scale is the right one: it is that of the integers that will be carried over.
+    An operator that reads its input's scale takes any; its bias follows (`_separate_bias`).
     """
     tensor_in, tensor_out = (model.subgraphs[0].tensors[index] for index in (index_in, index_out))
     before, after = quantization(tensor_in), quantization(tensor_out)
@@ -94,7 +95,7 @@ def _share_scale(model: Any, index_in: int, index_out: int, where: str) -> None:
         return
     difference = abs(before.scale - after.scale) / after.scale if after.scale else np.inf
     readers = {operator_name(model, o) for o in model.subgraphs[0].operators if index_in in o.inputs}
-    if before.dtype == after.dtype and readers <= _RESCALING and difference < 0.1:
+    if before.dtype == after.dtype and readers <= _RESCALING:
         _copy_scale(tensor_out, tensor_in)
     elif before.dtype == after.dtype and before.zero_point == after.zero_point and difference < LAST_BITS:
         _copy_scale(tensor_in, tensor_out)
