@@ -6,7 +6,7 @@ import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import TextIO, TypeAlias
@@ -22,6 +22,8 @@ Float = npt.NDArray[np.float64]
 _Row: TypeAlias = tuple[int, list[str]]  # number of the line, and its cells
 
 _ROWS_AT_ONCE = 8192
+_LONGEST_LINE = 1 << 10  # characters; what is longer is damage, and comes in pieces: it must not fill the memory
+_MOST_QUOTED = 200  # characters of a damaged cell or header
 _EXPECTED = "expected the columns time_abs, time_rel(sec), velocity"
 _RELATIVE = re.compile(r"time.*rel|rel.*time|time.*\(\s*s(ec|econds)?\s*\)")
 _VELOCITY = re.compile(r"velocity\s*(\(.*\))?")
@@ -207,11 +209,11 @@ def _opened(path: Path) -> TextIO:
 
 def _header(file: TextIO, path: Path) -> tuple[_Columns, Iterator[_Row]]:
     """Return the columns that a file's first line names, and its other lines that are not empty, with their numbers."""
-    reader = csv.reader(file)
+    reader = csv.reader(iter(partial(file.readline, _LONGEST_LINE), ""))
     rows = ((reader.line_num, row) for row in reader if any(cell.strip() for cell in row))
     _, header = next(rows, (0, []))
     names = tuple(name.strip().lower() for name in header)
-    got = ", ".join(header[:_MOST_SHOWN]) or "nothing"
+    got = ", ".join(header[:_MOST_SHOWN])[:_MOST_QUOTED] or "nothing"
     if len(names) == 1 and any(separator in names[0] for separator in ";\t"):
         raise DataError(f"{path}: its columns are separated by semicolons or tabs; expected commas and decimal points")
     if any(_is_number(name) for name in names):
@@ -261,7 +263,7 @@ def _column(batch: list[_Row], i: int, columns: _Columns, path: Path) -> Float:
     except ValueError:
         line, text = next((line, row[i]) for line, row in batch if not _is_number(row[i] or missing))
         raise DataError(
-            f"{path}, row {line}: expected a number in the column {columns.names[i]}, got {text!a}"
+            f"{path}, row {line}: expected a number in the column {columns.names[i]}, got {text[:_MOST_QUOTED]!a}"
         ) from None
 
 

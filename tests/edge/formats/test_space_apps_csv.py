@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import tracemalloc
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -162,6 +163,24 @@ def test_another_table_is_refused_for_the_right_reason(text: str, reason: str, t
     with pytest.raises(DataError) as caught:
         list(read_packet_csv(tmp_path / NAME))
     assert reason in str(caught.value) and NAME in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("where", ["header", "time", "velocity", "row", "commas"])
+def test_a_cell_of_megabytes_is_refused_in_bounded_memory_and_one_short_line(where: str, tmp_path: Path) -> None:
+    huge = {"commas": ","}.get(where, "9") * 30_000_000
+    lines = ROWS.splitlines(keepends=True)
+    old = {"header": VEL, "time": repr(1 / 6.625), "velocity": "-500e-10"}.get(where)
+    text = ROWS.replace(old, huge, 1) if old else "".join([*lines[:9], huge, *lines[9:]])
+    (tmp_path / NAME).write_text(text)
+    del text, huge
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError) as caught:
+            list(read_packet_csv(tmp_path / NAME))
+        assert tracemalloc.get_traced_memory()[1] < 16e6  # of 30 MB
+    finally:
+        tracemalloc.stop()
+    assert NAME in str(caught.value) and len(str(caught.value)) < 1000
 
 
 def test_utf_16_is_refused(tmp_path: Path) -> None:
