@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 
 import numpy as np
+from pymseed import MS3Record
 
 _HEADER_BYTES = 48
 _WORDS = (0, 1, 2, 47, 48, 56, 63, 64, 127, 511, 512, 4096, 0x7FFF, 0x8000, 0xFFF0, 0xFFFF)
@@ -24,9 +25,9 @@ _CODES = (b"\0" * 5, b"     ", b"../..", b"=1+1 ", b"\xff" * 5, b"A\rB\n ", b"FD
 def with_extreme_headers(data: bytes, rng: np.random.Generator) -> bytes:
     """Return a copy of a file of records in which one to six headers hold one to four extreme values.
 
-    All records are as long as blockette 1000 of the first one says, which follows its fixed section.
+    All records are as long as the first one.
     """
-    changed, record_bytes = bytearray(data), 1 << data[_HEADER_BYTES + 6]
+    changed, record_bytes = bytearray(data), next(MS3Record.from_buffer(data)).reclen
     n_records = max(1, len(data) // record_bytes)
     for at in rng.integers(0, n_records, int(rng.integers(1, 7))) * record_bytes:
         for _ in range(int(rng.integers(1, 5))):

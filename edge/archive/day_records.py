@@ -16,7 +16,7 @@ from edgequake.edge.formats.miniseed import RecordFile, index_file
 RECORD_BYTES = 512  # of version 2, always; those of version 3 are shorter
 # Encodings of version 2 that have no check value for the samples, with the bytes of a sample. Steim has one, and so has
 # each record of version 3.
-_UNCHECKED_BYTES = {
+_UNCHECKED_BYTES: dict[int, int] = {
     DataEncoding.INT16: 2,
     DataEncoding.INT32: 4,
     DataEncoding.FLOAT32: 4,
