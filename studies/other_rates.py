@@ -17,7 +17,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from rates_and_clocks import CLEANED, Case, Found, Record, as_recorded, cleaned, compare, frame_s, resampled
+from rates_and_clocks import (  # type: ignore[import-not-found]  # beside this script
+    CLEANED,
+    Case,
+    Found,
+    Record,
+    as_recorded,
+    cleaned,
+    compare,
+    frame_s,
+    resampled,
+)
 
 from edgequake.benchmarks.scoring.strata import label_snr
 from edgequake.data.tables import Arrival, LabelledRecord

@@ -99,7 +99,7 @@ STUDIES = {
     "draw_recall_kept": Study(["--out", "OUT/recall.png"], writes="recall.png"),
     "earth_folds": Study(
         ["OUT/earth", "OUT", "--plan", "OUT/folds.toml", "--cache", "OUT/rows", "--json", "OUT/folds.json"],
-        r"\| records \| shipped \(0\.\d+\) \| tiny \(.*\n\| soft-ground hours \| .*\* \| \d+\.\d a day \([^*]*\n",
+        r"\| shipped \(0\.\d+\) \| tiny \([\s\S]*\n\| soft-ground hours \| [^|]*\* \| \d+\.\d a day \([^*|]*\|\n",
         "folds.json",
         is_here=True,
     ),

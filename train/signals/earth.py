@@ -127,14 +127,17 @@ def knock(rng: np.random.Generator, rate_hz: float) -> Float:
 
 
 def thump(rng: np.random.Generator, rate_hz: float) -> Float:
-    """Return one or two sharp onsets that ring for 1 to 10 s, as of one phase: axles on a joint, a falling weight."""
-    n_thumps, decay_s = int(rng.integers(1, 3)), log_uniform(rng, 0.2, 2.0)
-    n, spacing = int(5.0 * decay_s * rate_hz) + 2, int(rng.uniform(0.2, 1.5) * rate_hz)
-    spectrum = partial(bump, peak_hz=log_uniform(rng, 1.0, 0.45 * rate_hz), width=rng.uniform(0.2, 0.7))
+    """Return one to four bursts that ring for 1 to 10 s each: axles on a joint, vehicles in a row, a falling weight.
+
+    Two of them seconds apart are the hardest: they look like P and S of a quake near by.
+    """
+    n_thumps, decay_s = int(rng.integers(1, 5)), log_uniform(rng, 0.2, 2.0)
+    n, spacing = int(5.0 * decay_s * rate_hz) + 2, int(log_uniform(rng, 0.2, 6.0) * rate_hz)
+    spectrum = partial(bump, peak_hz=log_uniform(rng, 1.0, 0.45 * rate_hz), width=rng.uniform(0.2, 1.0))
     out = np.zeros(n + spacing * (n_thumps - 1))
     for i in range(n_thumps):
-        wave = coloured(rng, n, rate_hz, spectrum) * rise_and_decay(n, rate_hz, rng.uniform(0.02, 0.3), decay_s)
-        add_at(out, i * spacing, wave, rng.uniform(0.4, 1.0))
+        wave = coloured(rng, n, rate_hz, spectrum) * rise_and_decay(n, rate_hz, rng.uniform(0.02, 1.0), decay_s)
+        add_at(out, i * spacing, wave, rng.uniform(0.3, 1.0))
     return out
 
 
