@@ -65,7 +65,8 @@ def _run(
     interpreter, _ = load_interpreter(content)
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], values.reshape(1, -1))
     interpreter.invoke()
-    return np.asarray(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))[0]
+    outputs: npt.NDArray[Any] = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0]
+    return outputs
 
 
 def one_operator(name: str, dtype: str, taken: tuple[float, int], given: tuple[float, int], n: int) -> bytes:

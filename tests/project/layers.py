@@ -15,7 +15,14 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 ROOT = "edgequake"
-PACKAGES = {"edge": "edge", "train": "train", "convert": "convert", "benchmarks": "benchmarks", "src/edgequake": ""}
+PACKAGES = {
+    "edge": "edge",
+    "train": "train",
+    "convert": "convert",
+    "benchmarks": "benchmarks",
+    "export_c": "export_c",
+    "src/edgequake": "",
+}
 _NAME = re.compile(r"edgequake(?:\.\w+)+")
 _COMMAND = re.compile(r"(?<=-m )edgequake(?:\.\w+)+")
 _GAP = "{}"

@@ -52,7 +52,7 @@ def test_the_first_screen_shows_a_picture_and_two_commands(root: Path, readme: s
 
 def test_all_make_targets_exist(root: Path, readme: str) -> None:
     contributing = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"(?:`|^    )make ([a-z]+)", readme + contributing, flags=re.MULTILINE))
+    named = set(re.findall(r"(?:`|^    )make ([a-z0-9]+)", readme + contributing, flags=re.MULTILINE))
     assert {"demo", "test", "pipeline", "check"} <= named <= makefile_targets(root)
 
 
