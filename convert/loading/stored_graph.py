@@ -134,9 +134,8 @@ class _StoredGraph:
             is_operation = str(entry.get("module")).startswith(("keras.src.ops", "keras.ops"))
             made = _operation(entry) if is_operation else make_layer(entry, self.is_legacy)
             self.layers[name] = made
-        made = self.layers[name]
-        assert callable(made)
-        return made
+        layer: Callable[..., Any] = self.layers[name]
+        return layer
 
     def _arguments(self, call: Any) -> tuple[list[Any], dict[str, Any]]:
         """Return the positional and the named arguments of a stored call."""
