@@ -13,6 +13,7 @@ from edgequake.convert.loading.layer_configs import is_model, layer_of, plain_na
 from edgequake.convert.loading.legacy_operations import LEGACY_KINDS, legacy_operation
 from edgequake.edge.base.errors import ModelError
 
+_OPERATIONS = ("keras.src.ops.numpy", "keras.src.ops.nn", "keras.ops", "keras.ops.numpy", "keras.ops.nn")
 _NOT_PASSED = ("training", "mask", "name")  # arguments of a call that inference does not need
 
 
@@ -131,12 +132,11 @@ class _StoredGraph:
     def _layer(self, entry: dict[str, Any]) -> Callable[..., Any]:
         name = _name(entry)
         if name not in self.layers:
-            is_operation = str(entry.get("module")).startswith(("keras.src.ops", "keras.ops"))
+            is_operation = entry.get("module") in _OPERATIONS
             made = _operation(entry) if is_operation else make_layer(entry, self.is_legacy)
             self.layers[name] = made
-        made = self.layers[name]
-        assert callable(made)
-        return made
+        layer: Callable[..., Any] = self.layers[name]
+        return layer
 
     def _arguments(self, call: Any) -> tuple[list[Any], dict[str, Any]]:
         """Return the positional and the named arguments of a stored call."""

@@ -121,7 +121,7 @@ def _tree(arrays: dict[str, Any]) -> dict[str, Any]:
 
 def _from_tree(model: keras.Model, entry: dict[str, Any], tree: dict[str, Any]) -> None:
     """Assign the variables of a model's layers, whose tables are numbered by class: "dense", "dense_1"."""
-    below = next((tree[root] for root in _ROOTS if root in tree), {})
+    below: dict[str, Any] = next((tree[root] for root in _ROOTS if root in tree), {})
     config = entry["config"]
     made, counts = {layer.name: layer for layer in model.layers}, dict[str, int]()
     for part in config["layers"] if isinstance(config, dict) else config:

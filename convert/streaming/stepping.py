@@ -141,11 +141,12 @@ def sequence_probabilities(model: keras.Model, graph: StepGraph, sequences: Floa
     made = network.predict(images, batch_size=8, verbose=0)
     output = np.concatenate(made, axis=-1) if isinstance(made, (list, tuple)) else np.asarray(made)
     output = _ACTIVATIONS[graph.activation](output.astype(np.float64)).astype(np.float32)
+    expected: FloatArray = output
     if output.ndim == 2:  # the last layers aggregated the window
-        output = output[:, np.newaxis]
+        expected = output[:, np.newaxis]
     if graph.mode == "windowed":
-        return output[:, -1:]
-    return output[:, : sequences.shape[1] // graph.rows_per_step - graph.warmup_steps]
+        return expected[:, -1:]
+    return expected[:, : sequences.shape[1] // graph.rows_per_step - graph.warmup_steps]
 
 
 def _softmax(values: Any) -> Any:

@@ -138,7 +138,8 @@ def _onsets(manifest: Manifest, probabilities: FloatArray) -> FloatArray:
     """Return the onset probability of every decision."""
     network = manifest.network
     names = network.event_classes or ("onset" if "onset" in network.outputs else "event",)
-    return probabilities[..., [network.outputs.index(name) for name in names]].sum(axis=-1)
+    columns = [network.outputs.index(name) for name in names]
+    return np.asarray(probabilities[..., columns].sum(axis=-1), np.float32)
 
 
 def events_of(manifest: Manifest, probabilities: FloatArray, threshold: float) -> list[Event]:
