@@ -1,6 +1,6 @@
 """Processes killed (SIGKILL) while a model is installed and a run of two stations switches to it; a windowed model too.
 
-    EDGEQUAKE_SWITCH_KILLS=60 pytest tests/edge/operation/test_switch_kills.py
+    EDGEQUAKE_SWITCH_KILLS=60 pytest tests/edge/operation/models/test_switch_kills.py
 
 kills so many processes; by default a few.
 """
@@ -37,7 +37,7 @@ from .other_models import moon_model, other_graph, write_model
 from .test_model_switch import found, require_each_sample_once
 
 N_KILLS = int(os.environ.get("EDGEQUAKE_SWITCH_KILLS", "4"))
-SEED_MODEL = Path(__file__).parents[3] / "train" / "models" / "seed-spectrogram" / "seed-spectrogram.json"
+SEED_MODEL = Path(__file__).parents[4] / "train" / "models" / "seed-spectrogram" / "seed-spectrogram.json"
 EDGE = (sys.executable, "-m", "edgequake.edge")
 STATIONS = ("XX_LUN", "XX_LUM")
 
