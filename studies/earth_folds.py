@@ -188,8 +188,9 @@ def _cell(figures: Figures) -> str:
     return f"{figures.n}/{figures.of:g}: {figures.value:.2f} ({figures.low:.2f}-{figures.high:.2f}){star}"
 
 
-def _show(share: float, text: str) -> None:
-    print(f"\r{100 * share:5.1f} % {text:70.70}", end="", file=sys.stderr, flush=True)
+def _show(share: float | None, text: str) -> None:
+    done = "" if share is None else f"{100 * share:.1f} %"
+    print(f"\r{done:>7} {text:70.70}", end="", file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -339,7 +339,7 @@ def _windows(values: Float, n_windows: int, n_taps: int) -> Float:
 
 def _polynomial(terms: Float, at: Float) -> Float:
     """Return polynomials, the constant term first, shape (powers, n), each at its own argument."""
-    total = terms[-1]
+    total: Float = terms[-1]
     for term in terms[-2::-1]:
         total = total * at + term
     return total
