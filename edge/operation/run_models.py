@@ -55,7 +55,10 @@ class LoadedModel:
             The model cannot be used, and neither can its copy.
         """
         try:
-            return cls._load(config.model, config)
+            model = cls._load(config.model, config)
+            if config.core == "c" and model.manifest.classes is not None:
+                log(f"the detector in C names no event classes: those of model {model.manifest.name} are left blank")
+            return model
         except ManifestError as problem:
             if config.model_copy is None:
                 raise

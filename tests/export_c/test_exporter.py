@@ -172,3 +172,16 @@ def test_without_a_compiler_build_is_one_clear_line(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match="no C compiler was found"):
         export_model("moon", tmp_path / "out", build=True)
+
+
+def test_the_code_in_the_documentation_compiles(root: Path, compiler: str, tmp_path: Path) -> None:
+    page = (root / "docs" / "c99.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```c\n(.*?)```", page, re.DOTALL)
+    export_model("moon", tmp_path)
+    declared = code.replace(
+        '#include "eq_moon.h"\n', '#include "eq_moon.h"\nvoid downlink(const eq_moon_event *event);\n'
+    )
+    (tmp_path / "task.c").write_text(
+        declared.replace("void take(", "void take(const int32_t *, uint32_t, int64_t);\nvoid take(")
+    )
+    subprocess.run([compiler, *WARNINGS, "-c", "task.c"], cwd=tmp_path, check=True)

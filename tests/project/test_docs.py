@@ -40,7 +40,7 @@ def shell_lines(readme: str, program: str) -> list[str]:
 
 
 def makefile_targets(root: Path) -> set[str]:
-    return set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    return set(re.findall(r"^([a-z0-9]+):", (root / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
 
 
 def test_the_first_screen_shows_a_picture_and_two_commands(root: Path, readme: str) -> None:

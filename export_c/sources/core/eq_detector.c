@@ -189,12 +189,14 @@ static eq_result push_samples(eq_t *s, int channel, int64_t start_ns, double rat
                               uint32_t *taken)
 {
     eq_channel *c;
+    uint32_t n_most, n_done = 0;
     eq_result result = begin_piece(s, channel, start_ns, rate_hz, n, x->i32 != NULL ? 1 : 0);
     *taken = 0;
     if (result != EQ_OK) {
         return result;
     }
     c = &s->channels[channel];
+    n_most = (uint32_t)(EQ_HOP * eq_rates[c->rate - 1].factor); /* samples of a frame */
     for (;;) { /* each time round, the channel has begun a new stretch of blocks */
         const int64_t block = c->grids[0].next_block;
         if (s->queue_length > EQ_QUEUE - 3) {
@@ -206,7 +208,10 @@ static eq_result push_samples(eq_t *s, int channel, int64_t start_ns, double rat
         if (block - s->next_block >= EQ_RING) {
             return EQ_LEAD;
         }
-        while (c->grids[0].next_block == block) { /* a frame's samples at most, and those that are not usable */
+        while (c->grids[0].next_block == block) {
+            if (n_done++ > 2 * n_most) { /* a sample is taken, then emitted */
+                return EQ_MORE;
+            }
             if (c->next_position <= c->last_position) {
                 if (emit_sample(s, c)) {
                     return EQ_MORE;
