@@ -46,15 +46,25 @@ class InjectedRecord:
 
 
 def injected_record(
-    rng: np.random.Generator, bank: NoiseBank, recipe: ExamplesRecipe, n_samples: int, hop: int, rate_hz: float
+    rng: np.random.Generator,
+    bank: NoiseBank,
+    recipe: ExamplesRecipe,
+    n_samples: int,
+    hop: int,
+    rate_hz: float,
+    with_early: bool = False,
 ) -> InjectedRecord:
-    """Return one record of `n_samples` samples; everything is drawn from `rng`."""
+    """Return one record of `n_samples` samples; everything is drawn from `rng`.
+
+    with_early : a quake comes within `recipe.early_s` of the record's start.
+    """
     signals, scales = BODY_SIGNALS[recipe.signals], recipe.scales
     layout = _layout(rng, recipe)
     noise = _noise(rng, bank, recipe, layout, n_samples, rate_hz)  # (n_channels, n_samples), unit robust scale
     noise = signals.disturb(rng, noise, rate_hz)
     quakes = np.zeros_like(noise)
-    arrivals_s = _arrivals(rng, recipe, n_samples / rate_hz)
+    early_s = float(rng.uniform(*recipe.early_s)) if with_early else None
+    arrivals_s = _arrivals(rng, recipe, n_samples / rate_hz, early_s)
     loudness = Loudness(noise, hop, rate_hz, scales)
     for arrival_s in arrivals_s:
         _add_quake(rng, bank, recipe, layout, quakes, arrival_s, loudness)
@@ -127,9 +137,12 @@ def _looped(values: Float, n_samples: int) -> Float:
     return np.resize(there_and_back, n_samples).astype(np.float64)
 
 
-def _arrivals(rng: np.random.Generator, recipe: ExamplesRecipe, duration_s: float) -> list[float]:
+def _arrivals(
+    rng: np.random.Generator, recipe: ExamplesRecipe, duration_s: float, early_s: float | None
+) -> list[float]:
+    """Draw arrivals that keep their distance; `early_s`, if given, is the first of them."""
     drawn = np.sort(rng.uniform(-recipe.scales.before_start_s, duration_s, rng.poisson(recipe.quakes_per_example)))
-    kept: list[float] = []
+    kept: list[float] = [] if early_s is None else [early_s]
     for arrival_s in drawn:
         if not kept or arrival_s - kept[-1] > recipe.scales.min_spacing_s:
             kept.append(float(arrival_s))

@@ -43,7 +43,13 @@ def smooth(values: Float, n_blocks: int) -> Float:
 
 
 def mark_event(
-    targets: Targets, excess: Float, arrival_block: int, block_s: float, scales: Scales, search_before_s: float = 0.0
+    targets: Targets,
+    excess: Float,
+    arrival_block: int,
+    block_s: float,
+    scales: Scales,
+    search_before_s: float = 0.0,
+    search_after_s: float = 0.0,
 ) -> bool:
     """Mark one event in `targets`, in place; return whether it is visible.
 
@@ -55,6 +61,7 @@ def mark_event(
     excess : decades of power over the background, shape (n_blocks,).
     arrival_block : block of the arrival (catalogued or exact); may lie before the first block.
     search_before_s : the visible onset may precede the arrival by this much.
+    search_after_s : the visible onset may follow the arrival by this much, and by `scales.search_s` in any case.
     """
     n = len(excess)
     first = max(0, arrival_block - round(search_before_s / block_s))
@@ -62,7 +69,8 @@ def mark_event(
     if stop <= first:
         return False
     rise, trend = smooth(excess, 3), smooth(excess, 15)
-    search_stop = min(stop, max(arrival_block, 0) + round(scales.search_s / block_s) + 1)
+    search_s = max(scales.search_s, search_after_s)
+    search_stop = min(stop, max(arrival_block, 0) + round(search_s / block_s) + 1)
     risen, lasting = rise[first:search_stop] >= scales.visible_decades, trend[first:search_stop] >= scales.faded_decades
     visible = np.flatnonzero(risen & lasting)
     if len(visible) == 0:

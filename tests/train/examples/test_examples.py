@@ -94,6 +94,19 @@ def test_the_excess_of_a_record_is_the_injected_power(recipe: Recipe) -> None:
     assert loud >= 6
 
 
+def test_early_quakes_come_in_the_first_minutes_of_their_record(recipe: Recipe) -> None:
+    plan = replace(recipe.examples, quakes_per_example=2.0, early_share=1.0, early_s=(300.0, 600.0))
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        record = injected_record(rng, NO_BANK, plan, 80_000, 64, recipe.sampling_rate_hz, with_early=True)
+        assert 300.0 <= record.arrivals_s[0] <= 600.0
+        assert np.all(np.diff(record.arrivals_s) > plan.scales.min_spacing_s)
+    loud = replace(plan, excess_decades=(1.5, 2.5))
+    examples = synthetic_examples(replace(recipe, examples=loud), NO_BANKS, 10, 3)
+    first = [np.flatnonzero(example[:, 0])[:1].tolist() for example in examples.targets]  # 9.66 s each
+    assert all(28 <= block <= 100 for onset in first for block in onset) and sum(map(len, first)) >= 8
+
+
 def test_quakes_are_at_their_labels(recipe: Recipe) -> None:
     """Independent of the excess behind the labels: features of the record in the first minutes and in quiet time."""
     plan = replace(recipe.examples, excess_decades=(1.5, 2.5), quakes_per_example=1.0)

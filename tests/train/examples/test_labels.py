@@ -40,6 +40,13 @@ def test_a_rise_long_after_the_arrival_is_not_its_onset() -> None:
     assert not mark_event(targets, drawn(900, 180, 300), 100, BLOCK_S, MOON)
 
 
+def test_a_rise_long_after_an_uncertain_arrival_is_its_onset() -> None:
+    targets = Targets.quiet(900)  # the rise is 800 s late
+    assert mark_event(targets, drawn(900, 180, 300), 100, BLOCK_S, MOON, search_after_s=900.0)
+    assert np.flatnonzero(targets.onset)[0] == 179
+    assert np.all(targets.weight[100:179] == np.float32(UNCERTAIN_WEIGHT))
+
+
 def test_an_early_rise_is_found_only_when_the_label_may_be_late() -> None:
     early = drawn(400, 92, 200)
     targets = Targets.quiet(400)
