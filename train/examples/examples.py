@@ -111,14 +111,17 @@ def recorded_targets(
     targets = Targets.quiet(len(rows.block))
     for arrival in record.arrivals:
         elapsed_s = (arrival.time_ns - rows.t0_ns) / NS_PER_S
-        block = int(np.searchsorted(rows.block, elapsed_s / block_s - _hops_to_newest(front_end)))
+        exact_block = elapsed_s / block_s - _hops_to_newest(front_end)
+        # An arrival before the record keeps its distance: the record begins inside the event.
+        block = int(np.searchsorted(rows.block, exact_block)) if elapsed_s >= 0 else int(np.floor(exact_block))
         is_coarse = arrival.precision_s >= scales.coarse_label_s
         before_s = max(scales.search_before_s, arrival.precision_s) if is_coarse else arrival.precision_s
         after_s = arrival.precision_s if is_coarse else 0.0
-        visible = mark_event(targets, excess, block, block_s, scales, before_s, after_s)
+        known = not is_coarse or elapsed_s < 0 or elapsed_s >= arrival.precision_s
+        visible = mark_event(targets, excess, block, block_s, scales, before_s, after_s, onset_known=known)
         if not visible and not arrival.primary:
             reach = round(scales.search_s / block_s)
-            targets.weight[max(0, block - reach) : block + reach] = 0.0
+            targets.weight[max(0, block - reach) : max(0, block + reach)] = 0.0
     targets.weight[~rows.valid] *= 0.5
     return targets
 

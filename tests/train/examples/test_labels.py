@@ -63,5 +63,18 @@ def test_a_record_that_begins_inside_an_event_has_no_onset() -> None:
     assert targets.event[:50].all() and not targets.onset.any()
 
 
+def test_nothing_is_learned_of_a_rise_that_may_have_begun_before_the_record() -> None:
+    targets = Targets.quiet(400)
+    assert mark_event(targets, drawn(400, 5, 200), 0, BLOCK_S, MOON, onset_known=False)
+    assert not targets.onset.any() and targets.event[28:200].all()
+    np.testing.assert_array_equal(np.flatnonzero(targets.weight == 0), np.arange(28))  # the rise at 4, and 240 s
+
+
+def test_an_event_that_is_long_over_when_the_record_begins_is_not_marked() -> None:
+    targets = Targets.quiet(400)
+    assert not mark_event(targets, drawn(400, 5, 200), -540, BLOCK_S, MOON)  # 5400 s before
+    assert not targets.event.any() and np.all(targets.weight == 1)
+
+
 def test_smoothing_is_the_centred_mean_of_the_available_values() -> None:
     np.testing.assert_allclose(smooth(np.array([1.0, 2.0, 6.0, 3.0]), 3), [1.5, 3.0, 11 / 3, 4.5])
