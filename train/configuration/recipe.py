@@ -164,7 +164,9 @@ class ExamplesRecipe:
         if len(self.excess_decades) != 2 or not 0 < self.excess_decades[0] < self.excess_decades[1]:
             raise ValueError(f"excess_decades must be [low, high] with 0 < low < high, got {list(self.excess_decades)}")
         if len(self.early_s) != 2 or not 0 <= self.early_s[0] <= self.early_s[1]:
-            raise ValueError(f"early_s must be [earliest, latest] with 0 <= earliest <= latest, got {list(self.early_s)}")
+            raise ValueError(
+                f"early_s must be [earliest, latest] with 0 <= earliest <= latest, got {list(self.early_s)}"
+            )
         if self.signals not in ("moon", "mars", "earth"):
             raise ValueError(f"signals must be 'moon', 'mars' or 'earth', got {self.signals!r}")
         if any(not layout or set(layout) - set("VH?") for layout in self.components):
