@@ -74,7 +74,7 @@ def test_with_recorded_examples_only_nothing_is_injected(
     monkeypatch.setattr(examples_module, "injected_record", refuse)
     train("tiny", data, tmp_path, {**FAST, "examples.real_share": 1.0})
     with np.load(tmp_path / "calibration.npz") as saved:
-        assert saved["rows"].shape == (12, 200, 9)
+        assert saved["rows"].shape == (12, 200, 8)
 
 
 def test_without_despiking_spikes_reach_the_features(records: list[LabelledRecord]) -> None:
