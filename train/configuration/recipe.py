@@ -107,6 +107,7 @@ class ClassesRecipe:
     ridge: float  # weight of the squared weights beside the mean cross-entropy
     least_probability: float  # a less probable class is never reported ...
     min_right: float  # ... and of the classes reported for held-out events at least this share must be right
+    untold: tuple[str, ...] = ()  # classes that are learned, to tell the others from them, and left blank
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or any(not patterns for patterns in self.labels.values()):
