@@ -92,7 +92,8 @@ def classify(config: ClassConfig, inputs: Float | None) -> str:
         return BLANK
     probabilities = class_probabilities(config, inputs)
     best = int(np.argmax(probabilities))
-    return config.names[best] if probabilities[best] >= config.min_probability else BLANK
+    name = config.names[best]
+    return name if probabilities[best] >= config.min_probability and name not in config.untold else BLANK
 
 
 class EventClassifier:

@@ -275,7 +275,7 @@ _SHIPPED = Path(__file__).parents[1] / "models"
 SHIPPED_GRAPHS = frozenset(
     (
         "2518680df77b8efe0ec77a2ed2da682a6fddc5c195136179f37f6559bdccaa98",  # earth
-        "dce011ca830458929af404bd4f602867b313103abbae187295214d179acedda8",  # mars
+        "ce19bb37ab13782494b67a30ba208ba37733e7edbd19bf464f2a9e8459804246",  # mars
         "0ca6d11ec48d0606e70295439d419c7f1b848c52fe15885d256046488103ed43",  # moon
     )
 )

@@ -338,6 +338,7 @@ class ClassConfig:
     bias : one number per class.
     min_probability : a less probable class is left blank.
     max_deviation : so is the class of an event with a feature further than this from `mean`, in units of `scale`.
+    untold : classes that are told apart but left blank, because reports of them were wrong too often.
     """
 
     names: tuple[str, ...]
@@ -352,11 +353,14 @@ class ClassConfig:
     bias: tuple[float, ...]
     min_probability: float
     max_deviation: float
+    untold: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n_classes, n_inputs = len(self.names), len(self.inputs)
         if n_classes < 2 or len(set(self.names)) < n_classes or not all(self.names):
             raise ValueError(f"names must be two classes or more, all different and none blank, got {list(self.names)}")
+        if not set(self.untold) < set(self.names):
+            raise ValueError(f"untold must be some of names, not all, got {list(self.untold)}")
         if not self.inputs or len(set(self.inputs)) < n_inputs or not set(self.inputs) <= set(INPUTS):
             raise ValueError(f"inputs must be one or more of {', '.join(INPUTS)}, got {list(self.inputs)}")
         if len(self.mean) != n_inputs or len(self.scale) != n_inputs:

@@ -42,9 +42,9 @@ def test_without_random_starts_no_quiet_time_precedes_the_examples(monkeypatch: 
     lengths: list[int] = []
     injected_record = examples_module.injected_record
 
-    def spy(rng, bank, plan, n_samples, hop, rate_hz):  # type: ignore[no-untyped-def]
+    def spy(rng, bank, plan, n_samples, *rest):  # type: ignore[no-untyped-def]
         lengths.append(n_samples)
-        return injected_record(rng, bank, plan, n_samples, hop, rate_hz)
+        return injected_record(rng, bank, plan, n_samples, *rest)
 
     monkeypatch.setattr(examples_module, "injected_record", spy)
     synthetic_examples(load_recipe("tiny", SMALL), NO_BANK, 6, 1)
@@ -74,7 +74,7 @@ def test_with_recorded_examples_only_nothing_is_injected(
     monkeypatch.setattr(examples_module, "injected_record", refuse)
     train("tiny", data, tmp_path, {**FAST, "examples.real_share": 1.0})
     with np.load(tmp_path / "calibration.npz") as saved:
-        assert saved["rows"].shape == (12, 200, 9)
+        assert saved["rows"].shape == (12, 200, 8)
 
 
 def test_without_despiking_spikes_reach_the_features(records: list[LabelledRecord]) -> None:

@@ -78,6 +78,7 @@ def untrained_classes(plan: ClassesRecipe, max_event_s: float) -> ClassConfig:
         weights=((0.0,) * n_inputs,) * n_classes,
         bias=(0.0,) * n_classes,
         min_probability=NEVER,
+        untold=plan.untold,
         max_deviation=1.0,
     )
 

@@ -51,6 +51,9 @@ class Scales:
     lasting_s: float  # a quake must exceed noise that lasts for half of this
     rise_s: tuple[float, ...]  # [shortest, longest] rise of synthetic quakes
     decay_s: tuple[float, ...]  # [shortest, longest] e-folding time of a synthetic quake's amplitude
+    # A synthetic quake in the coda of another has an onset of its own if it exceeds that by this much in power.
+    # 0: always, which suits quakes that are far apart.
+    overlap_decades: float = 0.0
     # Amplitudes of noise and quakes are measured in this band [low, high); empty: over all frequencies.
     loudness_band_hz: tuple[float, ...] = ()
     # ... or, of quakes that are louder there, in this one, where the sampling rate allows; empty: there is none.

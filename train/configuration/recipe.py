@@ -107,6 +107,7 @@ class ClassesRecipe:
     ridge: float  # weight of the squared weights beside the mean cross-entropy
     least_probability: float  # a less probable class is never reported ...
     min_right: float  # ... and of the classes reported for held-out events at least this share must be right
+    untold: tuple[str, ...] = ()  # classes that are learned, to tell the others from them, and left blank
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or any(not patterns for patterns in self.labels.values()):
@@ -148,6 +149,10 @@ class ExamplesRecipe:
     # Components of the injected examples, one entry of which is drawn for each: V vertical, H horizontal, ? any. Empty:
     # one to three channels, whatever they are.
     components: tuple[str, ...] = ()
+    # Share of the injected examples that begin with their record and have a quake between these times after its start:
+    # the background is still young there, and quakes drawn evenly over hours seldom fall into those minutes.
+    early_share: float = 0.0
+    early_s: tuple[float, ...] = (0.0, 0.0)
     # Share of the recorded examples that lose components or are slowed to another of `rates_hz`.
     thinned_share: float = 0.0
     # How much more often than others a record is drawn, by patterns of file names, the first that matches; 0: it is not
@@ -159,6 +164,10 @@ class ExamplesRecipe:
     def __post_init__(self) -> None:
         if len(self.excess_decades) != 2 or not 0 < self.excess_decades[0] < self.excess_decades[1]:
             raise ValueError(f"excess_decades must be [low, high] with 0 < low < high, got {list(self.excess_decades)}")
+        if len(self.early_s) != 2 or not 0 <= self.early_s[0] <= self.early_s[1]:
+            raise ValueError(
+                f"early_s must be [earliest, latest] with 0 <= earliest <= latest, got {list(self.early_s)}"
+            )
         if self.signals not in ("moon", "mars", "earth"):
             raise ValueError(f"signals must be 'moon', 'mars' or 'earth', got {self.signals!r}")
         if any(not layout or set(layout) - set("VH?") for layout in self.components):

@@ -36,7 +36,7 @@ class InjectedRecord:
     Attributes
     ----------
     traces : the record as a reader returns it.
-    arrivals_s : exact arrivals, seconds from the start.
+    arrivals_s : exact arrivals, seconds from the start; without those that the coda of another quake hides.
     excess : decades of the quakes' power over the noise, one value for each block of `hop` samples.
     """
 
@@ -46,18 +46,29 @@ class InjectedRecord:
 
 
 def injected_record(
-    rng: np.random.Generator, bank: NoiseBank, recipe: ExamplesRecipe, n_samples: int, hop: int, rate_hz: float
+    rng: np.random.Generator,
+    bank: NoiseBank,
+    recipe: ExamplesRecipe,
+    n_samples: int,
+    hop: int,
+    rate_hz: float,
+    with_early: bool = False,
 ) -> InjectedRecord:
-    """Return one record of `n_samples` samples; everything is drawn from `rng`."""
+    """Return one record of `n_samples` samples; everything is drawn from `rng`.
+
+    with_early : a quake comes within `recipe.early_s` of the record's start.
+    """
     signals, scales = BODY_SIGNALS[recipe.signals], recipe.scales
     layout = _layout(rng, recipe)
     noise = _noise(rng, bank, recipe, layout, n_samples, rate_hz)  # (n_channels, n_samples), unit robust scale
     noise = signals.disturb(rng, noise, rate_hz)
-    quakes = np.zeros_like(noise)
-    arrivals_s = _arrivals(rng, recipe, n_samples / rate_hz)
+    early_s = float(rng.uniform(*recipe.early_s)) if with_early else None
+    arrivals_s = _arrivals(rng, recipe, n_samples / rate_hz, early_s)
     loudness = Loudness(noise, hop, rate_hz, scales)
-    for arrival_s in arrivals_s:
-        _add_quake(rng, bank, recipe, layout, quakes, arrival_s, loudness)
+    waves = [_quake(rng, bank, recipe, layout, noise.shape, arrival_s, loudness) for arrival_s in arrivals_s]
+    quakes = np.sum(waves, axis=0) if waves else np.zeros_like(noise)
+    if scales.overlap_decades > 0 and len(waves) > 1:
+        arrivals_s = [arrivals_s[i] for i in loudness.heard(waves, arrivals_s)]
     channels: Sequence[npt.NDArray[Any]]
     if rng.random() < recipe.integer_share:
         level = log_uniform(rng, *signals.noise_counts)
@@ -127,34 +138,38 @@ def _looped(values: Float, n_samples: int) -> Float:
     return np.resize(there_and_back, n_samples).astype(np.float64)
 
 
-def _arrivals(rng: np.random.Generator, recipe: ExamplesRecipe, duration_s: float) -> list[float]:
+def _arrivals(
+    rng: np.random.Generator, recipe: ExamplesRecipe, duration_s: float, early_s: float | None
+) -> list[float]:
+    """Draw arrivals that keep their distance; `early_s`, if given, is the first of them."""
     drawn = np.sort(rng.uniform(-recipe.scales.before_start_s, duration_s, rng.poisson(recipe.quakes_per_example)))
-    kept: list[float] = []
+    kept: list[float] = [] if early_s is None else [early_s]
     for arrival_s in drawn:
         if not kept or arrival_s - kept[-1] > recipe.scales.min_spacing_s:
             kept.append(float(arrival_s))
     return kept
 
 
-def _add_quake(
+def _quake(
     rng: np.random.Generator,
     bank: NoiseBank,
     recipe: ExamplesRecipe,
     layout: str,
-    quakes: Float,
+    shape: tuple[int, ...],
     arrival_s: float,
     loudness: Loudness,
-) -> None:
+) -> Float:
+    """Return a quake of a drawn power alone, shape (n_channels, n_samples) of the record."""
     rate_hz = loudness.rate_hz
     waves, lead_s, max_decades = _waves(rng, bank, recipe, layout, rate_hz)
     low_decades, high_decades = recipe.excess_decades
     # Small quakes are the many, and the hard ones: half of all lie in the lowest third.
     share = rng.uniform(0.0, 1.0) if rng.random() < 0.5 else rng.uniform(0.0, 1.0 / 3.0)
     decades = min(low_decades + share * (high_decades - low_decades), max_decades)
-    placed = np.zeros_like(quakes)
+    placed = np.zeros(shape)
     for channel, wave in zip(placed, waves, strict=True):
         add_at(channel, round((arrival_s - lead_s) * rate_hz), wave, np.exp(rng.normal(0.0, 0.25)))
-    quakes += loudness.amplitude(placed, decades) * placed
+    return np.asarray(loudness.amplitude(placed, decades) * placed, np.float64)
 
 
 def _waves(
@@ -182,7 +197,7 @@ class Loudness:
     """
 
     def __init__(self, noise: Float, hop: int, rate_hz: float, scales: Scales) -> None:
-        self.rate_hz, self._hop, self._n_best = rate_hz, hop, scales.label_best_bands
+        self.rate_hz, self._hop, self._n_best, self._scales = rate_hz, hop, scales.label_best_bands, scales
         config = SpectrogramConfig(2 * hop, scales.label_bands_at(rate_hz), -1.0, 3.0, 64)
         self._power = BandPower(config, rate_hz)
         n_lasting = round(scales.lasting_s * rate_hz / hop) | 1
@@ -192,8 +207,7 @@ class Loudness:
 
     def decades(self, quakes: Float, floor: float) -> Float:
         """Return decades of (quake + noise) power over the usual noise for each block, averaged over the channels."""
-        decades = np.log10(1.0 + self._powers(quakes) / (self._usual + floor + 1e-60))
-        return loudest_bands(np.mean(decades, axis=0), self._n_best)
+        return self._over(self._powers(quakes), self._usual + floor)
 
     def amplitude(self, quake: Float, decades: float) -> float:
         """Return the factor by which a quake must be amplified to reach `decades` in its loudest block and bands."""
@@ -202,6 +216,27 @@ class Loudness:
         n_best = min(self._n_best, n_bands)
         best = np.max([ratio[:, i : i + n_best].mean(axis=1) for i in range(n_bands - n_best + 1)], axis=0)
         return float(np.sqrt((10.0**decades - 1.0) / (best.max() + 1e-30)))
+
+    def heard(self, waves: Sequence[Float], arrivals_s: Sequence[float]) -> list[int]:
+        """Return which quakes stand out, while they rise, from the others by `overlap_decades` or most of their own.
+
+        waves : each quake alone, shape (n_channels, n_samples).
+        """
+        powers = [self._powers(wave) for wave in waves]
+        found = []
+        for i, (own, arrival_s) in enumerate(zip(powers, arrivals_s, strict=True)):
+            others = np.sum([power for j, power in enumerate(powers) if j != i], axis=0)
+            first = max(0, int(arrival_s * self.rate_hz / self._hop) - 1)
+            rise = slice(first, first + 2 + round(self._scales.onset_s * self.rate_hz / self._hop))
+            alone, over = (self._over(own, noise)[rise] for noise in (self._usual, self._usual + others))
+            if len(over) == 0 or over.max() >= min(self._scales.overlap_decades, 0.7 * alone.max()):
+                found.append(i)
+        return found
+
+    def _over(self, power: Float, noise: Float) -> Float:
+        """Return the decades that a power adds to a noise in each block, as `decades` does."""
+        decades = np.log10(1.0 + power / (noise + 1e-60))
+        return loudest_bands(np.mean(decades, axis=0), self._n_best)
 
     def _powers(self, channels: Float) -> Float:
         """Return the power of each channel in blocks and bands, shape (n_channels, n_blocks, n_bands)."""

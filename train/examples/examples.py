@@ -111,13 +111,17 @@ def recorded_targets(
     targets = Targets.quiet(len(rows.block))
     for arrival in record.arrivals:
         elapsed_s = (arrival.time_ns - rows.t0_ns) / NS_PER_S
-        block = int(np.searchsorted(rows.block, elapsed_s / block_s - _hops_to_newest(front_end)))
+        exact_block = elapsed_s / block_s - _hops_to_newest(front_end)
+        # An arrival before the record keeps its distance: the record begins inside the event.
+        block = int(np.searchsorted(rows.block, exact_block)) if elapsed_s >= 0 else int(np.floor(exact_block))
         is_coarse = arrival.precision_s >= scales.coarse_label_s
         before_s = max(scales.search_before_s, arrival.precision_s) if is_coarse else arrival.precision_s
-        visible = mark_event(targets, excess, block, block_s, scales, before_s)
+        after_s = arrival.precision_s if is_coarse else 0.0
+        known = not is_coarse or elapsed_s < 0 or elapsed_s >= arrival.precision_s
+        visible = mark_event(targets, excess, block, block_s, scales, before_s, after_s, onset_known=known)
         if not visible and not arrival.primary:
             reach = round(scales.search_s / block_s)
-            targets.weight[max(0, block - reach) : block + reach] = 0.0
+            targets.weight[max(0, block - reach) : max(0, block + reach)] = 0.0
     targets.weight[~rows.valid] *= 0.5
     return targets
 
@@ -134,7 +138,8 @@ def _synthetic(
     rng: np.random.Generator, recipe: Recipe, banks: Mapping[float, NoiseBank]
 ) -> tuple[npt.NDArray[np.float32], Targets]:
     plan, config = recipe.examples, recipe.front_end
-    with_front = rng.random() < 0.8 and plan.random_starts
+    with_early = plan.early_share > 0 and bool(rng.random() < plan.early_share)
+    with_front = rng.random() < 0.8 and plan.random_starts and not with_early
     front = int(rng.integers(0, plan.max_front_blocks + 1)) if with_front else 0
     n_blocks = plan.n_blocks + front
     block_s = config.hop_samples / recipe.sampling_rate_hz
@@ -142,7 +147,7 @@ def _synthetic(
     hop = round(block_s * rate_hz)
     # Filters use up samples of a faster record, two seconds at most.
     n_more = 2 if rate_hz == recipe.sampling_rate_hz else 2 + int(np.ceil(2.0 / block_s))
-    record = injected_record(rng, banks[rate_hz], plan, (n_blocks + n_more) * hop, hop, rate_hz)
+    record = injected_record(rng, banks[rate_hz], plan, (n_blocks + n_more) * hop, hop, rate_hz, with_early)
     rows = station_rows(config, recipe.sampling_rate_hz, record.traces)
     truth = Targets.quiet(len(record.excess))
     for arrival_s in record.arrivals_s:

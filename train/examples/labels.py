@@ -43,7 +43,15 @@ def smooth(values: Float, n_blocks: int) -> Float:
 
 
 def mark_event(
-    targets: Targets, excess: Float, arrival_block: int, block_s: float, scales: Scales, search_before_s: float = 0.0
+    targets: Targets,
+    excess: Float,
+    arrival_block: int,
+    block_s: float,
+    scales: Scales,
+    search_before_s: float = 0.0,
+    search_after_s: float = 0.0,
+    *,
+    onset_known: bool = True,
 ) -> bool:
     """Mark one event in `targets`, in place; return whether it is visible.
 
@@ -55,14 +63,18 @@ def mark_event(
     excess : decades of power over the background, shape (n_blocks,).
     arrival_block : block of the arrival (catalogued or exact); may lie before the first block.
     search_before_s : the visible onset may precede the arrival by this much.
+    onset_known : False: the event may have begun before the first block. What it looks like there would teach that
+        records begin with an onset, so nothing is learned until its onset would be over.
+    search_after_s : the visible onset may follow the arrival by this much, and by `scales.search_s` in any case.
     """
     n = len(excess)
     first = max(0, arrival_block - round(search_before_s / block_s))
-    stop = min(n, max(arrival_block, 0) + round(scales.max_event_s / block_s))
+    stop = min(n, arrival_block + round(scales.max_event_s / block_s))
     if stop <= first:
         return False
     rise, trend = smooth(excess, 3), smooth(excess, 15)
-    search_stop = min(stop, max(arrival_block, 0) + round(scales.search_s / block_s) + 1)
+    search_s = max(scales.search_s, search_after_s)
+    search_stop = min(stop, max(arrival_block, 0) + round(search_s / block_s) + 1)
     risen, lasting = rise[first:search_stop] >= scales.visible_decades, trend[first:search_stop] >= scales.faded_decades
     visible = np.flatnonzero(risen & lasting)
     if len(visible) == 0:
@@ -72,8 +84,11 @@ def mark_event(
     stop = _fading(rise[:stop] >= scales.visible_decades, trend[:stop] >= scales.faded_decades, onset, scales, block_s)
     targets.weight[max(0, min(arrival_block, onset)) : onset] = UNCERTAIN_WEIGHT
     targets.event[onset:stop] = 1.0
-    if arrival_block >= -1:  # otherwise the record begins inside the event, and its first block is no onset
-        targets.onset[onset : min(n, onset + round(scales.onset_s / block_s))] = 1.0
+    onset_stop = min(n, onset + round(scales.onset_s / block_s))
+    if not onset_known:
+        targets.weight[:onset_stop] = 0.0
+    elif arrival_block >= -1:  # otherwise the record begins inside the event, and its first block is no onset
+        targets.onset[onset:onset_stop] = 1.0
     return True
 
 

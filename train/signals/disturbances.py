@@ -33,6 +33,7 @@ GLITCHING_SHARE = 0.15  # share of synthetic records with a glitching channel
 GLITCH_SPACING_S = (15.0, 300.0)
 DEAD_SHARE = 0.1  # of the channels after the first are dead throughout, and as many for a while
 SPIKES_PER_HOUR = (0.5, 80.0)
+TAPER_S = (60.0, 1800.0)  # those of the packet take 5 % of a part-day, 15 to 20 minutes
 
 
 def lunar_disturbances(rng: np.random.Generator, noise: Float, rate_hz: float) -> Float:
@@ -100,7 +101,7 @@ def processed_floats(rng: np.random.Generator, motion: Float, rate_hz: float) ->
         leak = 10.0 ** rng.uniform(-3.5, -1.0)
         motion = sosfilt(butter(4, corner_hz, fs=rate_hz, output="sos"), motion, axis=1) + leak * motion
     if rng.random() < 0.5:
-        n = min(int(rng.uniform(60.0, 900.0) * rate_hz), motion.shape[1] // 2)
+        n = min(int(rng.uniform(*TAPER_S) * rate_hz), motion.shape[1] // 2)
         taper = np.sin(0.5 * np.pi * np.linspace(0.0, 1.0, n)) ** 2
         zeroed = int(n * max(0.0, rng.uniform(-1.0, 0.5)))
         motion = motion.copy()

@@ -11,6 +11,8 @@ Clinton, J. F. et al. (2021), The Marsquake catalogue from InSight, sols 0-478, 
 Scholz, J.-R. et al. (2020), Detection, analysis, and removal of glitches from InSight's seismic data from Mars, Earth
     and Space Science 7, e2020EA001317, doi:10.1029/2020EA001317 (one-sided pulses of about 25 s, the response to a
     step in acceleration, some with a sharp precursor; several per hour, on one axis or on all).
+Banerdt, W. B. et al. (2020), Initial results from the InSight mission on Mars, Nature Geoscience 13, 183-189,
+    doi:10.1038/s41561-020-0544-y (pressure drops of passing convective vortices tilt the ground for some ten seconds).
 Ceylan, S. et al. (2021), Companion guide to the Marsquake catalog from InSight, doi:10.1016/j.pepi.2020.106597
     (lander resonances at 1.6, 3.3, 4.1, 6.8 and 8.6 Hz that follow the wind).
 """
@@ -28,13 +30,14 @@ from edgequake.train.signals.noise import Float, add_at, bump, n_events, rise_an
 LANDER_HZ = (1.6, 3.3, 4.1, 6.8, 8.6)  # resonances of the lander
 GROUND_HZ = 2.4  # resonance of the ground
 S_AFTER_P_S = (40.0, 300.0)
-FAMILY_SHARES = {"low": 0.45, "broad": 0.35, "2.4 Hz": 0.1, "high": 0.1}
+FAMILY_SHARES = {"low": 0.35, "broad": 0.3, "2.4 Hz": 0.15, "high": 0.2}
 LOWEST_HZ = 0.1
 CODA_DECAYS = 4.0  # a phase is cut off after this many e-folding times
 GLITCH_DECAY_S = (1.2, 4.0)  # of the pulse t exp(-t / decay), which falls below the noise within 10-25 s
 GLITCHES_PER_HOUR = (0.5, 20.0)
 GUST_S = (40.0, 600.0)
-GUSTS_PER_HOUR, BURSTS_PER_HOUR, STEPS_PER_HOUR = 1.5, 0.5, 0.3
+VORTEX_S = (4.0, 40.0)  # width of a pressure drop at half its depth
+GUSTS_PER_HOUR, BURSTS_PER_HOUR, STEPS_PER_HOUR, VORTICES_PER_HOUR = 1.5, 0.5, 0.3, 0.7
 
 
 def mars_noise(rng: np.random.Generator, n_channels: int, n_samples: int, rate_hz: float) -> Float:
@@ -84,13 +87,15 @@ def marsquake(rng: np.random.Generator, scales: Scales, layout: str, rate_hz: fl
 
 
 def mars_disturbances(rng: np.random.Generator, noise: Float, rate_hz: float) -> Float:
-    """Return noise with glitches, gusts, short bursts and steps of the mean, as hard negatives."""
+    """Return noise with glitches, gusts, pressure drops, short bursts and steps of the mean, as hard negatives."""
     out = noise.copy()
     n = out.shape[1]
     for _ in range(n_events(rng, log_uniform(rng, *GLITCHES_PER_HOUR), n, rate_hz)):
         _add_to_some(rng, out, int(rng.integers(n)), glitch(rng, rate_hz), 10.0 ** rng.uniform(0.3, 2.5))
     for _ in range(n_events(rng, GUSTS_PER_HOUR, n, rate_hz)):
         _add_gust(rng, out, rate_hz)
+    for _ in range(n_events(rng, VORTICES_PER_HOUR, n, rate_hz)):
+        _add_pressure_drop(rng, out, rate_hz)
     for _ in range(n_events(rng, BURSTS_PER_HOUR, n, rate_hz)):
         _add_to_some(rng, out, int(rng.integers(n)), _burst(rng, rate_hz), 10.0 ** rng.uniform(0.0, 1.5))
     for index in rng.integers(0, n, n_events(rng, STEPS_PER_HOUR, n, rate_hz)):
@@ -123,6 +128,26 @@ def _add_gust(rng: np.random.Generator, channels: Float, rate_hz: float) -> None
     for channel in channels:
         wind = shape * coloured(rng, n, rate_hz, spectrum)
         add_at(channel, start, wind, gain * float(np.exp(rng.normal(0.0, 0.3))))
+
+
+def _add_pressure_drop(rng: np.random.Generator, channels: Float, rate_hz: float) -> None:
+    """Add the passage of a convective vortex to every channel in place: a tilt, and wind while it lasts.
+
+    The pressure is a Lorentzian in time; the ground tilts as it changes, so that motion follows it or its derivative.
+    """
+    width_s = log_uniform(rng, *VORTEX_S)
+    n = int(16.0 * width_s * rate_hz)
+    time = (np.arange(n) - n / 2) / (0.5 * width_s * rate_hz)
+    drop = 1.0 / (1.0 + time**2)
+    tilt = drop if rng.random() < 0.5 else 1.5 * time * drop**2
+    tilt = tilt * np.hanning(n)  # the wings of a Lorentzian never end
+    start, gain = int(rng.integers(-n // 2, channels.shape[1])), 10.0 ** rng.uniform(0.3, 2.3)
+    wind_gain = 10.0 ** rng.uniform(-1.0, 0.8)
+    spectrum = partial(_above, corner_hz=log_uniform(rng, 0.5, 5.0))
+    for channel in channels:
+        add_at(channel, start, tilt, gain * float(rng.uniform(-1.0, 1.0)))
+        wind = drop * coloured(rng, n, rate_hz, spectrum)
+        add_at(channel, start, wind, wind_gain * float(np.exp(rng.normal(0.0, 0.3))))
 
 
 def _burst(rng: np.random.Generator, rate_hz: float) -> Float:

@@ -99,6 +99,12 @@ def test_the_likelier_class_is_given_and_a_doubtful_one_is_not() -> None:
     assert classify(dataclasses.replace(barely, min_probability=barely.min_probability + 1e-6), np.full(4, -0.4)) == ""
 
 
+def test_an_untold_class_is_left_blank_and_takes_its_events_from_the_others() -> None:
+    quiet = dataclasses.replace(CONFIG, untold=("impact_mq",))
+    told = [classify(quiet, np.array([pitch, 9.0, 1.0, 9.0])) for pitch in (0.2, -1.2, -0.5)]
+    assert told == ["", "deep_mq", ""]
+
+
 def test_inputs_far_from_the_training_events_are_not_classified() -> None:
     assert class_of(0.9) == "impact_mq"
     assert class_of(1.1) == ""  # more than three scales above the mean
@@ -240,6 +246,8 @@ def test_the_manifest_has_the_table(moon: tuple[Manifest, bytes, Variant]) -> No
         ({"weights": [[1.0, 1.0]]}, "2 rows of 2"),
         ({"bias": [0.0]}, "bias must hold 2"),
         ({"min_probability": 1.5}, "min_probability"),
+        ({"untold": ["quake"]}, "untold must be some of names"),
+        ({"untold": ["deep_mq", "impact_mq"]}, "untold must be some of names, not all"),
         ({"smooth_s": 1e4}, "smooth_s"),
         ({"colour": 1}, "unknown field 'colour'"),
     ],

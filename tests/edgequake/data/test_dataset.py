@@ -53,6 +53,13 @@ def test_arrivals_are_in_time_order_with_their_own_group(folder: Path) -> None:
     assert (moon.arrivals[1].precision_s, moon.arrivals[1].event_type) == (60.0, "deep, A1")
 
 
+def test_a_label_by_the_cut_of_its_record_is_taken_for_uncertain(folder: Path) -> None:
+    table = CATALOG.replace("60,1,levent", '60,1,"cut convention: a pick 1801-1841 s after the start"')
+    (folder / "catalog.csv").write_text(table.replace("60,0,levent", "900,0,cut convention"))
+    arrivals = read_dataset(folder, body="moon")[0].arrivals
+    assert [arrival.precision_s for arrival in arrivals] == [900.0, 300.0]
+
+
 def test_records_are_selected_by_body_and_split(folder: Path) -> None:
     assert [record.body for record in load(folder, split="train")] == ["mars"]
     with pytest.raises(DataError, match="no record of body 'earth' and split 'any'; bodies are moon, mars, earth"):

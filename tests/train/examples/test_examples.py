@@ -18,7 +18,7 @@ from edgequake.edge.manifest.tables import SpectrogramConfig
 from edgequake.train.configuration.recipe import Recipe, load_recipe
 from edgequake.train.data.noise_bank import NoiseBank, build_bank, even_channels
 from edgequake.train.data.records import record_traces
-from edgequake.train.examples.augmentation import injected_record
+from edgequake.train.examples.augmentation import Loudness, injected_record
 from edgequake.train.examples.examples import recorded_examples, recorded_targets, synthetic_examples
 
 NO_BANK = NoiseBank((), ())
@@ -92,6 +92,38 @@ def test_the_excess_of_a_record_is_the_injected_power(recipe: Recipe) -> None:
         loud += bool(record.arrivals_s) and record.excess.max() >= low
         assert bool(record.arrivals_s) or record.excess.max() == 0.0
     assert loud >= 6
+
+
+def test_early_quakes_come_in_the_first_minutes_of_their_record(recipe: Recipe) -> None:
+    plan = replace(recipe.examples, quakes_per_example=2.0, early_share=1.0, early_s=(300.0, 600.0))
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        record = injected_record(rng, NO_BANK, plan, 80_000, 64, recipe.sampling_rate_hz, with_early=True)
+        assert 300.0 <= record.arrivals_s[0] <= 600.0
+        assert np.all(np.diff(record.arrivals_s) > plan.scales.min_spacing_s)
+    loud = replace(plan, excess_decades=(1.5, 2.5))
+    examples = synthetic_examples(replace(recipe, examples=loud), NO_BANKS, 10, 3)
+    first = [np.flatnonzero(example[:, 0])[:1].tolist() for example in examples.targets]  # 9.66 s each
+    assert all(28 <= block <= 100 for onset in first for block in onset) and sum(map(len, first)) >= 8
+
+
+def test_a_quake_in_the_coda_of_a_louder_one_has_no_onset(recipe: Recipe) -> None:
+    rng, rate_hz, n = np.random.default_rng(2), recipe.sampling_rate_hz, 60_000
+    scales = replace(recipe.examples.scales, overlap_decades=0.25)
+    loudness = Loudness(rng.standard_normal((1, n)), 64, rate_hz, scales)
+
+    def burst(start_s: float, amplitude: float) -> np.ndarray:
+        wave = np.zeros((1, n))
+        first = round(start_s * rate_hz)
+        wave[0, first : first + 12_000] = amplitude * rng.standard_normal(12_000)
+        return wave
+
+    loud, weak, strong = burst(1000.0, 10.0), burst(1700.0, 3.0), burst(1700.0, 40.0)
+    assert loudness.heard([loud, weak], [1000.0, 1700.0]) == [0]
+    assert loudness.heard([loud, strong], [1000.0, 1700.0]) == [0, 1]
+    # Alone, or long after, the weak one is an onset like any other.
+    assert loudness.heard([weak], [1700.0]) == [0]
+    assert loudness.heard([loud, burst(5000.0, 0.5)], [1000.0, 5000.0]) == [0, 1]
 
 
 def test_quakes_are_at_their_labels(recipe: Recipe) -> None:

@@ -40,6 +40,13 @@ def test_a_rise_long_after_the_arrival_is_not_its_onset() -> None:
     assert not mark_event(targets, drawn(900, 180, 300), 100, BLOCK_S, MOON)
 
 
+def test_a_rise_long_after_an_uncertain_arrival_is_its_onset() -> None:
+    targets = Targets.quiet(900)  # the rise is 800 s late
+    assert mark_event(targets, drawn(900, 180, 300), 100, BLOCK_S, MOON, search_after_s=900.0)
+    assert np.flatnonzero(targets.onset)[0] == 179
+    assert np.all(targets.weight[100:179] == np.float32(UNCERTAIN_WEIGHT))
+
+
 def test_an_early_rise_is_found_only_when_the_label_may_be_late() -> None:
     early = drawn(400, 92, 200)
     targets = Targets.quiet(400)
@@ -54,6 +61,19 @@ def test_a_record_that_begins_inside_an_event_has_no_onset() -> None:
     targets = Targets.quiet(400)
     assert mark_event(targets, drawn(400, 0, 50), -60, BLOCK_S, MOON)
     assert targets.event[:50].all() and not targets.onset.any()
+
+
+def test_nothing_is_learned_of_a_rise_that_may_have_begun_before_the_record() -> None:
+    targets = Targets.quiet(400)
+    assert mark_event(targets, drawn(400, 5, 200), 0, BLOCK_S, MOON, onset_known=False)
+    assert not targets.onset.any() and targets.event[28:200].all()
+    np.testing.assert_array_equal(np.flatnonzero(targets.weight == 0), np.arange(28))  # the rise at 4, and 240 s
+
+
+def test_an_event_that_is_long_over_when_the_record_begins_is_not_marked() -> None:
+    targets = Targets.quiet(400)
+    assert not mark_event(targets, drawn(400, 5, 200), -540, BLOCK_S, MOON)  # 5400 s before
+    assert not targets.event.any() and np.all(targets.weight == 1)
 
 
 def test_smoothing_is_the_centred_mean_of_the_available_values() -> None:

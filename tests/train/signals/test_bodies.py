@@ -39,7 +39,7 @@ def test_the_signals_of_a_bundled_recipe_are_those_of_its_body() -> None:
         recipe = load_recipe(name)
         assert recipe.examples.signals == recipe.body
     moon, mars, earth = (load_recipe(name).examples.scales for name in ("moon", "mars", "earth"))
-    for name in ("onset_s", "max_event_s", "after_event_s", "lead_s", "quake_s", "level_s", "min_spacing_s"):
+    for name in ("onset_s", "max_event_s", "after_event_s", "lead_s", "quake_s", "level_s"):
         assert getattr(moon, name) > getattr(mars, name) > getattr(earth, name), name
 
 

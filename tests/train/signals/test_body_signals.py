@@ -38,6 +38,19 @@ def test_a_glitch_is_a_one_sided_pulse_of_ten_to_twentyfive_seconds() -> None:
     assert 15 <= smooth <= 33  # about six in ten have no precursor
 
 
+def test_a_pressure_drop_is_a_tilt_of_seconds_to_minutes_on_every_channel() -> None:
+    for seed in range(20):
+        channels = np.zeros((3, int(1800 * RATE_HZ)))
+        mars._add_pressure_drop(np.random.default_rng(seed), channels, RATE_HZ)
+        for channel in channels:
+            touched = np.flatnonzero(channel)
+            assert len(touched) == 0 or np.ptp(touched) / RATE_HZ <= 16 * 40.0
+        loud = [channel for channel in channels if np.any(channel)]
+        assert len(loud) in (0, 3)
+        low = [signal.sosfiltfilt(signal.butter(4, 0.3, fs=RATE_HZ, output="sos"), channel) for channel in loud]
+        assert all(np.abs(one).max() > 0.0 for one in low)
+
+
 @pytest.mark.parametrize(
     ("family", "low_hz", "high_hz"), [("low", 0.1, 1.6), ("2.4 Hz", 1.8, 3.2), ("high", 1.5, 10.0), ("broad", 0.1, 8.0)]
 )
