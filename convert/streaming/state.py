@@ -14,6 +14,7 @@ multiplied by a mask, which a register of ones of the length of the window gives
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -144,14 +145,16 @@ class StepBuilder:
         if not self.may_pad_ends:
             refuse(call, "it pads the end of a window with zeros, which only one step as long as the window can do")
         steps, n_after = stream.steps or 0, stream.rows_after
-        mask = self._until(call, steps)  # (1, 1, 1)
+        # One factor for every value: TensorFlow's converter fails on masks that are broadcast over the features.
+        shape = (1, stream.n_rows, math.prod(stream.row_shape))
+        before_end = np.ones(shape, np.float32)
+        before_end[:, stream.n_rows - n_after :] = 0.0  # in the step in which Keras' last row comes
         if n_after:
-            last = np.ones((1, stream.n_rows, 1), np.float32)
-            last[:, stream.n_rows - n_after :] = 0.0  # within the step in which Keras' last row comes
-            mask = mask * last + self._until(call, steps - 1) * (1.0 - last)
-        if len(stream.row_shape) == 2:
-            mask = ops.expand_dims(mask, -1)
-        return replace(stream, x=stream.as_rows() * mask, ends_in_zeros=True)
+            mask = self._until(call, steps) * before_end + self._until(call, steps - 1) * (1.0 - before_end)
+        else:
+            mask = self._until(call, steps) * np.ones(shape, np.float32)
+        x = stream.as_rows()
+        return replace(stream, x=x * ops.reshape(mask, tuple(x.shape)), ends_in_zeros=True)
 
     def _until(self, call: LayerCall, step: int) -> Any:
         """Return 1 in the steps before `step` and 0 from it on, shape (1, 1, 1).

@@ -38,6 +38,16 @@ def one_row(keras: Any, L: Any) -> Any:
     return keras.Sequential([keras.Input((1, 1)), *layers])
 
 
+def late_window(keras: Any, L: Any) -> Any:
+    """Return a network on windows that `same` pads at the end, between pools and before an LSTM."""
+    layers = [
+        *(L.Conv1D(8, 3, padding="same", activation="relu"), L.MaxPooling1D(2)),
+        *(L.Conv1D(8, 5, padding="same", activation="relu"), L.MaxPooling1D(2)),
+        *(L.LSTM(8), L.Dense(1, activation="sigmoid")),
+    ]
+    return keras.Sequential([keras.Input((48, 1)), *layers])
+
+
 def late_classes(keras: Any, L: Any) -> Any:
     """Return a stream of three classes, late by 3 + 1 + 1 rows."""
     rows = keras.Input((None, 1))
@@ -51,6 +61,7 @@ def late_classes(keras: Any, L: Any) -> Any:
 NETWORKS: dict[str, tuple[Callable[[Any, Any], Any], dict[str, Any], int | None, int, float]] = {
     "brief": (brief, {}, 200, 0, 0.02),
     "one row": (one_row, {}, 1, 0, 0.02),
+    "late window": (late_window, {}, 48, 8, 0.02),
     "late classes": (
         late_classes,
         {"network.outputs": ["noise", "quake", "blast"], "network.event_classes": ["quake", 2]},
