@@ -30,7 +30,7 @@ from edgequake.train.trainer import partial_manifest
 
 RECIPE = load_recipe("moon")
 assert RECIPE.classes is not None
-PLAN = RECIPE.classes
+PLAN = dataclasses.replace(RECIPE.classes, untold=())
 UNTRAINED = untrained_classes(PLAN, RECIPE.trigger.max_event_s)
 
 
