@@ -156,6 +156,9 @@ class ModelHeader:
         text = array("double", "eq_thresholds", (double(config.onset_thresholds[name]) for name in SENSITIVITIES))
         text += define("REARM_RATIO", double(config.rearm_ratio))
         text += define("EVENT_THRESHOLD", double(config.event_threshold))
+        text += define("HAS_BEGINNING", int(config.longest_rise_s > 0))
+        if config.longest_rise_s > 0:
+            durations_s["BEGINNING_NS"] = config.longest_rise_s
         text += define("HAS_SURE_EVENT", int(sure is not None))
         if sure is not None:
             durations_s |= {"SURE_DURATION_NS": sure.duration_s, "LONGEST_RISE_NS": sure.longest_rise_s}

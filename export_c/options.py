@@ -95,6 +95,11 @@ def require_exportable(manifest: Manifest, factors: tuple[int, ...]) -> None:
         raise _refused(manifest, f"its network is {network.mode}", "the mode continuous")
     if network.rows_per_step != 1:
         raise _refused(manifest, f"a step takes {network.rows_per_step} rows", "one row a step")
+    if network.outputs not in (("event",), ("onset", "event")):
+        named = ", ".join(network.outputs)
+        raise _refused(manifest, f"its outputs are {named}", "the outputs event, or onset and event")
+    if network.lag_rows or network.warmup_steps or any(state.reset_step for state in network.states):
+        raise _refused(manifest, "its decisions come later than their rows", "a network without delay")
     if front_end.highest_rate_hz is not None and front_end.highest_rate_hz < max(factors) * manifest.sampling_rate_hz:
         raise _refused(manifest, f"it takes at most {front_end.highest_rate_hz:g} Hz", "rates that the model takes")
     for table in (front_end.spectrogram, front_end.high_bands):

@@ -118,9 +118,9 @@ typedef struct {
 typedef struct {
     double threshold;
     double peak, rise_peak;
-    int64_t rise_ns, rise_onset_ns, open_rise_ns, open_onset_ns, active_until_ns, course_ns, sure_ns;
+    int64_t rise_ns, rise_onset_ns, beginning_ns, open_rise_ns, open_onset_ns, active_until_ns, course_ns, sure_ns;
     uint32_t n_short_rises;
-    uint8_t is_armed, has_rise, is_open, has_course, has_sure, is_told;
+    uint8_t is_armed, has_rise, has_beginning, is_open, has_course, has_sure, is_told;
 } eq_trigger;
 
 typedef struct {

@@ -319,6 +319,9 @@ int64_t eq_horizon_ns(const eq_t *s)
     if (t->has_rise != 0 && t->rise_onset_ns < horizon_ns) {
         horizon_ns = t->rise_onset_ns;
     }
+    if (t->has_beginning != 0 && t->is_armed != 0 && t->beginning_ns < horizon_ns) {
+        horizon_ns = t->beginning_ns;
+    }
     if (t->has_course != 0 && t->is_told == 0 && t->course_ns < horizon_ns) {
         horizon_ns = t->course_ns;
     }

@@ -216,6 +216,7 @@ static void pass_trigger(eq_stream *f, eq_trigger *t)
     pass_doubles(f, &t->rise_peak, 1, 1e3);
     pass_time(f, &t->rise_ns);
     pass_time(f, &t->rise_onset_ns);
+    pass_time(f, &t->beginning_ns);
     pass_time(f, &t->open_rise_ns);
     pass_time(f, &t->open_onset_ns);
     pass_time(f, &t->active_until_ns);
@@ -224,6 +225,7 @@ static void pass_trigger(eq_stream *f, eq_trigger *t)
     pass_u32(f, &t->n_short_rises);
     pass_u8s(f, &t->is_armed, 1, 1);
     pass_u8s(f, &t->has_rise, 1, 1);
+    pass_u8s(f, &t->has_beginning, 1, 1);
     pass_u8s(f, &t->is_open, 1, 1);
     pass_u8s(f, &t->has_course, 1, 1);
     pass_u8s(f, &t->has_sure, 1, 1);

@@ -6,6 +6,16 @@ typedef struct {
     double onset, event; /* probabilities that an event begins, and that one is in progress */
 } eq_decision;
 
+static int64_t earlier(int64_t a_ns, int64_t b_ns)
+{
+    return a_ns < b_ns ? a_ns : b_ns;
+}
+
+static int64_t later(int64_t a_ns, int64_t b_ns)
+{
+    return a_ns > b_ns ? a_ns : b_ns;
+}
+
 static void queue_event(eq_t *s, eq_event event)
 {
     s->queue[(s->queue_first + s->queue_length) % EQ_QUEUE] = event;
@@ -16,11 +26,13 @@ static void reset_trigger(eq_trigger *t)
 {
     t->is_armed = 1;
     t->has_rise = 0;
+    t->has_beginning = 0;
     t->is_open = 0;
     t->has_course = 0;
     t->has_sure = 0;
     t->is_told = 0;
     t->rise_onset_ns = 0;
+    t->beginning_ns = 0;
     t->rise_peak = 0.0;
     t->open_onset_ns = 0;
     t->active_until_ns = 0;
@@ -37,6 +49,10 @@ static void close_event(eq_t *s, int64_t stop_ns)
     event.class_index = -1;
     event.reserved = 0;
     t->is_open = 0;
+    if (t->has_beginning != 0) { /* what comes next begins after this event */
+        t->beginning_ns = later(t->beginning_ns, stop_ns);
+        t->rise_onset_ns = later(t->rise_onset_ns, stop_ns);
+    }
     queue_event(s, event);
 }
 
@@ -59,7 +75,8 @@ static void open_event(eq_t *s, int64_t rise_ns)
         return;
     }
     if (t->is_open != 0) {
-        close_event(s, t->active_until_ns < rise_ns ? t->active_until_ns : rise_ns);
+        const int64_t begins_ns = t->has_beginning != 0 ? earlier(rise_ns, t->rise_onset_ns) : rise_ns;
+        close_event(s, earlier(t->active_until_ns, begins_ns));
     }
     t->is_open = 1;
     t->open_rise_ns = rise_ns;
@@ -68,10 +85,33 @@ static void open_event(eq_t *s, int64_t rise_ns)
     t->open_onset_ns = t->rise_onset_ns;
 }
 
+#if EQ_HAS_BEGINNING
+/* Follows since when the onset probability has not been low. */
+static void follow_beginning(eq_trigger *t, const eq_decision *d)
+{
+    if (d->onset < EQ_REARM_RATIO * t->threshold) {
+        t->has_beginning = 0;
+        return;
+    }
+    t->beginning_ns = later(t->has_beginning != 0 ? t->beginning_ns : d->start_ns, d->stop_ns - EQ_BEGINNING_NS);
+    t->has_beginning = 1;
+}
+#endif
+
+/* Onset of the event that the rise beginning with a decision may become. */
+static int64_t onset_of_rise(const eq_trigger *t, const eq_decision *d)
+{
+    return t->has_beginning == 0 || is_same_event(t, t->beginning_ns) ? d->start_ns
+                                                                       : earlier(t->beginning_ns, d->start_ns);
+}
+
 /* Follows the onset probability; opens an event when it has been high for long enough. */
 static void declare_onset(eq_t *s, const eq_decision *d)
 {
     eq_trigger *t = &s->trigger;
+#if EQ_HAS_BEGINNING
+    follow_beginning(t, d);
+#endif
     if (d->onset < t->threshold) {
         t->n_short_rises += t->has_rise != 0 && t->is_armed != 0 ? 1u : 0u;
         t->has_rise = 0;
@@ -83,7 +123,7 @@ static void declare_onset(eq_t *s, const eq_decision *d)
     if (t->has_rise == 0) {
         t->has_rise = 1;
         t->rise_ns = d->start_ns;
-        t->rise_onset_ns = d->start_ns;
+        t->rise_onset_ns = onset_of_rise(t, d);
         t->rise_peak = 0.0;
     }
     t->rise_peak = larger(t->rise_peak, d->onset);
