@@ -165,7 +165,8 @@ class Page(HTMLParser):
 def page(text: str) -> Page:
     """Return a page of results with a text in every place."""
     table = Table(text, ("file", text), ((text, text),), (text,))
-    names = ("accuracy", "details", "curves", "peers", "latency", "footprint", "energy", "others", "provenance")
+    names = ("accuracy", "details", "curves", "peers", "latency", "footprint", "energy")
+    names += ("hours", "missions", "others", "provenance")
     texts = dict.fromkeys(("curves_chart", "curves_alt", "latency_chart", "latency_alt", "title"), text)
     return Page(render("bench.html.j2", **texts, **dict.fromkeys(names, (table,))))
 
