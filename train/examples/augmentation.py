@@ -62,7 +62,7 @@ def injected_record(
     layout = _layout(rng, recipe)
     noise = _noise(rng, bank, recipe, layout, n_samples, rate_hz)  # (n_channels, n_samples), unit robust scale
     noise = signals.disturb(rng, noise, rate_hz)
-    early_s = float(rng.uniform(*recipe.early_s)) if with_early else None
+    early_s = float(rng.uniform(recipe.early_s[0], recipe.early_s[1])) if with_early else None
     arrivals_s = _arrivals(rng, recipe, n_samples / rate_hz, early_s)
     loudness = Loudness(noise, hop, rate_hz, scales)
     waves = [_quake(rng, bank, recipe, layout, noise.shape, arrival_s, loudness) for arrival_s in arrivals_s]
