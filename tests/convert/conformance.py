@@ -462,11 +462,17 @@ def build(name: str) -> Any:
     if isinstance(made, list):
         shape = architecture.input_shape or (architecture.n_rows, architecture.n_features)
         made = keras.Sequential([keras.Input(batch_shape=(architecture.batch, *shape)), *made])
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
-    for weight in made.trainable_weights + made.non_trainable_weights:
-        if "seed_generator" not in weight.path:
-            weight.assign(_values(rng, weight.path.rsplit("/", 1)[-1], tuple(weight.shape)))
+    set_random_weights(made.trainable_weights + made.non_trainable_weights, zlib.crc32(name.encode()))
     return made
+
+
+def set_random_weights(weights: list[Any], seed: int) -> None:
+    """Give weights of Keras 3 or Keras 2 (`kernel:0`) values with which the outputs follow the input."""
+    rng = np.random.default_rng(seed)
+    for weight in weights:
+        path = getattr(weight, "path", weight.name).removesuffix(":0")
+        if "seed_generator" not in path:
+            weight.assign(_values(rng, path.rsplit("/", 1)[-1], tuple(weight.shape)))
 
 
 def _values(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> Rows:

@@ -72,16 +72,13 @@ NETWORKS: dict[str, tuple[Callable[[Any, Any], Any], dict[str, Any], int | None,
 }
 
 
-def saved(make: Callable[[Any, Any], Any], folder: Path) -> Any:
+def saved(conformance: Any, make: Callable[[Any, Any], Any], folder: Path) -> Any:
     """Save a network with random weights, five lines that describe it, and rows to calibrate on."""
     import keras
     from keras import layers
 
-    model, rng = make(keras, layers), np.random.default_rng(2)
-    for weight in model.weights:
-        if "seed_generator" not in weight.path:
-            low = 0.5 if "variance" in weight.path else -1.0
-            weight.assign(rng.uniform(low, 1.0, weight.shape) / np.sqrt(np.prod(weight.shape[:-1])))
+    model = make(keras, layers)
+    conformance.set_random_weights(model.weights, 2)
     model.save(folder / "net.keras")
     (folder / "net.toml").write_text(FIVE_LINES)
     np.savez(folder / "calibration.npz", rows=waveforms(3, 1600))
@@ -102,18 +99,21 @@ def convert(folder: Path, changes: dict[str, Any], quantize: str = "all") -> Con
 @pytest.mark.slow
 @pytest.mark.usefixtures("worker_here")
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_saved_network_equals_keras_in_the_runtimes(name: str, conformance_run: Any, tmp_path: Path) -> None:
+def test_a_saved_network_equals_keras_in_the_runtimes(
+    name: str, conformance: Any, conformance_run: Any, tmp_path: Path
+) -> None:
     from edgequake.convert.streaming.step_model import build_step_graph
     from edgequake.convert.streaming.stepping import sequence_probabilities
 
     make, changes, window_rows, lag_rows, int8_limit = NETWORKS[name]
-    model = saved(make, tmp_path)
+    model = saved(conformance, make, tmp_path)
     report = convert(tmp_path, changes)
     assert set(report.left_out) <= {"int16x8"} and report.recommended in {item.variant for item in report.variants}
     manifest, _ = load_manifest(report.manifest)
     network = manifest.network
     assert (network.window_rows, network.lag_rows, manifest.front_end.gap_flag) == (window_rows, lag_rows, False)
-    rows = waveforms(4, 1600)[:1].reshape(-1, window_rows or 1600, 1)
+    n_window = window_rows or 1600
+    rows = waveforms(4, 1600)[0, : 1600 // n_window * n_window].reshape(-1, n_window, 1)
     np.save(tmp_path / "rows.npy", rows)
     shutil.copy(report.manifest, tmp_path / "manifest.json")
     graph = build_step_graph(model, network.mode, window_rows)
@@ -128,11 +128,11 @@ def test_a_saved_network_equals_keras_in_the_runtimes(name: str, conformance_run
 
 
 @pytest.mark.usefixtures("worker_here")
-def test_a_network_whose_meaning_is_not_said_does_not_run(tmp_path: Path) -> None:
+def test_a_network_whose_meaning_is_not_said_does_not_run(conformance: Any, tmp_path: Path) -> None:
     def two_probabilities(keras: Any, L: Any) -> Any:
         return keras.Sequential([keras.Input((None, 1)), L.Dense(2, activation="sigmoid")])
 
-    saved(two_probabilities, tmp_path)
+    saved(conformance, two_probabilities, tmp_path)
     (tmp_path / "calibration.npz").unlink()
     report = convert(tmp_path, {})
     assert 'set network.outputs: one name a column, "event" for' in report.table()
@@ -148,8 +148,8 @@ def test_a_network_whose_meaning_is_not_said_does_not_run(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("worker_here")
-def test_classes_are_asked_for_and_named_in_the_question(tmp_path: Path) -> None:
-    saved(late_classes, tmp_path)
+def test_classes_are_asked_for_and_named_in_the_question(conformance: Any, tmp_path: Path) -> None:
+    saved(conformance, late_classes, tmp_path)
     with pytest.raises(
         ConfigError, match=re.escape("net.toml does not say what the network's outputs mean, 3 columns")
     ):

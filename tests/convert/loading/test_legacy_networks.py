@@ -74,15 +74,13 @@ def operations(k: Any) -> Any:
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [recurrent, convolutional, operations], ids=lambda make: make.__name__)
 @pytest.mark.parametrize("suffix", ["h5", "hdf5", "keras"])
-def test_files_of_keras_2_compute_what_keras_2_computes(k2: Any, tmp_path: Path, make: Any, suffix: str) -> None:
+def test_files_of_keras_2_compute_what_keras_2_computes(
+    k2: Any, conformance: Any, tmp_path: Path, make: Any, suffix: str
+) -> None:
     from edgequake.convert.loading.network_loader import load_network
 
     old = make(k2)
-    rng = np.random.default_rng(7)
-    for weight in old.weights:
-        low, high = (0.5, 1.0) if "variance" in weight.name else (-0.7, 0.7)  # recurrent layers must not saturate
-        weight.assign(rng.uniform(low, high, weight.shape))
-    old.layers[-1].weights[0].assign(20.0 * old.layers[-1].weights[0])  # outputs that vary
+    conformance.set_random_weights(old.weights, 8)
     path = tmp_path / f"old.{suffix}"
     if suffix == "keras" and make is convolutional:  # of Keras 2, this format takes no "/" in names
         pytest.skip("tf-keras does not write this network in this format")
