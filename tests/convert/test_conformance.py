@@ -27,7 +27,7 @@ FEW = {
     "Conv1D same, BatchNormalization, Flatten (one step)": 0.03,
 }
 
-# the short form leaves out those whose kinds of layers another one has
+# their integer graphs are measured in the long form only: each costs 10 to 25 s
 LONG_ONLY = {
     "branches with strides 2, LSTM",
     "Conv1D relu, BatchNormalization, Conv1D",
