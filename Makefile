@@ -67,6 +67,8 @@ test: landers
 conformance: landers
 	EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) $(ENV)/bin/python studies/conversion/conformance.py
 	EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) $(ENV)/bin/python studies/conversion/plain_route.py
+	EDGEQUAKE_LONG_CONFORMANCE=1 EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) \
+		$(ENV)/bin/python -m pytest -q tests/convert/test_conformance.py
 
 # Two environments as a lander would have them, with the wheel that a user would install.
 landers: environments
