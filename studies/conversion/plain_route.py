@@ -132,11 +132,8 @@ def one_step(
     """Return the operators of the one-step graphs, whether they run, and their sizes, by variant."""
     import numpy as np
 
-    from edgequake.convert.streaming.step_model import build_step_graph
-
-    graph = build_step_graph(model, architecture.mode, architecture.n_rows)
     calibration, rows = run.calibration_and_rows(conformance, architecture)
-    manifest = run.convert(graph, architecture, calibration, folder)
+    manifest = run.convert(model, architecture, calibration, folder)
     np.save(folder / "rows.npy", rows)
     made = run.run(python, "tflite-runtime", folder)
     return {

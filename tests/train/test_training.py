@@ -64,7 +64,7 @@ def test_training_lowers_the_loss_and_writes_what_convert_needs(short_data: Path
     )
     assert described["recipe"]["fit"]["steps"] == 200
     with np.load(tmp_path / "out" / "calibration.npz") as saved:
-        assert saved["rows"].shape == (24, 120, 9) and saved["rows"].dtype == np.float32
+        assert saved["rows"].shape == (24, 120, 8) and saved["rows"].dtype == np.float32
     assert [type(layer).__name__ for layer in keras.saving.load_model(result.keras_file).layers] == [
         "InputLayer", "Conv1D", "LSTM", "Dense",
     ]  # fmt: skip

@@ -72,7 +72,7 @@ class Body:
 
 EARTH = Body("earth", 50.0, "FDSN:XX_AAA_00_B_H_Z", 6 * 3600.0 if LONG else 300.0, 412, (1.0, 5.0), 0.1, 20.0,
              10.0, 100.0, 300.0, 2, 0.05, 4.0 if LONG else 1 / 48)  # fmt: skip
-MARS = Body("mars", 20.0, "FDSN:XB_AAA_00_B_H_Z", 2 * 3600.0, 400, (0.3, 0.5), 15.0, 150.0, 100.0, 25.0, 300.0, 1, 1.0,
+MARS = Body("mars", 20.0, "FDSN:XB_AAA_00_B_H_Z", 2 * 3600.0, 400, (0.3, 0.5), 15.0, 150.0, 100.0, 25.0, 300.0, 3, 1.0,
             4.0 if LONG else 1 / 6, MARS_TOLERANCE_S)  # fmt: skip
 MOON = Body("moon", 6.625, "FDSN:XX_AAA_00_M_H_Z", 6 * 3600.0, 400, (0.45, 0.7), 100.0, 700.0, 0.0, 25.0, 4.0, 2, 2.0,
             16.0 if LONG else 0.5)  # fmt: skip
