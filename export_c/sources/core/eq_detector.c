@@ -231,30 +231,21 @@ eq_result eq_push_i32(eq_t *s, int channel, int64_t start_ns, double rate_hz, co
                       uint32_t *taken)
 {
     const int32_t none = 0;
-    eq_samples samples;
-    samples.i32 = n > 0 ? x : &none; /* n == 0: the work that is left of a piece */
-    samples.f32 = NULL;
-    samples.f64 = NULL;
+    const eq_samples samples = {n > 0 ? x : &none, NULL, NULL}; /* n == 0: the work that is left of a piece */
     return push_samples(s, channel, start_ns, rate_hz, &samples, n, taken);
 }
 
 eq_result eq_push_f32(eq_t *s, int channel, int64_t start_ns, double rate_hz, const float *x, uint32_t n,
                       uint32_t *taken)
 {
-    eq_samples samples;
-    samples.i32 = NULL;
-    samples.f32 = x;
-    samples.f64 = NULL;
+    const eq_samples samples = {NULL, x, NULL};
     return push_samples(s, channel, start_ns, rate_hz, &samples, n, taken);
 }
 
 eq_result eq_push_f64(eq_t *s, int channel, int64_t start_ns, double rate_hz, const double *x, uint32_t n,
                       uint32_t *taken)
 {
-    eq_samples samples;
-    samples.i32 = NULL;
-    samples.f32 = NULL;
-    samples.f64 = x;
+    const eq_samples samples = {NULL, NULL, x};
     return push_samples(s, channel, start_ns, rate_hz, &samples, n, taken);
 }
 

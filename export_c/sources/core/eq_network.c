@@ -68,30 +68,37 @@ static int32_t table_input(int16_t x, eq_table_scale scale)
     return ((int32_t)x * scale.multiplier + rounding) >> scale.shift;
 }
 
+/* The sigmoid's table at a distance from 0, between entries 2^bits apart: times 2^bits; `most` beyond its end. */
+static int32_t table_value(uint32_t distance, uint32_t bits, int32_t most)
+{
+    const uint32_t i = distance >> bits;
+    const int32_t step = (int32_t)1 << bits;
+    int32_t a, b;
+    if (i >= 255) {
+        return most * step;
+    }
+    a = (int32_t)eq_sigmoid[i];
+    b = (int32_t)eq_sigmoid[i + 1];
+    return a * step + (int32_t)(distance & ((uint32_t)step - 1u)) * (b - a);
+}
+
+static uint32_t distance_from_0(int32_t x)
+{
+    return (uint32_t)(x < 0 ? -x : x);
+}
+
 static int16_t logistic_16(int16_t x, eq_table_scale scale)
 {
     const int32_t input = table_input(x, scale);
-    const uint32_t size = (uint32_t)(input < 0 ? -input : input), i = size >> 9;
-    int32_t result = 0x7FFF << 10;
-    if (i < 255) {
-        const int32_t a = (int32_t)eq_sigmoid[i], b = (int32_t)eq_sigmoid[i + 1];
-        result = a * 512 + (int32_t)(size & 0x1FFu) * (b - a);
-    }
-    result = input >= 0 ? result + 512 : (1 << 25) - result + 511;
-    return (int16_t)(result >> 10);
+    const int32_t value = table_value(distance_from_0(input), 9, 0x7FFF << 1);
+    return (int16_t)((input >= 0 ? value + 512 : (1 << 25) - value + 511) >> 10);
 }
 
 static int16_t tanh_16(int16_t x, eq_table_scale scale)
 {
     const int32_t input = table_input(x, scale);
-    const uint32_t size = (uint32_t)(input < 0 ? -input : input), i = size >> 8;
-    int32_t result = 0xFFFF << 8;
-    if (i < 255) {
-        const int32_t a = (int32_t)eq_sigmoid[i], b = (int32_t)eq_sigmoid[i + 1];
-        result = a * 256 + (int32_t)(size & 0xFFu) * (b - a);
-    }
-    result = input >= 0 ? result - (1 << 23) + 128 : -result + (1 << 23) + 127;
-    return (int16_t)(result >> 8);
+    const int32_t value = table_value(distance_from_0(input), 8, 0xFFFF);
+    return (int16_t)((input >= 0 ? value - (1 << 23) + 128 : -value + (1 << 23) + 127) >> 8);
 }
 
 static int16_t add_16(int32_t a, eq_scale scale_a, int32_t b, eq_scale scale_b, eq_scale scale_sum)
