@@ -312,7 +312,7 @@ class CDetector:
     ) -> tuple[int, int]:
         """Push samples of a trace; return how many were taken, and the result."""
         n_found, n_taken, total = _INT(0), _UINT(0), 0
-        kind = {"i": 0, "u": 0}.get(samples.dtype.kind, 1 if samples.dtype.itemsize == 4 else 2)
+        kind = 0 if samples.dtype.kind == "i" else 1 if samples.dtype.itemsize == 4 else 2
         while True:
             rest = samples[total:]
             result = self._library.push(
