@@ -40,6 +40,7 @@ N_KILLS = int(os.environ.get("EDGEQUAKE_SWITCH_KILLS", "4"))
 SEED_MODEL = Path(__file__).parents[4] / "train" / "models" / "seed-spectrogram" / "seed-spectrogram.json"
 EDGE = (sys.executable, "-m", "edgequake.edge")
 STATIONS = ("XX_LUN", "XX_LUM")
+NEVER_NS = 1 << 62
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="process groups are POSIX")]
 
@@ -101,9 +102,20 @@ def is_killed(command: list[str], after_s: float | None, with_children: bool) ->
 
 
 def from_ns(out: Path) -> dict[str, int]:
-    """Return by station from when on the new model has detected; a station that began after the switch is its own."""
+    """Return by station from when on the new model has detected.
+
+    The switch names the stations that were being processed. Of another one all events are one model's: the old one's if
+    its record had ended before the switch, the new one's if it began after it.
+    """
     (entry,) = json.loads((out / "models" / "active.json").read_text())["moon"]["history"]
-    return dict.fromkeys(STATIONS, 0) | {station: parse_time(text) for station, text in entry["from"].items()}
+    at_ns = {station: parse_time(text) for station, text in entry["from"].items()}
+    finders: dict[str, set[str]] = {}
+    for block in CatalogFiles(out).blocks(0):
+        finders.setdefault(block.rows[0].station_id, set()).add(block.found_by.partition(" ")[0])
+    for station in set(STATIONS) - set(at_ns):
+        (finder,) = finders[station]
+        at_ns[station] = 0 if finder else NEVER_NS
+    return at_ns
 
 
 def test_kills_of_install_and_of_a_run_of_two_stations_that_switches(days: tuple[Path, Path], tmp_path: Path) -> None:
