@@ -29,6 +29,8 @@ FEW = {
 
 # their integer graphs are measured in the long form only: each costs 10 to 25 s
 LONG_ONLY = {
+    "DepthwiseConv1D, pointwise, BatchNormalization",
+    "residual TCN, BatchNormalization",
     "branches with strides 2, LSTM",
     "Conv1D relu, BatchNormalization, Conv1D",
     "both global pools, Concatenate",

@@ -35,7 +35,7 @@ from edgequake.edge.operation.model_store import ACTIVE, ModelStore
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs LD_PRELOAD and /proc")
 
-N_STATES = 2  # of each scenario
+N_STATES = 1  # of each scenario; `bench faults --power-loss` has the long form
 
 
 @pytest.mark.slow

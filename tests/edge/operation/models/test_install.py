@@ -235,9 +235,9 @@ def test_rubbish_for_an_offer_is_refused(quake_file: Path, tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_mutated_graphs_do_no_harm(quake_file: Path, tmp_path: Path) -> None:
-    """A dozen of the 200 of `edgequake bench faults --graphs 200`."""
-    result = offer_graphs(quake_file, tmp_path, 12, 64)
-    assert result.failures == () and result.n_refused >= 7
+    """A few of the 200 of `edgequake bench faults --graphs 200`."""
+    result = offer_graphs(quake_file, tmp_path, 5, 64)
+    assert result.failures == () and result.n_refused >= 3
     assert all("\n" not in reason for reason in result.reasons)
 
 
