@@ -56,8 +56,8 @@ def load_model(
     suffix = Path(name).suffix.lower()
     if suffix in _NETWORKS:
         raise ConfigError(
-            f"{name} is a Keras network: convert it with `edgequake convert {name} --out FOLDER`, and load the manifest "
-            f"that this writes, FOLDER/{Path(name).stem}.json"
+            f"{name} is a Keras network: convert it with `edgequake convert {name} --out FOLDER`, and load the "
+            f"manifest that this writes, FOLDER/{Path(name).stem}.json"
         )
     if suffix == ".tflite":
         raise ConfigError(f"{name} is a graph without its constants: load the manifest beside it, a .json file")
@@ -159,8 +159,8 @@ class QuakeModel:
         """Return the network's probabilities as an obspy Stream; the parameters are those of `classify`.
 
         Each station gets two traces for every stretch without a long gap, MODEL_onset (an event begins) and MODEL_event
-        (one is in progress). A sample is the probability of the interval that begins at its time. Events are declared by
-        the trigger from these, with its rules of duration and hysteresis; `classify` then refines their onsets.
+        (one is in progress). A sample is the probability of the interval that begins at its time. The trigger declares
+        events from these, with its rules of duration and hysteresis; `classify` then refines their onsets.
 
         Raises
         ------

@@ -72,8 +72,8 @@ def _usable(
     if not wanted:
         found = sorted({channel_of(trace.source_id) or trace.source_id for trace in traces})
         raise DataError(
-            f"no channel matches {', '.join(patterns)}: the waveforms have {', '.join(found[:_MOST_NAMES])}; name those "
-            f"to use with channels=[...]"
+            f"no channel matches {', '.join(patterns)}: the waveforms have {', '.join(found[:_MOST_NAMES])}; name "
+            f"those to use with channels=[...]"
         )
     problems: dict[tuple[str, float], DataError | None] = {}
     for trace in wanted:
