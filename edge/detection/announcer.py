@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 
 from edgequake.edge.detection.onset import refiner
 from edgequake.edge.detection.trigger import Event
-from edgequake.edge.formats.raw_history import RawHistory
 from edgequake.edge.formats.source_ids import channel_of
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace, format_time
+from edgequake.edge.formats.waveforms import NS_PER_S, RawHistory, Trace, format_time
 from edgequake.edge.manifest.manifest import Manifest
 
 

@@ -13,9 +13,8 @@ from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.detection.onset import Refine
 from edgequake.edge.detection.trigger import Event
 from edgequake.edge.formats.miniseed import encode
-from edgequake.edge.formats.raw_history import RawHistory
 from edgequake.edge.formats.source_ids import channel_of
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, merge_contiguous
+from edgequake.edge.formats.waveforms import NS_PER_S, RawHistory, Trace, duration_ns, merge_contiguous
 from edgequake.edge.manifest.manifest import TriggerConfig
 from edgequake.edge.results.catalog import CatalogRow, Segment
 from edgequake.edge.results.ledger import Ledger

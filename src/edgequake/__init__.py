@@ -6,13 +6,9 @@ In Python begin with `load_model`, or `Detector` for an acquisition loop; each i
 Read `cli` first for the command line, and the layers in CONTRIBUTING.md.
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 from edgequake._version import __version__
 
+TYPE_CHECKING = False  # as `typing` has it, which is not imported: `import edgequake` loads nothing
 if TYPE_CHECKING:
     from edgequake.edge.detection.detector import Detector
     from edgequake.model.classified_events import EventList
@@ -28,10 +24,12 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    from importlib import import_module
+
+    value: object = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value  # the next access finds it without this function
     return value
 
