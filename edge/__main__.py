@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-from edgequake import __version__
+from edgequake._version import __version__
 from edgequake.edge.base.control import Control, Heart, beating, signal_handlers
 from edgequake.edge.base.errors import EdgequakeError, Stopped, unforeseen
 from edgequake.edge.base.inert_text import one_line

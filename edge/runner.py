@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from edgequake import __version__
+from edgequake._version import __version__
 from edgequake.edge.base.control import Control, beat, stopping
 from edgequake.edge.base.errors import DataError, Stopped
 from edgequake.edge.base.memory import peak_memory_bytes

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from edgequake import __version__
+from edgequake._version import __version__
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.checkpoint import set_aside
 from edgequake.edge.base.errors import ConfigError

@@ -2,31 +2,35 @@
 
 It works with any acquisition loop::
 
-    manifest, folder = load_manifest("moon")
-    variant, graph = read_graph(manifest, folder)
-    detector = Detector(manifest, graph, variant, manifest.trigger.onset_thresholds["normal"])
-    for trace in traces:
-        for event in detector.push(trace):
-            print(event)
+    detector = Detector.load("moon")
+    for samples in acquisition:  # an obspy Trace, bytes of miniSEED records, ...
+        for notice in detector.feed(samples):
+            print(notice.phase, notice.onset, notice.probability)  # when an event begins, and when it is final
+
+A run, which refines onsets when it writes segments, uses `push`: it returns the events of the trigger.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from edgequake.edge.base.checkpoint import State
-from edgequake.edge.base.errors import ManifestError
+from edgequake.edge.base.errors import DataError, ManifestError
+from edgequake.edge.detection.announcer import Announcer, EventNotice
 from edgequake.edge.detection.class_votes import ClassVotes
 from edgequake.edge.detection.event_class import EventClassifier
 from edgequake.edge.detection.network import StepNetwork, make_stepper
 from edgequake.edge.detection.trigger import Decision, Event, Trigger, decision_of
 from edgequake.edge.features.front_end import ChannelFrontEnd, Rows, StationFrontEnd
+from edgequake.edge.formats.waveform_objects import traces_of
 from edgequake.edge.formats.waveforms import Trace, duration_ns
-from edgequake.edge.manifest.manifest import Manifest, Variant
+from edgequake.edge.manifest.manifest import Manifest, Variant, load_manifest, read_graph, require_sensitivity
 
 
 class Detector:
@@ -60,6 +64,36 @@ class Detector:
         self._reach_back_ns = self._window_ns if "start" in self._outputs else 0
         self._decided_until_ns: int | None = None
         self.restarts = 0
+        self._manifest = manifest
+        self._announcer: Announcer | None = None  # from the first call of `feed` on
+        self._station_id: str | None = None
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path,
+        sensitivity: str = "normal",
+        threshold: float | None = None,
+        variant: str | None = None,
+    ) -> Detector:
+        """Return a detector of a shipped model, or of the manifest in a file.
+
+        Parameters
+        ----------
+        sensitivity : "low", "normal" or "high", for the model's own thresholds.
+        threshold : onset probability that declares an event, 0..1, in their place.
+        variant : by default the manifest's.
+
+        Raises
+        ------
+        EdgequakeError
+            There is no such model, variant or sensitivity, or the graph cannot run.
+        """
+        require_sensitivity(sensitivity, threshold)
+        manifest, folder = load_manifest(model)
+        described, graph = read_graph(manifest, folder, variant)
+        own = manifest.trigger.onset_thresholds[sensitivity if threshold is None else "normal"]
+        return cls(manifest, graph, described, own if threshold is None else threshold)
 
     @property
     def horizon_ns(self) -> int | None:
@@ -91,6 +125,39 @@ class Detector:
     def n_short_rises(self) -> int:
         """Number of rises of the onset probability that were too short for an event: false triggers."""
         return self._trigger.n_short_rises
+
+    def feed(
+        self,
+        *waveforms: Any,
+        sampling_rate_hz: float | None = None,
+        start: Any = None,
+        channels: Sequence[str] | None = None,
+    ) -> list[EventNotice]:
+        """Take the next samples of the station; return what there is to tell: events that begin, events that are final.
+
+        Parameters
+        ----------
+        waveforms, sampling_rate_hz, start, channels : as `traces_of` takes them: obspy Traces or Streams, bytes of
+            miniSEED records, or an array with its rate, start and channels. Channels may arrive one after the other, as
+            long as none is more than `bridge_s` of the model's front end behind another one.
+
+        Raises
+        ------
+        DataError
+            No waveforms, those of several stations, or a sampling rate that does not fit the model.
+        """
+        traces = traces_of(*waveforms, sampling_rate_hz=sampling_rate_hz, start=start, channels=channels)
+        if self._announcer is None:
+            self._announcer = Announcer(self._manifest)
+            self._trigger.on_declared = self._announcer.declare
+        self._station_id = _the_station(traces, self._station_id)
+        self._announcer.add(traces)
+        return self._announcer.notices(self.push(*traces), self.horizon_ns, self.front_end.next_ns())
+
+    def flush(self) -> list[EventNotice]:
+        """Return what is still to be told of the samples that were fed: no more will come for a long time."""
+        events = self.finish()
+        return [] if self._announcer is None else self._announcer.notices(events, None, None)
 
     def push(self, *traces: Trace) -> list[Event]:
         """Take traces; return the events that they close: the same trace by trace, but many at once are cheaper.
@@ -179,6 +246,14 @@ class Detector:
         if of_class is None:
             return event
         return replace(event, mq_type=of_class.classify(event.onset_ns, event.stop_ns))
+
+
+def _the_station(traces: Sequence[Trace], station_id: str | None) -> str | None:
+    """Return the one station of traces, and of those before them."""
+    found = sorted({station_id or trace.station_id for trace in traces} | {trace.station_id for trace in traces})
+    if len(found) > 1:
+        raise DataError(f"samples of stations {', '.join(found)}: a detector is for one station; give each its own")
+    return found[0] if found else station_id
 
 
 def _require_front_end(manifest: Manifest) -> None:

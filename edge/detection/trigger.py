@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.formats.waveforms import NS_PER_S
 from edgequake.edge.manifest.manifest import SureEventConfig, TriggerConfig
 
-_CONSTANTS = ("_config", "threshold", "_lag_ns")
+_CONSTANTS = ("_config", "threshold", "_lag_ns", "on_declared")
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,8 @@ class Trigger:
         self._config = config
         self.threshold = onset_threshold  # onset probability that declares an event; it can be changed at any time
         self._lag_ns = _ns(config.onset_lag_s)
+        # called with the onset (ns) and the probability of each event that is declared, before it is over
+        self.on_declared: Callable[[int, float], None] | None = None
         self.n_short_rises = 0  # rises that ended before `min_duration_s`
         self.reset()
 
@@ -202,6 +204,8 @@ class Trigger:
         previous = None if self._open_rise_ns is None else self._close(min(self._active_until_ns, begins_ns))
         self._open_rise_ns, self._active_until_ns, self._peak = rise_ns, rise_ns, self._rise_peak
         self._open_onset_ns = self._rise_onset_ns
+        if self.on_declared is not None:
+            self.on_declared(self._open_onset_ns - self._lag_ns, self._peak)
         return previous
 
     def _is_same_event(self, rise_ns: int) -> bool:

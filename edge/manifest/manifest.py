@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgequake.edge.base.errors import ManifestError
+from edgequake.edge.base.errors import ConfigError, ManifestError
 from edgequake.edge.manifest import schema
 from edgequake.edge.manifest.tables import LONGEST_S, LONGEST_SAMPLES, ClassConfig, FrontEndConfig, OnsetConfig
 
@@ -227,6 +227,20 @@ class Manifest:
     def to_json(self) -> str:
         """Return the text of NAME.json."""
         return json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + "\n"
+
+
+def require_sensitivity(sensitivity: str, threshold: float | None = None) -> None:
+    """Refuse a threshold that is no probability, or without one a sensitivity that no model has.
+
+    Raises
+    ------
+    ConfigError
+        One of both.
+    """
+    if threshold is not None and not 0 < threshold <= 1:
+        raise ConfigError(f"threshold {threshold:g}: expected a probability above 0 and up to 1")
+    if threshold is None and sensitivity not in SENSITIVITIES:
+        raise ConfigError(f"sensitivity '{sensitivity}': expected one of {', '.join(SENSITIVITIES)}")
 
 
 def _require_kept(onset: OnsetConfig, trigger: TriggerConfig, model_rate_hz: float) -> None:

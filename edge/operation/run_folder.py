@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from edgequake import __version__
+from edgequake._version import __version__
 from edgequake.edge.base.atomic_files import remedy_for, sync, write_bytes_atomically
 from edgequake.edge.base.checkpoint import (
     Checkpoint,

@@ -20,7 +20,14 @@ from edgequake.edge.detection.detector import Detector
 from edgequake.edge.detection.network import import_runtime
 from edgequake.edge.features.resampling import forget_kernels
 from edgequake.edge.inputs.model_choice import AUTO, BODIES, ModelChoice, choose
-from edgequake.edge.manifest.manifest import SENSITIVITIES, Manifest, Variant, is_shipped, load_manifest, read_graph
+from edgequake.edge.manifest.manifest import (
+    Manifest,
+    Variant,
+    is_shipped,
+    load_manifest,
+    read_graph,
+    require_sensitivity,
+)
 from edgequake.edge.operation.config import RunConfig
 from edgequake.edge.results.summary import UsedModel
 
@@ -171,10 +178,7 @@ def threshold_of(config: RunConfig, manifest: Manifest) -> float:
 
 def check_threshold(config: RunConfig) -> None:
     """Refuse a threshold or sensitivity that no model has; raises as `threshold_of`."""
-    if config.threshold is not None and not 0 < config.threshold <= 1:
-        raise ConfigError(f"threshold {config.threshold:g}: expected a probability above 0 and up to 1")
-    if config.threshold is None and config.sensitivity not in SENSITIVITIES:
-        raise ConfigError(f"sensitivity '{config.sensitivity}': expected one of {', '.join(SENSITIVITIES)}")
+    require_sensitivity(config.sensitivity, config.threshold)
 
 
 CHECK_S = 3600.0  # between two looks whether the models in memory are intact

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgequake import __version__
+from edgequake._version import __version__
 from edgequake.edge.archive.day_records import RECORD_BYTES
 from edgequake.edge.archive.sds import DAY_NS, day_files
 from edgequake.edge.base.atomic_files import read_whole

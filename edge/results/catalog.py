@@ -10,7 +10,7 @@ import csv
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.inert_text import csv_line, text_of
@@ -52,6 +52,8 @@ class CatalogRow:
     size_bytes: int
     onset_uncertainty_s: float | None = None
 
+
+Row = TypeVar("Row", bound=CatalogRow)
 
 # Column of catalog.csv: the field of CatalogRow, how its value is written, how the text is read.
 _COLUMNS: dict[str, tuple[str, Callable[[Any], str], Callable[[str], Any]]] = {
@@ -125,6 +127,11 @@ def read_catalog(path: Path) -> list[CatalogRow]:
             rows = [parse_row(line, columns) for line in file]
     except (OSError, ValueError) as problem:
         raise DataError(f"{path} cannot be read as a catalogue: {problem}; is it cut off?") from problem
+    return in_catalog_order(rows)
+
+
+def in_catalog_order(rows: Iterable[Row]) -> list[Row]:
+    """Return rows in the order of their onsets; those of one onset, of different stations, always in the same order."""
     return sorted(rows, key=lambda row: (row.onset_ns, row.station_id, row.filename, row.segment))
 
 

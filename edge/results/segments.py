@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from sys import intern
 
@@ -14,14 +13,12 @@ from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.detection.onset import Refine
 from edgequake.edge.detection.trigger import Event
 from edgequake.edge.formats.miniseed import encode
-from edgequake.edge.formats.source_ids import channel_of, channel_title
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, merge_contiguous, n_differing, new_parts
+from edgequake.edge.formats.source_ids import channel_of
+from edgequake.edge.formats.waveforms import NS_PER_S, RawHistory, Trace, duration_ns, merge_contiguous
 from edgequake.edge.manifest.manifest import TriggerConfig
 from edgequake.edge.results.catalog import CatalogRow, Segment
 from edgequake.edge.results.ledger import Ledger
 from edgequake.edge.results.priority import Priorities, signal_to_noise
-
-_RECENT_TRACES = 8  # of a channel, among which repeats are looked for: links repeat what they sent last
 
 
 @dataclass
@@ -59,9 +56,8 @@ class SegmentWriter:
         """
         self._folder, self._station_id = folder, station_id
         self._ledger = Ledger() if ledger is None else ledger
-        self._diagnostics = Diagnostics() if diagnostics is None else diagnostics
+        self._history = RawHistory(diagnostics)
         self.use(config, refine, priorities)
-        self._traces: dict[str, deque[Trace]] = {}
         self._open: deque[_OpenSegment] = deque()
         self._written_until_ns: int | None = None
         self.oldest_ns: int | None = None  # earlier samples are no longer needed
@@ -83,34 +79,13 @@ class SegmentWriter:
 
     def add_trace(self, trace: Trace) -> None:
         """Buffer a trace's raw samples until no event can need them; samples that are there already are dropped."""
-        buffered = self._traces.setdefault(trace.source_id, deque())
-        first_ns = trace.start_ns + duration_ns(1, trace.sampling_rate_hz) // 2  # times are rounded
-        recent = [
-            earlier
-            for earlier in islice(reversed(buffered), _RECENT_TRACES)
-            if first_ns < earlier.stop_ns and earlier.start_ns < trace.stop_ns
-        ]
-        if recent and (n := n_differing(trace, reversed(recent))):
-            self._diagnostics.count(
-                f"overlapping sample(s) of {channel_title(trace.source_id)} differ from those already read at the same "
-                f"time; the first ones are used",
-                n,
-            )
-        buffered.extend(new_parts(trace, recent))
+        self._history.add(trace)
 
     def add_late(self, trace: Trace) -> None:
         """Buffer a trace that comes out of order, as far as its samples are missing and may still be needed."""
         if self.oldest_ns is not None:
             trace = trace.between(self.oldest_ns, None)
-        buffered = self._traces.setdefault(trace.source_id, deque())
-        missing = [trace]
-        for other in buffered:
-            around = [
-                part.between(a, b) for part in missing for a, b in ((None, other.start_ns), (other.stop_ns, None))
-            ]
-            missing = [part for part in around if len(part.samples)]
-        if any(len(part.samples) for part in missing):
-            self._traces[trace.source_id] = deque(sorted([*buffered, *missing], key=lambda one: one.start_ns))
+        self._history.add_late(trace)
 
     def add_event(self, event: Event) -> None:
         """Have the samples around an event written; events must be added in the order of their onsets."""
@@ -145,16 +120,12 @@ class SegmentWriter:
             self.oldest_ns = min([reach_ns, *(self._needed_from_ns(segment) for segment in self._open)])
             if self.keep_from_ns is not None:
                 self.oldest_ns = min(self.oldest_ns, self.keep_from_ns)
-            self._drop_before(self.oldest_ns)
+            self._history.drop_before(self.oldest_ns)
         return written
 
     def _write(self, segment: _OpenSegment) -> tuple[Segment, tuple[CatalogRow, ...]] | None:
         """Write a segment; return None where the very same samples were written before: they came twice."""
-        parts = (
-            trace.between(segment.start_ns, segment.stop_ns)
-            for _, traces in sorted(self._traces.items())
-            for trace in traces
-        )
+        parts = (trace.between(segment.start_ns, segment.stop_ns) for trace in self._history)
         kept = merge_contiguous(part for part in parts if len(part.samples))
         start_ns, stop_ns = _within_record(segment, kept)
         name, earlier = self._ledger.segment_name(self._station_id, start_ns)
@@ -176,13 +147,13 @@ class SegmentWriter:
 
     def state(self) -> State:
         return {
-            "traces": {name: [vars(trace) for trace in traces] for name, traces in self._traces.items()},
+            "traces": self._history.state(),
             "open": [[one.start_ns, one.stop_ns, [vars(event) for event in one.events]] for one in self._open],
             "written_until_ns": self._written_until_ns,
         }
 
     def restore(self, state: State) -> None:
-        self._traces = {name: deque(Trace(**trace) for trace in traces) for name, traces in state["traces"].items()}
+        self._history.restore(state["traces"])
         self._open = deque(
             _OpenSegment(start_ns, stop_ns, [Event(**event) for event in events])
             for start_ns, stop_ns, events in state["open"]
@@ -217,28 +188,20 @@ class SegmentWriter:
     def _onset(self, event: Event) -> tuple[int, float | None]:
         if self._refine is None:
             return event.onset_ns, None
-        onset = self._refine(self._buffered(), event.onset_ns)
+        onset = self._refine(self._history, event.onset_ns)
         return onset.onset_ns, onset.sigma_s
 
     def _file_at(self, time_ns: int) -> tuple[str, int]:
         """Return name and start of the file that covers a time, or of the nearest one."""
-        buffered = list(self._buffered())
+        buffered = list(self._history)
         if not buffered:
             return "-", time_ns
         trace = min(buffered, key=lambda trace: max(trace.start_ns - time_ns, time_ns - trace.stop_ns, 0))
         return trace.file, trace.start_ns if trace.file_start_ns is None else trace.file_start_ns
 
-    def _buffered(self) -> Iterator[Trace]:
-        return (trace for name in sorted(self._traces) for trace in self._traces[name])
-
     def _needed_from_ns(self, segment: _OpenSegment) -> int:
         """Return where the samples begin that a segment needs: its onset may need some that an earlier one has."""
         return min(segment.start_ns, segment.events[0].onset_ns - self._pre_ns)
-
-    def _drop_before(self, time_ns: int) -> None:
-        for traces in self._traces.values():
-            while traces and traces[0].stop_ns <= time_ns:
-                traces.popleft()
 
 
 def _within_record(segment: _OpenSegment, kept: list[Trace]) -> tuple[int, int]:

@@ -78,8 +78,8 @@ def imports_of(name: str, path: Path, modules: dict[str, Path]) -> Iterator[Impo
             if (node.module or "").partition(".")[0] == ROOT:
                 for alias in node.names:
                     imported = _module(f"{node.module}.{alias.name}", modules)
-                    own = imported != "" and name.startswith(f"{imported}.")
-                    yield Import(name, imported, node.lineno, own and node.module == f"{ROOT}.{imported}")
+                    own = name != "" and name.startswith(f"{imported}." if imported else "")
+                    yield Import(name, imported, node.lineno, own and node.module == f"{ROOT}.{imported}".strip("."))
         elif isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.name.partition(".")[0] == ROOT:
@@ -141,7 +141,8 @@ def violations(root: Path, text: str) -> list[str]:
     """Return a line for every import against the layers, and for every difference between layers and folders."""
     modules, chains = find_modules(root), read_chains(text)
     lines = _differences(modules, chains)
-    for item in (item for name, path in modules.items() for item in imports_of(name, path, modules)):
+    named = {name: path for name, path in modules.items() if name != ""}  # the facade of all may name any member
+    for item in (item for name, path in named.items() for item in imports_of(name, path, modules)):
         where = f"{modules[item.importer]}:{item.line}"
         if item.imported is None:
             lines.append(f"{where}: no string completes the module's name")

@@ -42,6 +42,7 @@ FORBIDDEN = {
     "of another chain": "from edgequake.edge.alone import x\n",
     "of another package": "from edgequake.train import x\n",
     "of the facade": "from edgequake.edge import Detector\n",
+    "of the facade of all": "from edgequake import load_model\n",
     "by import_module": "import_module('edgequake.edge.high')\n",
     "as a process": "run([python, '-m', 'edgequake.train'])\n",
     "as a command line": "run('nice python -m edgequake.train --help', shell=True)\n",
