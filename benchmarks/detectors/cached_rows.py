@@ -36,8 +36,8 @@ from edgequake.benchmarks.detectors.replay import (
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.detection.network import StepNetwork
-from edgequake.edge.detection.stepper import make_stepper
 from edgequake.edge.detection.onset import refine_onset
+from edgequake.edge.detection.stepper import make_stepper
 from edgequake.edge.detection.trigger import decision_of
 from edgequake.edge.features import front_end as front_end_module
 from edgequake.edge.features.front_end import Rows, station_rows
@@ -262,7 +262,7 @@ def _parts(rows: Rows) -> list[slice]:
 def _decisions(
     manifest: Manifest, rows: Rows, part: slice, last: Any, n_rows: Any, values: npt.NDArray[np.float64]
 ) -> Decisions:
-    """Return decisions whose last rows are `last` in the flattened rows of a part, or after them; times as in `Detector`."""
+    """Return decisions whose last rows are `last` in the flattened rows of a part or beyond; times as in `Detector`."""
     config, rate_hz = manifest.front_end, manifest.sampling_rate_hz
     per_block = config.rows_per_block
     per_row = config.hop_samples // per_block

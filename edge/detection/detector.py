@@ -41,6 +41,7 @@ class Detector:
         onset_threshold: float,
         trigger: Trigger | None = None,  # by default the manifest's; the benchmarks pass one that records decisions
     ) -> None:
+        manifest.require_samples()
         manifest.require_event()
         _require_front_end(manifest)
         self.front_end = StationFrontEnd(manifest.front_end, manifest.sampling_rate_hz)

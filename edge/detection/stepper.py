@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.detection.network import StepNetwork
+from edgequake.edge.features.window_scaling import scaled
 from edgequake.edge.manifest.manifest import Manifest
 
 Float32 = npt.NDArray[np.float32]
@@ -23,11 +25,10 @@ Outcome: TypeAlias = tuple[int, int, list[float]]
 
 def make_stepper(network: StepNetwork, manifest: Manifest) -> Stepper:
     """Return the stepper that a manifest's network needs."""
-    return (
-        WindowedStepper(network, manifest)
-        if manifest.network.mode == "windowed"
-        else StatefulStepper(network, manifest)
-    )
+    if manifest.network.mode == "continuous":
+        return StatefulStepper(network, manifest)
+    scale = partial(scaled, manifest.front_end) if manifest.front_end.per_window else None
+    return WindowedStepper(network, manifest, scale)
 
 
 class Stepper(ABC):
@@ -123,9 +124,16 @@ class StatefulStepper(Stepper):
 class WindowedStepper(Stepper):
     """Windowed mode, for the textbook classifiers: the state is reset every window."""
 
-    def __init__(self, network: StepNetwork, manifest: Manifest) -> None:
+    def __init__(
+        self, network: StepNetwork, manifest: Manifest, scale: Callable[[Float32], Float32] | None = None
+    ) -> None:
+        """Take a network.
+
+        scale : normalises windows, shape (n_windows, n_rows, n_features), before the network takes them.
+        """
         super().__init__(network, manifest)
         config = manifest.network
+        self._scale = scale
         self._rows_per_step = config.rows_per_step
         self._window_rows, self._hop_rows = int(config.window_rows or 0), int(config.window_hop_rows or 0)
         self._zeros = np.zeros((config.lag_rows, config.n_features), np.float32)  # that follow a window
@@ -142,6 +150,8 @@ class WindowedStepper(Stepper):
         self._kept = joined[start:].copy()
 
     def _classify(self, window: Float32) -> Float32:
+        if self._scale is not None:
+            window = self._scale(window[np.newaxis])[0]
         if len(self._zeros):
             window = np.concatenate([window, self._zeros])
         steps = window.reshape(-1, self._rows_per_step, window.shape[1])

@@ -249,7 +249,7 @@ class KerasNetwork:
     ("layers_of", "lag_rows", "n_zeros"),
     [
         ((lambda L: L.Conv1D(4, 5, padding="same"), lambda L: L.GRU(3, return_sequences=True)), 2, 0),
-        ((lambda L: L.Conv1D(4, 4, strides=2, padding="same"), lambda L: L.LSTM(3, return_sequences=True)), 3, 0),
+        ((lambda L: L.Conv1D(4, 4, strides=2, padding="same"), lambda L: L.LSTM(3, return_sequences=True)), 2, 0),
         ((lambda L: L.Conv1D(4, 5, padding="same"), lambda L: L.Conv1D(3, 3, padding="same")), 3, 3),
         ((lambda L: L.Conv1D(4, 5, activation="relu"), lambda L: L.Conv1D(3, 3)), 3, 3),
     ],

@@ -24,7 +24,8 @@ class FirstOfEachStep:
 
 def stepper() -> Any:
     return StatefulStepper(
-        FirstOfEachStep(), SimpleNamespace(network=SimpleNamespace(rows_per_step=3, n_features=2, warmup_steps=0, lag_rows=0))
+        FirstOfEachStep(),
+        SimpleNamespace(network=SimpleNamespace(rows_per_step=3, n_features=2, warmup_steps=0, lag_rows=0)),
     )  # type: ignore[arg-type]
 
 
