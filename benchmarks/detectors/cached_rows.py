@@ -33,6 +33,7 @@ from edgequake.benchmarks.detectors.replay import (
     SampleSpans,
     StreamDecisionTrace,
 )
+from edgequake.data.partial_manifest import manifest_of
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.detection.network import StepNetwork
@@ -43,8 +44,7 @@ from edgequake.edge.features import front_end as front_end_module
 from edgequake.edge.features.front_end import Rows, station_rows
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.inputs.files import plan_inputs
-from edgequake.edge.manifest import schema
-from edgequake.edge.manifest.manifest import FORMAT, FORMAT_VERSION, Manifest
+from edgequake.edge.manifest.manifest import Manifest
 
 CACHE_FOLDER = Path(tempfile.gettempdir()) / "edgequake-rows"
 BATCH_ROWS = 400_000  # rows in one batch of Keras, zero padding included: about 100 MB of activations
@@ -178,29 +178,6 @@ class KerasTracer:
             values = np.asarray(self._network(rows), np.float64)
             found.update({i: values[place, : steps[i]] for place, i in enumerate(batch)})
         return [found[i] for i in range(len(parts))]
-
-
-def manifest_of(partial: Mapping[str, Any]) -> Manifest:
-    """Complete the manifest that training begins, as far as rows, decisions and trigger need it: without a graph.
-
-    Raises
-    ------
-    ConfigError
-        Unknown or missing fields, or contradicting values.
-    """
-    no_graph = {
-        "file": "", "sha256": "", "size_bytes": 0, "minimum_runtime": "", "frame_tensor": "", "probability_tensor": "",
-        "state_inputs": {}, "state_outputs": {}, "quantization": {}, "agreement": {},
-    }  # fmt: skip
-    values = {
-        **partial,
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "network": {**partial["network"], "states": [], "parameters": 0, "warmup_steps": 0},
-        "default_variant": "keras",
-        "variants": {"keras": no_graph},
-    }
-    return schema.build(Manifest, json.loads(json.dumps(values)), "train.json: manifest", ConfigError)
 
 
 def stream_traces(manifest: Manifest, record: LabelledRecord, start_ns: int) -> list[list[Trace]]:

@@ -28,6 +28,7 @@ from edgequake.edge.detection.trigger import Decision, Event, Trigger, decision_
 from edgequake.edge.features.front_end import ChannelFrontEnd, Rows, StationFrontEnd
 from edgequake.edge.formats.waveforms import Trace, duration_ns
 from edgequake.edge.manifest.manifest import Manifest, Variant
+from edgequake.edge.manifest.tables import FrontEndConfig
 
 
 class Detector:
@@ -47,7 +48,7 @@ class Detector:
         self.front_end = StationFrontEnd(manifest.front_end, manifest.sampling_rate_hz)
         self.network = StepNetwork(manifest, graph, variant)
         self._trigger = Trigger(manifest.trigger, onset_threshold) if trigger is None else trigger
-        self._clock = _RowClock(manifest)
+        self._clock = RowClock(manifest.front_end, manifest.sampling_rate_hz)
         self._stepper = make_stepper(self.network, manifest)
         self._classifier: EventClassifier | None = None
         if manifest.classes is not None:
@@ -220,21 +221,22 @@ def _require_front_end(manifest: Manifest) -> None:
         raise ManifestError(f"model '{manifest.name}': its front end cannot run: {problem}") from problem
 
 
-class _RowClock:
+class RowClock:
     """Times of the rows of features."""
 
-    def __init__(self, manifest: Manifest) -> None:
-        config = manifest.front_end
-        self._rate_hz = manifest.sampling_rate_hz
+    def __init__(self, config: FrontEndConfig, model_rate_hz: float) -> None:
+        self._rate_hz = model_rate_hz
         self._hop = config.hop_samples
         self._samples_per_row = config.hop_samples // config.rows_per_block
         self._lead = config.window_samples - self._hop  # the new samples of a window are its last hop
 
     def stop_ns(self, t0_ns: int, block: int, row: int) -> int:
+        """Return the stop of the newest samples of a row of a block."""
         samples = block * self._hop + self._lead + (row + 1) * self._samples_per_row
         return t0_ns + duration_ns(samples, self._rate_hz)
 
     def rows_ns(self, n_rows: int) -> int:
+        """Return the time that rows cover."""
         return duration_ns(n_rows * self._samples_per_row, self._rate_hz)
 
 
