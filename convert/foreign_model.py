@@ -86,8 +86,8 @@ def read_description(
     table = _read_toml(path) if path else {}
     for name, value in changes.items():
         _set(table, name, value)
-    front_end = table.get("front_end")
-    kind = front_end.get("kind") if isinstance(front_end, dict) else None
+    front_end = table.get("front_end") if isinstance(table.get("front_end"), dict) else {}
+    kind = front_end.get("kind")
     if kind == "rows":
         table = _merged(NO_SAMPLES, _with_rows(table, built, where))
     missing = [name for name in REQUIRED if name not in table]
@@ -101,9 +101,12 @@ def read_description(
     if kind not in KINDS:
         raise ConfigError(f"{where}: front_end.kind is {kind!r}, expected one of {', '.join(KINDS)}")
     channels, times = BODIES.get(table["body"], BODIES["earth"])
-    channels = (front_end or {}).get("components") or channels
+    channels = front_end.get("components") or channels
     by_body = {"channels": channels, "trigger": dict(zip(TRIGGER_TIMES, times, strict=True))}
-    described = _merged(_merged(_merged(DEFAULTS, by_body), {"front_end": {kind: KINDS[kind]}}), table)
+    of_kind: dict[str, Any] = {kind: KINDS[kind]}
+    if isinstance(front_end.get("waveform"), dict) and front_end["waveform"].get("per_window"):
+        of_kind["despike_threshold"] = 0.0  # notebooks do not despike
+    described = _merged(_merged(_merged(DEFAULTS, by_body), {"front_end": of_kind}), table)
     n_rows = built[1] if built is not None and len(built) > 2 else None
     described["network"] = _network(described["network"], n_rows, where)
     _complete_rows(described, built)
