@@ -34,7 +34,7 @@ from edgequake.edge.manifest.tables import FrontEndConfig
 from edgequake.results.tables.table import Table
 
 CONTINUOUS_ROWS = 512  # of a window for a network without windows: the length on which graphs are calibrated, too
-TRAIN_SHARE, VAL_SHARE = 0.7, 0.15  # of the time of records that have no split of their own; the rest is "test"
+TRAIN_SHARE, VAL_SHARE = 0.7, 0.15  # of the windows of records that have no split of their own; the rest is "test"
 SPLITS = ("train", "val", "test")
 
 
@@ -289,9 +289,9 @@ def _joined(parts: Sequence[DeviceRows], plan: WindowPlan, where: str) -> Device
 
 
 def _by_time(made: DeviceRows) -> DeviceRows:
-    """Return windows with a split by time, so that no window overlaps one of another split."""
-    first_ns, last_ns = int(made.start_ns.min()), int(made.stop_ns.max())
-    edges = [first_ns, *(first_ns + round(share * (last_ns - first_ns)) for share in _UNTIL), last_ns]
+    """Return windows with a split by recorded time: no window overlaps one of another split."""
+    in_order = np.sort(made.start_ns)
+    edges = [in_order[0], *(in_order[int(share * len(in_order))] for share in _UNTIL), made.stop_ns.max()]
     split = np.full(len(made.rows), "", "<U5")
     for name, (start, stop) in zip(SPLITS, pairwise(edges), strict=True):
         split[(made.start_ns >= start) & (made.stop_ns <= stop)] = name

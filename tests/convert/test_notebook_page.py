@@ -16,7 +16,7 @@ from edgequake.synthetic import synthetic_dataset
 
 def blocks(page: str) -> list[tuple[str, str]]:
     """Return (language, text) of each block: indented lines are commands, ``py`` blocks are not to be run."""
-    found = re.findall(r"```(\w+)\n(.*?)```|((?:^    edgequake .*\n)+)", page, flags=re.DOTALL | re.MULTILINE)
+    found = re.findall(r"```(\w+)\n(.*?)```|((?:^    edgequake [^\n]*\n)+)", page, flags=re.DOTALL | re.MULTILINE)
     return [("sh", commands) if commands else (language, text) for language, text, commands in found]
 
 
