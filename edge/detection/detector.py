@@ -12,7 +12,7 @@ A run, which refines onsets when it writes segments, uses `push`: it returns the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -25,12 +25,14 @@ from edgequake.edge.base.errors import DataError, ManifestError
 from edgequake.edge.detection.announcer import Announcer, EventNotice
 from edgequake.edge.detection.class_votes import ClassVotes
 from edgequake.edge.detection.event_class import EventClassifier
-from edgequake.edge.detection.network import StepNetwork, make_stepper
+from edgequake.edge.detection.network import StepNetwork
+from edgequake.edge.detection.stepper import Outcome, make_stepper
 from edgequake.edge.detection.trigger import Decision, Event, Trigger, decision_of
 from edgequake.edge.features.front_end import ChannelFrontEnd, Rows, StationFrontEnd
 from edgequake.edge.formats.waveform_objects import traces_of
 from edgequake.edge.formats.waveforms import Trace, duration_ns
 from edgequake.edge.manifest.manifest import Manifest, Variant, load_manifest, read_graph, require_sensitivity
+from edgequake.edge.manifest.tables import FrontEndConfig
 
 
 class Detector:
@@ -44,12 +46,13 @@ class Detector:
         onset_threshold: float,
         trigger: Trigger | None = None,  # by default the manifest's; the benchmarks pass one that records decisions
     ) -> None:
+        manifest.require_samples()
         manifest.require_event()
         _require_front_end(manifest)
         self.front_end = StationFrontEnd(manifest.front_end, manifest.sampling_rate_hz)
         self.network = StepNetwork(manifest, graph, variant)
         self._trigger = Trigger(manifest.trigger, onset_threshold) if trigger is None else trigger
-        self._clock = _RowClock(manifest)
+        self._clock = RowClock(manifest.front_end, manifest.sampling_rate_hz)
         self._stepper = make_stepper(self.network, manifest)
         self._classifier: EventClassifier | None = None
         if manifest.classes is not None:
@@ -63,6 +66,7 @@ class Detector:
         # With the output "start" an onset may lie before the last decision.
         self._reach_back_ns = self._window_ns if "start" in self._outputs else 0
         self._decided_until_ns: int | None = None
+        self._last_block: tuple[int, int] | None = None  # time of the grid and block of the last rows, until flushed
         self.restarts = 0
         self._manifest = manifest
         self._announcer: Announcer | None = None  # from the first call of `feed` on
@@ -169,12 +173,15 @@ class Detector:
         """
         events = list(self._events(self.front_end.push(*traces)))
         if not self.front_end.is_continuous:  # a gap too long to interpolate ends the event
-            events += self._close()
+            events += self._end()
         return self._pruned(events)
 
     def finish(self) -> list[Event]:
-        """Return the open event, if any: no trace will come for a long time. Traces can still be pushed afterwards."""
-        return self._pruned([*self._events(self.front_end.finish()), *self._close()])
+        """Return the last events: no trace will come for a long time. Traces can still be pushed afterwards.
+
+        The last `lag_rows` rows of a network that is late get their decisions, see `StatefulStepper.flush`.
+        """
+        return self._pruned([*self._events(self.front_end.finish()), *self._end()])
 
     def state(self) -> State:
         return {
@@ -186,6 +193,7 @@ class Detector:
             "decided_until_ns": self._decided_until_ns,
             "restarts": self.restarts,
             **({} if self._votes is None else {"votes": self._votes.state()}),
+            **({"last_block": self._last_block} if self._late_ns else {}),
         }
 
     def restore(self, state: State) -> None:
@@ -198,15 +206,34 @@ class Detector:
         if self._votes is not None:
             self._votes.restore(state["votes"])
         self._decided_until_ns, self.restarts = state["decided_until_ns"], state["restarts"]
+        last_block = state.get("last_block")  # earlier releases did not flush
+        self._last_block = None if last_block is None else (int(last_block[0]), int(last_block[1]))
 
     def decide(self, rows: Rows) -> Iterator[Decision]:
         """Yield the network's decisions on rows without a restart."""
         n_per_block = rows.rows.shape[1]
         flat = rows.rows.reshape(-1, rows.rows.shape[2])
         blocks = rows.block.tolist()
-        for last_row, n_rows, probability in self._stepper.push(flat):
-            stop_ns = self._clock.stop_ns(rows.t0_ns, blocks[last_row // n_per_block], last_row % n_per_block)
-            stop_ns -= self._late_ns
+        self._last_block = (rows.t0_ns, blocks[-1]) if blocks else self._last_block
+
+        def stop_ns(last_row: int) -> int:
+            return self._clock.stop_ns(rows.t0_ns, blocks[last_row // n_per_block], last_row % n_per_block)
+
+        return self._decisions(self._stepper.push(flat), stop_ns)
+
+    def _flush(self) -> Iterator[Decision]:
+        """Yield the decisions that a late network owes on the last rows, once."""
+        if self._last_block is None or not self._late_ns:
+            return iter(())
+        t0_ns, block = self._last_block
+        self._last_block = None
+        return self._decisions(self._stepper.flush(), lambda row: self._clock.stop_ns(t0_ns, block + 1, row))
+
+    def _decisions(self, outcomes: Iterable[Outcome], stop_ns_of: Callable[[int], int]) -> Iterator[Decision]:
+        for last_row, n_rows, probability in outcomes:
+            stop_ns = stop_ns_of(last_row) - self._late_ns
+            if self._late_ns and self._decided_until_ns is not None and stop_ns <= self._decided_until_ns:
+                continue  # flushed before the record went on after all
             start_ns = stop_ns - self._clock.rows_ns(n_rows)
             if self._votes is not None:
                 self._votes.add(start_ns, probability)
@@ -225,21 +252,26 @@ class Detector:
         for part in _between_restarts(rows):
             if part.restart[0]:
                 yield from self._restart()
-            for decision in self.decide(part):
-                event = self._trigger.push(decision)
-                self._decided_until_ns = decision.stop_ns
-                if event is not None:
-                    yield self._classified(event)
+            yield from self._triggered(self.decide(part))
+
+    def _triggered(self, decisions: Iterable[Decision]) -> Iterator[Event]:
+        for decision in decisions:
+            event = self._trigger.push(decision)
+            self._decided_until_ns = decision.stop_ns
+            if event is not None:
+                yield self._classified(event)
 
     def _restart(self) -> Iterator[Event]:
         self.restarts += 1
-        yield from self._close()
+        yield from self._end()
         self._trigger.reset()
         self._stepper.restart()
 
-    def _close(self) -> list[Event]:
+    def _end(self) -> list[Event]:
+        """Return the events that end with the record, or at a gap."""
+        events = list(self._triggered(self._flush()))
         event = self._trigger.close()
-        return [] if event is None else [self._classified(event)]
+        return events if event is None else [*events, self._classified(event)]
 
     def _classified(self, event: Event) -> Event:
         of_class = self._classifier or self._votes
@@ -264,21 +296,22 @@ def _require_front_end(manifest: Manifest) -> None:
         raise ManifestError(f"model '{manifest.name}': its front end cannot run: {problem}") from problem
 
 
-class _RowClock:
+class RowClock:
     """Times of the rows of features."""
 
-    def __init__(self, manifest: Manifest) -> None:
-        config = manifest.front_end
-        self._rate_hz = manifest.sampling_rate_hz
+    def __init__(self, config: FrontEndConfig, model_rate_hz: float) -> None:
+        self._rate_hz = model_rate_hz
         self._hop = config.hop_samples
         self._samples_per_row = config.hop_samples // config.rows_per_block
         self._lead = config.window_samples - self._hop  # the new samples of a window are its last hop
 
     def stop_ns(self, t0_ns: int, block: int, row: int) -> int:
+        """Return the stop of the newest samples of a row of a block."""
         samples = block * self._hop + self._lead + (row + 1) * self._samples_per_row
         return t0_ns + duration_ns(samples, self._rate_hz)
 
     def rows_ns(self, n_rows: int) -> int:
+        """Return the time that rows cover."""
         return duration_ns(n_rows * self._samples_per_row, self._rate_hz)
 
 

@@ -2,25 +2,30 @@
 
 In: seismic records. Out: a catalogue of events and their segments, made on board by `edgequake.edge`; the models for it
 from `edgequake.train` and `edgequake.convert`; measurements of both from `edgequake.benchmarks`.
-In Python begin with `load_model`, or `Detector` for an acquisition loop; each is imported when it is first used.
-Read `cli` first for the command line, and the layers in CONTRIBUTING.md.
+In Python begin with `load_model`, or `Detector` for an acquisition loop; `rows` gives a notebook the rows that the
+device will compute. Each is imported when it is first used. Read `cli` first for the command line, and the layers in
+CONTRIBUTING.md.
 """
+
+from __future__ import annotations
 
 from edgequake._version import __version__
 
 TYPE_CHECKING = False  # as `typing` has it, which is not imported: `import edgequake` loads nothing
 if TYPE_CHECKING:
+    from edgequake.convert.device_rows import rows
     from edgequake.edge.detection.detector import Detector
     from edgequake.model.classified_events import EventList
     from edgequake.model.quake_model import QuakeModel, load_model
 
-__all__ = ["Detector", "EventList", "QuakeModel", "__version__", "load_model"]
+__all__ = ["Detector", "EventList", "QuakeModel", "__version__", "load_model", "rows"]
 
 _MODULES = {
     "Detector": "edge.detection.detector",
     "EventList": "model.classified_events",
     "QuakeModel": "model.quake_model",
     "load_model": "model.quake_model",
+    "rows": "convert.device_rows",
 }
 
 

@@ -20,6 +20,7 @@ SECTIONS = {
     "`front_end.contrast`": tables.ContrastConfig,
     "`front_end.scalogram`": tables.ScalogramConfig,
     "`front_end.waveform`": tables.WaveformConfig,
+    "`front_end.rows`": tables.RowsConfig,
     "`network`": manifest.NetworkConfig,
     "`network.states[]`": manifest.StateTensor,
     "`trigger`": manifest.TriggerConfig,

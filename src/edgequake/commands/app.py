@@ -45,7 +45,17 @@ def _add(group: typer.Typer, *commands: Callable[..., None]) -> None:
         group.command()(command)
 
 
-_add(app, records.synth, records.fetch, models.train, models.convert, models.inspect, models.tune, models.export_c)
+_add(
+    app,
+    records.synth,
+    records.fetch,
+    models.train,
+    models.rows,
+    models.convert,
+    models.inspect,
+    models.tune,
+    models.export_c,
+)
 app.command(  # the runner parses the options
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},

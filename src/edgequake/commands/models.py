@@ -1,4 +1,4 @@
-"""`edgequake train|convert|inspect|tune`: from labelled records to a model that the runner takes."""
+"""`edgequake train|rows|convert|inspect|tune`: from labelled records to a model that the runner takes."""
 
 from __future__ import annotations
 
@@ -36,12 +36,45 @@ def train(
     print_result(result, result.table(), as_json)
 
 
+def rows(
+    data: Annotated[Path, typer.Argument(help="Folder of records, with or without labels, or one file.")],
+    describe: Annotated[Path, typer.Option(help="TOML file that describes the rows, as for `edgequake convert`.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.npz", help="File for the arrays.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Set a field of the description; repeatable."),
+    ] = None,
+    window_rows: Annotated[
+        int | None, typer.Option(min=1, help="Rows of a window; by default those of the description, or 512.")
+    ] = None,
+    hop_rows: Annotated[int | None, typer.Option(min=1, help="Rows from one window to the next.")] = None,
+    event: Annotated[
+        float | None,
+        typer.Option("--event", metavar="SECONDS", min=0, help="Length of an event in the rows' labels."),
+    ] = None,
+    arrivals: Annotated[
+        Path | None, typer.Option(help="CSV with a column `time`, of records without labels.", show_default=False)
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="train, val or test; by default all.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the rows that the device computes of records, with labels and split, for a notebook."""
+    from edgequake.convert import device_rows
+
+    plan = device_rows.plan_windows(describe, _parse_changes(changes), window_rows, hop_rows, event)
+    made, left_out = device_rows.rows_of_folder(data, plan, arrivals, split)
+    made.save(out)
+    counts = {name: int((made.split == name).sum()) for name in device_rows.SPLITS}
+    result = {"written": str(out), "shape": list(made.rows.shape), "windows": counts, "left_out": left_out}
+    print_result(result, "\n".join([made.table(str(out)), *left_out]), as_json)
+
+
 def convert(
     model: Annotated[Path, typer.Argument(help="NAME.keras or NAME.h5, with train.json.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for NAME.json and the graphs.")],
     quantize: Annotated[str, typer.Option(metavar="VARIANT", help="float32, dynamic, int8, int16x8 or all.")] = "all",
     calibration: Annotated[
-        Path | None, typer.Option(help="Folder of records; by default calibration.npz beside MODEL.")
+        Path | None, typer.Option(help="Folder of records, or rows.npz; by default calibration.npz beside MODEL.")
     ] = None,
     verify: Annotated[bool, typer.Option(help="Compare the graphs with Keras over a long sequence.")] = True,
     describe: Annotated[

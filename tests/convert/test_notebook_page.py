@@ -1,0 +1,63 @@
+"""docs/notebook-to-device.md: its blocks run as they stand, one after the other."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from edgequake.cli import main
+from edgequake.convert.foreign_model import read_description
+from edgequake.synthetic import synthetic_dataset
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    """Return (language, text) of each block: indented lines are commands, ``py`` blocks are not to be run."""
+    found = re.findall(r"```(\w+)\n(.*?)```|((?:^    edgequake [^\n]*\n)+)", page, flags=re.DOTALL | re.MULTILINE)
+    return [("sh", commands) if commands else (language, text) for language, text, commands in found]
+
+
+@pytest.mark.slow
+def test_the_blocks_run_as_pasted(
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    worker_here: None,
+) -> None:
+    page = (root / "docs" / "notebook-to-device.md").read_text(encoding="utf-8").split("## Windows of three")[0]
+    monkeypatch.chdir(tmp_path)
+    # The page's records, fewer of them: what they are is not the page's subject.
+    write = synthetic_dataset.write_dataset
+    monkeypatch.setattr(synthetic_dataset, "write_dataset", lambda out, seed: write(out, seed, 5, 2, 2))
+    namespace: dict[str, object] = {}
+    for language, text in blocks(page):
+        if language == "toml":
+            (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+        elif language == "python":
+            exec(compile(text, "docs/notebook-to-device.md", "exec"), namespace)
+        elif language == "sh":
+            for line in text.splitlines():
+                assert main(shlex.split(line.strip())[1:]) == 0, line
+    out = capsys.readouterr().out
+    report = json.loads(out[out.index("\n{\n") : out.rindex("\n}\n") + 3])
+    assert (tmp_path / "kept" / "report.html").stat().st_size > 10_000
+    assert (tmp_path / "kept" / "catalog.csv").read_text(encoding="utf-8").count("\n") >= 3
+    manifest = json.loads((tmp_path / "tuned" / "mine.json").read_text(encoding="utf-8"))
+    assert manifest["default_variant"] == "int8" and manifest["network"]["n_features"] == 6
+    assert report
+
+
+def test_every_description_of_the_page_is_complete(root: Path, tmp_path: Path) -> None:
+    page = (root / "docs" / "notebook-to-device.md").read_text(encoding="utf-8")
+    described = []
+    for language, text in blocks(page):
+        if language == "toml":
+            (tmp_path / "x.toml").write_text(text, encoding="utf-8")
+            described.append(read_description(tmp_path / "x.toml", {}, (None, 3000, 3)))
+    assert [one["front_end"]["kind"] for one in described] == ["spectrogram", "waveform", "rows"]
+    assert described[1]["channels"] == ["?HZ", "?H[N1]", "?H[E2]"]
+    assert described[2]["front_end"]["rows"] == {"n_features": 3}
