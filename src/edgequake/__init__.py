@@ -4,20 +4,19 @@ In: seismic records. Out: a catalogue of events and their segments, made on boar
 from `edgequake.train` and `edgequake.convert`; measurements of both from `edgequake.benchmarks`.
 This package itself imports none of them. Read `cli` first, and the layers in CONTRIBUTING.md.
 
-`edgequake.rows` gives a notebook the rows that the device will compute; it is imported when it is first used.
+`edgequake.rows`, the rows of the device for a notebook, is imported when it is first used.
 """
-
-from __future__ import annotations
-
-from importlib import import_module
-from typing import Any
 
 from edgequake._version import __version__
 
 __all__ = ["__version__", "rows"]
 
+_MODULES = {"rows": "convert.device_rows"}
 
-def __getattr__(name: str) -> Any:
-    if name != "rows":
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.convert.device_rows"), name)
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
