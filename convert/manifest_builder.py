@@ -35,7 +35,7 @@ def complete(partial: dict[str, Any], graph: StepGraph, where: str) -> dict[str,
     ModelError
         Its source says something else than the network.
     """
-    network = {name: value for name, value in partial["network"].items() if name != "logits"}
+    network = {name: value for name, value in partial["network"].items() if name not in ("logits", "one_step")}
     from_graph = {"rows_per_step": graph.rows_per_step, "n_features": graph.n_features, "lag_rows": graph.lag_rows}
     if graph.mode == "windowed":
         network |= {"window_rows": graph.window_rows, "lag_rows": graph.lag_rows}

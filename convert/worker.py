@@ -76,7 +76,7 @@ def _convert(job: Job, folder: Path) -> Manifest:
     from edgequake.convert.streaming import masking, stepping
     from edgequake.convert.streaming.layer_graph import trace
     from edgequake.convert.streaming.step_model import build_step_graph
-    from edgequake.convert.verification import recommendation, runtime_check
+    from edgequake.convert.verification import recommendation, runtime_check, whole_windows
     from edgequake.convert.verification.comparison import compare_graphs, shortened
     from edgequake.convert.verification.golden_vector import with_golden_vectors
 
@@ -88,7 +88,8 @@ def _convert(job: Job, folder: Path) -> Manifest:
     except ConfigError:
         build_step_graph(model, network["mode"], network.get("window_rows"))  # whether it can be stepped comes first
         raise
-    graph = build_step_graph(model, network["mode"], network.get("window_rows"), columns.activation)
+    one_step = bool(network.get("one_step"))
+    graph = build_step_graph(model, network["mode"], network.get("window_rows"), columns.activation, one_step)
     named = {"outputs": list(columns.outputs), "event_classes": list(columns.event_classes)}
     partial = manifest_builder.complete({**job.partial, "network": {**network, **named}}, graph, job.described_in)
     with np.load(folder / "rows.npz") as arrays:
@@ -121,6 +122,7 @@ def _convert(job: Job, folder: Path) -> Manifest:
         manifest = manifest_builder.with_default(manifest, stepping.scale_of(expected))
     begin("timing the graphs")
     details["step_us"] = recommendation.step_times_us(manifest, folder)
+    details["remarks"] += whole_windows.remarks(model, graph, details["step_us"])
     (folder / "details.json").write_text(json.dumps({**details, "left_out": left_out}), encoding="utf-8")
     return with_golden_vectors(manifest, folder)
 

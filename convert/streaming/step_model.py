@@ -30,7 +30,7 @@ from edgequake.convert.streaming.state import NEXT, StepBuilder, Streams, Tensor
 from edgequake.edge.base.errors import ModelError
 from edgequake.edge.manifest.manifest import StateTensor
 
-__all__ = ["NEXT", "PROBABILITIES", "ROWS", "StepGraph", "build_step_graph"]
+__all__ = ["NEXT", "PROBABILITIES", "ROWS", "StepGraph", "build_step_graph", "fits_one_step"]
 
 ROWS = "rows"
 PROBABILITIES = "probabilities"
@@ -54,7 +54,7 @@ class StepGraph:
 
 
 def build_step_graph(
-    model: keras.Model, mode: str, window_rows: int | None = None, activation: str = "linear"
+    model: keras.Model, mode: str, window_rows: int | None = None, activation: str = "linear", one_step: bool = False
 ) -> StepGraph:
     """Build the one-step form of a Keras model.
 
@@ -66,6 +66,7 @@ def build_step_graph(
         may aggregate the window).
     window_rows : rows in a window; by default those that the model was built for.
     activation : of the outputs, where the model gives logits.
+    one_step : make the window one step, which `fits_one_step` must allow: less time for more memory.
 
     Raises
     ------
@@ -75,6 +76,13 @@ def build_step_graph(
     folded = fold_normalizations(trace(model))
     n_rows = (window_rows or folded.graph.n_rows) if mode == "windowed" else None
     end = _End(activation, int(model.count_params()))
+    if one_step:
+        if n_rows is None or not _fits_one_step(folded.graph):
+            raise ModelError(
+                "network.one_step is set, but only in windowed mode, for a network without recurrent layers, can a "
+                "window be one step; remove network.one_step"
+            )
+        return _in_one_step(folded, n_rows, end)
     try:
         return _step_by_step(folded, mode, n_rows, end, may_pad_ends=False)
     except ModelError:
@@ -202,6 +210,11 @@ def _fed(build: StepBuilder, final: TensorStream) -> tuple[int | None, int]:
 def _without_default(state: StateTensor, warmup_steps: int) -> StateTensor:
     """Return a state whose step of reset is None where it is the network's."""
     return replace(state, reset_step=None) if state.reset_step == warmup_steps else state
+
+
+def fits_one_step(model: keras.Model) -> bool:
+    """Whether a window of a network can be one step."""
+    return _fits_one_step(fold_normalizations(trace(model)).graph)
 
 
 def _fits_one_step(graph: LayerGraph) -> bool:

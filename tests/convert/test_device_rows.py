@@ -134,7 +134,7 @@ def test_the_command_writes_what_convert_calibrates_on(folder: Path, tmp_path: P
     assert result.exit_code == 0, result.output
     assert "windows of 64 rows of 4 features" in result.output
     with np.load(tmp_path / "rows.npz") as arrays:
-        assert arrays["rows"].shape[1:] == (64, 4) and arrays["labels"].sum() == 1
+        assert arrays["rows"].shape[1:] == (64, 4) and arrays["labels"].sum() == 2  # windows overlap by half
         assert set(arrays["split"].tolist()) <= {"train", "val", "test", ""}
 
 

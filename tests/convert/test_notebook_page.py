@@ -32,7 +32,7 @@ def test_the_blocks_run_as_pasted(
     monkeypatch.chdir(tmp_path)
     # The page's records, fewer of them: what they are is not the page's subject.
     write = synthetic_dataset.write_dataset
-    monkeypatch.setattr(synthetic_dataset, "write_dataset", lambda out, seed: write(out, seed, 5, 2, 2))
+    monkeypatch.setattr(synthetic_dataset, "write_dataset", lambda out, seed: write(out, seed, 4, 1, 2))
     namespace: dict[str, object] = {}
     for language, text in blocks(page):
         if language == "toml":

@@ -155,6 +155,8 @@ def violations(root: Path, text: str) -> list[str]:
 
 def _broken(chains: dict[str, list[list[list[str]]]], importer: str, imported: str) -> Iterator[str]:
     """Yield the chains that an import breaks. A package's own `__init__` may import all of its members."""
+    if importer == "":  # the package `edgequake` itself, which imports what it offers when that is first used
+        return
     for package in chains:
         if all(package == ROOT or module.startswith(f"{package}.") for module in (importer, imported)):
             lower, upper = _member(imported, package), _member(importer, package)
