@@ -22,16 +22,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0", CUDA_VISIBLE_DEVICES="-1")
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
 import numpy as np
 
-from studies.conversion.conformance import load
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from studies.conversion.conformance import ROOT, load
 from studies.conversion.published import prepared, seismic, sensors, sound, survey_page
 from studies.conversion.published.network import Network
 
+os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0", CUDA_VISIBLE_DEVICES="-1")
 NETWORKS: dict[str, Network] = {**seismic.NETWORKS, **sound.NETWORKS, **sensors.NETWORKS}
 LIMIT_S = 900.0
 
@@ -57,8 +55,11 @@ def main() -> int:
         if name in rows and not options.names:
             continue
         if options.prepare:
-            folders(name, options.work)
-            print("prepared", name, flush=True)
+            try:
+                folders(name, options.work)
+                print("prepared", name, flush=True)
+            except Exception as problem:
+                print("FAILED", name, repr(problem)[:300], flush=True)
             continue
         rows[name] = survey(name, options.work, landers)
         print(survey_page.line(rows[name]), flush=True)

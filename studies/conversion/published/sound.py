@@ -102,7 +102,7 @@ def mixed_kernels(k: Any, L: Any) -> Any:
     x = rows = k.Input((None, 40))
     x = L.Conv1D(32, 3, strides=3, padding="causal", activation="relu", use_bias=False)(x)
     for lengths in ((5,), (7, 11), (9, 15)):
-        branches = [L.DepthwiseConv1D(length, padding="causal")(x) for length in lengths]
+        branches = [L.DepthwiseConv1D(length)(L.ZeroPadding1D((length - 1, 0))(x)) for length in lengths]
         y = L.Concatenate()(branches) if len(branches) > 1 else branches[0]
         x = L.ReLU()(L.BatchNormalization()(L.Conv1D(48, 1, use_bias=False)(y)))
     return k.Model(rows, L.Dense(1, activation="sigmoid")(x))
