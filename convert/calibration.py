@@ -15,6 +15,7 @@ import numpy.typing as npt
 from edgequake.data import dataset
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.features.front_end import Rows, station_rows
+from edgequake.edge.features.window_scaling import scaled
 from edgequake.edge.formats.miniseed import index_file, read_indexed
 from edgequake.edge.formats.source_ids import channel_of, station_of
 from edgequake.edge.formats.space_apps_csv import read_packet_csv
@@ -93,6 +94,11 @@ def from_records(
     ConfigError, DataError
         The folder does not exist, or holds no suitable record, or too few rows.
     """
+    if front_end.kind == "rows":
+        raise ConfigError(
+            f"calibration folder {folder}: the network takes rows, which no record gives; give a file of rows to "
+            "--calibration, an .npz with the array 'rows' of shape (n_sequences, n_rows, n_features)"
+        )
     if not folder.is_dir():
         raise ConfigError(f"calibration folder {folder} does not exist; give a folder of records to --calibration")
     sequences: list[FloatArray] = []
@@ -105,7 +111,11 @@ def from_records(
             f"calibration folder {folder} holds no record with channels like {', '.join(channels)} at a rate "
             f"that the model takes ({rate_hz:g} Hz or a higher one); give a folder of such records to --calibration"
         )
-    return _divide(sequences, layout, folder.name)
+    rows = _divide(sequences, layout, folder.name)
+    if not front_end.per_window:
+        return rows
+    calibration, verification = (scaled(front_end, part) for part in (rows.calibration, rows.verification))
+    return replace(rows, calibration=calibration, verification=verification)
 
 
 def synthetic(layout: InputLayout) -> CalibrationRows:

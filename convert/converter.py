@@ -52,7 +52,8 @@ def convert_model(
     out : folder for NAME.json, NAME.VARIANT.tflite and NAME.VARIANT.golden.json, created if needed; it is written only
         once everything is done.
     quantize : "all", "float32", "dynamic", "int8" or "int16x8".
-    calibration : folder of records to calibrate on; by default the calibration.npz next to the .keras file.
+    calibration : folder of records to calibrate on, or a file of rows as `edgequake rows` writes it; by default the
+        calibration.npz next to the .keras file.
     verify : compare every graph with Keras and refuse those that differ too much.
     description, changes : for a network that `edgequake train` did not make, in place of train.json: a TOML file, and
         values by dotted name that override it (`foreign_model.read_description`).
@@ -141,6 +142,8 @@ def _rows(keras_file: Path, folder: Path | None, partial: dict[str, Any], varian
         network.get("window_rows"),
         network.get("rows_per_step", 1),
     )
+    if folder is not None and folder.suffix == ".npz":
+        return from_file(folder, layout)
     if folder is not None:
         return from_records(
             folder, partial["body"], tuple(partial["channels"]), front_end, partial["sampling_rate_hz"], layout

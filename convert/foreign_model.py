@@ -55,6 +55,14 @@ KINDS: dict[str, dict[str, Any]] = {
     "spectrogram": {"clip_low": -1.0, "clip_high": 3.0, "steps_per_decade": 64},
     "scalogram": {"cycles": 5.0, "support_scales": 3.0, "clip_low": -1.0, "clip_high": 3.0, "steps_per_decade": 64},
     "waveform": {"clip": 8.0, "steps_per_unit": 16},
+    "rows": {},
+}
+# Of a network that takes rows from elsewhere: it has no body, no channels and, unless given, one row a second.
+NO_SAMPLES: dict[str, Any] = {
+    "body": "none",
+    "sampling_rate_hz": 1.0,
+    "channels": [],
+    "front_end": {"hop_samples": 1, "gap_flag": False},
 }
 
 
@@ -78,19 +86,22 @@ def read_description(
     table = _read_toml(path) if path else {}
     for name, value in changes.items():
         _set(table, name, value)
+    front_end = table.get("front_end")
+    kind = front_end.get("kind") if isinstance(front_end, dict) else None
+    if kind == "rows":
+        table = _merged(NO_SAMPLES, _with_rows(table, built, where))
     missing = [name for name in REQUIRED if name not in table]
     if missing:
         raise ConfigError(
             f"{where}: '{missing[0]}' is missing; a network that train did not make needs {', '.join(REQUIRED)} and "
             "[front_end]: write them into a TOML file for --describe, or give them with --set"
         )
-    if table["body"] not in BODIES:
+    if table["body"] not in BODIES and kind != "rows":
         raise ConfigError(f"{where}: body is {table['body']!r}, expected one of {', '.join(BODIES)}")
-    front_end = table.get("front_end")
-    kind = front_end.get("kind") if isinstance(front_end, dict) else None
     if kind not in KINDS:
         raise ConfigError(f"{where}: front_end.kind is {kind!r}, expected one of {', '.join(KINDS)}")
-    channels, times = BODIES[table["body"]]
+    channels, times = BODIES.get(table["body"], BODIES["earth"])
+    channels = (front_end or {}).get("components") or channels
     by_body = {"channels": channels, "trigger": dict(zip(TRIGGER_TIMES, times, strict=True))}
     described = _merged(_merged(_merged(DEFAULTS, by_body), {"front_end": {kind: KINDS[kind]}}), table)
     n_rows = built[1] if built is not None and len(built) > 2 else None
@@ -113,6 +124,17 @@ def _complete_rows(described: dict[str, Any], built: tuple[int | None, ...] | No
         return  # `_check` says what is wrong
     if math.prod(int(size or 0) for size in built[2:]) == n_with_flag - 1:
         front_end["gap_flag"] = False
+
+
+def _with_rows(table: dict[str, Any], built: tuple[int | None, ...] | None, where: str) -> dict[str, Any]:
+    """Return the description of a network that takes rows from elsewhere, `n_features` in the table of its kind."""
+    front_end = dict(table["front_end"])
+    n_features = front_end.pop("n_features", None)
+    if n_features is None and built is not None and len(built) > 2 and None not in built[2:]:
+        n_features = math.prod(int(size or 0) for size in built[2:])
+    if n_features is None and "rows" not in front_end:
+        raise ConfigError(f"{where}: front_end.n_features is missing, and the network takes any number of features")
+    return {**table, "front_end": {**front_end, "rows": front_end.get("rows") or {"n_features": n_features}}}
 
 
 def _network(network: dict[str, Any], built_rows: int | None, where: str) -> dict[str, Any]:

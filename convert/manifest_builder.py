@@ -57,7 +57,7 @@ def _check_declared(graph: StepGraph, partial: dict[str, Any], where: str) -> No
     if front_end.n_features != graph.n_features:
         raise ModelError(
             f"{where} describes rows of {front_end.n_features} features"
-            f"{' (the last one is the gap flag)' if front_end.gap_flag else ''}, but the network takes "
+            f"{_parts(front_end)}, but the network takes "
             f"{graph.n_features}; describe the front end that the network was trained with"
         )
     declared = {**network, "number of outputs": len(network["outputs"])}
@@ -78,6 +78,13 @@ def _check_declared(graph: StepGraph, partial: dict[str, Any], where: str) -> No
             f"a window of {window_rows} rows does not suit the network: expected more than {warmup_rows}; train with "
             "such a window_rows"
         )
+
+
+def _parts(front_end: FrontEndConfig) -> str:
+    """Return in brackets what the features of a row are, where that is not plain."""
+    parts = [f"of {len(front_end.components)} components"] if front_end.components else []
+    parts += ["the last one is the gap flag"] if front_end.gap_flag else []
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def build_manifest(partial: dict[str, Any], graph: StepGraph, files: dict[str, TfliteFile]) -> Manifest:

@@ -27,7 +27,7 @@ class Columns:
     question: str = ""  # what a run needs to know
 
 
-def columns_of(network: dict[str, Any], heads: Sequence[Head], where: str) -> Columns:
+def columns_of(network: dict[str, Any], heads: Sequence[Head], where: str, has_events: bool = True) -> Columns:
     """Return what the columns mean, from the description's table `network`.
 
     Parameters
@@ -35,6 +35,7 @@ def columns_of(network: dict[str, Any], heads: Sequence[Head], where: str) -> Co
     network : with `outputs` (names), `event_classes` (names or numbers of columns) and `logits`, as far as given.
     heads : the network's outputs.
     where : names the description in messages.
+    has_events : False for a network that takes rows from elsewhere: its outputs go to the caller, whatever they are.
 
     Raises
     ------
@@ -47,7 +48,9 @@ def columns_of(network: dict[str, Any], heads: Sequence[Head], where: str) -> Co
     if names is None and (chosen or (len(by_column) == 1 and (logits or by_column[0][1] in _PROBABILITIES))):
         names = [f"class_{k}" for k in range(len(by_column))] if chosen else ["event"]
     question = ""
-    if names is None or (not chosen and "event" not in names):
+    if names is None and not has_events:
+        names = [f"column_{k}" for k in range(len(by_column))]
+    if has_events and (names is None or (not chosen and "event" not in names)):
         question = _question(heads, where)
         if any(kind not in _PROBABILITIES for _, kind in by_column):
             raise ConfigError(question)

@@ -84,8 +84,9 @@ def _convert(job: Job, folder: Path) -> Manifest:
 
     model = load_network(Path(job.keras_file))
     network, layers = job.partial["network"], trace(model)
+    has_events = job.partial["front_end"]["kind"] != "rows"
     try:
-        columns = columns_of(network, layers.heads, job.described_in)
+        columns = columns_of(network, layers.heads, job.described_in, has_events)
     except ConfigError:
         build_step_graph(model, network["mode"], network.get("window_rows"))  # whether it can be stepped comes first
         raise

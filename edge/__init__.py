@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgequake.edge.detection.detector import Detector
+    from edgequake.edge.detection.row_network import RowNetwork
     from edgequake.edge.formats.waveforms import Trace
     from edgequake.edge.manifest.manifest import Manifest, load_manifest
     from edgequake.edge.runner import RunConfig, run
 
-__all__ = ["Detector", "Manifest", "RunConfig", "Trace", "load_manifest", "run"]
+__all__ = ["Detector", "Manifest", "RowNetwork", "RunConfig", "Trace", "load_manifest", "run"]
 
 _MODULES = {
     "Detector": "detection.detector",
     "Manifest": "manifest.manifest",
+    "RowNetwork": "detection.row_network",
     "RunConfig": "runner",
     "Trace": "formats.waveforms",
     "load_manifest": "manifest.manifest",

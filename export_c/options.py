@@ -91,6 +91,8 @@ def require_exportable(manifest: Manifest, factors: tuple[int, ...]) -> None:
     front_end, network = manifest.front_end, manifest.network
     if front_end.kind != "spectrogram":
         raise _refused(manifest, f"its front end is a {front_end.kind}", "the front end spectrogram")
+    if front_end.components:
+        raise _refused(manifest, "its rows keep the components apart", "the mean over the channels")
     if network.mode != "continuous":
         raise _refused(manifest, f"its network is {network.mode}", "the mode continuous")
     if network.rows_per_step != 1:

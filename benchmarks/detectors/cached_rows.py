@@ -35,8 +35,9 @@ from edgequake.benchmarks.detectors.replay import (
 )
 from edgequake.data.tables import LabelledRecord
 from edgequake.edge.base.errors import ConfigError, DataError
-from edgequake.edge.detection.network import StepNetwork, make_stepper
+from edgequake.edge.detection.network import StepNetwork
 from edgequake.edge.detection.onset import refine_onset
+from edgequake.edge.detection.stepper import make_stepper
 from edgequake.edge.detection.trigger import decision_of
 from edgequake.edge.features import front_end as front_end_module
 from edgequake.edge.features.front_end import Rows, station_rows
@@ -104,6 +105,7 @@ class CachedTracer(DecisionTracer):
             self._stepper.restart()
             flat = rows.rows[part].reshape(-1, rows.rows.shape[2])
             steps = list(self._stepper.push(flat))
+            steps += [(len(flat) + last, n_rows, values) for last, n_rows, values in self._stepper.flush()]
             if steps:
                 last, n_rows, values = zip(*steps, strict=True)
                 runs.append(_decisions(self.manifest, rows, part, np.array(last), np.array(n_rows), np.array(values)))
@@ -260,12 +262,15 @@ def _parts(rows: Rows) -> list[slice]:
 def _decisions(
     manifest: Manifest, rows: Rows, part: slice, last: Any, n_rows: Any, values: npt.NDArray[np.float64]
 ) -> Decisions:
-    """Return decisions whose last rows are `last` in the flattened rows of a part; times as in `Detector`."""
+    """Return decisions whose last rows are `last` in the flattened rows of a part or beyond; times as in `Detector`."""
     config, rate_hz = manifest.front_end, manifest.sampling_rate_hz
     per_block = config.rows_per_block
     per_row = config.hop_samples // per_block
     lead = config.window_samples - config.hop_samples
-    samples = rows.block[part][last // per_block] * config.hop_samples + lead + (last % per_block + 1) * per_row
+    blocks = rows.block[part]
+    place = np.minimum(last, len(blocks) * per_block - 1)
+    after = (last - place) * per_row  # of a decision that was due at the end
+    samples = blocks[place // per_block] * config.hop_samples + lead + (place % per_block + 1) * per_row + after
     stop_ns = rows.t0_ns + np.rint(samples * NS_PER_S / rate_hz).astype(np.int64)
     start_ns = stop_ns - np.rint(n_rows * per_row * NS_PER_S / rate_hz).astype(np.int64)
     window_ns = round(max(manifest.network.window_rows or 0, int(n_rows[0])) * per_row * NS_PER_S / rate_hz)

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgequake.edge.base.errors import GateError, ModelError
-from edgequake.edge.detection.network import StepNetwork, make_stepper
+from edgequake.edge.detection.network import StepNetwork
+from edgequake.edge.detection.stepper import make_stepper
 from edgequake.edge.detection.trigger import Event, Trigger, decision_of
 from edgequake.edge.formats.waveforms import duration_ns
 from edgequake.edge.manifest.manifest import Manifest, Variant

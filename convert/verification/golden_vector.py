@@ -32,7 +32,9 @@ def golden_rows(manifest: Manifest) -> npt.NDArray[np.float32]:
     for first in _BURSTS:
         since = row - first * n_rows // N_ROWS
         values += np.where(since >= 0, 1.5 * np.exp(-np.maximum(since, 0) / 8.0), 0.0) * shape
-    if front_end.waveform is not None:
+    if front_end.kind == "rows":  # of any scale: taken as standardised
+        values, low, high, steps = 2.0 * values, -4.0, 4.0, 64
+    elif front_end.waveform is not None:
         limit = front_end.waveform.clip
         values, low, high, steps = 4.0 * values, -limit, limit, front_end.waveform.steps_per_unit
     else:

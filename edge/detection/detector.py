@@ -12,7 +12,7 @@ It works with any acquisition loop::
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -22,7 +22,8 @@ from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.errors import ManifestError
 from edgequake.edge.detection.class_votes import ClassVotes
 from edgequake.edge.detection.event_class import EventClassifier
-from edgequake.edge.detection.network import StepNetwork, make_stepper
+from edgequake.edge.detection.network import StepNetwork
+from edgequake.edge.detection.stepper import Outcome, make_stepper
 from edgequake.edge.detection.trigger import Decision, Event, Trigger, decision_of
 from edgequake.edge.features.front_end import ChannelFrontEnd, Rows, StationFrontEnd
 from edgequake.edge.formats.waveforms import Trace, duration_ns
@@ -40,6 +41,7 @@ class Detector:
         onset_threshold: float,
         trigger: Trigger | None = None,  # by default the manifest's; the benchmarks pass one that records decisions
     ) -> None:
+        manifest.require_samples()
         manifest.require_event()
         _require_front_end(manifest)
         self.front_end = StationFrontEnd(manifest.front_end, manifest.sampling_rate_hz)
@@ -59,6 +61,7 @@ class Detector:
         # With the output "start" an onset may lie before the last decision.
         self._reach_back_ns = self._window_ns if "start" in self._outputs else 0
         self._decided_until_ns: int | None = None
+        self._last_block: tuple[int, int] | None = None  # time of the grid and block of the last rows, until flushed
         self.restarts = 0
 
     @property
@@ -102,12 +105,15 @@ class Detector:
         """
         events = list(self._events(self.front_end.push(*traces)))
         if not self.front_end.is_continuous:  # a gap too long to interpolate ends the event
-            events += self._close()
+            events += self._end()
         return self._pruned(events)
 
     def finish(self) -> list[Event]:
-        """Return the open event, if any: no trace will come for a long time. Traces can still be pushed afterwards."""
-        return self._pruned([*self._events(self.front_end.finish()), *self._close()])
+        """Return the last events: no trace will come for a long time. Traces can still be pushed afterwards.
+
+        The last `lag_rows` rows of a network that is late get their decisions, see `StatefulStepper.flush`.
+        """
+        return self._pruned([*self._events(self.front_end.finish()), *self._end()])
 
     def state(self) -> State:
         return {
@@ -119,6 +125,7 @@ class Detector:
             "decided_until_ns": self._decided_until_ns,
             "restarts": self.restarts,
             **({} if self._votes is None else {"votes": self._votes.state()}),
+            **({"last_block": self._last_block} if self._late_ns else {}),
         }
 
     def restore(self, state: State) -> None:
@@ -131,15 +138,34 @@ class Detector:
         if self._votes is not None:
             self._votes.restore(state["votes"])
         self._decided_until_ns, self.restarts = state["decided_until_ns"], state["restarts"]
+        last_block = state.get("last_block")  # earlier releases did not flush
+        self._last_block = None if last_block is None else (int(last_block[0]), int(last_block[1]))
 
     def decide(self, rows: Rows) -> Iterator[Decision]:
         """Yield the network's decisions on rows without a restart."""
         n_per_block = rows.rows.shape[1]
         flat = rows.rows.reshape(-1, rows.rows.shape[2])
         blocks = rows.block.tolist()
-        for last_row, n_rows, probability in self._stepper.push(flat):
-            stop_ns = self._clock.stop_ns(rows.t0_ns, blocks[last_row // n_per_block], last_row % n_per_block)
-            stop_ns -= self._late_ns
+        self._last_block = (rows.t0_ns, blocks[-1]) if blocks else self._last_block
+
+        def stop_ns(last_row: int) -> int:
+            return self._clock.stop_ns(rows.t0_ns, blocks[last_row // n_per_block], last_row % n_per_block)
+
+        return self._decisions(self._stepper.push(flat), stop_ns)
+
+    def _flush(self) -> Iterator[Decision]:
+        """Yield the decisions that a late network owes on the last rows, once."""
+        if self._last_block is None or not self._late_ns:
+            return iter(())
+        t0_ns, block = self._last_block
+        self._last_block = None
+        return self._decisions(self._stepper.flush(), lambda row: self._clock.stop_ns(t0_ns, block + 1, row))
+
+    def _decisions(self, outcomes: Iterable[Outcome], stop_ns_of: Callable[[int], int]) -> Iterator[Decision]:
+        for last_row, n_rows, probability in outcomes:
+            stop_ns = stop_ns_of(last_row) - self._late_ns
+            if self._late_ns and self._decided_until_ns is not None and stop_ns <= self._decided_until_ns:
+                continue  # flushed before the record went on after all
             start_ns = stop_ns - self._clock.rows_ns(n_rows)
             if self._votes is not None:
                 self._votes.add(start_ns, probability)
@@ -158,21 +184,26 @@ class Detector:
         for part in _between_restarts(rows):
             if part.restart[0]:
                 yield from self._restart()
-            for decision in self.decide(part):
-                event = self._trigger.push(decision)
-                self._decided_until_ns = decision.stop_ns
-                if event is not None:
-                    yield self._classified(event)
+            yield from self._triggered(self.decide(part))
+
+    def _triggered(self, decisions: Iterable[Decision]) -> Iterator[Event]:
+        for decision in decisions:
+            event = self._trigger.push(decision)
+            self._decided_until_ns = decision.stop_ns
+            if event is not None:
+                yield self._classified(event)
 
     def _restart(self) -> Iterator[Event]:
         self.restarts += 1
-        yield from self._close()
+        yield from self._end()
         self._trigger.reset()
         self._stepper.restart()
 
-    def _close(self) -> list[Event]:
+    def _end(self) -> list[Event]:
+        """Return the events that end with the record, or at a gap."""
+        events = list(self._triggered(self._flush()))
         event = self._trigger.close()
-        return [] if event is None else [self._classified(event)]
+        return events if event is None else [*events, self._classified(event)]
 
     def _classified(self, event: Event) -> Event:
         of_class = self._classifier or self._votes

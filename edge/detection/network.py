@@ -1,22 +1,17 @@
-"""The network: the TFLite runtime, the one-step graph with its explicit states, and how rows of features drive it.
-
-`StatefulStepper` carries the state from step to step; `WindowedStepper` resets it every window.
-"""
+"""The network: the TFLite runtime, and the one-step graph with its explicit states."""
 
 from __future__ import annotations
 
 import ctypes
 import importlib
 import sys
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.constants import constant
 from edgequake.edge.base.errors import ModelError
 from edgequake.edge.manifest.manifest import Manifest, Variant
@@ -259,108 +254,3 @@ def _state(inputs: dict[str, Any], outputs: dict[str, Any], input_name: str, out
     shape = tuple(inputs[input_name]["shape"])
     initial = constant(target.quantize(np.zeros(shape, np.float32)))
     return _StatePair(source.index, target.index, initial, kind == "recurrent")
-
-
-def make_stepper(network: StepNetwork, manifest: Manifest) -> Stepper:
-    """Return the stepper that a manifest's network needs."""
-    return (
-        WindowedStepper(network, manifest)
-        if manifest.network.mode == "windowed"
-        else StatefulStepper(network, manifest)
-    )
-
-
-class Stepper(ABC):
-    """Groups rows of features into steps of the graph; keeps rows that do not fill a step yet."""
-
-    longest_rows: int  # rows that a decision covers, at most
-
-    def __init__(self, network: StepNetwork, manifest: Manifest) -> None:
-        self._network = network
-        self._kept = np.zeros((0, manifest.network.n_features), np.float32)
-
-    @abstractmethod
-    def push(self, rows: Float32) -> Iterator[tuple[int, int, list[float]]]:
-        """Take rows, shape (n_rows, n_features); yield each decision that they complete.
-
-        A decision is the index in `rows` of its last row, the number of rows that it covers, and the probabilities.
-        """
-
-    def restart(self) -> None:
-        """Drop the kept rows: the record continues after a gap."""
-        self._kept = self._kept[:0]
-
-    def state(self) -> State:
-        return {"kept": self._kept}
-
-    def restore(self, state: State) -> None:
-        self._kept = state["kept"]
-
-
-class StatefulStepper(Stepper):
-    """Continuous mode: the state is carried from step to step."""
-
-    def __init__(self, network: StepNetwork, manifest: Manifest) -> None:
-        super().__init__(network, manifest)
-        self.longest_rows = self._rows_per_step = manifest.network.rows_per_step
-        self._n_warmup = manifest.network.warmup_steps  # no decisions
-        self._n_done = 0  # steps since the restart, up to the warm-up
-
-    def restart(self) -> None:
-        super().restart()
-        self._n_done = 0
-        self._network.reset()
-
-    def push(self, rows: Float32) -> Iterator[tuple[int, int, list[float]]]:
-        n_before = len(self._kept)
-        joined = np.concatenate([self._kept, rows]) if n_before else rows
-        n_steps = len(joined) // self._rows_per_step
-        n_taken = n_steps * self._rows_per_step
-        self._kept = joined[n_taken:].copy()  # a view would keep all rows in memory
-        steps = joined[:n_taken].reshape(n_steps, self._rows_per_step, rows.shape[1])
-        first = self._n_warmup - self._n_done
-        if first > 0:
-            probabilities = self._network.run_from(self._n_done, steps)
-            self._n_done = min(self._n_warmup, self._n_done + n_steps)
-        else:
-            probabilities = self._network.run(steps)
-        for i, probability in enumerate(probabilities.tolist()):
-            if i >= first:
-                yield (i + 1) * self._rows_per_step - 1 - n_before, self._rows_per_step, probability
-
-    def state(self) -> State:
-        return {**super().state(), "n_done": self._n_done} if self._n_warmup else super().state()
-
-    def restore(self, state: State) -> None:
-        super().restore(state)
-        self._n_done = state["n_done"] if self._n_warmup else 0
-
-
-class WindowedStepper(Stepper):
-    """Windowed mode, for the textbook classifiers: the state is reset every window."""
-
-    def __init__(self, network: StepNetwork, manifest: Manifest) -> None:
-        super().__init__(network, manifest)
-        config = manifest.network
-        self._rows_per_step = config.rows_per_step
-        self._window_rows, self._hop_rows = int(config.window_rows or 0), int(config.window_hop_rows or 0)
-        self._zeros = np.zeros((config.lag_rows, config.n_features), np.float32)  # that follow a window
-        self.longest_rows = max(self._window_rows, self._hop_rows)
-
-    def push(self, rows: Float32) -> Iterator[tuple[int, int, list[float]]]:
-        n_before = len(self._kept)
-        joined = np.concatenate([self._kept, rows])
-        start = 0
-        while start + self._window_rows <= len(joined):
-            probability = self._classify(joined[start : start + self._window_rows])
-            yield start + self._window_rows - n_before - 1, self._hop_rows, probability.tolist()
-            start += self._hop_rows
-        self._kept = joined[start:].copy()
-
-    def _classify(self, window: Float32) -> Float32:
-        if len(self._zeros):
-            window = np.concatenate([window, self._zeros])
-        steps = window.reshape(-1, self._rows_per_step, window.shape[1])
-        self._network.reset()
-        probability: Float32 = self._network.run_from(0, steps)[-1]
-        return probability

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from edgequake.edge.features.high_bands import HighBands
 from edgequake.edge.features.normalization import PowerFeatures, WaveformFeatures
 from edgequake.edge.features.resampling import ToModelGrid
 from edgequake.edge.features.spectra import BandPower, WaveletPower, WindowBatch, Windower
+from edgequake.edge.formats.source_ids import channel_of
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, same_rate
 from edgequake.edge.manifest.tables import FrontEndConfig, SpectrogramConfig, takes_high_bands
 
@@ -158,9 +160,10 @@ class StationFrontEnd:
     """Streaming front end of one station: takes traces of any of its channels, returns rows of features.
 
     The channels share one grid of blocks that starts at the first trace. The row of a block is the mean over the
-    channels that are valid in it. Traces are expected in order of start time; a block is returned once no channel can
-    add to it: each has passed it, or has been silent for longer than a gap that would be interpolated. So a missing
-    channel delays the rows by at most `bridge_s`, and the rows depend only on the records, not on how they are cut.
+    channels that are valid in it, or with `components` their features side by side. Traces are expected in order of
+    start time; a block is returned once no channel can add to it: each has passed it, or has been silent for longer
+    than a gap that would be interpolated. So a missing channel delays the rows by at most `bridge_s`, and the rows
+    depend only on the records, not on how they are cut.
     """
 
     def __init__(self, config: FrontEndConfig, sampling_rate_hz: float) -> None:
@@ -208,6 +211,8 @@ class StationFrontEnd:
         runs: list[_ChannelRun] = []
         last: dict[str, _ChannelRun] = {}
         for trace in traces:
+            if self._config.components and component_of(self._config, trace.source_id) is None:
+                continue
             if self._t0_ns is None:
                 self._t0_ns = self._watermark_ns = trace.start_ns  # before 1970 times are negative
             self._watermark_ns = max(self._watermark_ns, trace.start_ns)
@@ -300,18 +305,21 @@ class StationFrontEnd:
     def _run_of_blocks(self, first: int, stop: int) -> Rows:
         config, n = self._config, stop - first
         rows = np.zeros((n, config.rows_per_block, config.n_features), np.float32)
-        n_valid, n_high, restart = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.bool_)
+        n_valid = np.zeros((n, max(1, len(config.components))), np.int64)
+        n_high, restart = np.zeros(n, np.int64), np.zeros(n, np.bool_)
         contrast = None if config.contrast is None else Contrast(config, config.contrast, n)
         for source_id in sorted(self._channels):
             channel = self._channels[source_id]
+            component = (component_of(config, source_id) or 0) if config.components else 0
+            own = rows[:, :, component * config.n_channel_features :]
             for low, high, part in _taken(channel, first, n):
-                self._add(source_id, low, high, part, rows, contrast)
-                n_valid[low:high] += part.valid
+                self._add(source_id, low, high, part, own, contrast)
+                n_valid[low:high, component] += part.valid
                 n_high[low:high] += part.valid & channel.has_high_bands
         self._finish_rows(rows, n_valid, n_high, contrast)
         restart[0] = not (self._started and first == self._next_block)
         self._next_block, self._started = stop, True
-        return Rows(self._t0_ns or 0, np.arange(first, stop, dtype=np.int64), rows, n_valid > 0, restart)
+        return Rows(self._t0_ns or 0, np.arange(first, stop, dtype=np.int64), rows, np.any(n_valid, axis=1), restart)
 
     def _add(
         self,
@@ -337,10 +345,16 @@ class StationFrontEnd:
         n_high: npt.NDArray[np.int64],
         contrast: Contrast | None,
     ) -> None:
-        """Turn sums over channels into means; add what the channels have not of their own. `rows` changes in place."""
+        """Turn sums over channels into means; add what the channels have not of their own. `rows` changes in place.
+
+        n_valid : valid channels of each block, shape (n_blocks, n_components); one column for all channels together.
+        """
         config, n_features = self._config, self._config.n_channel_features
         shape = (len(rows), 1, 1)
-        rows[..., : self._first_high] /= np.maximum(n_valid, 1).astype(np.float32).reshape(shape)
+        for component, count in enumerate(n_valid.T):
+            start = component * n_features
+            own = rows[..., start : start + self._first_high]
+            own /= np.maximum(count, 1).astype(np.float32).reshape(shape)
         if contrast is not None:
             stop = rows.shape[2] - (1 if config.high_bands is None else 2)
             rows[:, 0, n_features:stop] = contrast.features()
@@ -348,12 +362,18 @@ class StationFrontEnd:
             rows[..., self._first_high : n_features] /= np.maximum(n_high, 1).astype(np.float32).reshape(shape)
             rows[n_high == 0, :, -2] = 1.0
         if config.gap_flag:
-            rows[n_valid == 0, :, -1] = 1.0
+            rows[~np.any(n_valid, axis=1), :, -1] = 1.0
 
     def _no_rows(self) -> Rows:
         rows = np.zeros((0, self._config.rows_per_block, self._config.n_features), np.float32)
         none = np.zeros(0, np.bool_)
         return Rows(self._t0_ns or 0, np.zeros(0, np.int64), rows, none, none)
+
+
+def component_of(config: FrontEndConfig, source_id: str) -> int | None:
+    """Return the place of a channel among `components`; None where it is none of them, or there are none."""
+    code = channel_of(source_id)
+    return next((i for i, pattern in enumerate(config.components) if fnmatchcase(code, pattern)), None)
 
 
 def _taken(channel: ChannelFrontEnd, first: int, n: int) -> Iterator[tuple[int, int, ChannelFeatures]]:

@@ -219,9 +219,16 @@ class WaveformFeatures:
             density = quantization_density(windows.values[0], integer_samples, self._sampling_rate_hz)
             self._floor = density * self._sampling_rate_hz / 2.0  # variance of the rounding
         out = np.zeros((*windows.values.shape, 1), np.float32)
+        make = self._as_recorded if self._config.per_window else self._normalise
         for i in np.flatnonzero(windows.valid):
-            out[i, :, 0] = self._normalise(windows.values[i])
+            out[i, :, 0] = make(windows.values[i])
         return out
+
+    def _as_recorded(self, block: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        """Return the samples less the mean of the first block: windows are normalised as a whole, see `scaled`."""
+        if self._mean is None:
+            self._mean = np.mean(block)
+        return np.asarray(block - self._mean, np.float32)
 
     def _normalise(self, block: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
         block_mean = np.mean(block)

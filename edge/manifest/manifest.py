@@ -213,8 +213,10 @@ class Manifest:
             _require_kept(self.onset, self.trigger, self.sampling_rate_hz)
         if self.network.n_features != self.front_end.n_features:
             raise ValueError("network.n_features differs from the number of features of the front end")
-        if self.classes is not None and self.front_end.kind == "waveform":
-            raise ValueError("classes need bands, which the front end 'waveform' does not compute")
+        if self.classes is not None and (self.front_end.bands is None or self.front_end.components):
+            raise ValueError("classes need the bands of all channels together, which this front end does not compute")
+        if self.front_end.per_window and network.mode != "windowed":
+            raise ValueError("front_end.waveform.per_window needs network.mode 'windowed'")
 
     def require_event(self) -> None:
         """Raise ManifestError where no output is known to be the probability of an event."""
@@ -222,6 +224,14 @@ class Manifest:
             raise ManifestError(
                 f"model '{self.name}' does not say which of its outputs ({', '.join(self.network.outputs)}) is the "
                 "probability of an event; convert it again with network.outputs or network.event_classes"
+            )
+
+    def require_samples(self) -> None:
+        """Raise ManifestError where the network takes rows from elsewhere, which no front end makes of samples."""
+        if self.front_end.kind == "rows":
+            raise ManifestError(
+                f"model '{self.name}' takes rows, not samples (front_end.kind = \"rows\"): it has no run; feed it rows "
+                "with edgequake.edge.RowNetwork"
             )
 
     def to_json(self) -> str:

@@ -4,11 +4,43 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.manifest.feature_tables import (
+    LONGEST_SAMPLES,
+    ContrastConfig,
+    HighBandsConfig,
+    RowsConfig,
+    ScalogramConfig,
+    SpectrogramConfig,
+    WaveformConfig,
+)
 
-LONGEST_SAMPLES = 1_000_000  # a longer window or hop is a mistake, and would take the lander's memory
+__all__ = [
+    "HIGHEST_SHARE",
+    "INPUTS",
+    "LONGEST_S",
+    "LONGEST_SAMPLES",
+    "LOWEST_RATIO",
+    "RESAMPLER_REACH",
+    "BackgroundConfig",
+    "CatchUpConfig",
+    "ClassConfig",
+    "ContrastConfig",
+    "FrontEndConfig",
+    "HighBandsConfig",
+    "OnsetConfig",
+    "RowsConfig",
+    "ScalogramConfig",
+    "SpectrogramConfig",
+    "WaveformConfig",
+    "decimation_factor",
+    "highest_rate_hz",
+    "require_rate",
+    "takes_high_bands",
+    "takes_rate",
+]  # fmt: skip
+
 LOWEST_RATIO = 0.98  # of the model's rate: below, what it listens to at high frequencies is not recorded
 _HIGHEST_RATIO = 16.0  # of the model's rate
 LONGEST_S = 1e8  # three years: a longer duration is a mistake, and 1e10 s do not fit 64-bit nanoseconds
@@ -55,95 +87,13 @@ class BackgroundConfig:
 
 
 @dataclass(frozen=True)
-class SpectrogramConfig:
-    """Log power in bands of short-time spectra (linear detrend, periodic Hann window, one-sided density)."""
-
-    window_samples: int
-    band_edges_hz: tuple[float, ...]  # n_bands + 1 rising edges; band i holds lower <= f < upper
-    clip_low: float  # decades below the background
-    clip_high: float  # decades above the background
-    steps_per_decade: int  # features are rounded to 1 / steps_per_decade: the same bits on every machine
-
-    def __post_init__(self) -> None:
-        edges = self.band_edges_hz
-        if not 2 <= self.window_samples <= LONGEST_SAMPLES:
-            raise ValueError(f"window_samples must be 2 to {LONGEST_SAMPLES}, got {self.window_samples}")
-        if len(edges) < 2 or any(b <= a for a, b in pairwise(edges)):
-            raise ValueError(f"band_edges_hz must be at least two rising frequencies, got {list(edges)}")
-
-
-@dataclass(frozen=True)
-class HighBandsConfig(SpectrogramConfig):
-    """Further bands of a spectrogram, above the model's own Nyquist frequency, from a second and faster grid.
-
-    Its windows stop when those of the model's grid do, and come as often. They are filled only where a channel's
-    sampling rate allows; where no channel's does, the features are 0 and a flag of theirs is 1.
-    """
-
-    sampling_rate_hz: float = 0.0  # of the second grid, a multiple of the model's
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.sampling_rate_hz <= 0:
-            raise ValueError(f"sampling_rate_hz must be positive, got {self.sampling_rate_hz:g}")
-
-
-@dataclass(frozen=True)
-class ContrastConfig:
-    """Features that compare components: vertical minus horizontal excess, a mean over the bands of each group.
-
-    P shakes the vertical component most, S the horizontal ones. Where only one kind of component is valid, the features
-    are 0 and a flag of theirs is 1.
-    """
-
-    group_edges_hz: tuple[
-        float, ...
-    ]  # n_groups + 1 rising edges; group i holds the bands of lower <= lower edge < upper
-
-    def __post_init__(self) -> None:
-        edges = self.group_edges_hz
-        if len(edges) < 2 or any(b <= a for a, b in pairwise(edges)):
-            raise ValueError(f"group_edges_hz must be at least two rising frequencies, got {list(edges)}")
-
-
-@dataclass(frozen=True)
-class ScalogramConfig:
-    """Log power of a bank of complex Morlet wavelets, averaged over a block; formula in `edge/features/spectra.py`."""
-
-    window_samples: int  # at least hop_samples + taps of the longest wavelet - 1
-    centre_frequencies_hz: tuple[float, ...]  # rising, one per wavelet
-    cycles: float  # 2 pi times the periods in one standard deviation of the envelope (omega_0 of the literature)
-    support_scales: float  # half-length of a wavelet in standard deviations of its envelope
-    clip_low: float  # decades below the background
-    clip_high: float  # decades above the background
-    steps_per_decade: int  # features are rounded to 1 / steps_per_decade: the same bits on every machine
-
-    def __post_init__(self) -> None:
-        centres = self.centre_frequencies_hz
-        if not 2 <= self.window_samples <= LONGEST_SAMPLES:
-            raise ValueError(f"window_samples must be 2 to {LONGEST_SAMPLES}, got {self.window_samples}")
-        if not centres or centres[0] <= 0 or any(b <= a for a, b in pairwise(centres)):
-            raise ValueError(f"centre_frequencies_hz must be rising frequencies above 0, got {list(centres)}")
-        if not (0 < self.cycles <= 1000 and 0 < self.support_scales <= 100):
-            raise ValueError("cycles must lie in (0, 1000] and support_scales in (0, 100]")
-
-
-@dataclass(frozen=True)
-class WaveformConfig:
-    """Samples minus their running mean, divided by their running scale."""
-
-    clip: float  # in units of the running scale
-    steps_per_unit: int  # rounded to 1 / steps_per_unit
-
-
-@dataclass(frozen=True)
 class FrontEndConfig:
     """How raw samples become rows of features, one block of `hop_samples` samples at a time.
 
     A block becomes one row (spectrogram, scalogram) or `hop_samples` rows (waveform: one row per sample).
     """
 
-    kind: str  # "spectrogram", "scalogram" or "waveform"
+    kind: str  # "spectrogram", "scalogram" or "waveform"; "rows": rows of any other kind, no samples
     hop_samples: int  # at the model's sampling rate
     bridge_s: float  # gaps up to this long are interpolated and flagged; longer gaps reset the front end
     max_gap_fraction: float  # a block with more interpolated samples in its window is not valid
@@ -160,10 +110,14 @@ class FrontEndConfig:
     high_bands: HighBandsConfig | None = None  # with a spectrogram only
     contrast: ContrastConfig | None = None  # with a spectrogram only
     gap_flag: bool = True  # whether rows end in a flag, 1 where no channel is valid
+    rows: RowsConfig | None = None
+    # Patterns of channel codes (fnmatch): a row holds the features of each component in this order, 0 where it has no
+    # valid channel. Empty: the mean over all channels.
+    components: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.kind not in ("spectrogram", "scalogram", "waveform"):
-            raise ValueError(f"kind must be 'spectrogram', 'scalogram' or 'waveform', got {self.kind!r}")
+        if self.kind not in ("spectrogram", "scalogram", "waveform", "rows"):
+            raise ValueError(f"kind must be 'spectrogram', 'scalogram', 'waveform' or 'rows', got {self.kind!r}")
         if getattr(self, self.kind) is None:
             raise ValueError(f"kind is '{self.kind}' but the table '{self.kind}' is missing")
         if not 1 <= self.hop_samples <= LONGEST_SAMPLES:
@@ -176,6 +130,10 @@ class FrontEndConfig:
             raise ValueError(f"high_bands and contrast belong to a spectrogram, but kind is '{self.kind}'")
         if not self.gap_flag and (self.high_bands or self.contrast):
             raise ValueError("rows with high_bands or contrast have a gap flag: expected gap_flag = true")
+        if self.kind == "rows" and (self.gap_flag or self.components):
+            raise ValueError("rows from elsewhere have no gap flag and no components: expected gap_flag = false")
+        if self.components and (self.high_bands or self.contrast):
+            raise ValueError("high_bands and contrast are of all components together: expected no components")
         if any(len(taps) % 2 == 0 for taps in self.decimators.values()):
             raise ValueError("decimators need an odd number of taps, so that they delay the signal by whole samples")
 
@@ -183,6 +141,11 @@ class FrontEndConfig:
     def bands(self) -> SpectrogramConfig | ScalogramConfig | None:
         """The table of the bands or wavelets in use; None for waveforms."""
         return {"spectrogram": self.spectrogram, "scalogram": self.scalogram}.get(self.kind)
+
+    @property
+    def per_window(self) -> str:
+        """How each window is normalised as a whole, "" where rows are by the running background."""
+        return self.waveform.per_window if self.kind == "waveform" and self.waveform is not None else ""
 
     @property
     def rows_per_block(self) -> int:
@@ -204,6 +167,8 @@ class FrontEndConfig:
     @property
     def n_channel_features(self) -> int:
         """Features that each channel has: one per band or wavelet, or the sample."""
+        if self.kind == "rows" and self.rows is not None:
+            return self.rows.n_features
         if isinstance(self.bands, SpectrogramConfig):
             return len(self.lower_edges_hz)
         return 1 if self.bands is None else len(self.bands.centre_frequencies_hz)
@@ -219,7 +184,8 @@ class FrontEndConfig:
         """Features in a row: those of the channels, contrasts, flags of what no channel has, the gap flag if any."""
         n_high = 0 if self.high_bands is None else 1
         n_contrast = 0 if self.contrast is None else len(self.contrast.group_edges_hz)  # the groups and a flag
-        return self.n_channel_features + n_contrast + n_high + int(self.gap_flag)
+        n_components = max(1, len(self.components))
+        return self.n_channel_features * n_components + n_contrast + n_high + int(self.gap_flag)
 
 
 def decimation_factor(config: FrontEndConfig, model_rate_hz: float, sampling_rate_hz: float) -> int | None:

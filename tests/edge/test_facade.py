@@ -10,6 +10,7 @@ import pytest
 
 import edgequake.edge as edge
 from edgequake.edge.detection.detector import Detector
+from edgequake.edge.detection.row_network import RowNetwork
 from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.manifest.manifest import Manifest, load_manifest
 from edgequake.edge.runner import RunConfig, run
@@ -17,6 +18,7 @@ from edgequake.edge.runner import RunConfig, run
 NAMES = {
     "Detector": Detector,
     "Manifest": Manifest,
+    "RowNetwork": RowNetwork,
     "RunConfig": RunConfig,
     "Trace": Trace,
     "load_manifest": load_manifest,

@@ -41,7 +41,7 @@ def convert(
     out: Annotated[Path, typer.Option(help="Folder for NAME.json and the graphs.")],
     quantize: Annotated[str, typer.Option(metavar="VARIANT", help="float32, dynamic, int8, int16x8 or all.")] = "all",
     calibration: Annotated[
-        Path | None, typer.Option(help="Folder of records; by default calibration.npz beside MODEL.")
+        Path | None, typer.Option(help="Folder of records, or rows.npz; by default calibration.npz beside MODEL.")
     ] = None,
     verify: Annotated[bool, typer.Option(help="Compare the graphs with Keras over a long sequence.")] = True,
     describe: Annotated[

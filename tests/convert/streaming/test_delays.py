@@ -213,6 +213,74 @@ def test_the_output_belongs_to_the_row_that_the_lag_says() -> None:
     assert np.flatnonzero(stepping.step_probabilities(graph, impulse)[:, 0]).tolist() == [9 + graph.lag_rows]
 
 
+class KerasNetwork:
+    """The step graph in Keras in place of the runner's network."""
+
+    def __init__(self, graph: Any) -> None:
+        from edgequake.convert.streaming import stepping
+
+        self.graph, self._call, self._resets = graph, stepping.keras_step(graph), stepping.resets_of(graph)
+        self.reset()
+
+    def reset(self) -> None:
+        self._states = {state.name: np.zeros(state.shape, np.float32) for state in self.graph.states}
+
+    def state(self) -> list[Any]:
+        return [self._states[state.name] for state in self.graph.states]
+
+    def set_state(self, values: list[Any]) -> None:
+        self._states = {state.name: value for state, value in zip(self.graph.states, values, strict=True)}
+
+    def run(self, steps: Any) -> Any:
+        return self.run_from(1_000_000, steps)
+
+    def run_from(self, n_done: int, steps: Any) -> Any:
+        made = []
+        for i, rows in enumerate(steps):
+            for name in self._resets.get(n_done + i, ()):
+                self._states[name] = np.zeros_like(self._states[name])
+            outputs = self._call({"rows": rows[np.newaxis], **self._states})
+            self._states = {name: outputs[name + "_next"] for name in self._states}
+            made.append(outputs["probabilities"][0])
+        return np.array(made, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("layers_of", "lag_rows", "n_zeros"),
+    [
+        ((lambda L: L.Conv1D(4, 5, padding="same"), lambda L: L.GRU(3, return_sequences=True)), 2, 0),
+        ((lambda L: L.Conv1D(4, 4, strides=2, padding="same"), lambda L: L.LSTM(3, return_sequences=True)), 2, 0),
+        ((lambda L: L.Conv1D(4, 5, padding="same"), lambda L: L.Conv1D(3, 3, padding="same")), 3, 3),
+        ((lambda L: L.Conv1D(4, 5, activation="relu"), lambda L: L.Conv1D(3, 3)), 3, 3),
+    ],
+    ids=["one layer", "strides", "two layers", "valid"],
+)
+def test_the_end_of_a_record_equals_keras(layers_of: tuple[Any, ...], lag_rows: int, n_zeros: int) -> None:
+    """Where the delay line is flushed, the last rows have Keras' outputs, and rows that follow are not disturbed.
+
+    n_zeros : rows of zeros after the record for Keras: its own padding does for one layer that reads rows to come.
+    """
+    from types import SimpleNamespace
+
+    from edgequake.convert.streaming.step_model import build_step_graph
+    from edgequake.edge.detection.stepper import StatefulStepper
+
+    model = build(Case(sequence(*layers_of, lambda L: L.Dense(1)), lag_rows, 0))
+    graph = build_step_graph(model, "continuous")
+    rows = np.random.default_rng(5).normal(size=(40, N_FEATURES)).astype(np.float32)
+    expected = model.predict(np.pad(rows, ((0, n_zeros), (0, 0)))[np.newaxis], verbose=0)[0, :, 0]
+    stepper = StatefulStepper(KerasNetwork(graph), SimpleNamespace(network=graph))  # type: ignore[arg-type]
+    made = list(stepper.push(rows[:31]))
+    stepper.flush()
+    made += [(31 + last, n, values) for last, n, values in stepper.push(rows[31:])]
+    made += [(40 + last, n, values) for last, n, values in stepper.flush()]
+    first = graph.rows_per_step * (graph.warmup_steps + 1) - 1
+    assert graph.lag_rows == lag_rows
+    assert [last for last, *_ in made] == list(range(first, 40 + lag_rows, graph.rows_per_step))
+    np.testing.assert_allclose([values[0] for *_, values in made], expected[: len(made)], atol=2e-6)
+    assert len(expected) - len(made) == 0 if n_zeros == 0 else np.ptp(expected[-lag_rows:]) > 0
+
+
 def test_masks_and_names_have_no_effect() -> None:
     """Masking is left out, several outputs become columns, and no name of a layer meets one of the step graph."""
     import keras

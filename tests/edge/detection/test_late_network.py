@@ -72,3 +72,53 @@ def test_a_class_goes_on_with_its_event(models: tuple[Manifest, Manifest], moon:
     events = [*detector.push(trace), *detector.finish()]
     assert events and ("votes" in state) == bool(models[1].network.event_classes)
     assert {event.mq_type for event in events} == ({"loud"} if models[1].network.event_classes else {""})
+
+
+def decisions_of(model: Manifest, moon: Moon, *parts: tuple[int, np.ndarray]) -> list[Decision]:
+    """Return the decisions on parts of a record, (first sample, samples); the run asks for its end after each."""
+    trigger = Recorder(model.trigger, 0.5)
+    detector = Detector(model, *moon[1:], 0.5, trigger)
+    for first, counts in parts:
+        start_ns = round(first / model.sampling_rate_hz * 1e9)
+        detector.push(Trace("XB_S12_00_M_H_Z", start_ns, model.sampling_rate_hz, counts))
+        detector.finish()
+    return trigger.decisions
+
+
+def test_the_last_rows_of_a_record_are_decided_on(models: tuple[Manifest, Manifest], moon: Moon) -> None:
+    """Behind as many rows of zeros, a late network decides on the last rows, once even where the record goes on."""
+    plain, late = models
+    counts = np.rint(300.0 * np.random.default_rng(2).standard_normal(30_000)).astype(np.int32)
+    hop, lag_ns = plain.front_end.hop_samples, LAG_ROWS * plain.front_end.hop_samples / plain.sampling_rate_hz * 1e9
+    before, after = decisions_of(plain, moon, (0, counts)), decisions_of(late, moon, (0, counts))
+    assert len(after) == len(before) + LAG_ROWS
+    assert after[-1].stop_ns == before[-1].stop_ns and after[-1].start_ns < after[-1].stop_ns
+    assert [one.stop_ns for one in after[LAG_ROWS:]] == pytest.approx([one.stop_ns for one in before], abs=2)
+
+    cut = 150 * hop
+    once, in_parts = after, decisions_of(late, moon, (0, counts[:cut]), (cut, counts[cut:]))
+    assert [one.stop_ns for one in in_parts] == [one.stop_ns for one in once]
+    apart = [one for one, other in zip(in_parts, once, strict=True) if one != other]
+    assert 0 < len(apart) <= LAG_ROWS  # those on which it had decided when its end was asked for
+    assert {one.stop_ns < cut / plain.sampling_rate_hz * 1e9 + lag_ns for one in apart} == {True}
+
+
+def test_the_rows_before_a_gap_are_decided_on(models: tuple[Manifest, Manifest], moon: Moon) -> None:
+    plain, late = models
+    counts = np.rint(300.0 * np.random.default_rng(2).standard_normal(30_000)).astype(np.int32)
+    far = round(20_000 + 2.0 * plain.front_end.bridge_s * plain.sampling_rate_hz)
+
+    def decided(model: Manifest) -> list[Decision]:
+        trigger = Recorder(model.trigger, 0.5)
+        detector = Detector(model, *moon[1:], 0.5, trigger)
+        for first, samples in ((0, counts[:20_000]), (far, counts[20_000:])):
+            start_ns = round(first / model.sampling_rate_hz * 1e9)
+            detector.push(Trace("XB_S12_00_M_H_Z", start_ns, model.sampling_rate_hz, samples))
+        detector.finish()
+        return trigger.decisions
+
+    before, after = decided(plain), decided(late)
+    assert len(after) == len(before) + 2 * LAG_ROWS
+    stops = [one.stop_ns for one in after]
+    assert stops == sorted(set(stops)) and set(stops) >= {one.stop_ns for one in before[-1:]}
+    assert max(np.diff(stops)) < (far - 20_000 + 2 * (LAG_ROWS + 2) * 64) / plain.sampling_rate_hz * 1e9

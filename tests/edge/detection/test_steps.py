@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgequake.edge.detection.network import StatefulStepper, WindowedStepper
+from edgequake.edge.detection.stepper import StatefulStepper, WindowedStepper
 
 
 class FirstOfEachStep:
@@ -24,7 +24,8 @@ class FirstOfEachStep:
 
 def stepper() -> Any:
     return StatefulStepper(
-        FirstOfEachStep(), SimpleNamespace(network=SimpleNamespace(rows_per_step=3, n_features=2, warmup_steps=0))
+        FirstOfEachStep(),
+        SimpleNamespace(network=SimpleNamespace(rows_per_step=3, n_features=2, warmup_steps=0, lag_rows=0)),
     )  # type: ignore[arg-type]
 
 
@@ -68,7 +69,7 @@ class Counting:
 
 @pytest.mark.parametrize("lengths", [[9], [1] * 9, [3, 4, 2]])
 def test_the_steps_of_the_warm_up_are_no_decisions(lengths: list[int]) -> None:
-    config = SimpleNamespace(rows_per_step=1, n_features=2, warmup_steps=3)
+    config = SimpleNamespace(rows_per_step=1, n_features=2, warmup_steps=3, lag_rows=0)
     rows, stepper = np.zeros((9, 2), np.float32), StatefulStepper(Counting(), SimpleNamespace(network=config))  # type: ignore[arg-type]
     made, start = [], 0
     for length in lengths:
