@@ -1,7 +1,8 @@
 """Store a finished TFLite file in fewer bytes: what is equal once, and nothing that no runtime reads.
 
-A flatbuffer may refer to the same vector or table from several places, and a graph of one step has many equal ones: zero
-points, shapes, scales, whole tensors. TensorFlow's writer stores each anew. What the operators compute stays as it is.
+A flatbuffer may refer to the same vector or table from several places, and a graph of one step has many equal ones:
+zero points, shapes, scales, whole tensors. TensorFlow's writer stores each anew. What the operators compute stays as it
+is.
 """
 
 from __future__ import annotations

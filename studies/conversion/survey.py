@@ -3,11 +3,11 @@
     EDGEQUAKE_LANDER_PYTHONS="tflite-runtime=PYTHON;ai-edge-litert=PYTHON" \\
         python studies/conversion/survey.py [NAME ...]
 
-`make survey` sets the variable. Each network is built, trained for a minute on rows with bursts in noise, and saved as
-its authors' version of Keras saves it; the file is converted by the command, in a process of its own, and the graphs
-run in both runtimes. A network that is refused is changed as the refusal says and tried again. WORK keeps the trained
-networks and the results (`measured.jsonl`), so that an interrupted run can be continued; with names, only these are
-converted again.
+`make survey` sets the variable. Each network is built, trained for a few steps on rows with bursts in noise, and saved
+as its authors' version of Keras saves it; the file is converted by the command, in a process of its own (forked from
+one that has loaded TensorFlow), and the graphs run in both runtimes. A network that is refused is changed as the
+refusal says and tried again. WORK keeps the trained networks and the results (`measured.jsonl`), so that an interrupted
+run can be continued; with names, only these are converted again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 from importlib import metadata
@@ -27,11 +26,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from studies.conversion.conformance import ROOT, load
 from studies.conversion.published import prepared, seismic, sensors, sound, survey_page
+from studies.conversion.published.conversions import Converter
 from studies.conversion.published.network import Network
 
 os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0", CUDA_VISIBLE_DEVICES="-1")
 NETWORKS: dict[str, Network] = {**seismic.NETWORKS, **sound.NETWORKS, **sensors.NETWORKS}
-LIMIT_S = 900.0
 
 
 def main() -> int:
@@ -44,6 +43,7 @@ def main() -> int:
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "conversion-survey.md", help="page to write")
     parser.add_argument("--prepare", action="store_true", help="only build, train and save the networks")
     options = parser.parse_args()
+    converter = Converter()
     import_runtime()  # before TensorFlow
     landers = load("conformance_run").interpreters()
     if not landers:
@@ -61,10 +61,11 @@ def main() -> int:
             except Exception as problem:
                 print("FAILED", name, repr(problem)[:300], flush=True)
             continue
-        rows[name] = survey(name, options.work, landers)
+        rows[name] = survey(name, options.work, landers, converter)
         print(survey_page.line(rows[name]), flush=True)
         with stored.open("a", encoding="utf-8") as file:
             file.write(json.dumps(rows[name]) + "\n")
+    converter.close()
     measured = [rows[name] for name in NETWORKS if name in rows]
     if measured:
         runtimes = [f"{package} {metadata.version(package)}" for package in ("tensorflow", "keras", "tf-keras")]
@@ -82,28 +83,27 @@ def folders(name: str, work: Path) -> tuple[Path, Path | None]:
     return folder, prepared.prepare(network, network.way, settings, work / f"{name}, way out")
 
 
-def survey(name: str, work: Path, landers: dict[str, str]) -> dict[str, Any]:
+def survey(name: str, work: Path, landers: dict[str, str], converter: Converter) -> dict[str, Any]:
     """Convert a network by the command, and run its graphs; where it is refused, follow the advice."""
     network = NETWORKS[name]
     folder, way = folders(name, work)
     row = {"name": name, "field": network.field, "source": network.source, "saved": network.saved}
-    row.update(converted(folder, landers))
+    row.update(converted(folder, landers, converter))
     if not row["converted"] and way is not None:
-        row["way"] = converted(way, landers)
+        row["way"] = converted(way, landers, converter)
     return row
 
 
-def converted(folder: Path, landers: dict[str, str]) -> dict[str, Any]:
+def converted(folder: Path, landers: dict[str, str], converter: Converter) -> dict[str, Any]:
     """Convert a folder's network, and compare the graphs with what Keras computed when it was saved."""
-    command = [Path(sys.executable).parent / "edgequake", "convert", prepared.file_in(folder)]
-    command += ["--describe", folder / "net.toml", "--out", folder / "out", "--json"]
+    arguments = [prepared.file_in(folder), "--describe", folder / "net.toml", "--out", folder / "out", "--json"]
     started = time.monotonic()
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=LIMIT_S)
+    code, printed, complaint = converter.convert(list(map(str, arguments)), folder)
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-    row = {**facts, "converted": done.returncode == 0, "took_s": time.monotonic() - started}
-    if done.returncode:
-        return {**row, "refusal": done.stderr.strip().splitlines()[-1], "traceback": "Traceback" in done.stderr}
-    report = json.loads(done.stdout)
+    row = {**facts, "converted": code == 0, "took_s": time.monotonic() - started}
+    if code:
+        return {**row, "refusal": complaint.strip().splitlines()[-1], "traceback": "Traceback" in complaint}
+    report = json.loads(printed)
     manifest = json.loads((folder / "out" / "net.json").read_text(encoding="utf-8"))
     (folder / "out" / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     np.save(folder / "out" / "rows.npy", np.load(folder / "rows.npy"))
@@ -129,7 +129,7 @@ def errors(got: Any, expected: Any) -> dict[str, float]:
     rms = float(np.sqrt(np.mean(error**2)))
     return {
         "relative": float(np.abs(error).max()) / size,
-        "rms": rms / max(1.0, size),
+        "rms": rms / max(1.0, size),  # of the largest output, where that is above 1
         "deviation": float(np.std(wanted)),
         "n_steps": int(got.shape[1]),
         "n_expected": int(expected.shape[1]),

@@ -14,9 +14,14 @@ from studies.conversion.published.network import Make, Network
 
 Array = npt.NDArray[Any]
 SUFFIXES = {"keras": "keras", "h5": "h5", "keras 2 h5": "h5"}
-N_EXAMPLES, BATCH, EPOCHS = 288, 12, 1  # a few steps: outputs then follow the rows, and weights are no longer random
-CALIBRATION_ROWS = 12_000
-COMPARED_ROWS = 4_000
+BATCH = 12
+EXAMPLE_ROWS, MOST_EXAMPLES, FEWEST_EXAMPLES = (
+    40_000,
+    288,
+    72,
+)  # a few steps: outputs then follow the rows, and weights are no longer random
+CALIBRATION_ROWS = 8_000
+COMPARED_ROWS = 3_000
 LOGIT = 3.0  # what a network that ends in logits is trained towards
 
 
@@ -35,8 +40,7 @@ def prepare(network: Network, make: Make, settings: tuple[str, ...], folder: Pat
         model.save(folder / f"net.{SUFFIXES[network.saved]}")
         write_rows(model, network, settings, folder)
         facts.write_text(json.dumps({"parameters": int(model.count_params())}), encoding="utf-8")
-    n_features = int(np.load(folder / "rows.npy", mmap_mode="r").shape[2])
-    lines = description(network, settings, n_features)
+    lines = description(network, settings)
     (folder / "net.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
     stored = json.loads(facts.read_text(encoding="utf-8"))
     facts.write_text(json.dumps({**stored, "lines": len(lines)}), encoding="utf-8")
@@ -60,13 +64,14 @@ def train(model: Any, network: Network, settings: tuple[str, ...]) -> None:
         if hasattr(layer, "momentum"):
             layer.momentum = 0.8  # a few steps, not thousands
     rng = np.random.default_rng(2)
-    rows, bursts = examples(n_rows(model, network), numbers(model), N_EXAMPLES, rng)
+    n = n_rows(model, network)
+    rows, bursts = examples(n, numbers(model), min(MOST_EXAMPLES, max(FEWEST_EXAMPLES, EXAMPLE_ROWS // n)), rng)
     shaped = as_input(model, rows)
     made = as_list(model.predict(shaped[:BATCH], verbose=0))
     kinds = [loss_of(output) for output in made]
     targets = [target(output.shape[1:], kind, bursts, settings) for output, kind in zip(made, kinds, strict=True)]
     model.compile(optimizer="adam", loss=kinds if len(kinds) > 1 else kinds[0])
-    model.fit(shaped, targets if len(targets) > 1 else targets[0], batch_size=BATCH, epochs=EPOCHS, verbose=0)
+    model.fit(shaped, targets if len(targets) > 1 else targets[0], batch_size=BATCH, verbose=0)
 
 
 def as_list(outputs: Any) -> list[Array]:

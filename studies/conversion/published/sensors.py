@@ -224,7 +224,7 @@ def magic_wand(k: Any, L: Any) -> Any:
 def inception_time(k: Any, L: Any) -> Any:
     """InceptionTime: bottleneck, three long kernels, a pool; residuals over three modules."""
     x = skip = rows = k.Input((200, 3))
-    for module in range(3):
+    for _ in range(3):
         narrow = L.Conv1D(16, 1, padding="same", use_bias=False)(x)
         branches = [L.Conv1D(16, length, padding="same", use_bias=False)(narrow) for length in (40, 20, 10)]
         pooled = L.Conv1D(16, 1, padding="same", use_bias=False)(L.MaxPooling1D(3, strides=1, padding="same")(x))

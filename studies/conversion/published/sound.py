@@ -235,7 +235,9 @@ NETWORKS = {
     ),
     "YAMNet": Network("audio events", "Plakal 2019", yamnet, settings=event(*(f"other_{n}" for n in range(1, 10)))),
     "VGGish": Network("audio events", "Hershey 2017", vggish),
-    "acoustic scenes": Network("audio events", "DCASE 2018", scenes, settings=classes(*range(1, 10)), saved="keras 2 h5"),
+    "acoustic scenes": Network(
+        "audio events", "DCASE 2018", scenes, settings=classes(*range(1, 10)), saved="keras 2 h5"
+    ),
     "sound events": Network("audio events", "Cakir 2017", sound_events, settings=event(*"bcdef")),
     "machine sounds": Network(
         "audio events", "DCASE 2020", anomaly, settings=(f"outputs = {[f'band_{n}' for n in range(640)]}",)
