@@ -71,11 +71,12 @@ def _drop_bias_scales(model: Any) -> None:
 
 
 def _share_buffers(model: Any) -> None:
-    """Store equal constants once, and let computed tensors refer to the empty buffer 0."""
+    """Store equal constants once, those that are read, and let computed tensors refer to the empty buffer 0."""
+    read = {model.subgraphs[0].tensors[index].buffer for index in _used(model)}
     kept, where, renumbered = [schema.BufferT()], {}, {}
     for index, buffer in enumerate(model.buffers):
         values = b"" if buffer.data is None else bytes(buffer.data)
-        if not values:
+        if not values or index not in read:
             renumbered[index] = 0
             continue
         if values not in where:
@@ -95,11 +96,17 @@ def _drop_names(model: Any) -> None:
             tensor.name = None
 
 
+def _used(model: Any) -> set[int]:
+    """Return the tensors that operators read or make, and the graph's ends."""
+    holders = (model.subgraphs[0], *model.subgraphs[0].operators)
+    return {int(index) for holder in holders for index in (*holder.inputs, *holder.outputs) if index >= 0}
+
+
 def _share_constants(model: Any) -> None:
     """Let operators read one of several equal constants, and number the tensors anew without the others."""
     graph = model.subgraphs[0]
     ends = {int(index) for index in (*graph.inputs, *graph.outputs)}
-    used = ends | {int(i) for operator in graph.operators for i in (*operator.inputs, *operator.outputs) if i >= 0}
+    used = _used(model)
     first: dict[Hashable, int] = {}
     new, kept = {-1: -1}, []
     for index, tensor in enumerate(graph.tensors):

@@ -35,14 +35,18 @@ NETWORKS: dict[str, Network] = {**seismic.NETWORKS, **sound.NETWORKS, **sensors.
 
 def main() -> int:
     """Survey the networks that have not been, write the page, and return 1 where a figure misses its limit."""
-    from edgequake.edge.detection.network import import_runtime
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="networks to convert again")
     parser.add_argument("--work", type=Path, default=ROOT / "out" / "survey", help="folder for networks and results")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "conversion-survey.md", help="page to write")
     parser.add_argument("--prepare", action="store_true", help="only build, train and save the networks")
+    parser.add_argument("--list", action="store_true", help="only print the networks and where they were published")
     options = parser.parse_args()
+    if options.list:
+        print("\n".join(f"{name} | {network.source} | {network.field}" for name, network in NETWORKS.items()))
+        return 0
+    from edgequake.edge.detection.network import import_runtime
+
     converter = Converter()
     import_runtime()  # before TensorFlow
     landers = load("conformance_run").interpreters()
