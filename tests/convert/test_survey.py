@@ -39,7 +39,7 @@ class Here:
 @pytest.fixture
 def survey(study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a function from a network's name to its row; weights stay random."""
-    monkeypatch.setattr(study.prepared, "train", lambda model, network, settings: None)
+    monkeypatch.setattr(study.prepared, "train", lambda *given: None)
     monkeypatch.setattr(study.prepared, "CALIBRATION_ROWS", 900)
     monkeypatch.setattr(study.prepared, "COMPARED_ROWS", 900)
     return lambda name: study.survey(name, tmp_path, {"tflite-runtime": sys.executable}, Here())

@@ -22,6 +22,7 @@ class Network:
     saved: str = "keras"  # "keras", "h5", or "keras 2 h5": written by Keras 2
     way: Make | None = None  # the network after the advice of the refusal has been followed
     way_settings: tuple[str, ...] | None = None  # ... and its settings, where they are other ones
+    learn: Make | None = None  # the same layers on shorter windows, on which it learns in less time
     rows: int = 1600  # of a sequence to train on, for a network that takes any number
 
 

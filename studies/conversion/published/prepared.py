@@ -20,6 +20,7 @@ EXAMPLE_ROWS, MOST_EXAMPLES, FEWEST_EXAMPLES = (
     288,
     72,
 )  # a few steps: outputs then follow the rows, and weights are no longer random
+LONG_EXAMPLES = 6_000  # for a network that learns on short windows
 CALIBRATION_ROWS = 8_000
 COMPARED_ROWS = 3_000
 LOGIT = 3.0  # what a network that ends in logits is trained towards
@@ -36,6 +37,10 @@ def prepare(network: Network, make: Make, settings: tuple[str, ...], folder: Pat
     if not facts.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         model = built(network, make)
+        if network.learn is not None:
+            short = built(network, network.learn)
+            train(short, network, settings, LONG_EXAMPLES)
+            model.set_weights(short.get_weights())
         train(model, network, settings)
         model.save(folder / f"net.{SUFFIXES[network.saved]}")
         write_rows(model, network, settings, folder)
@@ -58,14 +63,15 @@ def built(network: Network, make: Make) -> Any:
     return make(keras, keras.layers)
 
 
-def train(model: Any, network: Network, settings: tuple[str, ...]) -> None:
+def train(model: Any, network: Network, settings: tuple[str, ...], n_examples: int = 0) -> None:
     """Train on bursts in noise, one step for every `BATCH` examples."""
     for layer in model.layers:
         if hasattr(layer, "momentum"):
             layer.momentum = 0.8  # a few steps, not thousands
     rng = np.random.default_rng(2)
     n = n_rows(model, network)
-    rows, bursts = examples(n, numbers(model), min(MOST_EXAMPLES, max(FEWEST_EXAMPLES, EXAMPLE_ROWS // n)), rng)
+    n_examples = n_examples or min(MOST_EXAMPLES, max(FEWEST_EXAMPLES, EXAMPLE_ROWS // n))
+    rows, bursts = examples(n, numbers(model), n_examples, rng)
     shaped = as_input(model, rows)
     made = as_list(model.predict(shaped[:BATCH], verbose=0))
     kinds = [loss_of(output) for output in made]

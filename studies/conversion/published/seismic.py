@@ -10,14 +10,14 @@ from typing import Any
 from studies.conversion.published.network import CLASSES, Network, classes, event
 
 
-def brief(k: Any, L: Any) -> Any:
+def brief(k: Any, L: Any, n_rows: int = 2000) -> Any:
     """Return the network of the project's brief."""
     layers = [
         *(L.Conv1D(64, 3, activation="relu"), L.MaxPooling1D(2), L.Dropout(0.3)),
         *(L.LSTM(100, return_sequences=True), L.Dropout(0.3), L.LSTM(100)),
         *(L.Dense(100, activation="relu"), L.Dense(1, activation="sigmoid")),
     ]
-    return k.Sequential([k.Input((2000, 1)), *layers])
+    return k.Sequential([k.Input((n_rows, 1)), *layers])
 
 
 def convnetquake(k: Any, L: Any) -> Any:
@@ -245,7 +245,9 @@ def gated(k: Any, L: Any) -> Any:
 
 
 NETWORKS = {
-    "brief": Network("seismic", "this project's brief", brief, "waveform"),
+    "brief": Network(
+        "seismic", "this project's brief", brief, "waveform", learn=lambda k, L: brief(k, L, 200),
+    ),
     "ConvNetQuake": Network("seismic", "Perol 2018", convnetquake, "components", settings=classes(1, 2, 3, 4, 5, 6)),
     "ConvNetQuake INGV": Network("seismic", "Lomax 2019", convnetquake_ingv, "components", 20.0, CLASSES),
     "GPD": Network("seismic", "Ross 2018a", gpd, "components", settings=classes(1, 2)),
