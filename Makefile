@@ -3,6 +3,7 @@
 #   make test      all tests, in a full environment and in two lander environments
 #   make pipeline  synthesise, train `tiny`, convert, run, bench: the whole line on synthetic records
 #   make conformance  every kind of layer converted and measured: docs/conformance.md, the table in docs/convert.md
+#   make survey    networks that people have published, converted: docs/conversion-survey.md (an hour)
 #   make arm       the aarch64 wheels, emulated, find what this machine's find (needs qemu-user-static and mmdebstrap)
 #   make clocks    days of records with wrong clocks and headers: the largest error of an onset, day by day (six minutes)
 #   make rotten    each file of a run folder damaged in each way: a live run starts and goes on (two minutes)
@@ -27,7 +28,7 @@ PIP := -m pip --disable-pip-version-check -q
 QUIET := PYTHONWARNINGS=ignore TF_CPP_MIN_LOG_LEVEL=3
 
 .DELETE_ON_ERROR:
-.PHONY: demo test pipeline conformance arm clocks flatness rotten archive c99 check format bench picture landers environments lander-environments clean
+.PHONY: demo test pipeline conformance survey arm clocks flatness rotten archive c99 check format bench picture landers environments lander-environments clean
 
 $(ENV)/ready: EXTRAS = dev
 $(DEMO_ENV)/ready: EXTRAS = cli,edge
@@ -69,6 +70,9 @@ conformance: landers
 	EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) $(ENV)/bin/python studies/conversion/plain_route.py
 	EDGEQUAKE_LONG_CONFORMANCE=1 EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) \
 		$(ENV)/bin/python -m pytest -q tests/convert/test_conformance.py
+
+survey: landers
+	EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) $(ENV)/bin/python studies/conversion/survey.py
 
 # Two environments as a lander would have them, with the wheel that a user would install.
 landers: environments

@@ -39,6 +39,7 @@ def convert_model(
     verify: bool = True,
     description: Path | None = None,
     changes: dict[str, Any] | None = None,
+    keep_names: bool = False,
     memory_limit_bytes: int = 8 << 30,
     time_limit_s: float = 900.0,
     progress: Callable[[str], None] | None = None,
@@ -56,6 +57,7 @@ def convert_model(
     verify : compare every graph with Keras and refuse those that differ too much.
     description, changes : for a network that `edgequake train` did not make, in place of train.json: a TOML file, and
         values by dotted name that override it (`foreign_model.read_description`).
+    keep_names : keep the names of the graphs' inner tensors, and the scales of biases, which no runtime needs.
     memory_limit_bytes, time_limit_s : limits of the converter process.
     progress : called with a few words when a stage begins.
 
@@ -85,7 +87,13 @@ def convert_model(
         job = {"keras_file": str(keras_file), "partial": partial, "described_in": described_in, "variants": variants}
         (folder / "job.json").write_text(
             json.dumps(
-                {**job, "verify": verify, "may_leave_out": quantize == "all", "memory_limit_bytes": memory_limit_bytes}
+                {
+                    **job,
+                    "verify": verify,
+                    "may_leave_out": quantize == "all",
+                    "keep_names": keep_names,
+                    "memory_limit_bytes": memory_limit_bytes,
+                }
             ),
             encoding="utf-8",
         )

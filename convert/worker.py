@@ -40,6 +40,7 @@ class Job:
     variants: tuple[str, ...]
     verify: bool
     may_leave_out: bool  # a variant that cannot be made, where others can
+    keep_names: bool  # of the graphs' inner tensors
     memory_limit_bytes: int
 
 
@@ -79,6 +80,7 @@ def _convert(job: Job, folder: Path) -> Manifest:
     from edgequake.convert.verification import recommendation, runtime_check, whole_windows
     from edgequake.convert.verification.comparison import compare_graphs, shortened
     from edgequake.convert.verification.golden_vector import with_golden_vectors
+    from edgequake.convert.verification.smaller_files import with_smaller_files
 
     model = load_network(Path(job.keras_file))
     network, layers = job.partial["network"], trace(model)
@@ -119,6 +121,9 @@ def _convert(job: Job, folder: Path) -> Manifest:
             manifest, folder, names, verification, expected, lambda name: begin(f"comparing {name} with Keras"),
             may_leave_out,
         )  # fmt: skip
+    begin("storing the graphs in fewer bytes")
+    manifest = with_smaller_files(manifest, folder, job.keep_names)
+    if expected is not None:
         manifest = manifest_builder.with_default(manifest, stepping.scale_of(expected))
     begin("timing the graphs")
     details["step_us"] = recommendation.step_times_us(manifest, folder)

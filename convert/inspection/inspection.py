@@ -151,16 +151,14 @@ def _inspect(graph: Graph, where: str, manifest: Manifest | None) -> Inspection:
     output_names = {graph.tensors[i].name for i in graph.outputs}
     states = [graph.tensors[i] for i in graph.inputs if graph.tensors[i].name + NEXT in output_names]
     weights = sum({t.buffer: t.constant_bytes for t in graph.tensors}.values())
-    scales = sum(12 * len(t.scales) for t in graph.tensors)
-    names = sum(len(t.name.encode()) for t in graph.tensors)
     lacking = unsupported(uses)
     return Inspection(
         file=where,
         size_bytes=graph.size_bytes,
         weights_bytes=weights,
-        scales_bytes=scales,
-        names_bytes=names,
-        rest_bytes=graph.size_bytes - weights - scales - names,
+        scales_bytes=graph.scales_bytes,
+        names_bytes=graph.names_bytes,
+        rest_bytes=graph.size_bytes - weights - graph.scales_bytes - graph.names_bytes,
         operators=_operator_counts(graph),
         tensors=tuple(TensorRow.of(index, tensor) for index, tensor in enumerate(graph.tensors)),
         macs_per_step=macs,

@@ -12,6 +12,7 @@ import tflite
 from edgequake.edge.base.errors import ModelError
 
 IDENTIFIER = b"TFL3"
+NAME_FIELD, SCALE_FIELD, ZERO_POINT_FIELD = 10, 8, 10  # in the tables Tensor and QuantizationParameters of the schema
 _TYPES = {code: name.lower() for name, code in vars(tflite.TensorType).items() if not name.startswith("_")}
 _OPERATORS = {code: name for name, code in vars(tflite.BuiltinOperator).items() if not name.startswith("_")}
 _BITS = {"int4": 4, "bool": 8, "bfloat16": 16, "complex64": 64, "complex128": 128}
@@ -54,6 +55,8 @@ class Graph:
     """The first subgraph of a file."""
 
     size_bytes: int
+    scales_bytes: int  # scales and zero points, those that several tensors refer to counted once
+    names_bytes: int
     n_subgraphs: int
     tensors: tuple[Tensor, ...]
     operators: tuple[Operator, ...]
@@ -101,7 +104,28 @@ def _read(content: bytes) -> Graph:
         inputs, outputs = (_indices(ends, tensors) for ends in (entry.InputsAsNumpy(), entry.OutputsAsNumpy()))
         operators.append(Operator(name, version, is_custom, inputs, outputs))
     inputs, outputs = (_indices(ends, tensors) for ends in (subgraph.InputsAsNumpy(), subgraph.OutputsAsNumpy()))
-    return Graph(limit, model.SubgraphsLength(), tensors, tuple(operators), inputs, outputs)
+    scales_bytes, names_bytes = _stored_bytes(subgraph)
+    return Graph(limit, scales_bytes, names_bytes, model.SubgraphsLength(), tensors, tuple(operators), inputs, outputs)
+
+
+def _stored_bytes(subgraph: Any) -> tuple[int, int]:
+    """Return the bytes of scales and zero points, and those of names; a vector may belong to several tensors."""
+    scales: dict[int, int] = {}
+    names: dict[int, int] = {}
+    for i in range(subgraph.TensorsLength()):
+        entry = subgraph.Tensors(i)
+        names[_place(entry, NAME_FIELD)] = len(entry.Name() or b"")
+        parameters = entry.Quantization()
+        if parameters is not None:
+            scales[_place(parameters, SCALE_FIELD)] = 4 * parameters.ScaleLength()
+            scales[_place(parameters, ZERO_POINT_FIELD)] = 8 * parameters.ZeroPointLength()
+    return sum(scales.values()), sum(names.values())
+
+
+def _place(table: Any, field: int) -> int:
+    """Return where in the file a vector of a table begins; 0 where it has none."""
+    offset = table._tab.Offset(field)
+    return int(table._tab.Indirect(offset + table._tab.Pos)) if offset else 0
 
 
 def _count(length: int, limit: int) -> range:

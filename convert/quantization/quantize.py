@@ -172,6 +172,12 @@ def check_integers(converted: bytes, variant: str) -> None:
         for operator in model.subgraphs[0].operators
         if any(flatbuffer.dtype_of(tensors[index]) == "float32" for index in (*operator.inputs, *operator.outputs))
     ]
+    lacking = sorted(set(left) - {"QUANTIZE", "DEQUANTIZE"})
+    if lacking:
+        raise ModelError(
+            f"TensorFlow has no {variant} form of {', '.join(lacking)}: expected integers throughout; use another "
+            "activation (relu, leaky_relu, tanh), or convert another variant"
+        )
     if left:
         raise ModelError(
             f"TensorFlow leaves {len(left)} operators of the {variant} graph in floating point "

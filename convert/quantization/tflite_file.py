@@ -35,8 +35,7 @@ class TfliteFile:
 def finish(converted: bytes, graph: StepGraph, variant: str) -> TfliteFile:
     """Name the tensors after the step graph, equalize the scales of each state's ends, and check the result.
 
-    Signatures are dropped: the names make them unnecessary, and reading signatures fails where tflite-runtime and
-    TensorFlow share a process.
+    The signature is dropped, because its indices no longer hold; `smaller` writes it anew.
 
     Raises
     ------

@@ -298,9 +298,9 @@ _SHIPPED = Path(__file__).parents[1] / "models"
 # SHA-256 of the graphs in that folder: they are run without a signature and without a self-test.
 SHIPPED_GRAPHS = frozenset(
     (
-        "2518680df77b8efe0ec77a2ed2da682a6fddc5c195136179f37f6559bdccaa98",  # earth
-        "ce19bb37ab13782494b67a30ba208ba37733e7edbd19bf464f2a9e8459804246",  # mars
-        "0ca6d11ec48d0606e70295439d419c7f1b848c52fe15885d256046488103ed43",  # moon
+        "25a5c35ed317560fbca126a2a7a5c1ca3a5ae0a76dc96cd9ee08b6e77628506c",  # earth
+        "d3ce4d65491d702fd0175debf8894822115c1c4d5548ab675db3a5fee56fa527",  # mars
+        "d3895194c681c6f2b50a5929367acc005ed07006b69b37f87907e554eae6bae0",  # moon
     )
 )
 

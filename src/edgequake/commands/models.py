@@ -84,6 +84,9 @@ def convert(
         list[str] | None,
         typer.Option("--set", metavar="FIELD=VALUE", help="Set a field of that description; repeatable."),
     ] = None,
+    keep_names: Annotated[
+        bool, typer.Option("--keep-names", help="Keep the names of the graphs' inner tensors: a kilobyte or two.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Convert a network to one-step TFLite graphs and their manifest."""
@@ -91,7 +94,7 @@ def convert(
 
     with progress_bar() as show:
         result = convert_model(
-            model, out, quantize, calibration, verify, describe, _parse_changes(changes),
+            model, out, quantize, calibration, verify, describe, _parse_changes(changes), keep_names,
             progress=lambda stage: show(None, stage),
         )  # fmt: skip
     print_result(result, result.table(), as_json)
