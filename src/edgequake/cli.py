@@ -1,7 +1,8 @@
 """The command `edgequake`: runs the typer application, and reports an error as one line and an exit code.
 
 Exit codes: 0 success, 1 an expected error (one line on stderr, no traceback), 2 usage, 3 a figure worse than allowed,
-130 interrupted, 141 nobody reads the output any more (silent). `main` imports typer, so that an environment without it gets an error message and no traceback.
+130 interrupted, 141 nobody reads the output any more (silent). `main` imports typer, so that an environment without it
+gets an error message and no traceback.
 """
 
 from __future__ import annotations
