@@ -144,9 +144,10 @@ def _is_of(pick: PickedArrival, file: StationFile) -> bool:
 def _rows(
     event: QuakeEvent, file: StationFile, picks: Sequence[PickedArrival], precision_s: float | None
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row for each phase of an event in a record; of several picks of a phase, manual ones go first."""
+    """Yield a row for each phase of an event in a record; automatic picks count where nobody has picked by hand."""
     chosen: dict[str, PickedArrival] = {}
-    for pick in sorted(picks, key=lambda one: (one.mode != "manual", one.time_ns)):
+    by_hand = [pick for pick in picks if pick.mode != "automatic"]
+    for pick in sorted(by_hand or picks, key=lambda one: one.time_ns):
         chosen.setdefault(pick.phase, pick)
     if any(phase.startswith(("P", "p")) for phase in chosen):
         chosen.pop("start", None)  # the Marsquake Service's begin of an event that has a P as well
