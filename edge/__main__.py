@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from edgequake._version import __version__
-from edgequake.edge.base.control import Control, Heart, beating, signal_handlers
+from edgequake.edge.base.control import Control, Heart, beating, flush_output, signal_handlers
 from edgequake.edge.base.errors import EdgequakeError, Stopped, unforeseen
 from edgequake.edge.base.inert_text import one_line
 from edgequake.edge.base.layout import CHECKPOINT, HEARTBEAT
@@ -28,14 +28,14 @@ _GROUND_COMMANDS = {  # module of edgequake.edge that has add_NAME_arguments and
     "request": ("downlink.requests", "extract any time span that is still stored, or have it sent"),
     "acknowledge": ("downlink.outbox", "delete sent files from the outbox"),
 }
-EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 130, 143
+EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, EXIT_TERMINATED = 0, 1, 130, 141, 143
 
 
 def main(argv: Sequence[str] | None = None, program: str = "edgequake-edge") -> int:
     """Run the command line and return its exit code.
 
     0 done (a live run that was asked to end by SIGTERM is done), 1 an error of ours, 2 usage, 130 interrupted by
-    Ctrl-C, 143 stopped by SIGTERM before the end of the files.
+    Ctrl-C, 141 nobody reads its output any more, 143 stopped by SIGTERM before the end of the files.
     """
     words = sys.argv[1:] if argv is None else argv
     control = Control(log=lambda line: _say(f"{program}: {line}"))
@@ -51,7 +51,11 @@ def main(argv: Sequence[str] | None = None, program: str = "edgequake-edge") -> 
 def _exit_code(command: Callable[[], int], program: str, control: Control) -> int:
     """Return the exit code of a command, and print what has ended it as one line."""
     try:
-        return command()
+        code = command()
+        return code if flush_output() else EXIT_PIPE_CLOSED
+    except BrokenPipeError:
+        flush_output()
+        return EXIT_PIPE_CLOSED
     except Stopped as stopped:
         _say(f"{program}: {stopped}")
         return EXIT_INTERRUPTED if control.interrupted else EXIT_TERMINATED
@@ -226,7 +230,11 @@ def _parser(program: str, words: Sequence[str]) -> argparse.ArgumentParser:
     parser = _Parser(prog=program, description="Detect quakes in seismic records and keep the waveforms around them.")
     parser.add_argument("--version", action="version", version=f"edgequake {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    runner = commands.add_parser("run", help="detect events in records and keep their waveforms")
+    purpose = "detect events in records and keep their waveforms"
+    form = argparse.RawDescriptionHelpFormatter
+    runner = commands.add_parser(
+        "run", help=purpose, description=purpose, epilog=_examples(program), formatter_class=form
+    )
     add_run_arguments(runner)
     runner.set_defaults(command=run_command, program=program)
     for name, (module, purpose) in _GROUND_COMMANDS.items():
@@ -236,6 +244,16 @@ def _parser(program: str, words: Sequence[str]) -> argparse.ArgumentParser:
             getattr(command, f"add_{name}_arguments")(subparser)
             subparser.set_defaults(command=getattr(command, f"{name}_command"))
     return parser
+
+
+def _examples(program: str) -> str:
+    lines = (
+        "day.mseed --out kept",
+        "records --model mars --sensitivity high --out kept",
+        "shake://0.0.0.0:8888/AM_R1234 --out /data --archive-bytes 2000000000",
+        "- --out /data --resume --budget 20000 < stream.mseed",
+    )
+    return "\n".join(["examples:", *(f"  {program} run {line}" for line in lines)])
 
 
 if __name__ == "__main__":

@@ -104,11 +104,11 @@ def folder(work: Path, name: str, fold: int) -> Path:
 
 
 def score(experiment: Experiment, folds: int, data: Path, work: Path) -> dict[str, Any]:
-    """Return the cross-validation of an experiment, as `edgequake bench folds --json` writes it."""
+    """Return the cross-validation of an experiment, as `edgequake bench folds --out` writes it."""
     result = folder(work, experiment.name, 0).with_name(f"{experiment.name}.json")
     if not result.is_file():
         models = [f"{folder(work, experiment.name, k) / experiment.recipe}.json:{k}/{folds}" for k in range(folds)]
-        edgequake("bench", "folds", *models, "--data", data, "--json", result)
+        edgequake("bench", "folds", *models, "--data", data, "--out", result)
     scored: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
     return scored
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -192,3 +193,17 @@ def beating(heart: Heart) -> Iterator[None]:
     finally:
         _hearts.remove(heart)
         heart.close()
+
+
+def flush_output() -> bool:
+    """Write what stdout has buffered; return False where nobody reads it any more, as behind `| head`.
+
+    What is printed afterwards goes nowhere, so that Python says nothing when it closes the stream at its end.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True

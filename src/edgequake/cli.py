@@ -1,7 +1,8 @@
 """The command `edgequake`: runs the typer application, and reports an error as one line and an exit code.
 
 Exit codes: 0 success, 1 an expected error (one line on stderr, no traceback), 2 usage, 3 a figure worse than allowed,
-130 interrupted. `main` imports typer, so that an environment without it gets an error message and no traceback.
+130 interrupted, 141 nobody reads the output any more (silent). `main` imports typer, so that an environment without it
+gets an error message and no traceback.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from edgequake.edge.base.control import flush_output
 from edgequake.edge.base.errors import EdgequakeError, GateError, unforeseen
 from edgequake.edge.base.inert_text import one_line
 
 GATE_FAILED = 3
 INTERRUPTED = 130
+PIPE_CLOSED = 141  # as a shell reports a program that SIGPIPE has ended
 PROGRAM = (sys.executable, "-m", "edgequake.cli")  # how a command starts another one in a process
 
 # The extra of the package that installs an import; `desktop` for all others.
@@ -35,7 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         app(args=None if argv is None else list(argv), prog_name="edgequake", obj=PROGRAM)
     except SystemExit as stop:  # typer always ends in this way
-        return stop.code if isinstance(stop.code, int) else 0
+        code = stop.code if isinstance(stop.code, int) else 0
+        return code if flush_output() else PIPE_CLOSED
+    except BrokenPipeError:
+        flush_output()
+        return PIPE_CLOSED
     except KeyboardInterrupt:
         return INTERRUPTED
     except GateError as problem:

@@ -2,7 +2,7 @@
 
 The figures are those of
 
-    edgequake bench budget --data RECORDS --split val --json docs/results/moon-val-budget.json
+    edgequake bench budget --data RECORDS --split val --out docs/results/moon-val-budget.json
 
 and of the same for test; other files of results may be named:
 

@@ -1,4 +1,4 @@
-"""Draw docs/continuous.png: recall on local quakes against events a day, from `bench accuracy --continuous --json`.
+"""Draw docs/continuous.png: recall on local quakes against events a day, from `bench accuracy --continuous --out`.
 
 python studies/figures/draw_continuous.py [REPORT.json ...] [--out PNG]
 """

@@ -2,7 +2,7 @@
 
 The figures are those of
 
-    edgequake bench budget --mission lems --data RECORDS --split val --json docs/results/lems-val.json
+    edgequake bench budget --mission lems --data RECORDS --split val --out docs/results/lems-val.json
 
 and of the same for insight; other files of results may be named:
 

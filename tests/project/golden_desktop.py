@@ -66,8 +66,8 @@ def results(place: Workplace) -> None:
 def accuracy(place: Workplace) -> None:
     """A model and the baselines scored on a small set of records, and the downlink of it under a budget."""
     place.desktop("synth", "--kind", "dataset", "--seed", "1", "--out", "data")
-    place.desktop("bench", "accuracy", "--data", "data", "--seeds", "1", "--curves", "--json", "accuracy.json")
-    place.desktop("bench", "budget", "--data", "data", "--seeds", "1", "5000", "20000", "--json", "budget.json")
+    place.desktop("bench", "accuracy", "--data", "data", "--seeds", "1", "--curves", "--out", "accuracy.json")
+    place.desktop("bench", "budget", "--data", "data", "--seeds", "1", "5000", "20000", "--out", "budget.json")
     for name in ("accuracy.json", "budget.json"):
         place.add_json(name, json.loads((place.folder / name).read_bytes()))
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from edgequake.commands.bench_output import JsonFile, Reference, output, output_and_check
-from edgequake.commands.options import HeldOut, LabelledData, Model, MoreModels, Seeds, Split, Variant
+from edgequake.commands.bench_output import Reference, ResultsFile, output, output_and_check
+from edgequake.commands.options import AsJson, HeldOut, LabelledData, Model, MoreModels, Seeds, Split, Variant
 from edgequake.commands.terminal import progress_bar
 from edgequake.results.provenance import Report
 
@@ -21,7 +21,7 @@ def accuracy(
     split: Split = None,
     fold: HeldOut = None,
     seeds: Seeds = 5,
-    sensitivity: Annotated[str, typer.Option(help="low, normal or high.")] = "normal",
+    sensitivity: Annotated[str, typer.Option(metavar="low|normal|high", help="low, normal or high.")] = "normal",
     baselines: Annotated[bool, typer.Option(help="Score periodic alarms, STA/LTA and z-detectors too.")] = True,
     peers: Annotated[
         list[str] | None,
@@ -31,7 +31,10 @@ def accuracy(
     ] = None,
     curves: Annotated[bool, typer.Option(help="Vary the thresholds: recall against the share of data kept.")] = False,
     window_s: Annotated[
-        float | None, typer.Option(help="Window length in seconds; by default 900 (Moon), 300 (Mars), 30 (Earth).")
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="Window length in seconds; by default 900 (Moon), 300 (Mars), 30 (Earth)."
+        ),
     ] = None,
     continuous: Annotated[
         bool, typer.Option("--continuous", help="Events a day on continuous hours against recall, at all thresholds.")
@@ -43,12 +46,13 @@ def accuracy(
         Path | None,
         typer.Option(metavar="FOLDER", help="With --continuous: keep the model's rows of features here, for the next."),
     ] = None,
-    json_file: JsonFile = None,
+    out: ResultsFile = None,
+    as_json: AsJson = False,
     check: Reference = None,
 ) -> None:
     """Score models and baselines on continuous records: by events, onsets, windows, classes and stations."""
     if continuous:
-        _continuous(model, data, split, variant, seeds, fold, baselines, phasenet, rows, json_file)
+        _continuous(model, data, split, variant, seeds, fold, baselines, phasenet, rows, out, as_json)
         return
     from edgequake.benchmarks.accuracy.accuracy import bench_accuracy
     from edgequake.data.selection import Fold
@@ -59,7 +63,7 @@ def accuracy(
             fold=Fold.parse(fold) if fold else None, sensitivity=sensitivity, baselines=baselines, curves=curves,
             also=also or (), peers=peers or (), window_s=window_s, progress=show,
         )  # fmt: skip
-    output_and_check(report, json_file, check)
+    output_and_check(report, out, check, as_json)
 
 
 def _continuous(
@@ -72,7 +76,8 @@ def _continuous(
     baselines: bool,
     phasenet: Path | None,
     rows: Path | None,
-    json_file: Path | None,
+    out: Path | None,
+    as_json: bool,
 ) -> None:
     from edgequake.benchmarks.accuracy.continuous_hours import bench_continuous
     from edgequake.data.selection import Fold
@@ -82,7 +87,7 @@ def _continuous(
             model, data, split, variant, seeds,
             fold=Fold.parse(fold) if fold else None, baselines=baselines, phasenet=phasenet, rows=rows, progress=show,
         )  # fmt: skip
-    output(report, json_file)
+    output(report, out, as_json)
 
 
 def folds(
@@ -92,7 +97,8 @@ def folds(
     data: LabelledData,
     variant: Variant = None,
     seeds: Seeds = 5,
-    json_file: JsonFile = None,
+    out: ResultsFile = None,
+    as_json: AsJson = False,
 ) -> None:
     """Score the models of a cross-validation on the records held out from them, pooled over the folds."""
     from edgequake.benchmarks.tuning.cross_validation import FoldModel, cross_validate
@@ -100,7 +106,7 @@ def folds(
     parsed = [FoldModel.parse(text) for text in models]
     with progress_bar() as show:
         result = cross_validate(parsed, data, variant=variant, seeds=seeds, progress=show)
-    output(result, json_file)
+    output(result, out, as_json)
 
 
 def budget(
@@ -139,7 +145,8 @@ def budget(
         float | None,
         typer.Option(metavar="RATE", help="With --mission: samples a second stored, of all channels together."),
     ] = None,
-    json_file: JsonFile = None,
+    out: ResultsFile = None,
+    as_json: AsJson = False,
 ) -> None:
     """Measure recall against the daily downlink budget, for a model and for STA/LTA."""
     from edgequake.benchmarks.downlink.budget import BUDGETS, bench_budget
@@ -163,4 +170,4 @@ def budget(
                 contact_every_s=None if contact_every_h is None else contact_every_h * 3600.0,
                 look_every_s=None if look_every_days is None else look_every_days * 86_400.0, progress=show,
             )  # fmt: skip
-    output(report, json_file)
+    output(report, out, as_json)

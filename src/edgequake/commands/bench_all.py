@@ -25,15 +25,19 @@ SPLITS = ("val", "test")
 
 def everything(
     context: typer.Context,
-    out: Annotated[Path, typer.Option(help="Folder for the files of results.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the files of results.")],
     data: Annotated[
         Path | None,
-        typer.Option(envvar="EDGEQUAKE_DATA", help="Folder with records.csv; without it accuracy is left out."),
+        typer.Option(
+            envvar="EDGEQUAKE_DATA", metavar="FOLDER", help="Folder with records.csv; without it accuracy is left out."
+        ),
     ] = None,
     also: MoreModels = None,
     python: Pythons = None,
     seeds: Seeds = 5,
-    rounds: Annotated[int, typer.Option(min=1, help="Number of cost measurements; the spread is taken over them.")] = 5,
+    rounds: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Number of cost measurements; the spread is taken over them.")
+    ] = 5,
     reference: Annotated[
         Path | None,
         typer.Option("--check", metavar="DIR", help="Folder of reference results; exit code 3 if a figure is worse."),

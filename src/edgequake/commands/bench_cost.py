@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgequake.commands.bench_output import JsonFile, Reference, output_and_check
-from edgequake.commands.options import MoreModels
+from edgequake.commands.bench_output import Reference, ResultsFile, output_and_check
+from edgequake.commands.options import AsJson, MoreModels
 from edgequake.commands.terminal import progress_bar
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ Models = Annotated[
     ),
 ]
 AllVariants = Annotated[
-    str | None, typer.Option("--variant", help="float32, dynamic, int8 or int16x8; by default all variants.")
+    str | None,
+    typer.Option("--variant", metavar="VARIANT", help="float32, dynamic, int8 or int16x8; by default all variants."),
 ]
 Pythons = Annotated[
     list[Path] | None,
@@ -43,14 +44,19 @@ def latency(
     variant: AllVariants = None,
     also: MoreModels = None,
     python: Pythons = None,
-    threads: Annotated[list[int] | None, typer.Option(min=1, help="Repeatable; by default 1 and 2.")] = None,
-    steps: Annotated[int, typer.Option(min=100, help="Steps of the graph to time in each round.")] = 2000,
-    rounds: Annotated[int, typer.Option(min=1, help="Number of repetitions; the spread is taken over them.")] = 5,
+    threads: Annotated[
+        list[int] | None, typer.Option(min=1, metavar="N", help="Repeatable; by default 1 and 2.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=100, metavar="N", help="Steps of the graph to time in each round.")] = 2000,
+    rounds: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Number of repetitions; the spread is taken over them.")
+    ] = 5,
     days: Annotated[
         bool, typer.Option(help="Also run days of signal: parts of the runner, whole processes, cold start.")
     ] = True,
     baselines: Annotated[bool, typer.Option(help="Run STA/LTA and z-detectors on the same days.")] = True,
-    json_file: JsonFile = None,
+    out: ResultsFile = None,
+    as_json: AsJson = False,
     check: Reference = None,
 ) -> None:
     """Time steps of the graph, the parts of a day's run, whole processes and their start, and the baselines."""
@@ -62,7 +68,7 @@ def latency(
             also=also or (), pythons=interpreters(python), threads=tuple(threads or THREADS), n_steps=steps,
             n_rounds=rounds, whole_days=days, baselines=baselines, progress=show,
         )  # fmt: skip
-    output_and_check(report, json_file, check)
+    output_and_check(report, out, check, as_json)
 
 
 def footprint(
@@ -70,8 +76,9 @@ def footprint(
     variant: AllVariants = None,
     also: MoreModels = None,
     python: Pythons = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Runs over a day whose memory is measured.")] = 3,
-    json_file: JsonFile = None,
+    rounds: Annotated[int, typer.Option(min=1, metavar="N", help="Runs over a day whose memory is measured.")] = 3,
+    out: ResultsFile = None,
+    as_json: AsJson = False,
     check: Reference = None,
 ) -> None:
     """Measure graphs, states, arenas, the memory of the runner's process, and the size of its environment."""
@@ -82,7 +89,7 @@ def footprint(
             model or (), variant,
             also=also or (), pythons=interpreters(python), n_rounds=rounds, planned_arena=planned_arena, progress=show,
         )  # fmt: skip
-    output_and_check(report, json_file, check)
+    output_and_check(report, out, check, as_json)
 
 
 def energy(
@@ -92,7 +99,8 @@ def energy(
     measure: Annotated[
         bool, typer.Option(help="Measure the runner's processor time here, for devices that can run it.")
     ] = True,
-    json_file: JsonFile = None,
+    out: ResultsFile = None,
+    as_json: AsJson = False,
     check: Reference = None,
 ) -> None:
     """Estimate (not measure) the energy on named devices from counted operations, bytes moved and time awake."""
@@ -107,7 +115,7 @@ def energy(
         report = bench_energy(
             graph_work, model or (), variant, also=also or (), cpu_s_per_s=runner_time if measure else None
         )
-    output_and_check(report, json_file, check)
+    output_and_check(report, out, check, as_json)
 
 
 def planned_arena(model: str, variant: str) -> int | None:

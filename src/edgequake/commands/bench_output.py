@@ -13,25 +13,28 @@ from edgequake.commands.terminal import say, to_json
 from edgequake.edge.base.errors import GateError
 from edgequake.results.provenance import Report
 
-JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write every figure to this file.")]
+ResultsFile = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE.json", help="Also write every figure to this file.")
+]
 Reference = Annotated[
     Path | None,
     typer.Option("--check", metavar="FILE", help="Reference results; exit code 3 if a figure is worse than allowed."),
 ]
 
 
-def output(report: Report, json_file: Path | None) -> None:
-    """Print a report's tables, and write all of its figures to a file if one is named."""
+def output(report: Report, out: Path | None, as_json: bool = False) -> None:
+    """Print a report's tables, or all of its figures as JSON, and write these to a file if one is named."""
     from edgequake.edge.base.atomic_files import write_bytes_atomically
     from edgequake.results.tables.report_text import report_text
 
-    say(report_text(report))
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes_atomically(json_file, (to_json(report.to_json()) + "\n").encode())
+    text = to_json(report.to_json())
+    say(text if as_json else report_text(report))
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes_atomically(out, (text + "\n").encode())
 
 
-def output_and_check(report: Report, json_file: Path | None, reference: Path | None) -> None:
+def output_and_check(report: Report, out: Path | None, reference: Path | None, as_json: bool = False) -> None:
     """Print and write a report, and compare it with a reference if one is named.
 
     Raises
@@ -43,7 +46,7 @@ def output_and_check(report: Report, json_file: Path | None, reference: Path | N
     """
     from edgequake.results.reader import read_json
 
-    output(report, json_file)
+    output(report, out, as_json)
     if reference is not None:
         new = json.loads(to_json(report.to_json()))
         require_none_worse(find_worse(new, read_json(reference), reference.name), reference)

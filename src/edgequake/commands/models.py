@@ -14,9 +14,11 @@ from edgequake.commands.terminal import native_stderr_silenced, print_result, pr
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A bundled recipe (moon, tiny, seed, ...) or a TOML file.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A bundled recipe (moon, tiny, seed, ...) or a TOML file.")
+    ],
     data: LabelledData,
-    out: Annotated[Path, typer.Option(help="Folder for NAME.keras, train.json and calibration.npz.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for NAME.keras, train.json and calibration.npz.")],
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Override a recipe field; repeatable.")
     ] = None,
@@ -70,15 +72,19 @@ def rows(
 
 
 def convert(
-    model: Annotated[Path, typer.Argument(help="NAME.keras or NAME.h5, with train.json.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="Folder for NAME.json and the graphs.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="NETWORK", help="NAME.keras or NAME.h5, with train.json.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for NAME.json and the graphs.")],
     quantize: Annotated[str, typer.Option(metavar="VARIANT", help="float32, dynamic, int8, int16x8 or all.")] = "all",
     calibration: Annotated[
-        Path | None, typer.Option(help="Folder of records, or rows.npz; by default calibration.npz beside MODEL.")
+        Path | None,
+        typer.Option(metavar="PATH", help="Folder of records, or rows.npz; by default calibration.npz beside NETWORK."),
     ] = None,
     verify: Annotated[bool, typer.Option(help="Compare the graphs with Keras over a long sequence.")] = True,
     describe: Annotated[
-        Path | None, typer.Option(help="TOML file that describes the input rows of a network trained elsewhere.")
+        Path | None,
+        typer.Option(metavar="FILE", help="TOML file that describes the input rows of a network trained elsewhere."),
     ] = None,
     changes: Annotated[
         list[str] | None,
@@ -102,9 +108,14 @@ def convert(
 
 def inspect(
     model: Annotated[
-        str, typer.Argument(help="NAME.VARIANT.tflite, a manifest or a shipped model's name.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="MODEL|GRAPH", help="NAME.VARIANT.tflite, a manifest or a shipped model's name.", show_default=False
+        ),
     ],
-    variant: Annotated[str | None, typer.Option(help="Of a manifest; by default its default variant.")] = None,
+    variant: Annotated[
+        str | None, typer.Option(metavar="VARIANT", help="Of a manifest; by default its default variant.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a graph's operators, tensors, sizes, work and state, and the oldest runtime that runs it."""
@@ -115,8 +126,12 @@ def inspect(
 
 
 def tune(
-    data: Annotated[Path, typer.Option(envvar="EDGEQUAKE_DATA", help="Folder of records, with or without labels.")],
-    out: Annotated[Path, typer.Option(help="Folder for the tuned copy: NAME.json, its graphs and tuning.json.")],
+    data: Annotated[
+        Path, typer.Option(envvar="EDGEQUAKE_DATA", metavar="FOLDER", help="Folder of records, with or without labels.")
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder for the tuned copy: NAME.json, its graphs and tuning.json.")
+    ],
     model: Model = "moon",
     false_per_day: Annotated[
         float | None,
@@ -130,7 +145,11 @@ def tune(
     variant: Variant = None,
     seeds: Seeds = 5,
     prefer: Annotated[
-        str, typer.Option(help="Among equally good settings: quiet (fewest false alarms) or recall (most recall).")
+        str,
+        typer.Option(
+            metavar="quiet|recall",
+            help="Among equally good settings: quiet (fewest false alarms) or recall (most recall).",
+        ),
     ] = "quiet",
     as_json: AsJson = False,
 ) -> None:
@@ -168,8 +187,8 @@ def _parse_changes(changes: list[str] | None) -> dict[str, Any]:
 
 def export_c(
     model: Annotated[str, typer.Argument(metavar="NAME|MANIFEST", help="A shipped model, or a manifest file.")],
-    out: Annotated[Path, typer.Option(help="Folder for the C files.")],
-    channels: Annotated[int, typer.Option(help="Channels of the station, at most.")] = 1,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the C files.")],
+    channels: Annotated[int, typer.Option(metavar="N", help="Channels of the station, at most.")] = 1,
     rates: Annotated[
         list[float] | None,
         typer.Option(

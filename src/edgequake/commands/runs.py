@@ -1,4 +1,4 @@
-"""`edgequake run|plot|export|report`: run a model on records, and present what a run found."""
+"""`edgequake run|status|plot|export|report`: run a model on records, and present what a run found."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from edgequake.edge.base.inert_text import one_line
 
 Inputs = Annotated[
     list[Path] | None,
-    typer.Option("--input", help="A record or folder that was run; repeatable; by default those the run names."),
+    typer.Option(
+        "--input", metavar="PATH", help="A record or folder that was run; repeatable; by default those the run names."
+    ),
 ]
 
 
@@ -52,13 +54,27 @@ def _options(arguments: list[str]) -> Iterator[tuple[str, str]]:
 def plot(
     run_dir: RunFolder,
     inputs: Inputs = None,
-    out: Annotated[Path | None, typer.Option(help="The picture; by default picture.png in RUN_DIR.")] = None,
-    station: Annotated[str | None, typer.Option(help="NET_STA; by default the station with most samples.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="The picture; by default picture.png in RUN_DIR.")
+    ] = None,
+    station: Annotated[
+        str | None, typer.Option(metavar="NET_STA", help="NET_STA; by default the station with most samples.")
+    ] = None,
 ) -> None:
     """Draw the records of a run, with the segments shaded and the onsets marked."""
     from edgequake.report.charts.picture import draw_run
 
     say(f"drawn: {draw_run(run_dir, out or run_dir / 'picture.png', inputs or (), station)}")
+
+
+def status(
+    run_dir: RunFolder,
+    as_json: AsJson = False,
+) -> None:
+    """Print the state of a run, one that goes on or one that has ended; as `edgequake-edge status`."""
+    from edgequake.edge.__main__ import main
+
+    raise typer.Exit(main(["status", str(run_dir), *(["--json"] if as_json else [])], program="edgequake"))
 
 
 def export(
@@ -67,22 +83,36 @@ def export(
     csv: Annotated[bool, typer.Option("--csv", help="Events as a table.")] = False,
     snuffler: Annotated[bool, typer.Option("--snuffler", help="Events as markers of Pyrocko's Snuffler.")] = False,
     sac: Annotated[bool, typer.Option("--sac", help="Segments as SAC files with the onsets marked.")] = False,
+    stations: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="With --quakeml: StationXML; each event gets an origin at its station, for programs that need one.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="File, or folder for SAC; by default in RUN_DIR.", show_default=False)
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="File, for SAC or several formats the folder; by default in RUN_DIR.",
+            show_default=False,
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Export a run's events or segments for other programs."""
+    """Export a run's events or segments for other programs, in one or several formats."""
     from edgequake.export.exporting import export_run
 
     wanted = {"quakeml": quakeml, "csv": csv, "snuffler": snuffler, "sac": sac}
     forms = [form for form, is_wanted in wanted.items() if is_wanted]
-    if len(forms) != 1:
-        raise typer.BadParameter(f"name one format, got {len(forms)}", param_hint="--quakeml|--csv|--snuffler|--sac")
+    if not forms:
+        raise typer.BadParameter("name at least one format", param_hint="--quakeml|--csv|--snuffler|--sac")
     with progress_bar() as show:
-        result = export_run(run_dir, forms[0], out, force, show)
-    print_result(result, result.text(), as_json)
+        results = export_run(run_dir, forms, out, force, show, stations)
+    text = "\n".join(result.text() for result in results)
+    print_result(results[0] if len(results) == 1 else results, text, as_json)
 
 
 def report(
@@ -94,7 +124,10 @@ def report(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="The page; by default report.html in RUN_DIR, or FILE.html beside a single FILE.json."),
+        typer.Option(
+            metavar="FILE.html",
+            help="The page; by default report.html in RUN_DIR, or FILE.html beside a single FILE.json.",
+        ),
     ] = None,
     inputs: Inputs = None,
     model: Annotated[

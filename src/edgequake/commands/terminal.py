@@ -28,9 +28,14 @@ def print_result(result: Any, text: str, as_json: bool) -> None:
 
 
 def to_json(result: Any) -> str:
-    """Return a result (a dataclass, or values that JSON can hold) as JSON; paths become text."""
+    """Return a result (a dataclass, a list of them, or values that JSON can hold) as JSON; paths become text."""
+    values = [_fields(one) for one in result] if isinstance(result, list) else _fields(result)
+    return json.dumps(values, default=str, indent=1)
+
+
+def _fields(result: Any) -> Any:
     is_dataclass = dataclasses.is_dataclass(result) and not isinstance(result, type)
-    return json.dumps(dataclasses.asdict(result) if is_dataclass else result, default=str, indent=1)
+    return dataclasses.asdict(result) if is_dataclass else result
 
 
 @contextmanager

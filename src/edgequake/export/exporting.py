@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.base.inert_text import one_line
 from edgequake.edge.formats.waveforms import NS_PER_S, format_time
-from edgequake.results.finished_run import RunEvent, read_run
+from edgequake.export.stations import Place, read_places
+from edgequake.results.finished_run import FinishedRun, RunEvent, read_run
 from edgequake.results.progress import Progress, silent
 
 # The default file or folder of each format, in the run's folder.
@@ -43,48 +44,93 @@ class Exported:
 
 
 def export_run(
-    run_dir: Path, form: str, out: Path | None = None, force: bool = False, progress: Progress = silent
-) -> Exported:
-    """Write a run's events, or for `sac` its segments, in a format that other programs read.
+    run_dir: Path,
+    forms: Sequence[str],
+    out: Path | None = None,
+    force: bool = False,
+    progress: Progress = silent,
+    stations: Path | None = None,
+) -> list[Exported]:
+    """Write a run's events, or for `sac` its segments, in formats that other programs read.
 
     Parameters
     ----------
     run_dir : output folder of `edgequake run`.
-    form : "quakeml", "csv", "snuffler" or "sac".
-    out : the file, for `sac` the folder; by default in `run_dir`, see `DEFAULT_NAMES`.
+    forms : one or several of "quakeml", "csv", "snuffler" and "sac".
+    out : the file of a single format, for `sac` the folder; of several formats the folder that gets each under its
+        default name. By default in `run_dir`, see `DEFAULT_NAMES`.
     force : replace existing files.
     progress : called with the share done, 0..1, and a description.
+    stations : an inventory; events in QuakeML get an origin at their station.
 
     Raises
     ------
     ConfigError
-        An unknown format, or the output exists.
+        An unknown format, an output that exists, or `stations` without QuakeML: nothing is written.
     DataError
-        No finished run; a missing segment; samples that the format cannot hold; a file that cannot be written.
+        No finished run; a station that the inventory lacks; a missing segment; samples that the format cannot hold; a
+        file that cannot be written.
     """
-    if form not in DEFAULT_NAMES:
-        raise ConfigError(f"unknown format '{form}': expected one of {', '.join(DEFAULT_NAMES)}")
+    for form in forms:
+        if form not in DEFAULT_NAMES:
+            raise ConfigError(f"unknown format '{form}': expected one of {', '.join(DEFAULT_NAMES)}")
+    if stations is not None and "quakeml" not in forms:
+        raise ConfigError("--stations gives QuakeML events an origin; add --quakeml, or leave it out")
     run = read_run(run_dir)
-    target = out or run_dir / DEFAULT_NAMES[form]
+    if len(forms) == 1:
+        targets = {forms[0]: out or run_dir / DEFAULT_NAMES[forms[0]]}
+    else:
+        folder = out or run_dir
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError(f"{folder} is a file; name a folder for {len(forms)} formats with --out")
+        targets = {form: folder / DEFAULT_NAMES[form] for form in forms}
+        folder.mkdir(parents=True, exist_ok=True)
+    places = None if stations is None else _places(stations, run)
+    for form, target in targets.items():
+        if form != "sac":
+            _require_new_file(target, force)
+    return [_export(run, form, target, force, progress, places) for form, target in targets.items()]
+
+
+def _export(
+    run: FinishedRun,
+    form: str,
+    target: Path,
+    force: bool,
+    progress: Progress,
+    places: Mapping[str, Place] | None,
+) -> Exported:
     if form == "sac":
         from edgequake.export.sac import write_sac
 
         files, notes = write_sac(run, target, force, progress)
         return Exported(form, files, len(run.events), notes)
+    if form == "quakeml":
+        from edgequake.export.quakeml import quakeml
+
+        content = quakeml(run, places)
+    else:
+        content = to_csv(run.events) if form == "csv" else to_snuffler(run.events)
+    write_bytes_atomically(target, content)
+    return Exported(form, (target,), len(run.events))
+
+
+def _require_new_file(target: Path, force: bool) -> None:
     if target.is_dir():
         raise ConfigError(f"{target} is a folder; name a file with --out")
     if target.exists() and not force:
         raise ConfigError(f"{target} exists; name another file with --out, or replace it with --force")
     if not target.parent.is_dir():
         raise DataError(f"folder {target.parent} does not exist; make it, or name another with --out")
-    if form == "quakeml":
-        from edgequake.export.quakeml import quakeml
 
-        content = quakeml(run)
-    else:
-        content = to_csv(run.events) if form == "csv" else to_snuffler(run.events)
-    write_bytes_atomically(target, content)
-    return Exported(form, (target,), len(run.events))
+
+def _places(stations: Path, run: FinishedRun) -> dict[str, Place]:
+    """Return where the stations of a run's events are."""
+    places = read_places(stations)
+    missing = sorted({event.station_id for event in run.events} - places.keys())
+    if missing:
+        raise DataError(f"{stations} has no station {', '.join(missing)}: it has {', '.join(sorted(places)[:5])}")
+    return places
 
 
 def to_csv(events: Iterable[RunEvent]) -> bytes:

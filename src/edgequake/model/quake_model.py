@@ -63,7 +63,7 @@ def load_model(
         raise ConfigError(f"{name} is a graph without its constants: load the manifest beside it, a .json file")
     if str(name) == AUTO:
         raise ConfigError(
-            f"'{name}' chooses a model for each station of a run; name one: {', '.join(shipped_models())}"
+            f"'{name}' chooses a model for each station of a run; name one of {', '.join(shipped_models())}"
         )
     config = RunConfig((), _NOWHERE, str(name), variant, sensitivity=sensitivity, threshold=threshold)
     return QuakeModel(LoadedModel.load(config, lambda line: None))

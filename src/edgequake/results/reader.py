@@ -69,7 +69,7 @@ def _report(values: Any, path: Path) -> Report:
     kind = values.pop("benchmark", None) if isinstance(values, dict) else None
     if not isinstance(kind, str):
         raise DataError(
-            f"{path} is no result of `edgequake bench`: expected a field 'benchmark'; give what its --json wrote"
+            f"{path} is no result of `edgequake bench`: expected a field 'benchmark'; give what its --out wrote"
         )
     where = f"{path} is no whole result of `bench {kind}`"
     try:

@@ -187,7 +187,7 @@ def test_the_command_accepts_several_budgets_after_one_option(
 ) -> None:
     file = tmp_path / "budget.json"
     words = ["bench", "budget", "--data", str(data), "--split", "test", "--budgets", "2000", "5000", "--seeds", "1"]
-    assert main([*words, "--json", str(file)]) == 0
+    assert main([*words, "--out", str(file)]) == 0
     assert "Whole onset: " in capsys.readouterr().out
     curves = json.loads(file.read_text())["curves"]
     assert [[point["budget_bytes"] for point in curve["points"]] for curve in curves] == [[2000, 5000]] * 2

@@ -190,7 +190,7 @@ def test_options_of_missions_without_a_mission_are_refused(data: Path, capsys: p
 @pytest.mark.slow
 def test_the_command_reports_a_mission(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "lems.json"
-    words = ["--mission", "lems", "--split", "val", "--seeds", "2", "--contact-every", "6", "--json", str(file)]
+    words = ["--mission", "lems", "--split", "val", "--seeds", "2", "--contact-every", "6", "--out", str(file)]
     assert main(["bench", "budget", "--data", str(data), *words]) == 0
     shown = capsys.readouterr().out
     assert "LEMS-A3, Artemis III: Moon val, 3 records" in shown

@@ -207,7 +207,7 @@ def test_bench_accuracy_refuses_data(
     (data / name).unlink()
     if text is not None:
         (data / name).write_text(text)
-    arguments = ["bench", "accuracy", "--data", str(data), "--split", "val", "--json", str(tmp_path / "results.json")]
+    arguments = ["bench", "accuracy", "--data", str(data), "--split", "val", "--out", str(tmp_path / "results.json")]
     assert words in refused(arguments, capsys)
     assert not (tmp_path / "results.json").exists()
 

@@ -29,7 +29,7 @@ def small_report(cycles: float = 1000.0) -> EnergyReport:
 def test_energy_is_estimated_and_agrees_with_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "energy.json"
     arguments = ["bench", "energy", "--model", "moon", "--no-measure"]
-    assert cli.main([*arguments, "--json", str(out)]) == 0
+    assert cli.main([*arguments, "--out", str(out)]) == 0
     written = json.loads(out.read_text())
     assert written["benchmark"] == "energy" and "ESTIMATE" in written["label"]
     assert written["consumers"][0]["model"]["name"] == "moon"
@@ -42,7 +42,7 @@ def test_each_figure_worse_than_the_reference_is_listed_and_the_exit_code_is_thr
 ) -> None:
     out = tmp_path / "energy.json"
     arguments = ["bench", "energy", "--model", "moon", "--no-measure"]
-    assert cli.main([*arguments, "--json", str(out)]) == 0
+    assert cli.main([*arguments, "--out", str(out)]) == 0
     reference = json.loads(out.read_text())
     for estimate in reference["consumers"][0]["estimates"]:
         estimate["cycles_per_s"] /= 2
@@ -135,7 +135,7 @@ def test_all_scores_every_shipped_model_on_both_splits_with_the_others_of_its_bo
     assert list(scored) == [f"{body}-{split}" for body in ("earth", "mars", "moon") for split in ("val", "test")]
     assert scored["moon-val"] == [
         "bench", "accuracy", "--model", "moon", "--data", str(tmp_path), "--split", "val", "--seeds", "3", "--curves",
-        "--also", "moon", "--json", str(out / "moon-val.json"),
+        "--also", "moon", "--out", str(out / "moon-val.json"),
     ]  # fmt: skip
     assert "--also" not in scored["mars-test"]
     assert "== earth-test\ntable of earth-test\n" in capsys.readouterr().out

@@ -42,7 +42,7 @@ def stand_in_for_kills(monkeypatch: pytest.MonkeyPatch, found: Kills) -> None:
 
 def failed_gate(arguments: list[str], out: Path, capsys: pytest.CaptureFixture[str]) -> str:
     """Run a command that must exceed a limit: table and JSON are written nevertheless; return the line on stderr."""
-    assert cli.main([*arguments, "--json", str(out / "report.json")]) == cli.GATE_FAILED == 3
+    assert cli.main([*arguments, "--out", str(out / "report.json")]) == cli.GATE_FAILED == 3
     said = capsys.readouterr()
     assert "measured" in said.out and "limit" in said.out
     assert said.err.startswith("edgequake: error: ") and said.err.count("\n") == 1, said.err
@@ -54,7 +54,7 @@ def failed_gate(arguments: list[str], out: Path, capsys: pytest.CaptureFixture[s
 @pytest.mark.slow
 def test_kills_and_damage_do_no_harm_on_synthetic_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "faults.json"
-    assert cli.main(["bench", "faults", "--kills", "2", "--mutations", "8", "--json", str(out)]) == 0
+    assert cli.main(["bench", "faults", "--kills", "2", "--mutations", "8", "--out", str(out)]) == 0
     table = capsys.readouterr().out
     written = json.loads(out.read_text())
     assert "a synthesised day" in table and "a synthesised hour" in table
@@ -132,7 +132,7 @@ def test_nothing_to_do_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.slow
 def test_two_days_in_one_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "soak.json"
-    assert cli.main(["bench", "soak", "--days", "2", "--json", str(out)]) == 0
+    assert cli.main(["bench", "soak", "--days", "2", "--out", str(out)]) == 0
     assert "growth after day 1" in capsys.readouterr().out
     written = json.loads(out.read_text())["soak"]
     first, second = written["resident_bytes"]

@@ -38,7 +38,7 @@ def test_figures_are_printed_and_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = stand_in(monkeypatch, REPORT)
-    assert cli.main(["bench", "shake", "--json", str(tmp_path / "shake.json")]) == 0
+    assert cli.main(["bench", "shake", "--out", str(tmp_path / "shake.json")]) == 0
     table = [re.split("  +", line.strip()) for line in capsys.readouterr().out.splitlines()]
     rows = {name: cells for name, *cells in table}
     assert asked == [(30.0, 20.0, 1)]

@@ -130,7 +130,7 @@ def test_bench_folds_prints_and_writes_the_report(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = tmp_path / "folds.json"
-    command = ["bench", "folds", "moon:0/2", "moon:1/2", "--data", str(labelled), "--seeds", "1", "--json", str(kept)]
+    command = ["bench", "folds", "moon:0/2", "moon:1/2", "--data", str(labelled), "--seeds", "1", "--out", str(kept)]
     assert cli.main(command) == 0
     assert "2 folds, 4 held-out records" in capsys.readouterr().out
     assert json.loads(kept.read_text())["n_records"] == 4
@@ -150,7 +150,7 @@ def test_bench_accuracy_scores_the_records_that_a_fold_holds_out(
 ) -> None:
     kept = tmp_path / "fold.json"
     command = ["bench", "accuracy", "--data", str(labelled), "--fold", "1/2", "--seeds", "1", "--no-baselines"]
-    assert cli.main([*command, "--json", str(kept)]) == 0
+    assert cli.main([*command, "--out", str(kept)]) == 0
     said = capsys.readouterr().out
     assert "Moon fold 1/2" in said and "2 records, " in said
     assert json.loads(kept.read_text())["split"] == "fold 1/2"

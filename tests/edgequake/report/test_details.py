@@ -209,7 +209,7 @@ def test_a_detector_looks_the_same_on_all_axes(values: dict[str, Any], tmp_path:
 def test_a_written_report_is_read_back_unchanged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_dataset(tmp_path / "data", seed=1, n_train=1, n_val=1, n_test=1)
     kept = tmp_path / "results.json"
-    arguments = ["bench", "accuracy", "--data", str(data), "--seeds", "1", "--json", str(kept), "--also", "moon"]
+    arguments = ["bench", "accuracy", "--data", str(data), "--seeds", "1", "--out", str(kept), "--also", "moon"]
     assert cli.main(arguments) == 0
     assert "how near the onsets are" in capsys.readouterr().out
     (report,) = read(AccuracyReport, kept)
