@@ -17,14 +17,15 @@ from edgequake.export_c.host_library import FLAGS, build_library
 from edgequake.export_c.model_header import ModelHeader
 from edgequake.export_c.network_check import network_check
 from edgequake.export_c.network_reader import read_network
+from edgequake.export_c.onset_header import require_refinable
 from edgequake.export_c.options import ExportOptions, factors_of, n_rows, require_exportable
 
 VARIANT = "int8"
 _SOURCES = Path(__file__).parent / "sources"
 # In the order in which each uses those before it.
 CORE = (
-    "eq_math.c eq_clock.c eq_conditioning.c eq_spectrum.c eq_background.c eq_windows.c eq_network.c eq_trigger.c "
-    "eq_station.c eq_detector.c eq_save.c"
+    "eq_math.c eq_clock.c eq_conditioning.c eq_spectrum.c eq_background.c eq_windows.c eq_network.c eq_onset.c "
+    "eq_trigger.c eq_station.c eq_detector.c eq_save.c"
 ).split()
 
 
@@ -44,6 +45,8 @@ def export_files(model: str, options: ExportOptions) -> tuple[Manifest, dict[str
     variant, graph = read_graph(manifest, folder, VARIANT)
     factors = factors_of(manifest, options)
     require_exportable(manifest, factors)
+    if options.refines(manifest):
+        require_refinable(manifest, factors)
     network = read_network(manifest, variant, graph)
     header = ModelHeader(manifest, network, options)
     prefix = prefix_of(manifest)
@@ -167,16 +170,17 @@ def export_model(
     write_files(files, out)
     library = str(build_library(out, prefix)) if build else None
     n_bytes = sum(len(text.encode()) for text in files.values())
-    return ExportResult(manifest.name, prefix, str(out), tuple(sorted(files)), n_bytes, library, notes_on(manifest))
+    notes = notes_on(manifest, chosen)
+    return ExportResult(manifest.name, prefix, str(out), tuple(sorted(files)), n_bytes, library, notes)
 
 
-def notes_on(manifest: Manifest) -> tuple[str, ...]:
+def notes_on(manifest: Manifest, options: ExportOptions) -> tuple[str, ...]:
     """Return what of a model C does not compute."""
     notes = []
     if manifest.classes is not None:
         notes.append(f"event classes ({', '.join(manifest.classes.names)}) are not exported: class_index stays -1")
-    if manifest.onset is not None:
-        notes.append("onsets are the trigger's: their refinement from the samples is not exported")
+    if manifest.onset is not None and not options.refinement:
+        notes.append("onsets are the trigger's: their refinement from the samples is left out")
     return tuple(notes)
 
 
@@ -193,9 +197,10 @@ def _description(manifest: Manifest, variant: Variant, options: ExportOptions, f
         "channels": options.channels,
         "rates_hz": [factor * manifest.sampling_rate_hz for factor in factors_of(manifest, options)],
         "rows": n_rows(manifest, options),
+        "refined_onsets": options.refines(manifest),
         "reference": "x86-64, TensorFlow Lite's default kernels without delegates",
         "flags": list(FLAGS),
-        "not_exported": list(notes_on(manifest)),
+        "not_exported": list(notes_on(manifest, options)),
         "files_sha256": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in sorted(files.items())},
     }
     return json.dumps(values, indent=1) + "\n"

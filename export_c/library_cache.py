@@ -62,7 +62,7 @@ def _build(models: tuple[str, ...], folder: Path) -> None:
     try:
         for model in models:
             rates_hz = exact_rates_hz(load_manifest(model)[0])
-            manifest, files = export_files(model, ExportOptions(_CHANNELS, rates_hz, _LEAD_S))
+            manifest, files = export_files(model, ExportOptions(_CHANNELS, rates_hz, _LEAD_S, refinement=False))
             write_files(files | host_files(manifest), partial)
             build_library(partial, prefix_of(manifest))
         if not folder.is_dir():

@@ -85,7 +85,9 @@ class _Event(ctypes.Structure):
     _fields_ = (
         ("onset_ns", ctypes.c_int64),
         ("stop_ns", ctypes.c_int64),
+        ("trigger_ns", ctypes.c_int64),
         ("peak_probability", ctypes.c_float),
+        ("sigma_ms", ctypes.c_int32),
         ("class_index", ctypes.c_int16),
         ("reserved", ctypes.c_int16),
     )
@@ -326,7 +328,7 @@ class CDetector:
 
     def _found(self, n: int) -> list[Event]:
         return [
-            Event(event.onset_ns, event.stop_ns, float(np.float32(event.peak_probability)))
+            Event(event.trigger_ns, event.stop_ns, float(np.float32(event.peak_probability)))
             for event in self._events[:n]
         ]
 

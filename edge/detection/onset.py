@@ -88,7 +88,7 @@ def refine_onset(
     split = _split(config, channels)
     if split is None:
         return Onset(coarse_ns, config.coarse_sigma_s, False)
-    n_frames = int(np.ceil((config.frame_s * split.frame + config.tail_s) / config.frame_s))
+    n_frames = split.frame + tail_frames(config)
     split = _split(config, [channel.first(n_frames) for channel in channels]) or split
     sigma_s = split_sigma_s(config, split.width)
     if sigma_s is None:
@@ -97,6 +97,11 @@ def refine_onset(
     if model_rate_hz is None:
         return Onset(rise_ns + round(shift_s * NS_PER_S), sigma_s, True)
     return Onset(rise_ns + duration_ns(round(shift_s * model_rate_hz), model_rate_hz), sigma_s, True)
+
+
+def tail_frames(config: OnsetConfig) -> int:
+    """Return after how many frames behind the onset of the first search the second one stops."""
+    return int(np.ceil(config.tail_s / config.frame_s))
 
 
 def split_sigma_s(config: OnsetConfig, width: int) -> float | None:

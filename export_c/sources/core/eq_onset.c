@@ -6,6 +6,7 @@
 #if EQ_HAS_ONSET
 
 #define ONSET_POSITIONS 48 /* of a channel that a call examines */
+#define ONSET_NEVER 1000000000 /* samples: longer than any gap that is interpolated */
 #define ONSET_EDGES 8      /* between frames that a call examines */
 
 static double square_root(double x)
@@ -22,23 +23,18 @@ static double square_root(double x)
     return root;
 }
 
-/* exp of a number that is not above 0: a power of 2 times a Taylor series within half an octave. */
+/* exp of a number from -1000 to 0, to about 1e-13: a Taylor series for its 1024th part. */
 static double exponential(double x)
 {
-    const double n = round_even(x * 1.4426950408889634);
-    double rest = x - n * 0.69314718036912382, sum = 1.0, power;
-    uint64_t bits;
+    double sum = 1.0;
     int i;
-    if (x < -700.0) {
-        return 0.0;
-    }
-    rest -= n * 1.9082149292705877e-10; /* the rest of log 2 */
     for (i = 14; i > 0; i--) {
-        sum = 1.0 + rest * sum / (double)i;
+        sum = 1.0 + x / 1024.0 * sum / (double)i;
     }
-    bits = (uint64_t)(1023 + integer_of(n)) << 52;
-    memcpy(&power, &bits, sizeof power);
-    return sum * power;
+    for (i = 0; i < 10; i++) {
+        sum *= sum;
+    }
+    return sum;
 }
 
 static double natural_log(double x)
@@ -46,65 +42,46 @@ static double natural_log(double x)
     return 2.302585092994046 * log_10(x);
 }
 
-static void set_kept(eq_channel *c, int is_there)
-{
-    const uint8_t bit = (uint8_t)(1u << ((uint32_t)c->i_kept % 8u));
-    uint8_t *bits = &c->has_kept[c->i_kept / 8];
-    *bits = (uint8_t)(is_there ? *bits | bit : *bits & ~bit);
-}
-
-static void forget_kept(eq_channel *c)
-{
-    memset(c->has_kept, 0, sizeof c->has_kept);
-}
-
 /* Keeps the sample that leaves the gap rule, or marks it as missing where it was interpolated. */
 static void keep_sample(eq_channel *c, int64_t position, double value, int is_true)
 {
-    int64_t n_new = position - c->kept_position;
+    const int64_t n_new = position - c->kept_position;
+    int32_t i, kept = INT32_MIN;
     if (n_new <= 0 || n_new >= EQ_KEPT) {
-        forget_kept(c);
-        n_new = 1;
+        c->n_kept = 0;
     }
-    while (n_new-- > 0) {
+    for (i = 0; i == 0 || (c->n_kept > 0 && i < (int32_t)n_new); i++) {
         c->i_kept = c->i_kept + 1 < EQ_KEPT ? c->i_kept + 1 : 0;
-        set_kept(c, 0);
+        c->kept[c->i_kept] = INT32_MIN;
     }
+    c->n_kept = c->n_kept + i < EQ_KEPT ? c->n_kept + i : EQ_KEPT;
     c->kept_position = position;
-    if (!is_true) {
-        return;
+    if (is_true && c->is_integer != 0) {
+        kept = (int32_t)value;
+    } else if (is_true && magnitude(value) < 1e38) {
+        const float single = (float)value + 0.0f; /* -0 has the bits of INT32_MIN */
+        memcpy(&kept, &single, sizeof kept);
     }
-    set_kept(c, 1);
-    if (c->is_integer != 0) {
-        c->kept[c->i_kept] = (int32_t)value;
-    } else {
-        const double most = (double)FLT_MAX;
-        const float single = (float)larger(smaller(value, most), -most);
-        memcpy(&c->kept[c->i_kept], &single, sizeof single);
-    }
+    c->kept[c->i_kept] = kept;
 }
 
 /* Finds a true sample; returns whether there is one. */
 static int find_kept(const eq_channel *c, int64_t position, double *value)
 {
     const int64_t back = c->kept_position - position;
-    int32_t i;
-    if (back < 0 || back >= EQ_KEPT) {
+    int32_t i, kept;
+    if (back < 0 || back >= c->n_kept) {
         return 0;
     }
     i = c->i_kept - (int32_t)back;
-    i += i < 0 ? EQ_KEPT : 0;
-    if ((c->has_kept[i / 8] & (1u << ((uint32_t)i % 8u))) == 0) {
-        return 0;
-    }
-    if (c->is_integer != 0) {
-        *value = (double)c->kept[i];
-    } else {
+    kept = c->kept[i < 0 ? i + EQ_KEPT : i];
+    *value = (double)kept;
+    if (c->is_integer == 0) {
         float single;
-        memcpy(&single, &c->kept[i], sizeof single);
+        memcpy(&single, &kept, sizeof single);
         *value = (double)single;
     }
-    return 1;
+    return kept != INT32_MIN;
 }
 
 static void settle_onset(eq_t *s, int64_t onset_ns, int32_t sigma_ms)
@@ -114,7 +91,7 @@ static void settle_onset(eq_t *s, int64_t onset_ns, int32_t sigma_ms)
     o->sigma_ms = sigma_ms;
     o->is_waiting = 0;
     o->stage = EQ_STAGE_NONE;
-    if (o->is_queued != 0) {
+    if (o->is_queued != 0 && s->queue_length > 0) {
         eq_event *event = &s->queue[(s->queue_first + s->queue_length - 1) % EQ_QUEUE];
         event->onset_ns = onset_ns;
         event->sigma_ms = sigma_ms;
@@ -130,22 +107,9 @@ static void settle_unrefined(eq_t *s)
 /* Whether no sample of a channel around the rise is still to come. */
 static int has_reached(const eq_t *s, const eq_channel *c)
 {
-    const double rate_hz = eq_rates[c->rate - 1].rate_hz;
-    const int64_t rise = integer_of(round_even((double)(s->onset.rise_ns - s->t0_ns) * rate_hz / 1e9));
-    const int64_t stop = rise + eq_onset_rates[c->rate - 1].n_after;
-    if (c->kept_position >= stop - 1 && c->has_last != 0) {
-        return 1;
-    }
-    return !(c->in_piece != 0 && c->piece_position < stop) && c->next_position > c->last_position
-           && s->watermark_ns >= time_after(s->t0_ns, stop, rate_hz);
-}
-
-/* Begins a run of samples without a long gap. */
-static void begin_onset_run(eq_refinement *r)
-{
-    r->n_spikes = 0;
-    r->n_line = 0;
-    r->i_line = 0;
+    const int64_t stop_ns = s->onset.rise_ns + EQ_ONSET_AFTER_NS;
+    return time_after(s->t0_ns, c->kept_position, eq_rates[c->rate - 1].rate_hz) >= stop_ns
+           || (c->in_piece == 0 && s->watermark_ns >= stop_ns);
 }
 
 static void begin_onset_channel(eq_t *s)
@@ -155,15 +119,15 @@ static void begin_onset_channel(eq_t *s)
     memset(r->power, 0, sizeof r->power);
     memset(r->counts, 0, sizeof r->counts);
     r->smallest = 0.0;
-    r->has_last = 0;
+    r->edge = -1;
     s->onset.stage = EQ_STAGE_EDGES; /* of nothing, where there are no samples */
-    r->is_usable = 0;
     if (c->rate != 0 && eq_onset_rates[c->rate - 1].n_half > 0) {
-        const double rate_hz = eq_rates[c->rate - 1].rate_hz;
-        r->rise = integer_of(round_even((double)(s->onset.rise_ns - s->t0_ns) * rate_hz / 1e9));
+        const double most = (double)EQ_FARTHEST_NS;
+        const double at = (double)(s->onset.rise_ns - s->t0_ns) * eq_rates[c->rate - 1].rate_hz / 1e9;
+        r->rise = integer_of(round_even(larger(smaller(at, most), -most)));
         r->at = -eq_onset_rates[c->rate - 1].n_before;
-        r->last = r->at - 1;
         r->next = r->at;
+        r->last = -ONSET_NEVER;
         s->onset.stage = EQ_STAGE_SAMPLES;
     }
 }
@@ -172,39 +136,27 @@ static void begin_onset_channel(eq_t *s)
 static void filter_onset_sample(eq_refinement *r, const eq_onset_rate *rate, double rate_hz, int32_t position,
                                 double value, uint8_t is_valid)
 {
-    const int32_t n_taps = 2 * rate->n_half + 1;
-    double sum, change;
-    int32_t older, newer, i, frame;
-    if (r->n_line == 0) {
-        r->offset = value;
-    } else {
-        change = magnitude(value - r->previous);
-        if (is_valid != 0 && r->is_previous_valid != 0 && change > 0.0
-            && (change < r->smallest || !(r->smallest > 0.0))) {
-            r->smallest = change;
-        }
+    const int32_t half = rate->n_half, newest = 2 * half;
+    double *line = r->line;
+    double sum, change = magnitude(value - line[newest]);
+    int32_t i, frame;
+    if (r->n_line > 0 && is_valid != 0 && r->line_valid[newest] != 0 && change > 0.0
+        && (change < r->smallest || !(r->smallest > 0.0))) {
+        r->smallest = change;
     }
-    r->previous = value;
-    r->is_previous_valid = is_valid;
-    r->line[r->i_line] = value - r->offset;
-    r->line_valid[r->i_line] = is_valid;
-    r->i_line = r->i_line + 1 < n_taps ? r->i_line + 1 : 0;
-    r->n_line += r->n_line < n_taps ? 1 : 0;
-    older = r->i_line + rate->n_half < n_taps ? r->i_line + rate->n_half : r->i_line + rate->n_half - n_taps;
-    if (r->n_line < n_taps || r->line_valid[older] == 0) {
+    memmove(line, line + 1, (size_t)newest * sizeof *line);
+    memmove(r->line_valid, r->line_valid + 1, (size_t)newest);
+    line[newest] = value;
+    r->line_valid[newest] = is_valid;
+    r->n_line += r->n_line <= newest ? 1 : 0;
+    sum = ((double)(position - half) / rate_hz + EQ_ONSET_BEFORE_S) / EQ_ONSET_FRAME_S;
+    if (r->n_line <= newest || r->line_valid[half] == 0 || sum < 0.0 || sum >= (double)EQ_ONSET_FRAMES) {
         return;
     }
-    sum = ((double)(position - rate->n_half) / rate_hz + EQ_ONSET_BEFORE_S) / EQ_ONSET_FRAME_S;
-    frame = sum < 0.0 || sum >= (double)EQ_ONSET_FRAMES ? -1 : (int32_t)sum;
-    if (frame < 0) {
-        return;
-    }
-    sum = rate->taps[0] * r->line[older];
-    newer = older;
-    for (i = 1; i <= rate->n_half; i++) {
-        newer = newer + 1 < n_taps ? newer + 1 : 0;
-        older = older > 0 ? older - 1 : n_taps - 1;
-        sum += rate->taps[i] * (r->line[newer] + r->line[older]);
+    frame = (int32_t)sum;
+    sum = rate->taps[0] * line[half];
+    for (i = 1; i <= half; i++) {
+        sum += rate->taps[i] * (line[half + i] + line[half - i]);
     }
     r->power[frame] += sum * sum;
     r->counts[frame]++;
@@ -213,50 +165,38 @@ static void filter_onset_sample(eq_refinement *r, const eq_onset_rate *rate, dou
 /* Emits the next sample of the gap rule, down to the band-pass. */
 static void emit_onset_sample(eq_refinement *r, const eq_onset_rate *rate, double rate_hz)
 {
-    int32_t position = r->next;
-    double value = r->last_value;
-    uint8_t is_valid = 1;
-    r->next++;
-    if (position < r->last) {
-        const double slope = (r->last_value - r->from_value) / (double)(r->last - r->from);
-        value = slope * (double)(position - r->from) + r->from_value;
-        is_valid = 0;
-    }
+    int32_t position = r->next++;
+    uint8_t is_valid = position == r->last ? 1 : 0;
+    double value = is_valid != 0 ? r->last_value : on_line(r->from_value, r->from, r->last_value, r->last, position);
 #if EQ_HAS_DESPIKE
-    memmove(r->spikes, r->spikes + 1, 4 * sizeof r->spikes[0]);
-    memmove(r->spikes_valid, r->spikes_valid + 1, 4);
-    r->spikes[4] = value;
-    r->spikes_valid[4] = is_valid;
-    r->n_spikes += r->n_spikes < 5 ? 1 : 0;
-    if (r->n_spikes < 5) {
+    position -= 2;
+    if (!despike(&r->spikes, &value, &is_valid)) {
         return;
     }
-    position -= 2;
-    value = despiked_value(r->spikes);
-    is_valid = r->spikes_valid[2];
 #endif
     filter_onset_sample(r, rate, rate_hz, position, value, is_valid);
 }
 
-/* Turns the powers of a channel into amplitudes; returns whether it is of use: neither flat nor too short. */
-static int finish_onset_channel(eq_refinement *r, const eq_onset_rate *rate)
+/* The recorded share of a frame of the channel examined. */
+static double weight_of(const eq_refinement *r, const eq_onset_rate *rate, int32_t k)
+{
+    return smaller((double)r->counts[k] / rate->per_frame, 1.0);
+}
+
+/* Turns the powers of a channel into amplitudes, unless it is flat. */
+static void finish_onset_channel(eq_refinement *r, const eq_onset_rate *rate)
 {
     const double floor = larger(r->smallest * r->smallest / 12.0, 1e-60);
-    uint32_t n = 0;
     int32_t k;
-    for (k = 0; k < EQ_ONSET_FRAMES; k++) {
-        n += r->counts[k];
-    }
-    if (n == 0 || !(r->smallest > 0.0)) {
-        return 0;
-    }
-    for (k = 0; k < EQ_ONSET_FRAMES; k++) {
+    (void)rate; /* of one channel alone, what is recorded is not kept */
+    for (k = 0; k < EQ_ONSET_FRAMES && r->smallest > 0.0; k++) {
         if (r->counts[k] > 0) {
             r->power[k] = square_root(r->power[k] / (double)r->counts[k] + floor);
-            r->recorded[k] = larger(r->recorded[k], smaller((double)r->counts[k] / rate->per_frame, 1.0));
+#if EQ_N_CHANNELS > 1
+            r->recorded[k] = larger(r->recorded[k], weight_of(r, rate, k));
+#endif
         }
     }
-    return 1;
 }
 
 /* Examines the next positions of a channel. */
@@ -269,60 +209,56 @@ static void examine_samples(eq_t *s)
     int32_t i;
     for (i = 0; i < ONSET_POSITIONS; i++) {
         double value;
-        if (r->has_last != 0 && r->next <= r->last) {
+        if (r->next <= r->last) {
             emit_onset_sample(r, rate, rate_hz);
         } else if (r->at < rate->n_after) {
             if (find_kept(c, r->rise + r->at, &value)) {
-                if (r->has_last == 0 || r->at - r->last - 1 > c->longest_bridge) {
-                    begin_onset_run(r);
+                if (r->at - r->last - 1 > c->longest_bridge) {
+                    r->spikes.n = 0;
+                    r->n_line = 0;
                     r->next = r->at;
                 }
                 r->from = r->last;
                 r->from_value = r->last_value;
                 r->last = r->at;
                 r->last_value = value;
-                r->has_last = 1;
             }
             r->at++;
         } else {
-            r->is_usable = (uint8_t)finish_onset_channel(r, rate);
+            finish_onset_channel(r, rate);
             s->onset.stage = EQ_STAGE_EDGES;
             return;
         }
     }
 }
 
-static double weight_of(const eq_refinement *r, const eq_onset_rate *rate, int32_t k)
-{
-    return smaller((double)r->counts[k] / rate->per_frame, 1.0);
-}
-
-static void begin_edges(eq_t *s)
+static void begin_edges(eq_t *s, const eq_onset_rate *rate)
 {
     eq_refinement *r = &s->scratch.refinement;
-    const eq_channel *c = &s->channels[s->onset.channel];
     int32_t k;
-    r->edge = r->is_usable != 0 ? 0 : EQ_ONSET_FRAMES;
+    r->edge = 0;
     r->n_before = 0.0;
     r->sum_before = 0.0;
     r->n_all = 0.0;
     r->sum_all = 0.0;
-    for (k = 0; r->is_usable != 0 && k < r->n_frames; k++) {
-        const double weight = weight_of(r, &eq_onset_rates[c->rate - 1], k);
+    for (k = 0; k < r->n_frames; k++) {
+        const double weight = weight_of(r, rate, k);
         r->n_all += weight;
         r->sum_all += r->power[k] * weight;
     }
-    r->has_channel |= r->is_usable;
-    s->onset.stage = EQ_STAGE_GAIN;
 }
 
 /* Adds how much likelier than no rise, in nats, a rise of a channel at the next edges between frames is. */
 static void examine_edges(eq_t *s)
 {
     eq_refinement *r = &s->scratch.refinement;
-    const int32_t stop = r->edge + ONSET_EDGES < r->n_frames - 1 ? r->edge + ONSET_EDGES : r->n_frames - 1;
-    for (; r->edge < stop; r->edge++) {
-        const eq_onset_rate *rate = &eq_onset_rates[s->channels[s->onset.channel].rate - 1];
+    const uint8_t rate_index = s->channels[s->onset.channel].rate;
+    const eq_onset_rate *rate = &eq_onset_rates[rate_index > 0 ? rate_index - 1 : 0];
+    int32_t i;
+    if (r->edge < 0) {
+        begin_edges(s, rate);
+    }
+    for (i = 0; i < ONSET_EDGES && r->smallest > 0.0 && r->edge < r->n_frames - 1; i++, r->edge++) {
         const double weight = weight_of(r, rate, r->edge);
         double before, after, mean, n_after;
         r->n_before += weight;
@@ -332,70 +268,75 @@ static void examine_edges(eq_t *s)
             before = r->sum_before / r->n_before;
             after = (r->sum_all - r->sum_before) / n_after;
             mean = r->sum_all / r->n_all;
-            if (after > before && before > 0.0) {
+            if (after > before) {
                 r->gain[r->edge] += rate->freedom
                                     * (r->n_before * natural_log(mean / before) + n_after * natural_log(mean / after));
             }
         }
     }
-    if (r->edge < r->n_frames - 1) {
-        return;
+    if (i < ONSET_EDGES) {
+        s->onset.channel++;
+        s->onset.stage = s->onset.channel < EQ_N_CHANNELS ? EQ_STAGE_CHANNEL : EQ_STAGE_SPLIT;
     }
-    s->onset.channel++;
-    s->onset.stage = s->onset.channel < EQ_N_CHANNELS ? EQ_STAGE_CHANNEL : EQ_STAGE_SPLIT;
+}
+
+/* The first edge from one on by which a part of the probability is reached. */
+static int32_t edge_of(const eq_refinement *r, int32_t edge, double part)
+{
+    while (r->gain[edge] < part) {
+        edge++;
+    }
+    return edge;
 }
 
 /* Finds the edge where the frames become louder, and how many frames hold the middle two thirds of its probability;
    returns whether that is certain. */
-static int find_split(eq_refinement *r, int32_t *edge, int32_t *width)
+static int find_split(eq_t *s)
 {
+    eq_refinement *r = &s->scratch.refinement;
+    const int32_t n = r->n_frames - 1;
     double most = 0.0, recorded = 0.0, total = 0.0;
-    int32_t first = -1, k, low = -1, middle = -1, high = -1;
-    for (k = 0; k < r->n_frames - 1; k++) {
+    int32_t first = n, k, middle;
+    for (k = 0; k < n; k++) {
+#if EQ_N_CHANNELS > 1
         recorded += r->recorded[k];
-        r->gain[k] *= EQ_ONSET_EVIDENCE;
+#else
+        recorded += weight_of(r, &eq_onset_rates[s->channels[0].rate - 1], k);
+#endif
         if (recorded * EQ_ONSET_FRAME_S >= EQ_ONSET_MIN_QUIET_S) {
-            most = first < 0 ? r->gain[k] : larger(most, r->gain[k]);
-            first = first < 0 ? k : first;
+            first = k < first ? k : first;
+            most = larger(most, r->gain[k]);
         }
     }
-    if (first < 0 || r->has_channel == 0 || most < EQ_ONSET_MIN_GAIN) {
+    if (most < EQ_ONSET_MIN_GAIN) {
         return 0;
     }
-    for (k = first; k < r->n_frames - 1; k++) {
-        const double offset_s = EQ_ONSET_FRAME_S * (double)(k + 1);
-        const double late = (EQ_ONSET_BEFORE_S - offset_s - EQ_ONSET_LATE_S) / EQ_ONSET_LATE_SPREAD_S;
-        total += exponential(r->gain[k] - most) / (1.0 + late * late);
+    for (k = first; k < n; k++) {
+        const double late = EQ_ONSET_LATE - (double)k * EQ_ONSET_LATE_STEP;
+        total += exponential(larger(r->gain[k] - most, -1000.0)) / (1.0 + late * late);
         r->gain[k] = total;
     }
-    for (k = r->n_frames - 2; k >= first; k--) {
-        low = r->gain[k] >= total / 6.0 ? k : low;
-        middle = r->gain[k] >= total * 3.0 / 6.0 ? k : middle;
-        high = r->gain[k] >= total * 5.0 / 6.0 ? k : high;
+    middle = edge_of(r, first, total * 3.0 / 6.0);
+    if (middle == first) { /* the earliest allowed: it began before the record shows it */
+        return 0;
     }
-    *edge = middle + 1;
-    *width = high - low;
-    return middle > first; /* the earliest allowed: it began before the record shows it */
+    r->frame = middle + 1;
+    r->width = edge_of(r, middle, total * 5.0 / 6.0) - edge_of(r, first, total / 6.0);
+    return 1;
 }
 
 /* Takes a split; a second search, up to shortly after it, finds a weak beginning before a loud later phase. */
 static void finish_search(eq_t *s)
 {
     eq_refinement *r = &s->scratch.refinement;
-    int32_t edge = 0, width = 0;
-    const int is_found = find_split(r, &edge, &width);
-    if (is_found) {
-        r->frame = edge;
-        r->width = width;
-    }
+    const int is_found = find_split(s);
     if (is_found && r->is_second == 0) {
-        const double n = (EQ_ONSET_FRAME_S * (double)edge + EQ_ONSET_TAIL_S) / EQ_ONSET_FRAME_S;
-        int32_t n_frames = (int32_t)n;
-        n_frames += (double)n_frames < n ? 1 : 0;
+        const int32_t n_frames = r->frame + EQ_ONSET_TAIL_FRAMES;
         r->n_frames = n_frames < EQ_ONSET_FRAMES ? n_frames : EQ_ONSET_FRAMES;
         r->is_second = 1;
         memset(r->gain, 0, sizeof r->gain);
         s->onset.channel = 0;
+        r->edge = -1;
         /* One channel's amplitudes are still there. */
         s->onset.stage = EQ_N_CHANNELS == 1 ? EQ_STAGE_EDGES : EQ_STAGE_CHANNEL;
         return;
@@ -425,9 +366,6 @@ static int refine_onset(eq_t *s, int is_end)
         examine_samples(s);
         break;
     case EQ_STAGE_EDGES:
-        begin_edges(s);
-        break;
-    case EQ_STAGE_GAIN:
         examine_edges(s);
         break;
     case EQ_STAGE_SPLIT:
