@@ -11,7 +11,7 @@ from pathlib import Path
 from edgequake._version import __version__
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import ConfigError
-from edgequake.edge.detection.c_core import model_hash
+from edgequake.edge.detection.c_library import model_hash
 from edgequake.edge.manifest.manifest import Manifest, Variant, load_manifest, read_graph
 from edgequake.export_c.host_library import FLAGS, build_library
 from edgequake.export_c.model_header import ModelHeader
@@ -76,8 +76,8 @@ def host_files(manifest: Manifest) -> dict[str, str]:
     prefix = prefix_of(manifest)
     variant = manifest.variants[VARIANT]
     model = f'#define EQ_HOST_MODEL "{model_hash(manifest, variant)}"\n'
-    unit = f'#include "{prefix}.c"\n{model}#include "host/eq_host.c"\n'
-    return {f"{prefix}_host.c": unit, "host/eq_host.c": _source("host/eq_host.c")}
+    unit = f'#include "host/eq_log.h"\n#include "{prefix}.c"\n{model}#include "host/eq_host.c"\n'
+    return {f"{prefix}_host.c": unit} | {name: _source(name) for name in ("host/eq_host.c", "host/eq_log.h")}
 
 
 def prefix_of(manifest: Manifest) -> str:

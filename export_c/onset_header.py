@@ -28,8 +28,8 @@ def require_refinable(manifest: Manifest, factors: tuple[int, ...]) -> None:
     config, trigger = _config(manifest), manifest.trigger
     if config.is_within(manifest.sampling_rate_hz) and max(factors) > 1:
         raise ConfigError(
-            f"model '{manifest.name}' refines onsets at {manifest.sampling_rate_hz:g} Hz: C does so for channels of that "
-            "rate alone; give it alone, or --no-refinement"
+            f"model '{manifest.name}' refines onsets at {manifest.sampling_rate_hz:g} Hz, and C does so for channels "
+            "of that rate alone; give no other, or --no-refinement"
         )
     between_s = 2 * trigger.min_duration_s + manifest.front_end.bridge_s
     if config.reach_after_s > between_s:

@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgequake.edge.detection.c_core import CDetector, CLibrary
+from edgequake.edge.detection.c_core import CDetector
+from edgequake.edge.detection.c_library import CLibrary
 from edgequake.edge.detection.detector import Detector
 from edgequake.edge.manifest.manifest import Manifest, Variant
 

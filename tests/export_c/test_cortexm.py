@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgequake.edge.detection.c_core import CDetector, CLibrary
+from edgequake.edge.detection.c_core import CDetector
+from edgequake.edge.detection.c_library import CLibrary
 from edgequake.export_c.exporter import export_model
 from edgequake.export_c.options import ExportOptions
 
