@@ -24,6 +24,8 @@ class Exported:
     graph: bytes
     library: CLibrary
     folder: Path
+    refining: CLibrary  # with refined onsets, for the rates at which C refines them
+    refined_factors: tuple[int, ...]  # those rates, as multiples of the model's
 
     def detector(self, threshold: float) -> Detector:
         return Detector(self.manifest, self.graph, self.variant, threshold)
