@@ -106,7 +106,10 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--variant", help="graph of the model (default: the manifest's)")
     parser.add_argument("--core", default="python", choices=CORES, help="code of the detector (default: python)")
     parser.add_argument(
-        "--core-library", type=Path, metavar="DIR", help="for --core c: folder of the models' libraries in C"
+        "--core-library",
+        type=Path,
+        metavar="DIR",
+        help="for --core c: folder of the models' libraries (default: the cache)",
     )
     parser.add_argument("--sensitivity", default="normal", choices=SENSITIVITIES, help="default: normal")
     parser.add_argument("--threshold", type=float, help="onset probability that declares an event, instead")

@@ -11,20 +11,21 @@ from pathlib import Path
 from edgequake._version import __version__
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import ConfigError
-from edgequake.edge.detection.c_core import model_hash
+from edgequake.edge.detection.c_library import model_hash
 from edgequake.edge.manifest.manifest import Manifest, Variant, load_manifest, read_graph
 from edgequake.export_c.host_library import FLAGS, build_library
 from edgequake.export_c.model_header import ModelHeader
 from edgequake.export_c.network_check import network_check
 from edgequake.export_c.network_reader import read_network
+from edgequake.export_c.onset_header import require_refinable
 from edgequake.export_c.options import ExportOptions, factors_of, n_rows, require_exportable
 
 VARIANT = "int8"
 _SOURCES = Path(__file__).parent / "sources"
 # In the order in which each uses those before it.
 CORE = (
-    "eq_math.c eq_clock.c eq_conditioning.c eq_spectrum.c eq_background.c eq_windows.c eq_network.c eq_trigger.c "
-    "eq_station.c eq_detector.c eq_save.c"
+    "eq_math.c eq_clock.c eq_conditioning.c eq_spectrum.c eq_background.c eq_windows.c eq_network.c eq_onset.c "
+    "eq_trigger.c eq_station.c eq_detector.c eq_save.c"
 ).split()
 
 
@@ -44,6 +45,8 @@ def export_files(model: str, options: ExportOptions) -> tuple[Manifest, dict[str
     variant, graph = read_graph(manifest, folder, VARIANT)
     factors = factors_of(manifest, options)
     require_exportable(manifest, factors)
+    if options.refines(manifest):
+        require_refinable(manifest, factors)
     network = read_network(manifest, variant, graph)
     header = ModelHeader(manifest, network, options)
     prefix = prefix_of(manifest)
@@ -73,8 +76,8 @@ def host_files(manifest: Manifest) -> dict[str, str]:
     prefix = prefix_of(manifest)
     variant = manifest.variants[VARIANT]
     model = f'#define EQ_HOST_MODEL "{model_hash(manifest, variant)}"\n'
-    unit = f'#include "{prefix}.c"\n{model}#include "host/eq_host.c"\n'
-    return {f"{prefix}_host.c": unit, "host/eq_host.c": _source("host/eq_host.c")}
+    unit = f'#include "host/eq_log.h"\n#include "{prefix}.c"\n{model}#include "host/eq_host.c"\n'
+    return {f"{prefix}_host.c": unit} | {name: _source(name) for name in ("host/eq_host.c", "host/eq_log.h")}
 
 
 def prefix_of(manifest: Manifest) -> str:
@@ -167,16 +170,17 @@ def export_model(
     write_files(files, out)
     library = str(build_library(out, prefix)) if build else None
     n_bytes = sum(len(text.encode()) for text in files.values())
-    return ExportResult(manifest.name, prefix, str(out), tuple(sorted(files)), n_bytes, library, notes_on(manifest))
+    notes = notes_on(manifest, chosen)
+    return ExportResult(manifest.name, prefix, str(out), tuple(sorted(files)), n_bytes, library, notes)
 
 
-def notes_on(manifest: Manifest) -> tuple[str, ...]:
+def notes_on(manifest: Manifest, options: ExportOptions) -> tuple[str, ...]:
     """Return what of a model C does not compute."""
     notes = []
     if manifest.classes is not None:
         notes.append(f"event classes ({', '.join(manifest.classes.names)}) are not exported: class_index stays -1")
-    if manifest.onset is not None:
-        notes.append("onsets are the trigger's: their refinement from the samples is not exported")
+    if manifest.onset is not None and not options.refinement:
+        notes.append("onsets are the trigger's: their refinement from the samples is left out")
     return tuple(notes)
 
 
@@ -193,9 +197,10 @@ def _description(manifest: Manifest, variant: Variant, options: ExportOptions, f
         "channels": options.channels,
         "rates_hz": [factor * manifest.sampling_rate_hz for factor in factors_of(manifest, options)],
         "rows": n_rows(manifest, options),
+        "refined_onsets": options.refines(manifest),
         "reference": "x86-64, TensorFlow Lite's default kernels without delegates",
         "flags": list(FLAGS),
-        "not_exported": list(notes_on(manifest)),
+        "not_exported": list(notes_on(manifest, options)),
         "files_sha256": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in sorted(files.items())},
     }
     return json.dumps(values, indent=1) + "\n"

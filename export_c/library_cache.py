@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from edgequake.edge.detection.c_core import model_hash
+from edgequake.edge.detection.c_library import cache_folder, model_hash
 from edgequake.edge.manifest.manifest import load_manifest
 from edgequake.export_c.exporter import VARIANT, export_files, host_files, prefix_of, write_files
 from edgequake.export_c.host_library import FLAGS, build_library, find_compiler
@@ -18,12 +17,6 @@ from edgequake.export_c.options import ExportOptions, exact_rates_hz
 
 _CHANNELS = 16  # of a station
 _LEAD_S = 3600.0  # a channel further ahead of the others waits
-
-
-def cache_folder() -> Path:
-    """Return the folder of this program's cache, by the XDG base directory specification."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "edgequake"
 
 
 def cached_libraries(models: Iterable[str]) -> Path:
@@ -62,7 +55,7 @@ def _build(models: tuple[str, ...], folder: Path) -> None:
     try:
         for model in models:
             rates_hz = exact_rates_hz(load_manifest(model)[0])
-            manifest, files = export_files(model, ExportOptions(_CHANNELS, rates_hz, _LEAD_S))
+            manifest, files = export_files(model, ExportOptions(_CHANNELS, rates_hz, _LEAD_S, refinement=False))
             write_files(files | host_files(manifest), partial)
             build_library(partial, prefix_of(manifest))
         if not folder.is_dir():

@@ -14,6 +14,7 @@ from edgequake.edge.manifest.tables import HighBandsConfig, SpectrogramConfig
 from edgequake.export_c.c_text import array, define, double, int64, single
 from edgequake.export_c.fixed_point import Scale, TableScale
 from edgequake.export_c.network_reader import Dense, Network
+from edgequake.export_c.onset_header import OnsetHeader
 from edgequake.export_c.operator_tables import logistic_table, sigmoid_table
 from edgequake.export_c.options import ExportOptions, carries_high_bands, factors_of, n_rows
 
@@ -30,6 +31,7 @@ class ModelHeader:
         self._grids: list[SpectrogramConfig] = [self._spectrogram]
         if self._front_end.high_bands is not None:
             self._grids.append(self._front_end.high_bands)
+        self._onset = OnsetHeader(manifest, options) if options.refines(manifest) else None
 
     def sizes(self) -> str:
         """Return the text of eq_NAME_sizes.h."""
@@ -51,12 +53,15 @@ class ModelHeader:
             "UNITS": network.n_units,
             "CONTEXT_VALUES": sum(layer.weights.shape[1] for layer in network.convolutions),
         }
+        sizes |= {"HAS_ONSET": 0} if self._onset is None else self._onset.sizes()
         return "".join(define(name, value) for name, value in sizes.items())
 
     def constants(self, identity: bytes) -> str:
         """Return the text of eq_NAME_model.h; `identity`: first 8 bytes of the graph's SHA-256 and its options."""
         parts = (self._front_end_text(), self._grids_text(), self._rates_text(), self._background_text(),
                  self._trigger_text(), self._network_text())  # fmt: skip
+        if self._onset is not None:
+            parts += (self._onset.constants(),)
         return "".join(parts) + array("uint8_t", "eq_identity", identity)
 
     def _hop(self, table: SpectrogramConfig) -> int:

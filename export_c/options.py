@@ -25,17 +25,23 @@ class ExportOptions:
     channels : of the station, at most.
     rates_hz : sampling rates that channels may have; empty: the model's own.
     lead_s : how far a channel may be ahead of the others; None: a gap that is interpolated and a minute.
+    refinement : whether onsets are refined from the samples, where the model does so.
     """
 
     channels: int = 1
     rates_hz: tuple[float, ...] = ()
     lead_s: float | None = None
+    refinement: bool = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.channels <= MOST_CHANNELS:
             raise ConfigError(f"channels must be 1 to {MOST_CHANNELS}, got {self.channels}")
         if self.lead_s is not None and not 0 <= self.lead_s <= 1e7:
             raise ConfigError(f"the lead must be 0 to 1e7 s, got {self.lead_s:g}")
+
+    def refines(self, manifest: Manifest) -> bool:
+        """Return whether onsets are refined from the samples."""
+        return self.refinement and manifest.onset is not None
 
 
 def exact_rates_hz(manifest: Manifest) -> tuple[float, ...]:

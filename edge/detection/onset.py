@@ -14,13 +14,17 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from edgequake.edge.features.conditioning import ContiguousRun, Despike, bridged_runs, join_runs
+from edgequake.edge.features.channel_clock import ChannelClock
+from edgequake.edge.features.conditioning import ContiguousRun, Despike, gap_bridge, join_runs
 from edgequake.edge.features.resampling import on_model_grid
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
 from edgequake.edge.manifest.manifest import Manifest
 from edgequake.edge.manifest.tables import HIGHEST_SHARE, FrontEndConfig, OnsetConfig, decimation_factor, takes_rate
 
 Float = npt.NDArray[np.float64]
+
+_CONTEXT_SAMPLES = 64  # before those examined: they tell whether a value that may be a fill value is one
+_FARTHEST = 1 << 62  # samples: no limit
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ def refine_onset(
     (a Cauchy distribution), is the distribution of the onset: its median is the onset, half the width of its middle two
     thirds the uncertainty. A second search, up to shortly after that onset, finds a weak beginning before a loud later
     phase. Only samples within [rise - reach_before_s, rise + reach_after_s) are used, with `resampling_s` more on both
-    sides where they are resampled, so the result does not depend on how the record was cut.
+    sides where they are resampled, so the result does not depend on how the record was cut. Samples are counted from
+    the rise; the onset lies a whole number of the model's samples from it, and the uncertainty is rounded to 1 ms.
 
     Parameters
     ----------
@@ -83,12 +88,29 @@ def refine_onset(
     split = _split(config, channels)
     if split is None:
         return Onset(coarse_ns, config.coarse_sigma_s, False)
-    n_frames = int(np.ceil((split.offset_s + config.tail_s) / config.frame_s))
+    n_frames = split.frame + tail_frames(config)
     split = _split(config, [channel.first(n_frames) for channel in channels]) or split
-    sigma_s = float(np.hypot(split.sigma_s, config.min_sigma_s))
-    if sigma_s > config.max_sigma_s:
+    sigma_s = split_sigma_s(config, split.width)
+    if sigma_s is None:
         return Onset(coarse_ns, config.coarse_sigma_s, False)
-    return Onset(rise_ns + round((split.offset_s - config.before_s) * NS_PER_S), sigma_s, True)
+    shift_s = config.frame_s * split.frame - config.before_s
+    if model_rate_hz is None:
+        return Onset(rise_ns + round(shift_s * NS_PER_S), sigma_s, True)
+    return Onset(rise_ns + duration_ns(round(shift_s * model_rate_hz), model_rate_hz), sigma_s, True)
+
+
+def tail_frames(config: OnsetConfig) -> int:
+    """Return after how many frames behind the onset of the first search the second one stops."""
+    return int(np.ceil(config.tail_s / config.frame_s))
+
+
+def split_sigma_s(config: OnsetConfig, width: int) -> float | None:
+    """Return the uncertainty, to 1 ms, of a split whose middle two thirds are `width` frames; None if it is too large.
+
+    The scatter of the clearest picks adds to it.
+    """
+    sigma_s = float(np.hypot(config.frame_s * width / 2.0, config.min_sigma_s))
+    return None if sigma_s > config.max_sigma_s else round(sigma_s, 3)
 
 
 @dataclass(frozen=True)
@@ -105,8 +127,8 @@ class _Frames:
 
 @dataclass(frozen=True)
 class _Split:
-    offset_s: float  # from the start of the first frame
-    sigma_s: float
+    frame: int  # the first of the louder ones
+    width: int  # frames in which the middle two thirds of the probability lie
 
 
 def _split(config: OnsetConfig, channels: list[_Frames]) -> _Split | None:
@@ -114,18 +136,18 @@ def _split(config: OnsetConfig, channels: list[_Frames]) -> _Split | None:
     if not channels or len(channels[0].weight) < 2:
         return None
     gain = config.evidence * np.sum([_gain(channel) for channel in channels], axis=0)  # (n_frames - 1,)
-    offset_s = config.frame_s * np.arange(1, len(gain) + 1, dtype=np.float64)
+    frame = np.arange(1, len(gain) + 1, dtype=np.int64)
     recorded = np.cumsum(np.max([channel.weight for channel in channels], axis=0))[:-1]
     allowed = recorded * config.frame_s >= config.min_quiet_s
-    gain, offset_s = gain[allowed], offset_s[allowed]
+    gain, frame = gain[allowed], frame[allowed]
     if len(gain) == 0 or gain.max() < config.min_gain:
         return None
-    late = (config.before_s - offset_s - config.late_s) / config.late_spread_s
+    late = (config.before_s - config.frame_s * frame - config.late_s) / config.late_spread_s
     chance = np.cumsum(np.exp(gain - gain.max()) / (1.0 + late * late))
-    low, middle, high = np.searchsorted(chance, chance[-1] * np.array([1.0, 3.0, 5.0]) / 6.0)
+    low, middle, high = (int(i) for i in np.searchsorted(chance, chance[-1] * np.array([1.0, 3.0, 5.0]) / 6.0))
     if middle == 0:  # the earliest split allowed: it began before the record shows it
         return None
-    return _Split(float(offset_s[middle]), float(offset_s[high] - offset_s[low]) / 2.0)
+    return _Split(int(frame[middle]), high - low)
 
 
 def _gain(channel: _Frames) -> Float:
@@ -147,39 +169,47 @@ def _channels(
     config: OnsetConfig, front_end: FrontEndConfig, traces: Iterable[Trace], rise_ns: int, model_rate_hz: float | None
 ) -> list[_Frames]:
     """Return the frames of every usable channel."""
-    start_ns = rise_ns - round(config.reach_before_s * NS_PER_S)
-    stop_ns = rise_ns + round(config.reach_after_s * NS_PER_S)
-    parts: dict[str, list[Trace]] = {}
+    of_channel: dict[str, list[Trace]] = {}
     for trace in traces:
-        more_ns = 0
-        if model_rate_hz is not None and _is_resampled(config, front_end, trace.sampling_rate_hz, model_rate_hz):
-            more_ns = round(config.resampling_s(model_rate_hz) * NS_PER_S)
-        part = trace.between(start_ns - more_ns, stop_ns + more_ns)
-        if len(part.samples):
-            parts.setdefault(part.source_id, []).append(part)
-    first_frame_ns = rise_ns - round(config.before_s * NS_PER_S)
-    channels = (_frames(config, front_end, parts[name], first_frame_ns, model_rate_hz) for name in sorted(parts))
-    return [channel for channel in channels if channel is not None]
+        of_channel.setdefault(trace.source_id, []).append(trace)
+    found = []
+    for name in sorted(of_channel):
+        whole = of_channel[name]
+        header_hz = whole[0].sampling_rate_hz
+        if model_rate_hz is not None and _is_resampled(config, front_end, header_hz, model_rate_hz):
+            rate_hz, (runs, floor) = model_rate_hz, _resampled(config, front_end, whole, rise_ns, model_rate_hz)
+        else:
+            rate_hz = _nominal_rate_hz(front_end, header_hz, model_rate_hz)
+            first, stop = reach_samples(config, rate_hz)
+            runs = _conditioned(front_end, whole, rise_ns, rate_hz, first, stop)
+            floor = _rounding_variance(runs)
+        frames = None if floor is None else _frames(config, runs, rate_hz, floor)
+        found += [] if frames is None else [frames]
+    return found
 
 
-def _frames(
-    config: OnsetConfig,
-    front_end: FrontEndConfig,
-    traces: list[Trace],
-    first_frame_ns: int,
-    model_rate_hz: float | None,
-) -> _Frames | None:
-    """Return one channel's frames; None if it is flat, too slow for the band, or never long enough for the filter."""
-    rate_hz, t0_ns = traces[0].sampling_rate_hz, traces[0].start_ns
-    runs = _runs(front_end, traces)
-    floor = _rounding_variance(runs)
-    if model_rate_hz is not None and _is_resampled(config, front_end, rate_hz, model_rate_hz):
-        rate_hz = model_rate_hz
-        runs = join_runs(on_model_grid(front_end, rate_hz, traces, t0_ns, despiked=True))
+def reach_samples(config: OnsetConfig, rate_hz: float) -> tuple[int, int]:
+    """Return the samples [first, stop) from the rise that are examined, where they are not resampled."""
+    return -int(config.reach_before_s * rate_hz), int(config.reach_after_s * rate_hz)
+
+
+def pass_band(config: OnsetConfig, rate_hz: float) -> tuple[float, Float] | None:
+    """Return the width of the pass band (Hz) at a sampling rate and its filter's taps; None if the rate is too low."""
     high_hz = min(config.high_hz, HIGHEST_SHARE * rate_hz)
-    if high_hz <= config.low_hz or floor is None:
+    if high_hz <= config.low_hz:
         return None
-    taps = band_pass(config.low_hz, high_hz, config.filter_cycles, rate_hz)
+    return high_hz - config.low_hz, band_pass(config.low_hz, high_hz, config.filter_cycles, rate_hz)
+
+
+def _frames(config: OnsetConfig, runs: list[ContiguousRun], rate_hz: float, floor: float) -> _Frames | None:
+    """Return a channel's frames; None if it is too slow for the band, or never long enough for the filter.
+
+    floor : of the power: the variance of rounding.
+    """
+    band = pass_band(config, rate_hz)
+    if band is None:
+        return None
+    width_hz, taps = band
     half, n_frames = len(taps) // 2, round((config.before_s + config.after_s) / config.frame_s)
     power, count = np.zeros(n_frames, np.float64), np.zeros(n_frames, np.float64)
     for run in runs:
@@ -187,8 +217,7 @@ def _frames(
             continue
         filtered = np.convolve(run.values - np.mean(run.values), taps, "valid")
         position = run.first + half + np.arange(len(filtered), dtype=np.int64)
-        time_s = (t0_ns - first_frame_ns) / NS_PER_S + position / rate_hz
-        frame = np.floor(time_s / config.frame_s).astype(np.int64)
+        frame = np.floor((position / rate_hz + config.before_s) / config.frame_s).astype(np.int64)
         used = run.valid[half : half + len(filtered)] & (frame >= 0) & (frame < n_frames)
         power += np.bincount(frame[used], filtered[used] ** 2 + floor, n_frames)
         count += np.bincount(frame[used], minlength=n_frames)
@@ -196,7 +225,13 @@ def _frames(
         return None
     amplitude = np.sqrt(power / np.where(count > 0, count, 1.0))
     weight = np.minimum(count / (config.frame_s * rate_hz), 1.0)
-    return _Frames(amplitude, weight, 2.0 * (high_hz - config.low_hz) * config.frame_s)
+    return _Frames(amplitude, weight, 2.0 * width_hz * config.frame_s)
+
+
+def _nominal_rate_hz(front_end: FrontEndConfig, rate_hz: float, model_rate_hz: float | None) -> float:
+    """Return the exact multiple of the model's rate that a header means, or the header's."""
+    factor = None if model_rate_hz is None else decimation_factor(front_end, model_rate_hz, rate_hz)
+    return rate_hz if model_rate_hz is None or factor is None else factor * model_rate_hz
 
 
 def _is_resampled(config: OnsetConfig, front_end: FrontEndConfig, rate_hz: float, model_rate_hz: float) -> bool:
@@ -208,13 +243,58 @@ def _is_resampled(config: OnsetConfig, front_end: FrontEndConfig, rate_hz: float
     )
 
 
-def _runs(front_end: FrontEndConfig, traces: list[Trace]) -> list[ContiguousRun]:
-    """Return one channel's samples by the front end's rule for gaps and spikes, cut only at long gaps."""
-    runs = bridged_runs(front_end, traces, traces[0].start_ns, traces[0].sampling_rate_hz)
+def _resampled(
+    config: OnsetConfig, front_end: FrontEndConfig, traces: list[Trace], rise_ns: int, model_rate_hz: float
+) -> tuple[list[ContiguousRun], float | None]:
+    """Return one channel's samples on the model's grid, and the floor of their power by the samples as recorded."""
+    more_s = config.resampling_s(model_rate_hz)
+    start_ns = rise_ns - round((config.reach_before_s + more_s) * NS_PER_S)
+    stop_ns = rise_ns + round((config.reach_after_s + more_s) * NS_PER_S)
+    parts = [part for trace in traces if len((part := trace.between(start_ns, stop_ns)).samples)]
+    if not parts:
+        return [], None
+    recorded = _conditioned(front_end, parts, rise_ns, parts[0].sampling_rate_hz, -_FARTHEST, _FARTHEST)
+    on_grid = on_model_grid(front_end, model_rate_hz, parts, rise_ns, despiked=True)
+    return join_runs(on_grid), _rounding_variance(recorded)
+
+
+def _conditioned(
+    front_end: FrontEndConfig, traces: list[Trace], rise_ns: int, rate_hz: float, first: int, stop: int
+) -> list[ContiguousRun]:
+    """Return one channel's samples [first, stop) from the rise by the front end's rule for gaps and spikes.
+
+    They are cut only at long gaps. A gap that is interpolated lies between two of these samples.
+    """
+    clock, bridge = ChannelClock(rate_hz, rise_ns, on_grid=True), gap_bridge(front_end, rate_hz)
+    context_ns = duration_ns(_CONTEXT_SAMPLES, rate_hz)
+    start_ns, stop_ns = (rise_ns + duration_ns(n, rate_hz) for n in (first - 1, stop + 1))
+    runs: list[ContiguousRun] = []
+    for trace in traces:
+        if trace.stop_ns < start_ns - context_ns or trace.start_ns > stop_ns:
+            continue
+        position = clock.place(trace.start_ns, len(trace.samples), trace.sampling_rate_hz)
+        samples = trace.samples[max(first - _CONTEXT_SAMPLES - position, 0) : max(stop - position, 0)]
+        if len(samples):
+            runs += bridge.push((max(first - _CONTEXT_SAMPLES, position), samples))
+    inside = (_between_true(run, first, stop) for run in join_runs(runs))
+    despiked = (None if run is None else _despiked(front_end, run) for run in inside)
+    return [run for run in despiked if run is not None]
+
+
+def _between_true(run: ContiguousRun, first: int, stop: int) -> ContiguousRun | None:
+    """Return a run from the first to the last of its true samples in [first, stop)."""
+    low = max(first - run.first, 0)
+    true = low + np.flatnonzero(run.valid[low : max(stop - run.first, 0)])
+    if not len(true):
+        return None
+    part = slice(int(true[0]), int(true[-1]) + 1)
+    return ContiguousRun(run.first + part.start, run.values[part], run.valid[part], True)
+
+
+def _despiked(front_end: FrontEndConfig, run: ContiguousRun) -> ContiguousRun | None:
     if front_end.despike_threshold <= 0:
-        return join_runs(runs)
-    despike = Despike(front_end.despike_threshold)
-    return join_runs(clean for run in runs if (clean := despike.push(run)) is not None)
+        return run
+    return Despike(front_end.despike_threshold).push(run)
 
 
 def _rounding_variance(runs: list[ContiguousRun]) -> float | None:

@@ -64,8 +64,6 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.core not in CORES:
             raise ConfigError(f"--core {self.core}: expected one of {', '.join(CORES)}")
-        if self.core == "c" and self.core_library is None:
-            raise ConfigError("--core c needs --core-library, the folder where export-c --build has put the library")
         if self.budget_bytes is not None and self.budget_bytes < LEAST_BUDGET_BYTES:
             raise ConfigError(f"--budget {self.budget_bytes}: expected at least {LEAST_BUDGET_BYTES} bytes a day")
         if not 1.0 <= self.pass_s <= 86_400.0:

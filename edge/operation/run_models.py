@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.constants import are_constants_intact
@@ -62,10 +62,7 @@ class LoadedModel:
             The model cannot be used, and neither can its copy.
         """
         try:
-            model = cls._load(config.model, config)
-            if config.core == "c" and model.manifest.classes is not None:
-                log(f"the detector in C names no event classes: those of model {model.manifest.name} are left blank")
-            return model
+            return cls._load(config.model, config)
         except ManifestError as problem:
             if config.model_copy is None:
                 raise
@@ -98,16 +95,9 @@ class LoadedModel:
             detector.threshold = self.threshold
             return detector
         if self.options is not None and self.options.core == "c":
-            return self._c_detector(self.options)
+            library = self.options.core_library
+            return Detector(self.manifest, self.graph, self.variant, self.threshold, core="c", core_library=library)
         return Detector(self.manifest, self.graph, self.variant, self.threshold)
-
-    def _c_detector(self, options: RunConfig) -> Detector:
-        """Return a detector in C, which has what a run needs of one."""
-        from edgequake.edge.detection.c_core import CDetector, library_of
-
-        assert options.core_library is not None
-        library = library_of(options.core_library, self.manifest, self.variant)
-        return cast(Detector, CDetector(library, self.threshold))
 
     @property
     def is_intact(self) -> bool:

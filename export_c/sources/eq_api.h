@@ -26,9 +26,11 @@ typedef enum {
 #define EQ_QUEUE 8 /* events that wait to be polled */
 
 typedef struct {
-    int64_t onset_ns; /* nanoseconds since 1970-01-01 UTC, as all times here */
-    int64_t stop_ns;
+    int64_t onset_ns;   /* nanoseconds since 1970-01-01 UTC, as all times here; refined from the samples if exported so */
+    int64_t stop_ns;    /* the catalogue has the later of this and onset_ns */
+    int64_t trigger_ns; /* the trigger's onset: a segment begins with the pre-roll before it */
     float peak_probability; /* largest onset probability */
+    int32_t sigma_ms;       /* uncertainty of onset_ns; 0: onsets are not refined */
     int16_t class_index;    /* -1: this export names no classes */
     int16_t reserved;
 } eq_event;
@@ -74,13 +76,20 @@ typedef struct {
     uint8_t fresh; /* the next window does not continue the one before */
 } eq_grid;
 
+/* The spike filter: the newest samples. */
+typedef struct {
+    double values[5];
+    uint8_t valid[5];
+    uint8_t n; /* of a run: at most 6, when samples have come out before */
+} eq_spikes;
+
 typedef struct {
     eq_clock clock;
     eq_grid grids[EQ_N_GRIDS];
+    eq_spikes spikes;
     double last_value;      /* last true sample */
     double from_value;      /* the true sample before it, from which a gap is interpolated */
     double last_certain;    /* last sample that is no fill value */
-    double spikes[5];       /* despiking: the newest samples */
     double taps[EQ_TAPS];   /* decimation: ring of the newest samples */
     int64_t last_position, from_position;
     int64_t next_position;  /* of the next sample to leave the gap rule; beyond last_position: none */
@@ -91,14 +100,18 @@ typedef struct {
     int32_t longest_bridge; /* samples of the longest gap that is interpolated */
     int32_t i_ring;      /* where the next one goes */
     uint8_t taps_valid[EQ_TAPS];
-    uint8_t spikes_valid[5];
-    uint8_t n_spikes;
     uint8_t rate; /* index among the exported rates, plus 1; 0: no sample yet */
     uint8_t has_last, has_certain, fresh, ring_fresh, in_piece, is_integer, is_vertical;
 #if EQ_N_GRIDS > 1
     int64_t waiting_block;                        /* of the first of the frames of high bands that wait */
     int16_t waiting[EQ_WAITING][EQ_HIGH_BANDS];   /* steps of a decade above the background */
     int32_t n_waiting;
+#endif
+#if EQ_HAS_ONSET
+    int64_t kept_position; /* of the newest sample that has left the gap rule */
+    int32_t kept[EQ_KEPT]; /* ring of the newest samples as they came; floats by their bits; INT32_MIN: missing */
+    int32_t i_kept;        /* where the newest is */
+    int32_t n_kept;
 #endif
 } eq_channel;
 
@@ -123,8 +136,44 @@ typedef struct {
     uint8_t is_armed, has_rise, has_beginning, is_open, has_course, has_sure, is_told;
 } eq_trigger;
 
+#if EQ_HAS_ONSET
+/* The onset of the event that was opened last. */
 typedef struct {
-    double spectrum[EQ_MOST_WINDOW]; /* scratch of a frame: never saved */
+    int64_t rise_ns;  /* of its probability */
+    int64_t onset_ns; /* refined */
+    int32_t sigma_ms;
+    int32_t stage, channel; /* of the examination, which is not saved: it begins again */
+    uint8_t is_waiting;     /* for samples, or for the end of the examination */
+    uint8_t is_queued;      /* the event is the newest in the queue */
+} eq_onset;
+
+/* Scratch of an examination; positions are counted from the rise. */
+typedef struct {
+    double gain[EQ_ONSET_FRAMES];     /* nats by which a rise at the end of each frame is likelier than none */
+#if EQ_N_CHANNELS > 1
+    double recorded[EQ_ONSET_FRAMES]; /* share of each frame that any channel has */
+#endif
+    double power[EQ_ONSET_FRAMES];    /* of the channel examined: sum of squares, then amplitude */
+    double line[EQ_ONSET_TAPS];       /* its newest samples, before the band-pass; the newest last */
+    eq_spikes spikes;
+    double smallest;               /* change between its samples */
+    double last_value, from_value; /* the newest true samples, between which gaps are interpolated */
+    double n_before, sum_before, n_all, sum_all;
+    int64_t rise; /* position on the channel's grid */
+    int32_t at, next, last, from, n_line, edge, n_frames, frame, width;
+    uint16_t counts[EQ_ONSET_FRAMES]; /* samples of each frame */
+    uint8_t line_valid[EQ_ONSET_TAPS];
+    uint8_t is_second;
+} eq_refinement;
+#endif
+
+typedef struct {
+    union { /* scratch of a frame, or of an onset: never saved */
+        double spectrum[EQ_MOST_WINDOW];
+#if EQ_HAS_ONSET
+        eq_refinement refinement;
+#endif
+    } scratch;
     int16_t gates[4 * EQ_UNITS];     /* scratch of a network step */
     int64_t t0_ns;                   /* start of the first piece, where the grid begins */
     int64_t watermark_ns;            /* no later piece starts before it */
@@ -134,6 +183,9 @@ typedef struct {
     int32_t queue_first, queue_length;
     eq_event queue[EQ_QUEUE];
     eq_trigger trigger;
+#if EQ_HAS_ONSET
+    eq_onset onset;
+#endif
     eq_network network;
     eq_row rows[EQ_RING]; /* block b at b mod EQ_RING */
     eq_channel channels[EQ_N_CHANNELS];

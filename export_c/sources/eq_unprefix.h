@@ -11,7 +11,10 @@
 #undef eq_grid
 #undef eq_row
 #undef eq_network
+#undef eq_spikes
 #undef eq_trigger
+#undef eq_onset
+#undef eq_refinement
 #undef eq_init
 #undef eq_set_threshold
 #undef eq_set_vertical
@@ -40,3 +43,7 @@
 #undef EQ_RING
 #undef EQ_UNITS
 #undef EQ_CONTEXT_VALUES
+#undef EQ_HAS_ONSET
+#undef EQ_KEPT
+#undef EQ_ONSET_FRAMES
+#undef EQ_ONSET_TAPS

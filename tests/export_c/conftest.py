@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgequake.edge.detection.c_core import CLibrary
+from edgequake.edge.detection.c_library import CLibrary
 from edgequake.edge.manifest.manifest import load_manifest, read_graph
 from edgequake.export_c.exporter import export_model
 from edgequake.export_c.options import ExportOptions, exact_rates_hz
@@ -38,11 +38,16 @@ def exported(compiler: str, tmp_path_factory: pytest.TempPathFactory) -> Callabl
             manifest, source = load_manifest(name)
             variant, graph = read_graph(manifest, source, "int8")
             folder = tmp_path_factory.mktemp(name)
-            options = ExportOptions(3, exact_rates_hz(manifest), 3600.0)
+            options = ExportOptions(3, exact_rates_hz(manifest), 3600.0, refinement=False)
             result = export_model(name, folder, options, build=True)
             assert result.library is not None
             plain = dataclasses.replace(manifest, classes=None)
-            made[name] = Exported(plain, variant, graph, CLibrary(Path(result.library)), folder)
+            rates_hz = exact_rates_hz(manifest) if name == "earth" else (manifest.sampling_rate_hz,)
+            refining = export_model(name, folder / "refining", ExportOptions(3, rates_hz), build=True)
+            assert refining.library is not None
+            libraries = CLibrary(Path(result.library)), CLibrary(Path(refining.library))
+            factors = tuple(round(rate_hz / manifest.sampling_rate_hz) for rate_hz in rates_hz)
+            made[name] = Exported(plain, variant, graph, libraries[0], folder, libraries[1], factors)
         return made[name]
 
     return export

@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgequake.edge.detection.c_core import CDetector, CLibrary
+from edgequake.edge.detection.c_core import CDetector
+from edgequake.edge.detection.c_library import CLibrary
 from edgequake.edge.detection.detector import Detector
 from edgequake.edge.manifest.manifest import Manifest, Variant
 
@@ -23,6 +24,8 @@ class Exported:
     graph: bytes
     library: CLibrary
     folder: Path
+    refining: CLibrary  # with refined onsets, for the rates at which C refines them
+    refined_factors: tuple[int, ...]  # those rates, as multiples of the model's
 
     def detector(self, threshold: float) -> Detector:
         return Detector(self.manifest, self.graph, self.variant, threshold)

@@ -13,6 +13,7 @@ from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.manifest.tables import decimation_factor
 
 from .exports import Exported
+from .onsets import refined_by_c, refined_by_python
 from .scenes import facts, found_by_python
 
 
@@ -24,6 +25,7 @@ class Compared:
     n_events: int = 0
     n_samples: int = 0
     n_skipped: int = 0  # streams of rates that C does not take
+    n_refined: int = 0  # events whose refined onsets were compared
     differences: list[str] = field(default_factory=list)
 
     def add(self, other: Compared) -> None:
@@ -64,6 +66,15 @@ def compared(model: Exported, file: Path, threshold: float) -> Compared:
         total.n_runs += 1
         total.n_events += len(expected)
         total.n_samples += sum(len(trace.samples) for trace in records)
+        if factor in model.refined_factors:
+            onsets = refined_by_python(model.manifest, expected, records)
+            refined = refined_by_c(model.refining, threshold, records)
+            total.n_refined += len(onsets)
+            total.differences += [
+                f"{file.name} {station_id} at {threshold:g}: {one} and {other}"
+                for one, other in zip(onsets, refined, strict=True)
+                if one != other
+            ]
         if not is_same:
             total.differences.append(
                 f"{file.name} {station_id} at {threshold:g}: {len(expected)} and {len(found)} events"

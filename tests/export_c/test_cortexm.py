@@ -12,14 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgequake.edge.detection.c_core import CDetector, CLibrary
+from edgequake.edge.detection.c_core import CDetector
+from edgequake.edge.detection.c_library import CLibrary
 from edgequake.export_c.exporter import export_model
 from edgequake.export_c.options import ExportOptions
 
 from .board import BoardRun, require_tools, run_on_board
 from .exports import IS_LONG, Exported
+from .onsets import RefinedEvent, refined_by_python
 from .scenes import Scene, facts, traces
 
+EVENT = np.dtype(
+    [("onset", "<i8"), ("stop", "<i8"), ("trigger", "<i8"), ("peak", "<f4"), ("sigma", "<i4"), ("class", "<i4")]
+    + [("padding", "<i4")]
+)
 Export = Callable[[str], Exported]
 SCENES = {"moon": Scene(1, 160, (1,)), "mars": Scene(4, 130, (1,)), "earth": Scene(7, 200, (1,))}
 SHORT = [("moon", "m4", "-Os", 1)]
@@ -28,10 +34,11 @@ LONG = [
     ("earth", "m4", "-O2", 5),
 ]
 # Largest allowed, one channel at the model's rate: flash with -Os on M4, state, and instructions with -O2 (a step of
-# the network on M4, a mean frame on each). earth's network has 2.4 times the products of the others', and so as much
+# the network on M4, a mean frame on each); onsets are refined, which takes a channel's newest samples and 4 kB more, a
+# tenth of which mars' long band-pass takes. earth's network has 2.4 times the products of the others', and so as much
 # more of constants and instructions.
-FLASH_BYTES = {"moon": 28 << 10, "mars": 28 << 10, "earth": 41 << 10}
-STATE_BYTES = {"moon": 6656, "mars": 11 << 10, "earth": 7 << 10}
+FLASH_BYTES = {"moon": 32 << 10, "mars": 33 << 10, "earth": 45 << 10}
+STATE_BYTES = {"moon": 13 << 10, "mars": 19 << 10, "earth": 11 << 10}
 STACK_BYTES = 1024
 STEP_INSTRUCTIONS = {"moon": 50_000, "mars": 55_000, "earth": 120_000}
 FRAME_INSTRUCTIONS = {
@@ -52,10 +59,12 @@ def test_a_board_gives_the_runners_events(
     records = traces(Scene(scene.seed, scene.n_frames, (factor,)), model.manifest)
     run = run_on_board(board, optimise, name, records, 2, tmp_path)
     detector = model.detector(model.manifest.trigger.onset_thresholds["high"])
-    expected = facts([*detector.push(*records), *detector.finish()])
-    assert expected
-    found = np.frombuffer(run.events, np.dtype([("onset", "<i8"), ("stop", "<i8"), ("peak", "<f4"), ("class", "<i4")]))
-    assert [(int(e["onset"]), int(e["stop"]), e["peak"].tobytes()) for e in found] == expected
+    events = [*detector.push(*records), *detector.finish()]
+    assert events
+    found = np.frombuffer(run.events, EVENT)
+    assert [(int(e["trigger"]), int(e["stop"]), e["peak"].tobytes()) for e in found] == facts(events)
+    onsets = [RefinedEvent(*(int(e[name]) for name in ("trigger", "onset", "sigma", "stop"))) for e in found]
+    assert onsets == refined_by_python(model.manifest, events, records)
     print(f"{name} {board} {optimise} x{factor}: {figures(run)}")
     assert run.state == state_on_this_machine(model, records, tmp_path / "host")
     if factor == 1:

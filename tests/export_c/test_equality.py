@@ -161,6 +161,9 @@ def test_real_records(name: str, exported: Export, records_dir: Path) -> None:
             total.add(compared(model, file, threshold))
         if total.n_events and not IS_LONG:
             break
-    print(f"{name}: {total.n_runs} runs, {total.n_events} events, {total.n_samples} samples, {total.n_skipped} skipped")
+    print(
+        f"{name}: {total.n_runs} runs, {total.n_events} events, {total.n_samples} samples, {total.n_skipped} skipped, "
+        f"{total.n_refined} refined"
+    )
     assert total.differences == []
     assert total.n_events

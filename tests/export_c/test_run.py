@@ -8,7 +8,7 @@ import pytest
 
 from edgequake.cli import main
 from edgequake.edge.base.errors import ModelError
-from edgequake.edge.detection.c_core import CLibrary, library_of
+from edgequake.edge.detection.c_library import CLibrary, library_of
 from edgequake.edge.formats.miniseed import encode
 from edgequake.edge.manifest.manifest import load_manifest
 

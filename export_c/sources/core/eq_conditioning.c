@@ -60,17 +60,22 @@ static void bridge_gap(eq_channel *c, int64_t position, double value)
     c->last_value = value;
 }
 
+/* The value at a position on the line through two others. */
+static double on_line(double from_value, int64_t from, double last_value, int64_t last, int64_t position)
+{
+    const double slope = (last_value - from_value) / (double)(last - from);
+    return slope * (double)(position - from) + from_value;
+}
+
 /* The next sample to leave the gap rule: true, or on the line across a gap. */
 static double emitted_value(const eq_channel *c)
 {
-    double slope;
-    if (c->next_position == c->last_position) {
-        return c->last_value;
-    }
-    slope = (c->last_value - c->from_value) / (double)(c->last_position - c->from_position);
-    return slope * (double)(c->next_position - c->from_position) + c->from_value;
+    return c->next_position == c->last_position
+               ? c->last_value
+               : on_line(c->from_value, c->from_position, c->last_value, c->last_position, c->next_position);
 }
 
+#if EQ_HAS_DESPIKE
 static double median_of_five(const double *x)
 {
     const double low = larger(smaller(x[0], x[1]), smaller(x[2], x[3]));
@@ -79,32 +84,30 @@ static double median_of_five(const double *x)
 }
 
 /* Hampel filter: takes a sample; returns whether one comes out, two samples later. */
-static int despike(eq_channel *c, double *value, uint8_t *valid, int *is_fresh)
+static int despike(eq_spikes *spikes, double *value, uint8_t *valid)
 {
+    double *x = spikes->values;
     double median, deviations[5];
     int i;
-    if (*is_fresh) {
-        c->n_spikes = 0;
+    memmove(x, x + 1, 4 * sizeof *x);
+    memmove(spikes->valid, spikes->valid + 1, 4);
+    x[4] = *value;
+    spikes->valid[4] = *valid;
+    if (spikes->n < 6) {
+        spikes->n++; /* 5: the first sample of the run comes out; 6: a later one */
     }
-    memmove(c->spikes, c->spikes + 1, 4 * sizeof c->spikes[0]);
-    memmove(c->spikes_valid, c->spikes_valid + 1, 4);
-    c->spikes[4] = *value;
-    c->spikes_valid[4] = *valid;
-    if (c->n_spikes < 6) {
-        c->n_spikes++; /* 5: the first sample of the run comes out; 6: a later one */
-    }
-    if (c->n_spikes < 5) {
+    if (spikes->n < 5) {
         return 0;
     }
-    median = median_of_five(c->spikes);
+    median = median_of_five(x);
     for (i = 0; i < 5; i++) {
-        deviations[i] = magnitude(c->spikes[i] - median);
+        deviations[i] = magnitude(x[i] - median);
     }
-    *value = deviations[2] > EQ_DESPIKE_LIMIT * median_of_five(deviations) ? median : c->spikes[2];
-    *valid = c->spikes_valid[2];
-    *is_fresh = c->n_spikes == 5;
+    *value = deviations[2] > EQ_DESPIKE_LIMIT * median_of_five(deviations) ? median : x[2];
+    *valid = spikes->valid[2];
     return 1;
 }
+#endif
 
 #if EQ_HAS_DECIMATION
 /* Decimation: takes a sample at a position; returns whether one of the model's grid comes out. */

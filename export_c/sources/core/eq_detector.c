@@ -85,6 +85,11 @@ static eq_result begin_piece(eq_t *s, int channel, int64_t start_ns, double rate
         c->rate = (uint8_t)rate;
         c->longest_bridge = (int32_t)integer_of(round_even(EQ_BRIDGE_S * rate_hz));
     }
+#if EQ_HAS_ONSET
+    if (c->is_integer != is_integer) {
+        c->n_kept = 0;
+    }
+#endif
     c->piece_position = position;
     c->piece_left = n;
     c->in_piece = 1;
@@ -108,7 +113,7 @@ static void take_into_high_bands(eq_t *s, eq_channel *c, int64_t position, doubl
         c->waiting_block = grid->next_block;
         c->n_waiting = 0;
     }
-    (void)window_features(config, grid, s->spectrum, c->is_integer, c->waiting[c->n_waiting]);
+    (void)window_features(config, grid, s->scratch.spectrum, c->is_integer, c->waiting[c->n_waiting]);
     c->n_waiting++;
     advance_window(config, grid);
 }
@@ -137,11 +142,16 @@ static int emit_sample(eq_t *s, eq_channel *c)
     int16_t steps[EQ_N_BANDS + EQ_HIGH_BANDS];
     c->fresh = 0;
     c->next_position++;
+#if EQ_HAS_ONSET
+    keep_sample(c, position, value, is_valid);
+#endif
 #if EQ_HAS_DESPIKE
     position -= 2;
-    if (!despike(c, &value, &is_valid, &is_fresh)) {
+    c->spikes.n = is_fresh ? 0 : c->spikes.n;
+    if (!despike(&c->spikes, &value, &is_valid)) {
         return 0;
     }
+    is_fresh = c->spikes.n == 5;
 #endif
 #if EQ_N_GRIDS > 1
     if (eq_rates[c->rate - 1].has_high_bands) {
@@ -157,7 +167,7 @@ static int emit_sample(eq_t *s, eq_channel *c)
     if (!take_into_window(&eq_grids[0], &c->grids[0], position, value, is_valid, is_fresh)) {
         return 0;
     }
-    is_valid = (uint8_t)window_features(&eq_grids[0], &c->grids[0], s->spectrum, c->is_integer, steps);
+    is_valid = (uint8_t)window_features(&eq_grids[0], &c->grids[0], s->scratch.spectrum, c->is_integer, steps);
 #if EQ_N_GRIDS > 1
     take_waiting(c, c->grids[0].next_block, steps + EQ_N_BANDS);
 #endif
@@ -202,6 +212,11 @@ static eq_result push_samples(eq_t *s, int channel, int64_t start_ns, double rat
         if (s->queue_length > EQ_QUEUE - 3) {
             return EQ_FULL;
         }
+#if EQ_HAS_ONSET
+        if (refine_onset(s, 0)) {
+            return EQ_MORE;
+        }
+#endif
         if (release_row(s, first_open_block(s))) {
             return EQ_MORE;
         }
@@ -261,22 +276,33 @@ eq_result eq_advance(eq_t *s, int64_t now_ns)
     if (s->queue_length > EQ_QUEUE - 3) {
         return EQ_FULL;
     }
+#if EQ_HAS_ONSET
+    if (refine_onset(s, 0)) {
+        return EQ_MORE;
+    }
+#endif
     return release_row(s, first_open_block(s)) ? EQ_MORE : EQ_OK;
 }
 
 eq_result eq_finish(eq_t *s)
 {
-    int i;
+    int i, in_piece = 0;
+    for (i = 0; i < EQ_N_CHANNELS; i++) {
+        in_piece |= s->channels[i].in_piece;
+    }
     if (s->queue_length > EQ_QUEUE - 3) {
         return EQ_FULL;
     }
+#if EQ_HAS_ONSET
+    if (refine_onset(s, in_piece == 0)) {
+        return EQ_MORE;
+    }
+#endif
     if (release_row(s, first_open_block_at_end(s))) {
         return EQ_MORE;
     }
-    for (i = 0; i < EQ_N_CHANNELS; i++) {
-        if (s->channels[i].in_piece != 0) {
-            return EQ_LEAD;
-        }
+    if (in_piece != 0) {
+        return EQ_LEAD;
     }
     close_open_event(s);
     return EQ_OK;
@@ -284,6 +310,11 @@ eq_result eq_finish(eq_t *s)
 
 int eq_poll(eq_t *s, eq_event *event)
 {
+#if EQ_HAS_ONSET
+    if (s->queue_length == 1 && s->onset.is_waiting != 0 && s->onset.is_queued != 0) {
+        return 0; /* its onset is still to be refined */
+    }
+#endif
     if (s->queue_length == 0) {
         return 0;
     }
@@ -316,6 +347,11 @@ int64_t eq_horizon_ns(const eq_t *s)
     if (t->has_course != 0 && t->is_told == 0 && t->course_ns < horizon_ns) {
         horizon_ns = t->course_ns;
     }
+#if EQ_HAS_ONSET
+    if (s->onset.is_waiting != 0 && s->onset.rise_ns < horizon_ns) {
+        horizon_ns = s->onset.rise_ns;
+    }
+#endif
     return horizon_ns - EQ_LAG_NS;
 }
 

@@ -90,6 +90,16 @@ static void pass_i16s(eq_stream *f, int16_t *x, uint32_t n)
     }
 }
 
+#if EQ_HAS_ONSET
+static void pass_i32s(eq_stream *f, int32_t *x, uint32_t n)
+{
+    uint32_t i;
+    for (i = 0; i < n; i++) {
+        pass_i32(f, &x[i], INT32_MIN, INT32_MAX);
+    }
+}
+#endif
+
 static void pass_i8s(eq_stream *f, int8_t *x, uint32_t n)
 {
     uint32_t i;
@@ -175,7 +185,7 @@ static void pass_channel(eq_stream *f, eq_channel *c)
     pass_doubles(f, &c->last_value, 1, 1e101);
     pass_doubles(f, &c->from_value, 1, 1e101);
     pass_doubles(f, &c->last_certain, 1, 1e101);
-    pass_doubles(f, c->spikes, 5, 1e101);
+    pass_doubles(f, c->spikes.values, 5, 1e101);
     pass_doubles(f, c->taps, EQ_TAPS, 1e101);
     pass_time(f, &c->last_position);
     pass_time(f, &c->from_position);
@@ -192,8 +202,8 @@ static void pass_channel(eq_stream *f, eq_channel *c)
     pass_i32(f, &c->i_ring, 0, EQ_TAPS - 1);
     pass_i32(f, &c->longest_bridge, 0, INT32_MAX);
     pass_u8s(f, c->taps_valid, EQ_TAPS, 1);
-    pass_u8s(f, c->spikes_valid, 5, 1);
-    pass_u8s(f, &c->n_spikes, 1, 6);
+    pass_u8s(f, c->spikes.valid, 5, 1);
+    pass_u8s(f, &c->spikes.n, 1, 6);
     pass_u8s(f, &c->rate, 1, EQ_N_RATES);
     pass_u8s(f, &c->has_last, 1, 1);
     pass_u8s(f, &c->has_certain, 1, 1);
@@ -206,6 +216,12 @@ static void pass_channel(eq_stream *f, eq_channel *c)
     pass_time(f, &c->waiting_block);
     pass_i16s(f, c->waiting[0], EQ_WAITING * EQ_HIGH_BANDS);
     pass_i32(f, &c->n_waiting, 0, EQ_WAITING);
+#endif
+#if EQ_HAS_ONSET
+    pass_time(f, &c->kept_position);
+    pass_i32s(f, c->kept, EQ_KEPT);
+    pass_i32(f, &c->i_kept, 0, EQ_KEPT - 1);
+    pass_i32(f, &c->n_kept, 0, EQ_KEPT);
 #endif
 }
 
@@ -238,6 +254,8 @@ static void pass_event(eq_stream *f, eq_event *event)
     memcpy(&bits, &event->peak_probability, sizeof bits);
     pass_i64(f, &event->onset_ns);
     pass_i64(f, &event->stop_ns);
+    pass_i64(f, &event->trigger_ns);
+    pass_i32(f, &event->sigma_ms, 0, INT32_MAX);
     pass_u32(f, &bits);
     memcpy(&event->peak_probability, &bits, sizeof bits);
     pass_i16s(f, &event->class_index, 1);
@@ -268,6 +286,13 @@ static void pass_state(eq_stream *f, eq_t *s)
         pass_event(f, &s->queue[i]);
     }
     pass_trigger(f, &s->trigger);
+#if EQ_HAS_ONSET
+    pass_time(f, &s->onset.rise_ns);
+    pass_time(f, &s->onset.onset_ns);
+    pass_i32(f, &s->onset.sigma_ms, 0, INT32_MAX);
+    pass_u8s(f, &s->onset.is_waiting, 1, 1);
+    pass_u8s(f, &s->onset.is_queued, 1, 1);
+#endif
     pass_i16s(f, s->network.c, EQ_UNITS);
     pass_i8s(f, s->network.h, EQ_UNITS);
     pass_i8s(f, s->network.contexts, EQ_CONTEXT_VALUES);
@@ -355,6 +380,9 @@ eq_result eq_restore(eq_t *s, const uint8_t *bytes, uint32_t n_bytes)
     }
     begin_stream(&f, EQ_READ, NULL, bytes);
     pass_state(&f, s);
+#if EQ_HAS_ONSET
+    s->onset.stage = EQ_STAGE_NONE; /* what was half done belongs to the state before */
+#endif
     return EQ_OK;
 }
 

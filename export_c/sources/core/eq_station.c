@@ -89,6 +89,9 @@ static void decide_row(eq_t *s, int64_t block, int is_restart)
         reset_network(&s->network);
     }
     row_features(row_at(s, block), features);
+#ifdef EQ_ON_FEATURES /* for hosts: sees every row before it is quantized */
+    EQ_ON_FEATURES(block, features);
+#endif
     memset(row_at(s, block), 0, sizeof(eq_row));
     for (i = 0; i < EQ_N_FEATURES; i++) {
         row[i] = quantize_feature(features[i]);

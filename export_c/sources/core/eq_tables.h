@@ -44,6 +44,24 @@ typedef struct {
     const double *taps; /* the middle one first */
 } eq_rate;
 
+/* The band-pass of refined onsets at a sampling rate, and the samples around the rise that are examined. */
+typedef struct {
+    int32_t n_before, n_after;
+    int32_t n_half;     /* taps on either side of the middle one; 0: the rate is too low for the band */
+    double per_frame;   /* samples of a frame */
+    double freedom;     /* independent values in a frame, those that count as evidence */
+    const double *taps; /* the middle one first */
+} eq_onset_rate;
+
+/* What an examination does next. */
+enum {
+    EQ_STAGE_NONE = 0,
+    EQ_STAGE_CHANNEL = 1,
+    EQ_STAGE_SAMPLES = 2,
+    EQ_STAGE_EDGES = 3,
+    EQ_STAGE_SPLIT = 4
+};
+
 typedef struct {
     double quantile, step, largest; /* largest: step at the start times the number of first frames */
     double gain, share_high, share_low, fast_up, fast_down;

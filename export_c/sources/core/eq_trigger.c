@@ -44,6 +44,8 @@ static void close_event(eq_t *s, int64_t stop_ns)
     eq_trigger *t = &s->trigger;
     eq_event event;
     event.onset_ns = t->open_onset_ns - EQ_LAG_NS;
+    event.trigger_ns = event.onset_ns;
+    event.sigma_ms = 0;
     event.stop_ns = stop_ns;
     event.peak_probability = (float)t->peak;
     event.class_index = -1;
@@ -53,6 +55,14 @@ static void close_event(eq_t *s, int64_t stop_ns)
         t->beginning_ns = later(t->beginning_ns, stop_ns);
         t->rise_onset_ns = later(t->rise_onset_ns, stop_ns);
     }
+#if EQ_HAS_ONSET
+    if (s->onset.is_waiting != 0) {
+        s->onset.is_queued = 1;
+    } else {
+        event.onset_ns = s->onset.onset_ns;
+        event.sigma_ms = s->onset.sigma_ms;
+    }
+#endif
     queue_event(s, event);
 }
 
@@ -83,6 +93,9 @@ static void open_event(eq_t *s, int64_t rise_ns)
     t->active_until_ns = rise_ns;
     t->peak = t->rise_peak;
     t->open_onset_ns = t->rise_onset_ns;
+#if EQ_HAS_ONSET
+    request_onset(s, t->open_onset_ns);
+#endif
 }
 
 #if EQ_HAS_BEGINNING

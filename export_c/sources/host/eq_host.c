@@ -2,11 +2,15 @@
 
    Included by eq_NAME_host.c after eq_NAME.c. */
 
-
 uint32_t eq_host_size(void);
 uint32_t eq_host_event_size(void);
 int eq_host_push(eq_t *s, int channel, int64_t start_ns, double rate_hz, int kind, const void *x, uint32_t n,
                  eq_event *events, int32_t most_events, int32_t *n_events, uint32_t *taken);
+int eq_host_push_blocks(eq_t *s, int channel, int64_t start_ns, int64_t last_ns, const int64_t *blocks,
+                        const uint8_t *valid, const int16_t *steps, uint32_t n, int64_t next_block, eq_event *events,
+                        int32_t most_events, int32_t *n_events, uint32_t *taken, int has_high_bands);
+void eq_host_log_rows(int64_t *blocks, float *features, int32_t most, int32_t *n);
+int eq_host_n_features(void);
 int eq_host_advance(eq_t *s, int64_t now_ns, eq_event *events, int32_t most_events, int32_t *n_events);
 int eq_host_finish(eq_t *s, eq_event *events, int32_t most_events, int32_t *n_events);
 void eq_host_step(eq_t *s, const int8_t *row, int8_t *probabilities);
@@ -35,13 +39,85 @@ uint32_t eq_host_event_size(void)
     return (uint32_t)sizeof(eq_event);
 }
 
-/* Polls the queue into `events`; returns whether it is empty now. */
-static int drain_queue(eq_t *s, eq_event *events, int32_t most_events, int32_t *n_events)
+int eq_host_n_features(void)
 {
-    while (*n_events < most_events && eq_poll(s, &events[*n_events]) != 0) {
+    return EQ_N_FEATURES;
+}
+
+/* Has the rows of the next call logged; a call stops with EQ_FULL when `most` are. */
+void eq_host_log_rows(int64_t *blocks, float *features, int32_t most, int32_t *n)
+{
+    eq_log.blocks = blocks;
+    eq_log.features = features;
+    eq_log.most = most;
+    eq_log.n = n;
+}
+
+/* Polls the queue into `events`. */
+static void drain_queue(eq_t *s, eq_event *events, int32_t *n_events)
+{
+    while (eq_poll(s, &events[*n_events]) != 0) {
         (*n_events)++;
     }
-    return s->queue_length == 0;
+}
+
+/* Whether the events and the row of one more call fit. */
+static int has_room(int32_t most_events, int32_t n_events)
+{
+    return n_events + EQ_QUEUE <= most_events && (eq_log.most == 0 || *eq_log.n < eq_log.most);
+}
+
+/* Takes the next block of a channel whose features were computed elsewhere; returns as a push. */
+static eq_result push_block(eq_t *s, eq_channel *c, int64_t block, int is_valid, const int16_t *steps)
+{
+    if (s->queue_length > EQ_QUEUE - 3) {
+        return EQ_FULL;
+    }
+    c->grids[0].next_block = block;
+    if (release_row(s, first_open_block(s))) {
+        return EQ_MORE;
+    }
+    if (block - s->next_block >= EQ_RING) {
+        return EQ_LEAD;
+    }
+    add_to_row(s, c, block, is_valid, steps);
+    c->grids[0].next_block = block + 1;
+    return EQ_OK;
+}
+
+/* Pushes n blocks of features of a channel whose sampling rate needs interpolation: a piece that starts at start_ns has
+   completed them. last_ns: of its newest true sample; next_block: that it would complete next. As eq_host_push. */
+int eq_host_push_blocks(eq_t *s, int channel, int64_t start_ns, int64_t last_ns, const int64_t *blocks,
+                        const uint8_t *valid, const int16_t *steps, uint32_t n, int64_t next_block, eq_event *events,
+                        int32_t most_events, int32_t *n_events, uint32_t *taken, int has_high_bands)
+{
+    eq_channel *c = &s->channels[channel];
+    eq_result result = EQ_OK;
+    *n_events = 0;
+    *taken = 0;
+    s->t0_ns = s->has_begun != 0 ? s->t0_ns : start_ns;
+    s->watermark_ns = s->has_begun != 0 && s->watermark_ns > start_ns ? s->watermark_ns : start_ns;
+    s->has_begun = 1;
+    for (c->rate = 1; c->rate < EQ_N_RATES && eq_rates[c->rate - 1].has_high_bands != has_high_bands; c->rate++) {
+    }
+    c->in_piece = 1;
+    while (*taken < n) {
+        if (!has_room(most_events, *n_events)) {
+            return (int)EQ_FULL;
+        }
+        result = push_block(s, c, blocks[*taken], valid[*taken], steps + *taken * (EQ_N_BANDS + EQ_HIGH_BANDS));
+        drain_queue(s, events, n_events);
+        if (result == EQ_LEAD) {
+            return (int)EQ_LEAD;
+        }
+        *taken += result == EQ_OK ? 1u : 0u;
+    }
+    c->in_piece = 0;
+    c->grids[0].next_block = next_block;
+    c->has_last = 1;
+    c->last_position = integer_of((double)(last_ns - s->t0_ns) * eq_rates[c->rate - 1].rate_hz / 1e9);
+    c->next_position = c->last_position + 1;
+    return eq_host_advance(s, s->watermark_ns, events, most_events, n_events);
 }
 
 /* Pushes a piece to its end, or until it must wait for other channels (EQ_LEAD) or `events` is full (EQ_FULL).
@@ -54,6 +130,9 @@ int eq_host_push(eq_t *s, int channel, int64_t start_ns, double rate_hz, int kin
     *taken = 0;
     while (result == EQ_MORE || result == EQ_FULL) {
         uint32_t now = 0;
+        if (!has_room(most_events, *n_events)) {
+            return (int)EQ_FULL;
+        }
         if (kind == 0) {
             result = eq_push_i32(s, channel, start_ns, rate_hz, (const int32_t *)x + *taken, n - *taken, &now);
         } else if (kind == 1) {
@@ -62,9 +141,7 @@ int eq_host_push(eq_t *s, int channel, int64_t start_ns, double rate_hz, int kin
             result = eq_push_f64(s, channel, start_ns, rate_hz, (const double *)x + *taken, n - *taken, &now);
         }
         *taken += now;
-        if (!drain_queue(s, events, most_events, n_events)) {
-            return (int)EQ_FULL;
-        }
+        drain_queue(s, events, n_events);
     }
     return (int)result;
 }
@@ -74,10 +151,11 @@ int eq_host_advance(eq_t *s, int64_t now_ns, eq_event *events, int32_t most_even
     eq_result result = EQ_MORE;
     *n_events = 0;
     while (result == EQ_MORE || result == EQ_FULL) {
-        result = eq_advance(s, now_ns);
-        if (!drain_queue(s, events, most_events, n_events)) {
+        if (!has_room(most_events, *n_events)) {
             return (int)EQ_FULL;
         }
+        result = eq_advance(s, now_ns);
+        drain_queue(s, events, n_events);
     }
     return (int)result;
 }
@@ -87,10 +165,11 @@ int eq_host_finish(eq_t *s, eq_event *events, int32_t most_events, int32_t *n_ev
     eq_result result = EQ_MORE;
     *n_events = 0;
     while (result == EQ_MORE || result == EQ_FULL) {
-        result = eq_finish(s);
-        if (!drain_queue(s, events, most_events, n_events)) {
+        if (!has_room(most_events, *n_events)) {
             return (int)EQ_FULL;
         }
+        result = eq_finish(s);
+        drain_queue(s, events, n_events);
     }
     return (int)result;
 }

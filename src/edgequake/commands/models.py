@@ -199,6 +199,9 @@ def export_c(
         float | None,
         typer.Option(metavar="SECONDS", help="How far a channel may be ahead of the others.", show_default=False),
     ] = None,
+    refinement: Annotated[
+        bool, typer.Option("--refinement/--no-refinement", help="Refine the onsets from the samples.")
+    ] = True,
     build: Annotated[bool, typer.Option("--build", help="Compile a library for this machine, too.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
     as_json: AsJson = False,
@@ -207,5 +210,6 @@ def export_c(
     from edgequake.export_c.exporter import export_model
     from edgequake.export_c.options import ExportOptions
 
-    result = export_model(model, out, ExportOptions(channels, tuple(rates or ()), lead), force, build)
+    options = ExportOptions(channels, tuple(rates or ()), lead, refinement)
+    result = export_model(model, out, options, force, build)
     print_result(result, result.text(), as_json)

@@ -74,8 +74,8 @@ def test_the_detector_alone_finds_what_the_run_found(
     events += detector.finish()
     manifest, traces = moon[0], list(read_indexed(index, index.headers))
     assert manifest.onset is not None
-    lag_s = manifest.trigger.onset_lag_s
-    onsets = [refine_onset(manifest.onset, manifest.front_end, traces, e.onset_ns, lag_s) for e in events]
+    lag_s, rate_hz = manifest.trigger.onset_lag_s, manifest.sampling_rate_hz
+    onsets = [refine_onset(manifest.onset, manifest.front_end, traces, e.onset_ns, lag_s, rate_hz) for e in events]
     found = [(round(o.onset_ns / 1000), round(o.sigma_s, 3)) for o in onsets]  # as in the catalogue
     assert found == [(row.onset_ns / 1000, row.onset_uncertainty_s) for row in summary.events]
     found_stops = [(round(e.stop_ns / 1000), e.mq_type) for e in events]
