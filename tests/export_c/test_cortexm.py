@@ -16,7 +16,7 @@ from edgequake.edge.detection.c_core import CDetector, CLibrary
 from edgequake.export_c.exporter import export_model
 from edgequake.export_c.options import ExportOptions
 
-from .board import BoardRun, require_tools, run_on_board
+from .board import BoardRun, require_tools, run_on_board, step_instructions
 from .exports import IS_LONG, Exported
 from .scenes import Scene, facts, traces
 
@@ -30,7 +30,7 @@ LONG = [
 # Largest allowed, one channel at the model's rate: flash with -Os on M4, state, and instructions with -O2 (a step of
 # the network on M4, a mean frame on each). earth's network has 2.4 times the products of the others', and so as much
 # more of constants and instructions.
-FLASH_BYTES = {"moon": 28 << 10, "mars": 28 << 10, "earth": 41 << 10}
+FLASH_BYTES = {"moon": 28 << 10, "mars": 27 << 10, "earth": 41 << 10}
 STATE_BYTES = {"moon": 6656, "mars": 11 << 10, "earth": 7 << 10}
 STACK_BYTES = 1024
 STEP_INSTRUCTIONS = {"moon": 50_000, "mars": 55_000, "earth": 120_000}
@@ -60,6 +60,21 @@ def test_a_board_gives_the_runners_events(
     assert run.state == state_on_this_machine(model, records, tmp_path / "host")
     if factor == 1:
         require_small(name, board, optimise, run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "board", "optimise", "factor"), LONG[:-1] if IS_LONG else SHORT)
+def test_a_step_takes_as_many_instructions_for_every_input(
+    name: str, board: str, optimise: str, factor: int, tmp_path: Path
+) -> None:
+    require_tools()
+    counts = step_instructions(board, optimise, name, tmp_path)
+    assert len(counts) == 64
+    assert min(counts) > 10_000
+    # An M0+ has no 32 by 32 bit product of 64 bits: the compiler's own function branches on carries.
+    most = min(counts) * 1.002 if board == "m0+" else min(counts)
+    assert max(counts) <= most
+    print(f"{name} {board} {optimise}: {min(counts)} to {max(counts)} instr a step of the network")
 
 
 def figures(run: BoardRun) -> str:
