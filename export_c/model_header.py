@@ -189,6 +189,7 @@ class ModelHeader:
             + define("ROW_ZERO", network.row_zero)
             + define("PROBABILITY_SCALE", single(network.probability_scale))
             + define("PROBABILITY_ZERO", network.probability_zero)
+            + define("HAS_RECURRENT_BIAS", int(_has_bias("gates_h", network.gates_h)))
             + define("HAS_SHARES", int(network.shares is not None))
             + "".join(dense)
             + f"static const eq_dense eq_convs[] = {{\n{convolutions}\n}};\n"
@@ -229,10 +230,15 @@ def _scale_text(name: str, scale: Scale | TableScale) -> str:
     return f"static const {kind} eq_{name} = {{{scale.multiplier}, {scale.shift}}};\n"
 
 
+def _has_bias(name: str, layer: Dense) -> bool:
+    """Whether a layer's bias is written: only that of the recurrent gates may be left out, where it is 0."""
+    return name != "gates_h" or bool(layer.bias.any())
+
+
 def _dense_text(name: str, layer: Dense) -> str:
     return (
         array("int8_t", f"eq_{name}_weights", layer.weights.ravel())
-        + array("int32_t", f"eq_{name}_bias", layer.bias)
+        + (array("int32_t", f"eq_{name}_bias", layer.bias) if _has_bias(name, layer) else "")
         + array("int32_t", f"eq_{name}_multiplier", (scale.multiplier for scale in layer.scales))
         + array("uint8_t", f"eq_{name}_shift", (scale.shift for scale in layer.scales))
     )
@@ -240,5 +246,6 @@ def _dense_text(name: str, layer: Dense) -> str:
 
 def _dense_entry(name: str, layer: Dense) -> str:
     n_out, n_in = layer.weights.shape
-    arrays = ", ".join(f"eq_{name}_{part}" for part in ("weights", "bias", "multiplier", "shift"))
+    bias = f"eq_{name}_bias" if _has_bias(name, layer) else "NULL"
+    arrays = f"eq_{name}_weights, {bias}, eq_{name}_multiplier, eq_{name}_shift"
     return f"    {{{n_out}, {n_in}, {layer.zero_point}, {layer.low}, {arrays}}}"

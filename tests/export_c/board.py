@@ -57,16 +57,33 @@ def run_on_board(
     rates = tuple(sorted({trace.sampling_rate_hz for trace in traces}))
     export_model(model, folder, ExportOptions(1, rates), force=True)
     (folder / "record.h").write_text(_record(model, traces, sensitivity, folder))
+    said, counts = _emulate(board, optimise, [f"eq_{model}.c", "main.c"], folder)
+    told = {line.split()[0]: int(line.split()[1]) for line in said.splitlines() if len(line.split()) == 2}
+    return BoardRun(
+        (folder / "events.bin").read_bytes(), (folder / "state.bin").read_bytes(), _flash_bytes(folder / "app.map"),
+        told["state"], told["stack"], counts[0] // 256, max(counts[1:]), sum(counts[1:]) // told["rows"], told["rows"],
+    )  # fmt: skip
+
+
+def step_instructions(board: str, optimise: str, model: str, folder: Path) -> list[int]:
+    """Return the instructions of a step of a model's network on a board, for made-up states and rows."""
+    export_model(model, folder, force=True)
+    (folder / "record.h").write_text(f'#include "eq_{model}.c"\n')
+    return _emulate(board, optimise, ["steps.c"], folder)[1]
+
+
+def _emulate(board: str, optimise: str, sources: list[str], folder: Path) -> tuple[str, list[int]]:
+    """Build a program and run it; return what it prints and the instructions of each region that it marks."""
     machine, processor = BOARDS[board]
     flags = [*processor.split(), *COMMON.split(), optimise, f"-I{folder}", f"-I{_HARNESS}"]
-    for unit in (folder / f"eq_{model}.c", _HARNESS / "main.c", _HARNESS / "startup.c"):
+    units = [path if (path := folder / name).exists() else _HARNESS / name for name in (*sources, "startup.c")]
+    for unit in units:
         # The start-up code needs instructions that an M0+ does not have; the emulated processor has them.
         extra = ["-mcpu=cortex-m3"] if board == "m0+" and unit.stem == "startup" else []
         _run(["arm-none-eabi-gcc", *flags, *extra, "-c", str(unit), "-o", f"{unit.stem}.o"], folder)
     elf = folder / "app.elf"
     link = ["-nostartfiles", "-T", str(_HARNESS / "link.ld"), "-Wl,--gc-sections,-Map=app.map", "--specs=nano.specs"]
-    objects = [f"eq_{model}.o", "main.o", "startup.o"]
-    _run(["arm-none-eabi-gcc", *flags, *objects, *link, "-o", str(elf)], folder)
+    _run(["arm-none-eabi-gcc", *flags, *(f"{unit.stem}.o" for unit in units), *link, "-o", str(elf)], folder)
     plugin = folder / "insn.so"
     _run(["gcc", "-shared", "-fPIC", "-O2", str(_HARNESS / "insn.c"), "-o", str(plugin)], folder)
     symbols = dict(line.split()[::-2][:2] for line in _run(["arm-none-eabi-nm", str(elf)], folder).splitlines())
@@ -76,12 +93,8 @@ def run_on_board(
         f"enable=on,target=native -plugin {plugin},begin={begin},end={end},out=counts.txt -kernel {elf}"
     )
     said = _run(command.split(), folder)
-    told = {line.split()[0]: int(line.split()[1]) for line in said.splitlines() if len(line.split()) == 2}
-    counts = [int(line.split()[1]) for line in (folder / "counts.txt").read_text().splitlines() if line[0].isdigit()]
-    return BoardRun(
-        (folder / "events.bin").read_bytes(), (folder / "state.bin").read_bytes(), _flash_bytes(folder / "app.map"),
-        told["state"], told["stack"], counts[0] // 256, max(counts[1:]), sum(counts[1:]) // told["rows"], told["rows"],
-    )  # fmt: skip
+    lines = (folder / "counts.txt").read_text().splitlines()
+    return said, [int(line.split()[1]) for line in lines if line[0].isdigit()]
 
 
 def _run(command: list[str], folder: Path) -> str:

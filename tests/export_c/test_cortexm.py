@@ -17,7 +17,7 @@ from edgequake.edge.detection.c_library import CLibrary
 from edgequake.export_c.exporter import export_model
 from edgequake.export_c.options import ExportOptions
 
-from .board import BoardRun, require_tools, run_on_board
+from .board import BoardRun, require_tools, run_on_board, step_instructions
 from .exports import IS_LONG, Exported
 from .onsets import RefinedEvent, refined_by_python
 from .scenes import Scene, facts, traces
@@ -69,6 +69,21 @@ def test_a_board_gives_the_runners_events(
     assert run.state == state_on_this_machine(model, records, tmp_path / "host")
     if factor == 1:
         require_small(name, board, optimise, run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "board", "optimise", "factor"), LONG[:-1] if IS_LONG else SHORT)
+def test_a_step_takes_as_many_instructions_for_every_input(
+    name: str, board: str, optimise: str, factor: int, tmp_path: Path
+) -> None:
+    require_tools()
+    counts = step_instructions(board, optimise, name, tmp_path)
+    assert len(counts) == 64
+    assert min(counts) > 10_000
+    # An M0+ has no 32 by 32 bit product of 64 bits: the compiler's own function branches on carries.
+    most = min(counts) * 1.002 if board == "m0+" else min(counts)
+    assert max(counts) <= most
+    print(f"{name} {board} {optimise}: {min(counts)} to {max(counts)} instr a step of the network")
 
 
 def figures(run: BoardRun) -> str:

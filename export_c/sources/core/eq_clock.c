@@ -22,24 +22,15 @@ static int continues_chain(const eq_chain *chain, int64_t n_samples, int64_t sta
     return same_rate && late_ns >= -CLOCK_CUT_NS && late_ns <= CLOCK_CUT_NS;
 }
 
-/* By how late, in samples, the newest chain is after n samples. */
-static double late_at(const eq_clock *clock, double grid_hz, int64_t n_samples)
-{
-    const eq_chain *chain = &clock->chain;
-    int64_t n_certain = integer_of(round_even(CLOCK_CERTAIN_S * chain->rate_hz));
-    double start = n_samples >= n_certain ? chain->late : clock->late;
-    double slope = grid_hz / chain->rate_hz - 1.0;
-    return start + (n_samples > clock->disproved ? (double)n_samples * slope : 0.0);
-}
-
 /* Whether the chain is off by more than half a sample before it is n samples long: then the grid no longer holds. */
 static int slips(const eq_clock *clock, double grid_hz, int64_t n_samples)
 {
     const eq_chain *chain = &clock->chain;
-    double slope = grid_hz / chain->rate_hz - 1.0;
-    int64_t n_certain = integer_of(round_even(CLOCK_CERTAIN_S * chain->rate_hz));
+    const double slope = grid_hz / chain->rate_hz - 1.0; /* samples by which each is later than the one before */
+    const int64_t n_certain = integer_of(round_even(CLOCK_CERTAIN_S * chain->rate_hz));
+    double late;
     if (slope < 0.0 || slope > 0.0) {
-        double n_slope = ((slope < 0.0 ? -CLOCK_HALF : CLOCK_HALF) - clock->late) / slope;
+        const double n_slope = ((slope < 0.0 ? -CLOCK_HALF : CLOCK_HALF) - clock->late) / slope;
         if (n_slope < (double)n_samples && clock->disproved + 1 < n_samples) {
             int64_t n_whole = integer_of(n_slope); /* its ceiling: it may be negative */
             n_whole += (double)n_whole < n_slope ? 1 : 0;
@@ -48,7 +39,8 @@ static int slips(const eq_clock *clock, double grid_hz, int64_t n_samples)
             }
         }
     }
-    return magnitude(late_at(clock, grid_hz, n_certain)) > CLOCK_HALF && n_certain < n_samples;
+    late = chain->late + (n_certain > clock->disproved ? (double)n_certain * slope : 0.0);
+    return magnitude(late) > CLOCK_HALF && n_certain < n_samples;
 }
 
 /* Takes the next samples of the newest chain. */

@@ -1,11 +1,25 @@
 /* One step of the int8 network, with the integer results of TensorFlow Lite's default kernels on x86-64.
 
    Their three roundings: products of 8-bit layers are doubled, rounded to their high half, and shifted right rounding
-   half up; those of 16-bit operators are shifted right rounding half away from zero. */
+   half up; those of 16-bit operators are shifted right rounding half away from zero.
+
+   A step takes as many instructions for every input: limits and signs are masks of the sign bit, not branches. */
+
+static int32_t at_least(int32_t x, int32_t low)
+{
+    const int32_t above = x - low;
+    return low + (above & ~(above >> 31));
+}
+
+static int32_t at_most(int32_t x, int32_t high)
+{
+    const int32_t above = x - high;
+    return high + (above & (above >> 31));
+}
 
 static int32_t clamp(int32_t x, int32_t low, int32_t high)
 {
-    return x < low ? low : (x > high ? high : x);
+    return at_most(at_least(x, low), high);
 }
 
 /* High half of 2 a b, rounded half up. No multiplier is -2^31, so it cannot overflow. */
@@ -22,43 +36,59 @@ static int32_t scale_half_up(int32_t a, int32_t multiplier, int32_t shift)
 }
 
 /* a * multiplier * 2^-shift, the shift rounded half away from zero. */
-static int32_t scale_half_away(int32_t a, eq_scale scale)
+static inline int32_t scale_half_away(int32_t a, eq_scale scale)
 {
     const int32_t product = high_product(a, scale.multiplier);
-    const int32_t mask = (int32_t)(((uint32_t)1 << scale.shift) - 1u);
-    const int32_t remainder = product & mask, half = (mask >> 1) + (product < 0 ? 1 : 0);
-    return (product >> scale.shift) + (remainder > half ? 1 : 0);
+    const int32_t half = (int32_t)(((uint32_t)1 << scale.shift) >> 1);
+    return (product + half + ((product >> 31) & -(int32_t)(half > 0))) >> scale.shift;
 }
 
 /* Sum of products of n 8-bit numbers. */
 static int32_t dot(const int8_t *x, const int8_t *w, int32_t n)
 {
-    int32_t sum = 0, i;
+    const int8_t *const stop = x + n;
+    int32_t sum = 0;
 #if defined(__ARM_FEATURE_SIMD32) && !defined(EQ_PLAIN_C)
-    for (i = 0; i + 4 <= n; i += 4) {
+    const int8_t *const stop_of_fours = x + (n & ~3);
+    while (x < stop_of_fours) {
         uint32_t a, b;
-        memcpy(&a, x + i, 4);
-        memcpy(&b, w + i, 4);
+        memcpy(&a, x, 4);
+        memcpy(&b, w, 4);
         sum = __smlad(__sxtb16(a), __sxtb16(b), sum);
         sum = __smlad(__sxtb16(a >> 8 | a << 24), __sxtb16(b >> 8 | b << 24), sum);
-    }
-    for (; i < n; i++) {
-        sum += (int32_t)x[i] * (int32_t)w[i];
-    }
-#else
-    for (i = 0; i < n; i++) {
-        sum += (int32_t)x[i] * (int32_t)w[i];
+        x += 4;
+        w += 4;
     }
 #endif
+    while (x < stop) {
+        sum += (int32_t)*x * (int32_t)*w;
+        x++;
+        w++;
+    }
     return sum;
+}
+
+/* Output o of a layer whose products, with the bias, have this sum. */
+static int8_t scaled_output(const eq_dense *layer, int32_t sum, int32_t o)
+{
+    const int32_t y = scale_half_up(sum, layer->multiplier[o], layer->shift[o]) + layer->zero_point;
+    return (int8_t)clamp(y, layer->low, 127);
 }
 
 /* Output o of a dense layer or convolution, from the values that its kernel covers. */
 static int8_t dense_output(const eq_dense *layer, const int8_t *x, int32_t o)
 {
-    const int32_t sum = layer->bias[o] + dot(x, layer->weights + o * layer->n_in, layer->n_in);
-    const int32_t y = scale_half_up(sum, layer->multiplier[o], layer->shift[o]) + layer->zero_point;
-    return (int8_t)clamp(y, layer->low, 127);
+    return scaled_output(layer, layer->bias[o] + dot(x, layer->weights + o * layer->n_in, layer->n_in), o);
+}
+
+/* Output o of the LSTM's gates from its own last output; the layer has no bias in most networks. */
+static int8_t recurrent_output(const int8_t *h, int32_t o)
+{
+    int32_t sum = dot(h, eq_gates_h.weights + o * EQ_UNITS, EQ_UNITS);
+#if EQ_HAS_RECURRENT_BIAS
+    sum += eq_gates_h.bias[o];
+#endif
+    return scaled_output(&eq_gates_h, sum, o);
 }
 
 /* Input of the sigmoid table: 1/(3 * 4096) a step. */
@@ -68,46 +98,42 @@ static int32_t table_input(int16_t x, eq_table_scale scale)
     return ((int32_t)x * scale.multiplier + rounding) >> scale.shift;
 }
 
-/* The sigmoid's table at a distance from 0, between entries 2^bits apart: times 2^bits; `most` beyond its end. */
-static int32_t table_value(uint32_t distance, uint32_t bits, int32_t most)
+/* The sigmoid's table at a distance from 0, between entries 2^bits apart: times 2^bits, `most` at its end. */
+static inline int32_t table_value(int32_t distance, int32_t bits, int32_t most)
 {
-    const uint32_t i = distance >> bits;
     const int32_t step = (int32_t)1 << bits;
-    int32_t a, b;
-    if (i >= 255) {
-        return most * step;
-    }
-    a = (int32_t)eq_sigmoid[i];
-    b = (int32_t)eq_sigmoid[i + 1];
-    return a * step + (int32_t)(distance & ((uint32_t)step - 1u)) * (b - a);
+    const int32_t i = at_most(distance >> bits, 254), beyond = at_most(distance - i * step, step);
+    const int32_t a = (int32_t)eq_sigmoid[i], b = (int32_t)eq_sigmoid[i + 1];
+    return at_most(a * step + beyond * (b - a), most * step);
 }
 
-static uint32_t distance_from_0(int32_t x)
+/* x where the sign is 0, -x where it is -1. */
+static int32_t with_sign(int32_t x, int32_t sign)
 {
-    return (uint32_t)(x < 0 ? -x : x);
+    return (x ^ sign) - sign;
 }
 
-static int16_t logistic_16(int16_t x, eq_table_scale scale)
+static inline int16_t logistic_16(int16_t x, eq_table_scale scale)
 {
-    const int32_t input = table_input(x, scale);
-    const int32_t value = table_value(distance_from_0(input), 9, 0x7FFF << 1);
-    return (int16_t)((input >= 0 ? value + 512 : (1 << 25) - value + 511) >> 10);
+    const int32_t input = table_input(x, scale), sign = input >> 31;
+    const int32_t value = table_value(with_sign(input, sign), 9, 0x7FFF << 1);
+    return (int16_t)((with_sign(value, sign) + (sign & ((1 << 25) - 1)) + 512) >> 10); /* of -x: 1 minus that of x */
 }
 
-static int16_t tanh_16(int16_t x, eq_table_scale scale)
+static inline int16_t tanh_16(int16_t x, eq_table_scale scale)
 {
-    const int32_t input = table_input(x, scale);
-    const int32_t value = table_value(distance_from_0(input), 8, 0xFFFF);
-    return (int16_t)((input >= 0 ? value - (1 << 23) + 128 : -value + (1 << 23) + 127) >> 8);
+    const int32_t input = table_input(x, scale), sign = input >> 31;
+    const int32_t value = table_value(with_sign(input, sign), 8, 0xFFFF) - (1 << 23);
+    return (int16_t)((with_sign(value, sign) + sign + 128) >> 8);
 }
 
-static int16_t add_16(int32_t a, eq_scale scale_a, int32_t b, eq_scale scale_b, eq_scale scale_sum)
+static inline int16_t add_16(int32_t a, eq_scale scale_a, int32_t b, eq_scale scale_b, eq_scale scale_sum)
 {
     const int32_t sum = scale_half_away(a * 32768, scale_a) + scale_half_away(b * 32768, scale_b);
     return (int16_t)clamp(scale_half_away(sum, scale_sum), INT16_MIN, INT16_MAX);
 }
 
-static int16_t multiply_16(int32_t a, int32_t b, eq_scale scale)
+static inline int16_t multiply_16(int32_t a, int32_t b, eq_scale scale)
 {
     return (int16_t)clamp(scale_half_away(a * b, scale), INT16_MIN, INT16_MAX);
 }
@@ -148,7 +174,7 @@ static void step_lstm(eq_network *network, const int8_t *x, int16_t *gates)
     int32_t i;
     for (i = 0; i < 4 * EQ_UNITS; i++) {
         int32_t from_x = dense_output(&eq_gates_x, x, i);
-        const int32_t from_h = dense_output(&eq_gates_h, network->h, i);
+        const int32_t from_h = recurrent_output(network->h, i);
 #if EQ_HAS_SHARES
         from_x = multiply_16(from_x, eq_shares[i], eq_scale_shares);
 #endif

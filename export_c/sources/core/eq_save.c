@@ -118,6 +118,11 @@ static void pass_u8s(eq_stream *f, uint8_t *x, uint32_t n, uint8_t high)
     }
 }
 
+static void pass_flag(eq_stream *f, uint8_t *x)
+{
+    pass_u8s(f, x, 1, 1);
+}
+
 /* Numbers that are not NaN and at most `limit` in size. */
 static void pass_doubles(eq_stream *f, double *x, uint32_t n, double limit)
 {
@@ -151,9 +156,9 @@ static void pass_clock(eq_stream *f, eq_clock *clock)
     pass_chain(f, &clock->chain);
     pass_chain(f, &clock->old);
     pass_i32(f, &clock->n_agreeing, 0, CLOCK_ENOUGH);
-    pass_u8s(f, &clock->has_chain, 1, 1);
-    pass_u8s(f, &clock->has_old, 1, 1);
-    pass_u8s(f, &clock->has_drift, 1, 1);
+    pass_flag(f, &clock->has_chain);
+    pass_flag(f, &clock->has_old);
+    pass_flag(f, &clock->has_drift);
 }
 
 static void pass_grid(eq_stream *f, eq_grid *grid, const eq_grid_config *config)
@@ -172,7 +177,7 @@ static void pass_grid(eq_stream *f, eq_grid *grid, const eq_grid_config *config)
     pass_i32(f, &grid->n_values, 0, (int32_t)config->window - 1);
     pass_i32(f, &grid->n_skip, 0, (int32_t)config->hop - 1);
     pass_u8s(f, grid->valid, config->window, 1);
-    pass_u8s(f, &grid->fresh, 1, 1);
+    pass_flag(f, &grid->fresh);
 }
 
 static void pass_channel(eq_stream *f, eq_channel *c)
@@ -205,13 +210,13 @@ static void pass_channel(eq_stream *f, eq_channel *c)
     pass_u8s(f, c->spikes.valid, 5, 1);
     pass_u8s(f, &c->spikes.n, 1, 6);
     pass_u8s(f, &c->rate, 1, EQ_N_RATES);
-    pass_u8s(f, &c->has_last, 1, 1);
-    pass_u8s(f, &c->has_certain, 1, 1);
-    pass_u8s(f, &c->fresh, 1, 1);
-    pass_u8s(f, &c->ring_fresh, 1, 1);
-    pass_u8s(f, &c->in_piece, 1, 1);
-    pass_u8s(f, &c->is_integer, 1, 1);
-    pass_u8s(f, &c->is_vertical, 1, 1);
+    pass_flag(f, &c->has_last);
+    pass_flag(f, &c->has_certain);
+    pass_flag(f, &c->fresh);
+    pass_flag(f, &c->ring_fresh);
+    pass_flag(f, &c->in_piece);
+    pass_flag(f, &c->is_integer);
+    pass_flag(f, &c->is_vertical);
 #if EQ_N_GRIDS > 1
     pass_time(f, &c->waiting_block);
     pass_i16s(f, c->waiting[0], EQ_WAITING * EQ_HIGH_BANDS);
@@ -239,13 +244,13 @@ static void pass_trigger(eq_stream *f, eq_trigger *t)
     pass_time(f, &t->course_ns);
     pass_time(f, &t->sure_ns);
     pass_u32(f, &t->n_short_rises);
-    pass_u8s(f, &t->is_armed, 1, 1);
-    pass_u8s(f, &t->has_rise, 1, 1);
-    pass_u8s(f, &t->has_beginning, 1, 1);
-    pass_u8s(f, &t->is_open, 1, 1);
-    pass_u8s(f, &t->has_course, 1, 1);
-    pass_u8s(f, &t->has_sure, 1, 1);
-    pass_u8s(f, &t->is_told, 1, 1);
+    pass_flag(f, &t->is_armed);
+    pass_flag(f, &t->has_rise);
+    pass_flag(f, &t->has_beginning);
+    pass_flag(f, &t->is_open);
+    pass_flag(f, &t->has_course);
+    pass_flag(f, &t->has_sure);
+    pass_flag(f, &t->is_told);
 }
 
 static void pass_event(eq_stream *f, eq_event *event)
@@ -302,9 +307,9 @@ static void pass_state(eq_stream *f, eq_t *s)
     for (i = 0; i < EQ_N_CHANNELS; i++) {
         pass_channel(f, &s->channels[i]);
     }
-    pass_u8s(f, &s->has_begun, 1, 1);
-    pass_u8s(f, &s->is_started, 1, 1);
-    pass_u8s(f, &s->has_decided, 1, 1);
+    pass_flag(f, &s->has_begun);
+    pass_flag(f, &s->is_started);
+    pass_flag(f, &s->has_decided);
 }
 
 static void begin_stream(eq_stream *f, eq_pass pass, uint8_t *out, const uint8_t *in)
