@@ -6,7 +6,7 @@ Every recipe of body_folds.toml is trained once for each fold (whole event group
 seed in WORK/NAME/SEED-K, converted to int8, and run on the records of its fold from five random starts each. The
 operating point of a fold is chosen on the others (`edgequake.benchmarks.tuning.cross_validation`); events and kept
 segments are those of the runner's own trigger. What is finished is not made again; an interrupted training continues
-from its checkpoint. A training takes two to four minutes of processor time. FOLDER gets NAME-folds.json for each recipe.
+from its checkpoint. A training takes two to four minutes of processor time. FOLDER gets one NAME-folds.json a recipe.
 """
 
 from __future__ import annotations
