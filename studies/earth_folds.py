@@ -51,6 +51,7 @@ class Training:
     name: str
     held_out: tuple[str, ...] = ()  # patterns of names of event groups
     set: Mapping[str, Any] = field(default_factory=dict)  # fields of the recipe, by dotted name
+    fold: str | None = None  # K/N of a cross-validation
 
     def holds_out(self, records: Sequence[LabelledRecord]) -> bool:
         """Whether the training has not seen any of these records."""
@@ -62,6 +63,8 @@ class Training:
 
         recipe = load_recipe(recipe_name)
         unseen = [record.file.name for record in load(data, recipe.body) if self.holds_out([record])]
+        if not unseen:
+            return dict(self.set)
         return {"examples.emphasis": {**dict.fromkeys(unseen, 0.0), **recipe.examples.emphasis}, **self.set}
 
 
@@ -120,7 +123,8 @@ def make(recipe: str, training: Training, data: Path, work: Path) -> None:
 
     out = work / training.name
     if not (out / "train.json").is_file():
-        print(train(recipe, data, out, training.overrides(recipe, data), _show).table(), file=sys.stderr, flush=True)
+        made = train(recipe, data, out, training.overrides(recipe, data), show, training.fold)
+        print(f"\r{made.table()}", file=sys.stderr, flush=True)
     if not manifest_of(recipe, training, work).is_file():
         convert_model(next(out.glob("*.keras")), out / "int8", "int8")
 
@@ -188,7 +192,8 @@ def _cell(figures: Figures) -> str:
     return f"{figures.n}/{figures.of:g}: {figures.value:.2f} ({figures.low:.2f}-{figures.high:.2f}){star}"
 
 
-def _show(share: float | None, text: str) -> None:
+def show(share: float | None, text: str) -> None:
+    """Print the progress of a training over the line before."""
     done = "" if share is None else f"{100 * share:.1f} %"
     print(f"\r{done:>7} {text:70.70}", end="", file=sys.stderr, flush=True)
 

@@ -9,7 +9,8 @@ with which a fold's share of the grid is scored comes from all folds but that on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +84,7 @@ def cross_validate(
     variant: str | None = None,
     seeds: int = 5,
     progress: Progress = silent,
+    tracer: Callable[[str, str | None], DecisionTracer] | None = None,
 ) -> CrossValidation:
     """Score models on the records that were held out from them.
 
@@ -91,6 +93,7 @@ def cross_validate(
     models : the first model of every fold makes the first round, the second ones the second, and so on.
     data : folder in the layout with train and val splits.
     seeds : random starts; 0 begins every record at its own start.
+    tracer : runs a manifest's variant, for example on rows that are kept on disk; by default `DecisionTracer`.
 
     Raises
     ------
@@ -105,7 +108,8 @@ def cross_validate(
     records: list[LabelledRecord] = []
     for i, models_of_round in enumerate(rounds):
         of_round = part_of(progress, i / len(rounds), (i + 1) / len(rounds), f"round {i + 1} of {len(rounds)}")
-        folds = _run(models_of_round, data, body, variant, range(seeds), part_of(of_round, 0, 0.3))
+        tracers = [(tracer or DecisionTracer)(model.manifest, variant) for model in models_of_round]
+        folds = _run(models_of_round, tracers, data, body, variant, range(seeds), part_of(of_round, 0, 0.3))
         records = [record for fold in folds for record in fold.records]
         results.append(_score_round(folds, part_of(of_round, 0.3, 1)))
     spreads = _spreads([result.summary for result in results])
@@ -158,11 +162,16 @@ def _names(models: Sequence[FoldModel]) -> str:
 
 
 def _run(
-    models: Sequence[FoldModel], data: Path, body: str, variant: str | None, seeds: range, progress: Progress
+    models: Sequence[FoldModel],
+    tracers: Sequence[DecisionTracer],
+    data: Path,
+    body: str,
+    variant: str | None,
+    seeds: range,
+    progress: Progress,
 ) -> list[_HeldOut]:
     folds = []
-    for i, model in enumerate(models):
-        tracer = DecisionTracer(model.manifest, variant)
+    for i, (model, tracer) in enumerate(zip(models, tracers, strict=True)):
         records = split_fold(data, body, model.fold)[1]
         passes = run_passes(tracer, records, seeds, part_of(progress, i / len(models), (i + 1) / len(models)))
         folds.append(_HeldOut(model, tracer, variant, records, passes))
@@ -189,7 +198,8 @@ def _score_round(folds: Sequence[_HeldOut], progress: Progress) -> RoundResult:
         identity, _ = identify(fold.model.manifest, fold.variant)
         chosen.append(FoldChoice(fold.model.fold, identity, len(fold.records), threshold, trigger))
     curve = _curve(counts, choices)
-    return RoundResult(_summarise(scores), tuple(chosen), curve, _recall_at(curve, FALSE_PER_DAY))
+    at_one_false = _recall_at(curve, FALSE_PER_DAY)
+    return RoundResult(_summarise(scores), tuple(chosen), curve, at_one_false, _missed(scores), _false(scores))
 
 
 def _others(folds: Sequence[_HeldOut], i: int) -> list[list[DecisionTrace]]:
@@ -206,6 +216,25 @@ def _pooled(folds: Sequence[tuple[Counts, ...]]) -> RateFigures:
 def _summarise(scores: Sequence[Sequence[list[RecordScore]]]) -> ScoreSummary:
     """Pool the folds pass by pass: scores[fold][pass]."""
     return summarise([pool(score for part in parts for score in part) for parts in zip(*scores, strict=True)])
+
+
+def _missed(scores: Sequence[Sequence[list[RecordScore]]]) -> dict[str, float]:
+    """Return the mean number of primary arrivals that a pass misses in a record, by file: scores[fold][pass]."""
+    return _by_file(scores, lambda score: sum(not arrival.recalled for arrival in score.primary))
+
+
+def _false(scores: Sequence[Sequence[list[RecordScore]]]) -> dict[str, float]:
+    """Return the mean number of false alarms of a pass in a record, by file: scores[fold][pass]."""
+    return _by_file(scores, lambda score: len(score.false_ns))
+
+
+def _by_file(scores: Sequence[Sequence[list[RecordScore]]], number: Callable[[RecordScore], int]) -> dict[str, float]:
+    totals: dict[str, float] = defaultdict(float)
+    for passes in scores:
+        for of_pass in passes:
+            for score in of_pass:
+                totals[score.file] += number(score) / len(passes)
+    return {file: total for file, total in sorted(totals.items(), key=lambda item: (-item[1], item[0])) if total}
 
 
 def _curve(counts: Sequence[GridCounts], choices: Sequence[Choice]) -> dict[float, RateFigures]:

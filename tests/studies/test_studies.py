@@ -60,6 +60,17 @@ held_out = ["UT.*"]
 """
 
 
+BODY_FOLDS = """
+folds = 2
+
+[[recipe]]
+name = "finished"
+recipe = "moon"
+seeds = [3]
+set = { "examples.n_examples" = 8 }
+"""
+
+
 @dataclass(frozen=True)
 class Study:
     """A study's short form: its arguments, and what it must print or write."""
@@ -72,6 +83,12 @@ class Study:
 
 
 STUDIES = {
+    "body_folds": Study(
+        ["OUT/data", "OUT", "--plan", "OUT/body_folds.toml", "--seeds", "1", "--cache", "OUT/rows", "--json", "OUT"],
+        r"\nfinished\nMoon: 2 folds, 2 held-out records[\s\S]*\n0/2 +1 [\s\S]*\n1/2 +1 ",
+        "finished-folds.json",
+        is_here=True,
+    ),
     "compare_models": Study(
         ["--data", "OUT/data", "--work", "OUT", "--plan", "OUT/plan.toml", "--json", "OUT/table.json"],
         r"\n\| two steps of training \| \d\.\d\d \| ",
@@ -178,14 +195,21 @@ def prepare(out: Path, models: Path, data: Path) -> None:
     """Write the input of single studies.
 
     For `compare_models`, two records, and the finished training of the second fold, so that only the first one trains;
-    for `earth_folds` and `other_rates`, terrestrial records; for `plain_route`, a page to fill in; for
-    `draw_continuous`, a report with one point.
+    for `body_folds`, the finished trainings of both folds; for `earth_folds` and `other_rates`, terrestrial records;
+    for `plain_route`, a page to fill in; for `draw_continuous`, a report with one point.
     """
     (out / "plan.toml").write_text(PLAN)
     (out / "tiny-1").mkdir()
     (out / "tiny-1" / "tiny.keras").touch()
     shutil.copy(models / "moon.json", out / "tiny-1" / "tiny.json")
     shutil.copy(models / "moon.int8.tflite", out / "tiny-1")
+    (out / "body_folds.toml").write_text(BODY_FOLDS)
+    for k in range(2):
+        done = out / "finished" / f"3-{k}"
+        (done / "int8").mkdir(parents=True)
+        (done / "train.json").touch()
+        for name in ("moon.json", "moon.int8.tflite"):
+            shutil.copy(models / name, done / "int8")
     (out / "data").mkdir()
     (out / "data" / "moon").symlink_to(data / "moon")
     for name in ("records.csv", "catalog.csv"):

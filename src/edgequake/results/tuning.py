@@ -142,6 +142,8 @@ class RoundResult:
     folds: tuple[FoldChoice, ...]
     curve: dict[float, RateFigures]  # onset threshold in every fold -> figures; durations as chosen
     recall_at_one_false: float | None  # best of the curve with at most one false alarm per quiet day
+    missed: dict[str, float]  # file -> primary arrivals not recalled, mean over passes; the others miss none
+    false_alarms: dict[str, float]  # file -> false alarms, mean over passes
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping, Sequence
 
 from edgequake.edge.manifest.manifest import SENSITIVITIES
 from edgequake.results.accuracy import RateFigures
@@ -76,7 +77,13 @@ def cross_validation_tables(result: CrossValidation) -> list[Table]:
         f"{plural(len(result.rounds), 'round')}"
     )
     data = (f"Data sha256 {result.data_sha256[:12]}. {BOUND}",)
-    return [Table(title, *_rounds(result), data), _over_rounds(result), _chosen(result), _curve(result)]
+    return [
+        Table(title, *_rounds(result), data),
+        _over_rounds(result),
+        _chosen(result),
+        _curve(result),
+        _failures(result),
+    ]
 
 
 def _rounds(result: CrossValidation) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
@@ -130,6 +137,21 @@ def _curve(result: CrossValidation) -> Table:
     )
     title = "Recall against kept, the same threshold in every fold, mean over rounds"
     return Table(title, ("threshold", *FIGURES), rows)
+
+
+def _failures(result: CrossValidation) -> Table:
+    missed = _mean_by_file([one.missed for one in result.rounds])
+    false_alarms = _mean_by_file([one.false_alarms for one in result.rounds])
+    found = [(file, missed.get(file, 0.0), false_alarms.get(file, 0.0)) for file in {*missed, *false_alarms}]
+    found.sort(key=lambda one: (-one[1], -one[2], one[0]))
+    rows = tuple((file, f"{n_missed:.1f}", f"{n_false:.1f}") for file, n_missed, n_false in found)
+    return Table("Missed and false, mean over rounds and starts", ("record", "missed", "false alarms"), rows)
+
+
+def _mean_by_file(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {
+        file: statistics.fmean(one.get(file, 0.0) for one in rounds) for file in {key for one in rounds for key in one}
+    }
 
 
 def _figure_cells(figures: RateFigures) -> list[str]:
