@@ -23,8 +23,11 @@ from .onsets import RefinedEvent, refined_by_python
 from .scenes import Scene, facts, traces
 
 EVENT = np.dtype(
-    [("onset", "<i8"), ("stop", "<i8"), ("trigger", "<i8"), ("peak", "<f4"), ("sigma", "<i4"), ("class", "<i4")]
-    + [("padding", "<i4")]
+    [
+        *((name, "<i8") for name in ("onset", "stop", "trigger")),
+        ("peak", "<f4"),
+        *((name, "<i4") for name in ("sigma", "class", "padding")),
+    ]
 )
 Export = Callable[[str], Exported]
 SCENES = {"moon": Scene(1, 160, (1,)), "mars": Scene(4, 130, (1,)), "earth": Scene(7, 200, (1,))}
