@@ -22,10 +22,8 @@ from .exports import IS_LONG, Exported
 from .onsets import RefinedEvent, refined_by_python
 from .scenes import Scene, facts, traces
 
-EVENT = np.dtype(
-    [("onset", "<i8"), ("stop", "<i8"), ("trigger", "<i8"), ("peak", "<f4"), ("sigma", "<i4"), ("class", "<i4")]
-    + [("padding", "<i4")]
-)
+_NAMES = ["onset", "stop", "trigger", "peak", "sigma", "class", "padding"]
+EVENT = np.dtype({"names": _NAMES, "formats": ["<i8", "<i8", "<i8", "<f4", "<i4", "<i4", "<i4"]})
 Export = Callable[[str], Exported]
 SCENES = {"moon": Scene(1, 160, (1,)), "mars": Scene(4, 130, (1,)), "earth": Scene(7, 200, (1,))}
 SHORT = [("moon", "m4", "-Os", 1)]
