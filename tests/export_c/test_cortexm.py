@@ -22,13 +22,8 @@ from .exports import IS_LONG, Exported
 from .onsets import RefinedEvent, refined_by_python
 from .scenes import Scene, facts, traces
 
-EVENT = np.dtype(
-    [
-        *((name, "<i8") for name in ("onset", "stop", "trigger")),
-        ("peak", "<f4"),
-        *((name, "<i4") for name in ("sigma", "class", "padding")),
-    ]
-)
+_NAMES = ["onset", "stop", "trigger", "peak", "sigma", "class", "padding"]
+EVENT = np.dtype({"names": _NAMES, "formats": ["<i8", "<i8", "<i8", "<f4", "<i4", "<i4", "<i4"]})
 Export = Callable[[str], Exported]
 SCENES = {"moon": Scene(1, 160, (1,)), "mars": Scene(4, 130, (1,)), "earth": Scene(7, 200, (1,))}
 SHORT = [("moon", "m4", "-Os", 1)]
