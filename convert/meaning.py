@@ -48,13 +48,11 @@ def columns_of(network: dict[str, Any], heads: Sequence[Head], where: str, has_e
     if names is None and (chosen or (len(by_column) == 1 and (logits or by_column[0][1] in _PROBABILITIES))):
         names = [f"class_{k}" for k in range(len(by_column))] if chosen else ["event"]
     question = ""
-    if names is None and not has_events:
-        names = [f"column_{k}" for k in range(len(by_column))]
     if has_events and (names is None or (not chosen and "event" not in names)):
         question = _question(heads, where)
         if any(kind not in _PROBABILITIES for _, kind in by_column):
             raise ConfigError(question)
-        names = names or [f"column_{k}" for k in range(len(by_column))]
+    names = names or [f"column_{k}" for k in range(len(by_column))]
     if len(names) != len(by_column):
         raise ConfigError(
             f"{where} and the network disagree on number of outputs: it says {len(names)}, the network has "

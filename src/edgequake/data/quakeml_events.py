@@ -128,7 +128,7 @@ def _name(event: Any) -> str:
     public_id = str(event.resource_id or "")
     short = [name for name in named if re.fullmatch(r"S\d{4}[a-z]+", name)]  # the Marsquake Service's
     if short:
-        return short[0]
+        return str(short[0])
     in_query = parse_qs(urlparse(public_id.partition(":")[2]).query).get("eventid")
     return in_query[0] if in_query else public_id.rstrip("/").rpartition("/")[2] or "event"
 
