@@ -312,8 +312,8 @@ def _as_trace(item: Any) -> Trace:
         start_ns, rate_hz = int(stats.starttime.ns), float(stats.sampling_rate)
     except AttributeError as problem:
         raise DataError(f"a stream of {type(item).__name__}: expected an obspy Stream or traces") from problem
-    if np.ma.isMaskedArray(samples):
-        samples = np.ma.filled(samples.astype(np.float64), np.nan)
+    if isinstance(samples, np.ma.MaskedArray):
+        samples = np.where(samples.mask, np.nan, samples.data)
     return Trace(source_id, start_ns, rate_hz, np.asarray(samples))
 
 

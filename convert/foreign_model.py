@@ -86,7 +86,8 @@ def read_description(
     table = _read_toml(path) if path else {}
     for name, value in changes.items():
         _set(table, name, value)
-    front_end = table.get("front_end") if isinstance(table.get("front_end"), dict) else {}
+    given = table.get("front_end")
+    front_end: dict[str, Any] = given if isinstance(given, dict) else {}
     kind = front_end.get("kind")
     if kind == "rows":
         table = _merged(NO_SAMPLES, _with_rows(table, built, where))

@@ -58,10 +58,10 @@ class ModelHeader:
 
     def constants(self, identity: bytes) -> str:
         """Return the text of eq_NAME_model.h; `identity`: first 8 bytes of the graph's SHA-256 and its options."""
-        parts = (self._front_end_text(), self._grids_text(), self._rates_text(), self._background_text(),
-                 self._trigger_text(), self._network_text())  # fmt: skip
+        parts = [self._front_end_text(), self._grids_text(), self._rates_text(), self._background_text(),
+                 self._trigger_text(), self._network_text()]  # fmt: skip
         if self._onset is not None:
-            parts += (self._onset.constants(),)
+            parts.append(self._onset.constants())
         return "".join(parts) + array("uint8_t", "eq_identity", identity)
 
     def _hop(self, table: SpectrogramConfig) -> int:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from earth_folds import Training, make, manifest_of, show
+from earth_folds import Training, make, manifest_of, show  # type: ignore[import-not-found]  # beside this script
 
 from edgequake.benchmarks.detectors.cached_rows import CACHE_FOLDER, CachedTracer, RowCache
 from edgequake.benchmarks.tuning.cross_validation import FoldModel, cross_validate

@@ -108,7 +108,8 @@ def _share_constants(model: Any) -> None:
     ends = {int(index) for index in (*graph.inputs, *graph.outputs)}
     used = _used(model)
     first: dict[Hashable, int] = {}
-    new, kept = {-1: -1}, []
+    new: dict[int, int] = {-1: -1}
+    kept: list[Any] = []
     for index, tensor in enumerate(graph.tensors):
         if index not in used:
             continue

@@ -45,11 +45,11 @@ class Detector:
             return super().__new__(cls)
         if core != "c":
             raise ConfigError(f"core '{core}': expected python or c")
-        return cls._in_c(*arguments, folder=folder, **{k: v for k, v in options.items() if not k.startswith("core")})
+        return cls._in_c(folder, *arguments, **{k: v for k, v in options.items() if not k.startswith("core")})
 
     @staticmethod
     def _in_c(
-        manifest: Manifest, graph: bytes, variant: Variant, onset_threshold: float, folder: Path | None = None
+        folder: Path | None, manifest: Manifest, graph: bytes, variant: Variant, onset_threshold: float
     ) -> Detector:
         from edgequake.edge.detection.c_core import CDetector
         from edgequake.edge.detection.c_library import find_library

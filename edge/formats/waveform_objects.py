@@ -172,7 +172,8 @@ def _recorded(data: Any, source_id: str, start_ns: int, rate_hz: float) -> Itera
     if array.ndim != 1:
         raise DataError(f"{source_id}: samples of shape {array.shape}, expected (n_samples,)")
     whole = Trace(source_id, start_ns, rate_hz, array)
-    if not isinstance(data, np.ma.MaskedArray) or not np.any(mask := np.ma.getmaskarray(data)):
+    mask: Any = data.mask if isinstance(data, np.ma.MaskedArray) else False
+    if not np.any(mask):
         parts = [(0, len(array))] if len(array) else []
     else:
         edges = np.flatnonzero(np.diff(np.concatenate([[True], mask, [True]])))

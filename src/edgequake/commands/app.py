@@ -55,7 +55,7 @@ def _add(group: typer.Typer, title: str, *commands: Callable[..., None], prefix:
 
 
 # The runner parses its own options.
-_PASSED_ON = {
+_PASSED_ON: dict[str, Any] = {
     "add_help_option": False,
     "context_settings": {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 }
@@ -63,11 +63,12 @@ _add(app, RUNS, runs.run, **_PASSED_ON)
 _add(app, RUNS, runs.status, runs.plot, runs.export, runs.report)
 _add(app, RECORDS, records.synth, records.fetch, records.labels)
 _add(app, MODELS, models.rows, models.train, models.convert, models.inspect, models.tune, models.export_c)
-for _title, _commands in {
+_BENCH: dict[str, tuple[Callable[..., None], ...]] = {
     "Accuracy": (bench_accuracy.accuracy, bench_accuracy.folds, bench_accuracy.budget),
     "Cost": (bench_cost.latency, bench_cost.footprint, bench_cost.energy),
     "Robustness": (bench_faults.faults, bench_faults.soak, bench_faults.shake, bench_faults.flood),
-}.items():
+}
+for _title, _commands in _BENCH.items():
     _add(bench, _title, *_commands, prefix="bench ")
 _add(bench, "Everything", everything, prefix="bench ", name="all")
 app.add_typer(bench, name="bench", rich_help_panel=MEASURE)

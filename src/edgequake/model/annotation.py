@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 OUTPUTS = ("onset", "event")
 
 
-def annotations(
+def annotated(
     manifest: Manifest, graph: bytes, variant: Variant, threshold: float, batches: Iterable[Batch]
 ) -> obspy.Stream:
     """Return the probabilities on batches, stream by stream; raises as `QuakeModel.annotate`."""

@@ -169,10 +169,10 @@ class QuakeModel:
         ConfigError
             obspy is not installed.
         """
-        from edgequake.model.annotation import annotations
+        from edgequake.model.annotation import annotated
 
         batches = self._batches(waveforms, sampling_rate_hz, start, channels, Diagnostics())
-        return annotations(self.manifest, self._loaded.graph, self._loaded.variant, self.threshold, batches)
+        return annotated(self.manifest, self._loaded.graph, self._loaded.variant, self.threshold, batches)
 
     def detector(self) -> Detector:
         """Return a detector of one station, for an acquisition loop: `Detector.feed`."""

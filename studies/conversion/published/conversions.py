@@ -35,7 +35,8 @@ class Converter:
         self._process.stdin.write(json.dumps([str(folder.resolve()), *arguments]) + "\n")
         self._process.stdin.flush()
         code = int(self._process.stdout.readline())
-        return code, *((folder / name).read_text(encoding="utf-8") for name in ("stdout.txt", "stderr.txt"))
+        said, warned = ((folder / name).read_text(encoding="utf-8") for name in ("stdout.txt", "stderr.txt"))
+        return code, said, warned
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -69,7 +70,7 @@ def _serve() -> None:
     importlib.import_module("edgequake.convert.verification.comparison")  # it loads TensorFlow and Keras
 
     names = {"DEVNULL": subprocess.DEVNULL, "TimeoutExpired": subprocess.TimeoutExpired}
-    launcher.subprocess = SimpleNamespace(Popen=_EndedWorker, **names)  # type: ignore[assignment]
+    launcher.subprocess = SimpleNamespace(Popen=_EndedWorker, **names)  # type: ignore[attr-defined, assignment]
     for line in sys.stdin:
         folder, *arguments = json.loads(line)
         child = os.fork()
