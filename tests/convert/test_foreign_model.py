@@ -67,6 +67,38 @@ def test_a_description_is_completed_by_defaults(network: Path) -> None:
     assert described["network"] == {"mode": "continuous", "window_rows": None, "window_hop_rows": None}
 
 
+@pytest.mark.parametrize(
+    ("table", "built", "n_features"),
+    [
+        ('kind = "rows"', (None, None, 9), 9),
+        ('kind = "rows"\nn_features = 4', None, 4),
+        ('kind = "rows"', (None, 20, 6, 2), 12),
+    ],
+)
+def test_rows_from_elsewhere_need_a_name_and_their_kind(
+    tmp_path: Path, table: str, built: tuple[int | None, ...] | None, n_features: int
+) -> None:
+    (tmp_path / "d.toml").write_text(f'name = "any"\n[front_end]\n{table}\n', encoding="utf-8")
+    described = read_description(tmp_path / "d.toml", {}, built)
+    front_end = schema.build(FrontEndConfig, described["front_end"], "front_end", ConfigError)
+    assert (front_end.n_features, front_end.gap_flag, described["channels"]) == (n_features, False, [])
+    if built is None:
+        with pytest.raises(ConfigError, match="front_end.n_features is missing, and the network takes any number"):
+            read_description(None, {"name": "any", "front_end.kind": "rows"}, None)
+
+
+def test_three_components_need_no_more_than_their_names(tmp_path: Path) -> None:
+    text = 'name = "three"\nbody = "earth"\nsampling_rate_hz = 100.0\n[front_end]\nkind = "waveform"\n'
+    text += 'components = ["?HZ", "?HN", "?HE"]\n[front_end.waveform]\nper_window = "peak"\n'
+    (tmp_path / "d.toml").write_text(text, encoding="utf-8")
+    described = read_description(tmp_path / "d.toml", {}, (None, 3000, 3))
+    front_end = schema.build(FrontEndConfig, described["front_end"], "front_end", ConfigError)
+    assert (front_end.n_features, front_end.gap_flag, front_end.despike_threshold) == (3, False, 0.0)
+    assert described["channels"] == ["?HZ", "?HN", "?HE"] and described["network"]["window_rows"] == 3000
+    flagged = read_description(tmp_path / "d.toml", {"front_end.gap_flag": True}, (None, 3000, 4))
+    assert schema.build(FrontEndConfig, flagged["front_end"], "front_end", ConfigError).n_features == 4
+
+
 def test_the_rows_of_a_window_are_read_from_the_file(network: Path) -> None:
     for name in ("elsewhere.keras", "elsewhere.h5"):
         assert built_shape(read_keras_file(network / name).config) == (None, 24, 5)
