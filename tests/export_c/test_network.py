@@ -111,19 +111,20 @@ def test_every_step_is_the_runtimes(name: str, is_random: bool, exported: Export
 @pytest.mark.parametrize("is_cell", [False, True], ids=["gates", "cell"])
 def test_every_input_of_the_16_bit_functions(is_cell: bool, exported: Export) -> None:
     model = exported("earth")
-    names = {tensor["name"]: tensor for tensor in load_interpreter(model.graph)[0].get_tensor_details()}
+    tensors = load_interpreter(model.graph)[0].get_tensor_details()
+    names = {tensor["name"]: tensor for tensor in tensors}
     # The cell's scale is that of the state; the gates' is what the SPLIT gets.
     detail = names[model.variant.state_inputs["lstm_0_c"]]
     scale = float(detail["quantization"][0])
     if not is_cell:
-        candidates = [t for t in names.values() if t["dtype"] == np.int16 and t["shape"].tolist() == [1, 192]]
+        candidates = [t for t in tensors if t["dtype"] == np.int16 and t["shape"].tolist() == [1, 192]]
         scale = float(candidates[-1]["quantization"][0])
     inputs = np.arange(-(1 << 15), 1 << 15).astype(np.int16)
     logistic, tanh = np.empty_like(inputs), np.empty_like(inputs)
     library = ctypes.CDLL(str(model.folder / "libeq_earth.so"))
     pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (inputs, logistic, tanh)]
     library.eq_host_tables(pointers[0], len(inputs), pointers[1], pointers[2], int(is_cell))
-    scales = {float(t["quantization"][0]) for t in names.values() if t["dtype"] == np.int16}
+    scales = {float(t["quantization"][0]) for t in tensors if t["dtype"] == np.int16}
     assert scale in scales
     assert np.array_equal(tanh, run_operator("TANH", "int16", scale, 2.0**-15, inputs))
     assert np.array_equal(logistic, run_operator("LOGISTIC", "int16", scale, 2.0**-15, inputs))
