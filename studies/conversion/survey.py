@@ -41,10 +41,28 @@ def main() -> int:
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "conversion-survey.md", help="page to write")
     parser.add_argument("--prepare", action="store_true", help="only build, train and save the networks")
     parser.add_argument("--list", action="store_true", help="only print the networks and where they were published")
+    parser.add_argument("--only-page", action="store_true", help="only write the page, from the stored results")
     options = parser.parse_args()
     if options.list:
         print("\n".join(f"{name} | {network.source} | {network.field}" for name, network in NETWORKS.items()))
         return 0
+    stored = options.work / "measured.jsonl"
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    rows = {row["name"]: row for row in map(json.loads, stored.read_text().splitlines() if stored.exists() else [])}
+    if not options.only_page:
+        measure(options, rows, stored)
+    measured = [rows[name] for name in NETWORKS if name in rows]
+    if measured:
+        versions = [f"{package} {metadata.version(package)}" for package in ("tensorflow", "keras", "tf-keras")]
+        options.page.write_text(survey_page.page(measured, ", ".join(versions)), encoding="utf-8")
+    for row in measured:
+        if found := survey_page.faults(row):
+            print(f"{row['name']}: {', '.join(found)}")
+    return 1 if any(map(survey_page.faults, measured)) else 0
+
+
+def measure(options: argparse.Namespace, rows: dict[str, dict[str, Any]], stored: Path) -> None:
+    """Survey the networks of which there is no row, or those that are named; add the rows, and store them."""
     from edgequake.edge.detection.network import import_runtime
 
     converter = Converter()
@@ -52,9 +70,6 @@ def main() -> int:
     landers = load("conformance_run").interpreters()
     if not landers:
         sys.exit("EDGEQUAKE_LANDER_PYTHONS names no interpreter with a runtime; use `make survey`")
-    stored = options.work / "measured.jsonl"
-    stored.parent.mkdir(parents=True, exist_ok=True)
-    rows = {row["name"]: row for row in map(json.loads, stored.read_text().splitlines() if stored.exists() else [])}
     for name in options.names or NETWORKS:
         if name in rows and not options.names:
             continue
@@ -70,11 +85,6 @@ def main() -> int:
         with stored.open("a", encoding="utf-8") as file:
             file.write(json.dumps(rows[name]) + "\n")
     converter.close()
-    measured = [rows[name] for name in NETWORKS if name in rows]
-    if measured:
-        runtimes = [f"{package} {metadata.version(package)}" for package in ("tensorflow", "keras", "tf-keras")]
-        options.page.write_text(survey_page.page(measured, ", ".join(runtimes)), encoding="utf-8")
-    return 1 if any(survey_page.faults(row) for row in measured) else 0
 
 
 def folders(name: str, work: Path) -> tuple[Path, Path | None]:

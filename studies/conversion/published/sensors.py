@@ -192,10 +192,11 @@ def _convolved_memory(k: Any, L: Any) -> Any:
     return k.Model(rows, L.Dense(6, activation="softmax")(L.Dense(100, activation="relu")(L.Flatten()(x))))
 
 
-def inno(k: Any, L: Any) -> Any:
-    """Inception modules, then GRUs."""
+def _inno(k: Any, L: Any, rectified: bool) -> Any:
+    """Inception modules, then GRUs; the pools take the rows as they are, or rectified."""
     x = rows = k.Input((128, 9))
     for _ in range(2):
+        x = L.ReLU()(x) if rectified else x
         branches = [L.Conv1D(16, length, padding="same", activation="relu")(x) for length in (1, 3, 5)]
         pooled = L.Conv1D(16, 1, activation="relu")(L.MaxPooling1D(3, strides=1, padding="same")(x))
         x = L.Concatenate()([*branches, pooled])
@@ -345,7 +346,10 @@ NETWORKS = {
     "smartphone CNN": Network("activity", "Ronao 2016", phone, settings=classes(1, 2)),
     "stacked LSTM": Network("activity", "Chevalier 2016", stacked, settings=classes(1, 2), saved="keras 2 h5"),
     "ConvLSTM": Network("activity", "Brownlee 2018", _convolved_memory, settings=classes(1, 2), way=blocks),
-    "InnoHAR": Network("activity", "Xu 2019", inno, settings=classes(1, 2)),
+    "InnoHAR": Network(
+        "activity", "Xu 2019", lambda k, L: _inno(k, L, False), settings=classes(1, 2),
+        way=lambda k, L: _inno(k, L, True),
+    ),
     "falls": Network("activity", "Musci 2018", fall, settings=classes(2), saved="keras 2 h5"),
     "magic wand": Network("activity", "TensorFlow Lite Micro", magic_wand, settings=classes(0, 1, 2)),
     "InceptionTime": Network("sequences", "Fawaz 2020", inception_time, "components", settings=CLASSES),

@@ -239,9 +239,7 @@ NETWORKS = {
         "audio events", "DCASE 2018", scenes, settings=classes(*range(1, 10)), saved="keras 2 h5"
     ),
     "sound events": Network("audio events", "Cakir 2017", sound_events, settings=event(*"bcdef"), rows=256),
-    "machine sounds": Network(
-        "audio events", "DCASE 2020", anomaly, settings=(f"outputs = {[f'band_{n}' for n in range(640)]}",)
-    ),
+    "machine sounds": Network("audio events", "DCASE 2020", anomaly),
     "RNNoise": Network(
         "voice", "Valin 2018", denoiser, settings=(f"outputs = {[*(f'gain_{n}' for n in range(22)), 'event']}",)
     ),
