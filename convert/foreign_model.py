@@ -115,6 +115,18 @@ def read_description(
     return described
 
 
+def described_front_end(path: Path) -> FrontEndConfig:
+    """Return the front end of a description, with which `station_rows` computes the rows to train a network on.
+
+    Raises
+    ------
+    ConfigError
+        As `read_description`.
+    """
+    described = read_description(path, {}, None)
+    return schema.build(FrontEndConfig, described["front_end"], f"{path}: front_end", ConfigError)
+
+
 def _complete_rows(described: dict[str, Any], built: tuple[int | None, ...] | None) -> None:
     """Add what follows from the network's features, whether the last one is the gap flag, and waveforms' block."""
     front_end = described["front_end"]

@@ -89,7 +89,10 @@ def export_run(
     for form, target in targets.items():
         if form != "sac":
             _require_new_file(target, force)
-    return [_export(run, form, target, force, progress, places) for form, target in targets.items()]
+    # SAC first: what may be refused for its samples leaves no other file behind.
+    in_order = sorted(targets, key=lambda form: form != "sac")
+    results = {form: _export(run, form, targets[form], force, progress, places) for form in in_order}
+    return [results[form] for form in forms]
 
 
 def _export(

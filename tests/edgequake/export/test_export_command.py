@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import obspy
 import pytest
+from obspy.core.inventory import Inventory, Network, Station
 
 from edgequake import cli
 from edgequake.synthetic import synthetic_dataset
@@ -144,6 +145,47 @@ def test_a_missing_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "nowhere does not exist" in line
 
 
-@pytest.mark.parametrize("forms", [[], ["--csv", "--sac"], ["--gcf"]])
-def test_exactly_one_format_must_be_named(forms: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("forms", [[], ["--gcf"]])
+def test_a_known_format_must_be_named(forms: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Usage: edgequake export" in refused(["export", str(write_run(tmp_path / "run")), *forms], capsys, code=2)
+
+
+def test_several_formats_in_one_call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir = write_run(tmp_path / "run")
+    single = {}
+    for form in ("quakeml", "csv", "snuffler"):
+        assert cli.main(["export", str(run_dir), f"--{form}", "--out", str(tmp_path / form)]) == 0
+        single[form] = (tmp_path / form).read_bytes()
+    capsys.readouterr()
+    words = ["export", str(run_dir), "--csv", "--quakeml", "--snuffler", "--sac", "--out", str(tmp_path / "all")]
+    assert cli.main([*words, "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert [one["form"] for one in results] == ["quakeml", "csv", "snuffler", "sac"]
+    for name, form in (("events.xml", "quakeml"), ("events.csv", "csv"), ("events.markers", "snuffler")):
+        assert (tmp_path / "all" / name).read_bytes() == single[form]
+    assert any((tmp_path / "all" / "sac").glob("*.SAC"))
+    assert cli.main(words) == 1  # they exist
+    assert "replace it with --force" in capsys.readouterr().err
+    assert cli.main(["export", str(run_dir), "--csv", "--quakeml", "--out", str(tmp_path / "csv")]) == 1
+    assert "is a file; name a folder for 2 formats" in capsys.readouterr().err
+
+
+def test_events_get_an_origin_at_their_station(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir = write_run(tmp_path / "run")
+    places = {"XA": ("S12", -3.01, -23.42), "XB": ("ELYSE", 4.502, 135.623)}
+    networks = [Network(code, [Station(name, lat, lon, 0.0)]) for code, (name, lat, lon) in places.items()]
+    Inventory(networks).write(str(tmp_path / "stations.xml"), format="STATIONXML")
+    words = ["export", str(run_dir), "--quakeml", "--force", "--stations", str(tmp_path / "stations.xml")]
+    assert cli.main(words) == 0
+    events = obspy.read_events(str(run_dir / "events.xml"))
+    assert len(events) == 3
+    for event in events:
+        origin, (pick,) = event.preferred_origin(), event.picks
+        assert origin.time == pick.time and origin.arrivals[0].pick_id == pick.resource_id
+        assert (pick.waveform_id.station_code, origin.latitude, origin.longitude) in places.values()
+        assert "not located" in origin.comments[0].text
+    Inventory(networks[:1]).write(str(tmp_path / "stations.xml"), format="STATIONXML")
+    assert cli.main(words) == 1
+    assert "has no station XB_ELYSE: it has XA_S12" in capsys.readouterr().err
+    assert cli.main(["export", str(run_dir), "--csv", "--stations", str(tmp_path / "stations.xml")]) == 1
+    assert "add --quakeml" in capsys.readouterr().err
