@@ -101,7 +101,7 @@ def survey(name: str, work: Path, landers: dict[str, str], converter: Converter)
     """Convert a network by the command, and run its graphs; where it is refused, follow the advice."""
     network = NETWORKS[name]
     folder, way = folders(name, work)
-    row = {"name": name, "field": network.field, "source": network.source, "saved": network.saved}
+    row: dict[str, Any] = {"name": name, "field": network.field, "source": network.source, "saved": network.saved}
     row.update(converted(folder, landers, converter))
     if not row["converted"] and way is not None:
         row["way"] = converted(way, landers, converter)
