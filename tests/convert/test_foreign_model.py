@@ -83,7 +83,7 @@ def test_rows_from_elsewhere_need_a_name_and_their_kind(
     front_end = schema.build(FrontEndConfig, described["front_end"], "front_end", ConfigError)
     assert (front_end.n_features, front_end.gap_flag, described["channels"]) == (n_features, False, [])
     if built is None:
-        with pytest.raises(ConfigError, match="front_end.n_features is missing, and the network takes any number"):
+        with pytest.raises(ConfigError, match=r"front_end\.n_features is missing, and the network takes any number"):
             read_description(None, {"name": "any", "front_end.kind": "rows"}, None)
 
 
