@@ -99,7 +99,7 @@ def _accuracy_commands(data: Path, also: list[str], seeds: int, out: Path) -> di
         for split in SPLITS:
             name = f"{model}-{split}"
             options = ["--model", model, "--data", str(data), "--split", split, "--seeds", str(seeds), "--curves"]
-            commands[name] = ["bench", "accuracy", *options, *beside, "--json", str(out / f"{name}.json")]
+            commands[name] = ["bench", "accuracy", *options, *beside, "--out", str(out / f"{name}.json")]
     return commands
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from edgequake.export_c.exporter import export_model
 
-from .exports import IS_LONG, MODELS
+from ..exports import IS_LONG, MODELS
 
 _HARNESS = """#include "eq_{name}.c"
 #include "__fc_builtin.h"

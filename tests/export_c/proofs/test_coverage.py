@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from .coverage import Coverage, CoveredExport
-from .exports import IS_LONG, MODELS
-from .scenes import traces
-from .test_equality import SCENES, cut
+from ..exports import IS_LONG, MODELS
+from ..scenes import traces
+from ..test_equality import SCENES, cut
 
 LEAST_BRANCHES = 0.95
 
