@@ -81,9 +81,7 @@ class CoveredExport:
         self.manifest, _ = load_manifest(name)
         rates = () if is_plain else exact_rates_hz(self.manifest)
         export_model(name, folder, ExportOptions(channels, rates, 3600.0 if channels > 1 else None), build=True)
-        (folder / "cover.c").write_text(
-            f'#define EQ_HOST_MODEL "{name}"\n' + _UNIT.format(name=name, corners=_CORNERS)
-        )
+        (folder / "cover.c").write_text(f'#define EQ_HOST_MODEL "{name}"\n' + _UNIT.format(name=name, corners=_CORNERS))
         command = "gcc -std=c99 -O0 --coverage -ffp-contract=off -fPIC -shared cover.c -o cover.so"
         subprocess.run(command.split(), cwd=folder, check=True)
         self.folder = folder

@@ -33,7 +33,7 @@ LONG = [
 FLASH_BYTES = {"moon": 28 << 10, "mars": 27 << 10, "earth": 41 << 10}
 STATE_BYTES = {"moon": 6656, "mars": 11 << 10, "earth": 7 << 10}
 STACK_BYTES = 1024
-STEP_INSTRUCTIONS = {"moon": 50_000, "mars": 55_000, "earth": 120_000}
+STEP_INSTRUCTIONS = {"moon": 52_000, "mars": 55_000, "earth": 120_000}
 FRAME_INSTRUCTIONS = {
     "m4": {"moon": 550_000, "mars": 950_000, "earth": 300_000},
     "m7": {"moon": 110_000, "mars": 130_000, "earth": 160_000},
