@@ -12,7 +12,7 @@ import pytest
 
 from .coverage import Coverage, CoveredExport
 from .exports import IS_LONG, MODELS
-from .scenes import Scene, traces
+from .scenes import traces
 from .test_equality import SCENES, cut
 
 LEAST_BRANCHES = 0.95
