@@ -198,7 +198,7 @@ class ModelHeader:
             + "".join(
                 f"static const eq_dense eq_{name} =\n{_dense_entry(name, layer)};\n" for name, layer in layers.items()
             )
-            + array("uint16_t", "eq_sigmoid", sigmoid_table())
+            + array("uint16_t", "eq_sigmoid", [*sigmoid_table(), sigmoid_table()[-1]])
             + array("int8_t", "eq_logistic_8", table)
         )
         if network.shares is not None:

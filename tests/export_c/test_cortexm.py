@@ -38,7 +38,7 @@ LONG = [
 FLASH_BYTES = {"moon": 32 << 10, "mars": 33 << 10, "earth": 45 << 10}
 STATE_BYTES = {"moon": 13 << 10, "mars": 19 << 10, "earth": 11 << 10}
 STACK_BYTES = 1024
-STEP_INSTRUCTIONS = {"moon": 50_000, "mars": 55_000, "earth": 120_000}
+STEP_INSTRUCTIONS = {"moon": 52_000, "mars": 55_000, "earth": 120_000}
 FRAME_INSTRUCTIONS = {
     "m4": {"moon": 550_000, "mars": 950_000, "earth": 300_000},
     "m7": {"moon": 110_000, "mars": 130_000, "earth": 160_000},

@@ -3,23 +3,19 @@
    Their three roundings: products of 8-bit layers are doubled, rounded to their high half, and shifted right rounding
    half up; those of 16-bit operators are shifted right rounding half away from zero.
 
-   A step takes as many instructions for every input: limits and signs are masks of the sign bit, not branches. */
-
-static int32_t at_least(int32_t x, int32_t low)
-{
-    const int32_t above = x - low;
-    return low + (above & ~(above >> 31));
-}
+   A step takes as many instructions for every input: limits and signs are written such that compilers choose masks and
+   conditional instructions, not branches. */
 
 static int32_t at_most(int32_t x, int32_t high)
 {
-    const int32_t above = x - high;
-    return high + (above & (above >> 31));
+    return x < high ? x : high;
 }
 
 static int32_t clamp(int32_t x, int32_t low, int32_t high)
 {
-    return at_most(at_least(x, low), high);
+    const int32_t above = x - low;
+    const int32_t beyond = low + (above & ~(above >> 31)) - high;
+    return high + (beyond & (beyond >> 31));
 }
 
 /* High half of 2 a b, rounded half up. No multiplier is -2^31, so it cannot overflow. */
@@ -102,7 +98,7 @@ static int32_t table_input(int16_t x, eq_table_scale scale)
 static inline int32_t table_value(int32_t distance, int32_t bits, int32_t most)
 {
     const int32_t step = (int32_t)1 << bits;
-    const int32_t i = at_most(distance >> bits, 254), beyond = at_most(distance - i * step, step);
+    const int32_t within = at_most(distance, 255 * step), i = within >> bits, beyond = within & (step - 1);
     const int32_t a = (int32_t)eq_sigmoid[i], b = (int32_t)eq_sigmoid[i + 1];
     return at_most(a * step + beyond * (b - a), most * step);
 }
@@ -113,17 +109,17 @@ static int32_t with_sign(int32_t x, int32_t sign)
     return (x ^ sign) - sign;
 }
 
-static inline int16_t logistic_16(int16_t x, eq_table_scale scale)
+static int16_t logistic_16(int16_t x, eq_table_scale scale)
 {
     const int32_t input = table_input(x, scale), sign = input >> 31;
-    const int32_t value = table_value(with_sign(input, sign), 9, 0x7FFF << 1);
+    const int32_t value = table_value(input < 0 ? -input : input, 9, 0x7FFF << 1);
     return (int16_t)((with_sign(value, sign) + (sign & ((1 << 25) - 1)) + 512) >> 10); /* of -x: 1 minus that of x */
 }
 
-static inline int16_t tanh_16(int16_t x, eq_table_scale scale)
+static int16_t tanh_16(int16_t x, eq_table_scale scale)
 {
     const int32_t input = table_input(x, scale), sign = input >> 31;
-    const int32_t value = table_value(with_sign(input, sign), 8, 0xFFFF) - (1 << 23);
+    const int32_t value = table_value(input < 0 ? -input : input, 8, 0xFFFF) - (1 << 23);
     return (int16_t)((with_sign(value, sign) + sign + 128) >> 8);
 }
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from .coverage import Coverage, CoveredExport
 from ..exports import IS_LONG, MODELS
 from ..scenes import traces
 from ..test_equality import SCENES, cut
+from .coverage import Coverage, CoveredExport
 
 LEAST_BRANCHES = 0.95
 
