@@ -162,6 +162,7 @@ class CDetector:
         return found
 
     def state(self) -> State:
+        self._add_rows()
         n_bytes = _UINT(0)
         self._library.save(self._memory, None, 0, ctypes.byref(n_bytes))
         saved = ctypes.create_string_buffer(n_bytes.value)
@@ -205,6 +206,7 @@ class CDetector:
         for source_id, saved in state["resampled"].items():
             self._resampled[source_id] = self._front_end_of(saved["sampling_rate_hz"], self._t0_ns or 0)
             self._resampled[source_id].restore(saved)
+        self._n_rows.value = 0
         if self._classifier is not None:
             self._classifier.restore(state["classifier"])
 
@@ -226,7 +228,7 @@ class CDetector:
                 self._push_blocked(events)
             else:
                 self._push_waiting(channel, events)
-        return self._pruned(events)
+        return events
 
     def finish(self) -> list[Event]:
         """Return the open event, if any: no trace will come for a long time. Traces can still be pushed afterwards."""
@@ -238,11 +240,6 @@ class CDetector:
             events += self._found(n_found.value)
             if result == LEAD:
                 self._push_blocked(events)
-        return self._pruned(events)
-
-    def _pruned(self, events: list[Event]) -> list[Event]:
-        if self._classifier is not None:
-            self._classifier.forget_before(self.horizon_ns)
         return events
 
     def _payload(self, trace: Trace) -> npt.NDArray[Any] | _Blocks:
@@ -366,15 +363,22 @@ class CDetector:
 
     def _found(self, n: int) -> list[Event]:
         """Return the events that a call has returned."""
-        if self._classifier is not None and self._n_rows.value:
-            n_rows = self._n_rows.value
-            features, self._n_rows.value = self._row_features[:n_rows], 0
-            rows = Rows(
-                self._t0_ns or 0, self._row_blocks[:n_rows], features[:, np.newaxis], features[:, -1] == 0.0,
-                np.zeros(n_rows, np.bool_),
-            )  # fmt: skip
-            self._classifier.add(rows)
-        return [self._event(event) for event in self._events[:n]]
+        if n or self._n_rows.value > _MOST_ROWS // 2:
+            self._add_rows()
+        events = [self._event(event) for event in self._events[:n]]
+        if self._classifier is not None and not self._n_rows.value:
+            self._classifier.forget_before(self.horizon_ns)
+        return events
+
+    def _add_rows(self) -> None:
+        """Hand the rows logged so far to the classifier: many at once are cheaper."""
+        n_rows = self._n_rows.value
+        if self._classifier is None or not n_rows:
+            return
+        features, self._n_rows.value = self._row_features[:n_rows], 0
+        none, valid = np.zeros(n_rows, np.bool_), features[:, -1] == 0.0
+        rows = Rows(self._t0_ns or 0, self._row_blocks[:n_rows], features[:, np.newaxis], valid, none)
+        self._classifier.add(rows)
 
     def _event(self, event: CEvent) -> Event:
         mq_type = "" if self._classifier is None else self._classifier.classify(event.trigger_ns, event.stop_ns)
