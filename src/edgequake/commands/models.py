@@ -39,25 +39,35 @@ def train(
 
 
 def rows(
-    data: Annotated[Path, typer.Argument(help="Folder of records, with or without labels, or one file.")],
-    describe: Annotated[Path, typer.Option(help="TOML file that describes the rows, as for `edgequake convert`.")],
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Folder of records, with or without labels, or one file.")
+    ],
+    describe: Annotated[
+        Path, typer.Option(metavar="FILE.toml", help="TOML file that describes the rows, as for `edgequake convert`.")
+    ],
     out: Annotated[Path, typer.Option(metavar="FILE.npz", help="File for the arrays.")],
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="FIELD=VALUE", help="Set a field of the description; repeatable."),
     ] = None,
     window_rows: Annotated[
-        int | None, typer.Option(min=1, help="Rows of a window; by default those of the description, or 512.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Rows of a window; by default those of the description, or 512."),
     ] = None,
-    hop_rows: Annotated[int | None, typer.Option(min=1, help="Rows from one window to the next.")] = None,
+    hop_rows: Annotated[int | None, typer.Option(metavar="N", min=1, help="Rows from one window to the next.")] = None,
     event: Annotated[
         float | None,
         typer.Option("--event", metavar="SECONDS", min=0, help="Length of an event in the rows' labels."),
     ] = None,
     arrivals: Annotated[
-        Path | None, typer.Option(help="CSV with a column `time`, of records without labels.", show_default=False)
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv", help="CSV with a column `time`, of records without labels.", show_default=False
+        ),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="train, val or test; by default all.", show_default=False)] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="SPLIT", help="train, val or test; by default all.", show_default=False)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the rows that the device computes of records, with labels and split, for a notebook."""
