@@ -28,7 +28,7 @@ PIP := -m pip --disable-pip-version-check -q
 QUIET := PYTHONWARNINGS=ignore TF_CPP_MIN_LOG_LEVEL=3
 
 .DELETE_ON_ERROR:
-.PHONY: demo test pipeline conformance survey arm clocks flatness rotten archive c99 check format bench picture landers environments lander-environments clean
+.PHONY: demo test golden pipeline conformance survey arm clocks flatness rotten archive c99 check format bench picture landers environments lander-environments clean
 
 $(ENV)/ready: EXTRAS = dev
 $(DEMO_ENV)/ready: EXTRAS = cli,edge
@@ -98,6 +98,10 @@ clocks: $(ENV)/ready
 # A live run in a folder with a million rows against one in an empty folder; -s prints the figures.
 flatness: $(ENV)/ready
 	EDGEQUAKE_CATALOG_ROWS=1000000 $(QUIET) $(ENV)/bin/python -m pytest -q -s tests/edge/operation/test_flatness.py
+
+# All hashes of fixed inputs, those of a training and a conversion too.
+golden: $(ENV)/ready
+	EDGEQUAKE_LONG_GOLDEN=1 $(QUIET) $(ENV)/bin/python -m pytest -q -n $(JOBS) tests/project/test_golden.py
 
 # Every file of a run folder damaged in every way, or a folder instead.
 rotten: $(ENV)/ready
