@@ -6,6 +6,7 @@ SQLite: a file is read once, and again when its size or its stamp differs; one t
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -94,7 +95,10 @@ class ArchiveIndex:
         DataError
             The archive cannot be listed, or the index cannot be written.
         """
-        known = {name: (size, stamp) for name, size, stamp in self._database.execute("SELECT name, size_bytes, stamp FROM files")}
+        known = {
+            name: (size, stamp)
+            for name, size, stamp in self._database.execute("SELECT name, size_bytes, stamp FROM files")
+        }
         n_files = n_read = 0
         try:
             for file in archive.files():
@@ -115,7 +119,9 @@ class ArchiveIndex:
 
     def files(self) -> Iterator[IndexedFile]:
         """Yield the files that hold records, in no order."""
-        with closing(self._database.execute("SELECT name, size_bytes, content FROM files WHERE problem IS NULL")) as rows:
+        with closing(
+            self._database.execute("SELECT name, size_bytes, content FROM files WHERE problem IS NULL")
+        ) as rows:
             for name, size_bytes, content in rows:
                 values = json.loads(content)
                 spans = {source_id: (a, b, rate_hz) for source_id, (a, b, rate_hz) in values["spans"].items()}
@@ -128,7 +134,7 @@ class ArchiveIndex:
 
     def _read(self, archive: Archive, file: ArchiveFile, scratch: Path) -> None:
         content, problem = None, None
-        with scratch_folder(scratch, "index") as folder:
+        with scratch_folder(scratch, f"index-{os.getpid()}") as folder:
             try:
                 content = json.dumps(_content(archive.local_path(file.name, folder)), separators=(",", ":"))
             except DataError as error:

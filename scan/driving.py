@@ -159,7 +159,9 @@ class Driver:
             self.progress.cpu_s += float(result.get("cpu_s", 0.0))
         is_done = result is not None and bool(result["is_done"])
         self._marks.give_back(outcome.name)
-        self._advance(i, lambda name: name == outcome.name and is_done, lambda name: name == outcome.name and not is_done)
+        self._advance(
+            i, lambda name: name == outcome.name and is_done, lambda name: name == outcome.name and not is_done
+        )
 
     def _look_elsewhere(self) -> None:
         chains, self._elsewhere = self._elsewhere, []

@@ -99,7 +99,7 @@ class DaskEngine:
         self._futures: dict[str, Any] = {}
         self._n_submitted = 0
         if scheduler is None:
-            # Each worker is a process with one thread: threads of a runtime in each would share the cores with the others.
+            # One thread a process: more, in each of them, would share the cores with those of the others.
             self._cluster = LocalCluster(
                 n_workers=n_workers,
                 threads_per_worker=1,

@@ -59,7 +59,12 @@ class ScanRow(CatalogRow):
     shard_id: str = ""
 
 
-_TIMES = {"onset_time": "onset_ns", "stop_time": "stop_ns", "segment_start": "segment_start_ns", "segment_stop": "segment_stop_ns"}
+_TIMES = {
+    "onset_time": "onset_ns",
+    "stop_time": "stop_ns",
+    "segment_start": "segment_start_ns",
+    "segment_stop": "segment_stop_ns",
+}
 
 
 def schema() -> pyarrow.Schema:

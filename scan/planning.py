@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -155,7 +156,10 @@ def _shards_of(
     diagnostics: Diagnostics,
 ) -> Iterator[Shard]:
     by_path = {Path(file.name): file for file, _ in own}
-    parts = [ShardFile(file.name, file.size_bytes, file.file_start_ns, spans).part(place.station_id, Path(file.name)) for file, spans in own]
+    parts = [
+        ShardFile(file.name, file.size_bytes, file.file_start_ns, spans).part(place.station_id, Path(file.name))
+        for file, spans in own
+    ]
     previous: str | None = None
     for number, stream in enumerate(streams_of(parts, diagnostics)):
         pieces = {part.path: by_path[part.path].pieces for part in stream.parts}
@@ -247,7 +251,7 @@ class Plan:
                 offset += len(line)
                 yield line
 
-        temporary = folder / ".plan.part"
+        temporary = folder / f".plan.{os.getpid()}.part"
         try:
             write_durably(temporary, lines())
             plan = cls(folder, digest.hexdigest()[:_ID_LETTERS])

@@ -1,17 +1,17 @@
 """The folder of a scan (`--out`): the names in it, and the marks of shards that are done or have failed.
 
-    scan.json                what is scanned, with which models and options
-    index.sqlite             what is known of the archive's files
-    plan.json, plan/         the present plan, and all plans
-    shards/ID.json           a shard is done: its figures, written after all else of it is durable
-    failed/ID.json           a shard has failed, and why
-    states/ID.edgequake      the detector's state after a shard, until the shards after it are done
-    leases/, drivers/        who works on what at present
-    catalog/                 the events: Parquet, by network and year
-    segments/                the kept samples, an SDS archive
-    seams/, seams.json       what a second look at sampled seams has found
-    summary.csv, totals.json figures by station and day, and in all
-    runs/ID.json             provenance of the rows: version, models, options
+scan.json                what is scanned, with which models and options
+index.sqlite             what is known of the archive's files
+plan.json, plan/         the present plan, and all plans
+shards/ID.json           a shard is done: its figures, written after all else of it is durable
+failed/ID.json           a shard has failed, and why
+states/ID.edgequake      the detector's state after a shard, until the shards after it are done
+leases/, drivers/        who works on what at present
+catalog/                 the events: Parquet, by network and year
+segments/                the kept samples, an SDS archive
+seams/, seams.json       what a second look at sampled seams has found
+summary.csv, totals.json figures by station and day, and in all
+runs/ID.json             provenance of the rows: version, models, options
 """
 
 from __future__ import annotations

@@ -70,9 +70,7 @@ class ScanResult:
         return "\n".join(lines)
 
 
-def write_results(
-    folder: ScanFolder, plan: Plan, seams: SeamReport | None, warnings: tuple[str, ...]
-) -> ScanResult:
+def write_results(folder: ScanFolder, plan: Plan, seams: SeamReport | None, warnings: tuple[str, ...]) -> ScanResult:
     """Write summary.csv and totals.json of the shards that are done, and return the totals.
 
     Raises

@@ -45,7 +45,8 @@ class SeamReport:
             verdict = "equal, row by row" if not self.n_unequal else f"{self.n_unequal} row(s) differ"
             return f"{self.n_seams} seam(s) run again without a cut, {self.n_events} event(s): {verdict}"
         return (
-            f"{self.n_seams} seam(s) run again without a cut: of {self.n_events} event(s) {self.n_matched} matched within "
+            f"{self.n_seams} seam(s) run again without a cut: of {self.n_events} event(s) "
+            f"{self.n_matched} matched within "
             f"one frame, {self.n_lost} lost, {self.n_gained} gained ({100 * self.share_differing:.1f} %)"
         )
 
@@ -100,7 +101,9 @@ def _compared(task: ScanTask, first: Shard, second: Shard, folder: ScanFolder) -
     return compare(expected, rows, _frame_ns(whole.model), is_chained)
 
 
-def compare(expected: Sequence[ScanRow], rows: Sequence[ScanRow], frame_ns: int, is_chained: bool = False) -> SeamReport:
+def compare(
+    expected: Sequence[ScanRow], rows: Sequence[ScanRow], frame_ns: int, is_chained: bool = False
+) -> SeamReport:
     """Return how the events of a scan differ from those of a run without a seam."""
     free = sorted(row.onset_ns for row in rows)
     n_matched = 0
@@ -117,7 +120,9 @@ def compare(expected: Sequence[ScanRow], rows: Sequence[ScanRow], frame_ns: int,
 def seam_report(folder: ScanFolder, names: Iterable[str], is_chained: bool) -> SeamReport:
     """Add up what the looks at seams have found; raise DataError if a file cannot be read."""
     found = [SeamReport(**read_json(folder.seams / f"{name}.json")) for name in names]
-    counts = {name: sum(getattr(one, name) for one in found) for name in SeamReport.__annotations__ if name != "is_chained"}
+    counts = {
+        name: sum(getattr(one, name) for one in found) for name in SeamReport.__annotations__ if name != "is_chained"
+    }
     return SeamReport(is_chained=is_chained, **counts)
 
 

@@ -208,7 +208,9 @@ def _run(task: ScanTask, shard: Shard, folder: ScanFolder) -> dict[str, Any]:
     rows = found_rows(run, shard)
     if task.keeps_segments:
         kept = {row.segment for row in rows}
-        keep_segments(folder.segments, (decoded_segment(data) for name, data in run.ledger.data.items() if name in kept))
+        keep_segments(
+            folder.segments, (decoded_segment(data) for name, data in run.ledger.data.items() if name in kept)
+        )
     files = write_rows(folder, shard.id, rows)
     state_bytes = 0 if _has_lead(shard) else run.save(folder.state(shard.id))
     for row in rows:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgequake._version import __version__
-from edgequake.commands import bench_accuracy, bench_cost, bench_faults, models, records, runs
+from edgequake.commands import bench_accuracy, bench_cost, bench_faults, models, records, runs, scans
 from edgequake.commands.bench_all import everything
 
 app = typer.Typer(
@@ -50,7 +50,7 @@ app.command(  # the runner parses the options
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 )(runs.run)
-_add(app, runs.plot, runs.export, runs.report)
+_add(app, scans.scan, runs.plot, runs.export, runs.report)
 _add(bench, bench_accuracy.accuracy, bench_accuracy.folds, bench_accuracy.budget)
 _add(bench, bench_cost.latency, bench_cost.footprint, bench_cost.energy)
 _add(bench, bench_faults.faults, bench_faults.soak, bench_faults.shake, bench_faults.flood)
