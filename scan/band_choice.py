@@ -49,6 +49,10 @@ class Chosen:
 
     _usable: dict[str, tuple[str, ...]] = field(default_factory=dict)  # source identifiers by file
 
+    def stations_of(self, model: str) -> list[str]:
+        """Return the stations of a model."""
+        return [station_id for station_id, name in self.models.items() if name == model]
+
     def by_place(self, file: IndexedFile) -> dict[Place, dict[str, ChannelSpan]]:
         """Return the channels of a file that are used, by place."""
         found: dict[Place, dict[str, ChannelSpan]] = {}

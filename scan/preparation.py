@@ -109,16 +109,16 @@ def prepare(
         why = f"; the first file left out was {unusable[0][10:]}" if unusable else ""
         raise DataError(f"archive {archive.address} has no channel that the scan can use{why}")
     _tell_bands(chosen, log)
-    task = _task(config, archive, chosen)
+    task, described = _task(config, archive, chosen)
     if not is_dry:
-        _describe(folder, config, task)
+        _describe(folder, config, task, chosen, described)
     diagnostics = Diagnostics()
     options = PlanOptions(
         task.run_id, config.shard_days, config.lead_in_s, manifests.lead_out_s(chosen), config.start_ns, config.stop_ns
     )
     plan = Plan.write(folder.plans, make_shards(files, chosen, options, diagnostics), options.is_chained)
     if not is_dry:
-        _make_current(folder, plan, list(others))
+        _make_current(folder, plan, task.run_id, list(others))
     seams = tuple(sampled_seams(plan.shards(), config.n_seams)) if config.n_seams else ()
     states = tuple(first.previous for first, _ in seams if first.previous is not None)
     warnings = (*unusable, *diagnostics.texts())
@@ -149,9 +149,12 @@ class _Manifests:
         return found
 
 
-def _task(config: ScanConfig, archive: Archive, chosen: Chosen) -> ScanTask:
-    """Return what workers need, and load each model once: one that cannot be used is refused before any work."""
-    models = {}
+def _task(config: ScanConfig, archive: Archive, chosen: Chosen) -> tuple[ScanTask, dict[str, dict[str, Any]]]:
+    """Return what workers need, and what else is to be told of the models.
+
+    Each model is loaded once: one that cannot be used is refused before any work.
+    """
+    models, described = {}, {}
     for name in sorted(set(chosen.models.values())):
         own = RunConfig(
             inputs=(),
@@ -164,6 +167,12 @@ def _task(config: ScanConfig, archive: Archive, chosen: Chosen) -> ScanTask:
         )
         model = LoadedModel.load(own, lambda line: None)
         models[name] = {"graph": model.variant.sha256, "manifest": model.sha256}
+        described[name] = {
+            "name": model.manifest.name,
+            "variant": model.variant_name,
+            "threshold": model.threshold,
+            "runtime": model.runtime,
+        }
     task = ScanTask(
         out=str(config.out.resolve()),
         archive=archive.address,
@@ -177,7 +186,7 @@ def _task(config: ScanConfig, archive: Archive, chosen: Chosen) -> ScanTask:
         stop_ns=config.stop_ns,
         keeps_segments=config.keeps_segments,
     )
-    return replace(task, run_id=_run_id(config, models))
+    return replace(task, run_id=_run_id(config, models)), described
 
 
 def _run_id(config: ScanConfig, models: dict[str, dict[str, str]]) -> str:
@@ -201,7 +210,9 @@ def _options(config: ScanConfig) -> dict[str, Any]:
     }
 
 
-def _describe(folder: ScanFolder, config: ScanConfig, task: ScanTask) -> None:
+def _describe(
+    folder: ScanFolder, config: ScanConfig, task: ScanTask, chosen: Chosen, described: dict[str, dict[str, Any]]
+) -> None:
     """Write what the folder is of, once; refuse the options of another scan."""
     wanted = json.loads(json.dumps({"archive": task.archive, **_options(config)}))
     if folder.description.exists():
@@ -214,11 +225,15 @@ def _describe(folder: ScanFolder, config: ScanConfig, task: ScanTask) -> None:
             )
     else:
         write_json(folder.description, wanted)
-    provenance = {"edgequake": __version__, "models": {name: dict(model) for name, model in task.models.items()}}
-    write_json(folder.runs / f"{task.run_id}.json", {"run_id": task.run_id, **provenance, **wanted})
+    used = {
+        name: {**model, **described[name], "stations": sorted(chosen.stations_of(name))}
+        for name, model in task.models.items()
+    }
+    provenance = {"run_id": task.run_id, "edgequake": __version__, "models": used, "options": wanted}
+    write_json(folder.runs / f"{task.run_id}.json", provenance)
 
 
-def _make_current(folder: ScanFolder, plan: Plan, others: list[str]) -> None:
+def _make_current(folder: ScanFolder, plan: Plan, run_id: str, others: list[str]) -> None:
     """Make a plan the folder's; where it replaces another one, remove what only that one has found."""
     earlier = read_json(folder.current_plan)["plan"] if folder.current_plan.exists() else None
     if earlier == plan.id:
@@ -231,7 +246,7 @@ def _make_current(folder: ScanFolder, plan: Plan, others: list[str]) -> None:
     ids = {planned.id for planned in plan.planned()}
     for name in (folder.done() | folder.failed()) - ids:
         folder.forget(name)
-    write_json(folder.current_plan, {"plan": plan.id, "n_shards": len(ids)})
+    write_json(folder.current_plan, {"plan": plan.id, "run_id": run_id, "n_shards": len(ids)})
 
 
 def _tell_bands(chosen: Chosen, log: Callable[[str], None]) -> None:

@@ -113,6 +113,11 @@ class ScanFolder:
         return self.path / kind / f"{shard_id}.json"
 
 
+def is_scan(path: Path) -> bool:
+    """Whether a folder is that of a scan."""
+    return ScanFolder(path).current_plan.is_file()
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a value as JSON, atomically and durably; raise DataError if it cannot be written."""
     write_bytes_atomically(path, json.dumps(value, indent=1).encode() + b"\n")

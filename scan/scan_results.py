@@ -7,7 +7,6 @@ import io
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from edgequake.edge.base.atomic_files import write_bytes_atomically
@@ -157,11 +156,6 @@ def read_days(folder: ScanFolder) -> list[dict[str, Any]]:
             ]
     except (OSError, ValueError) as problem:
         raise DataError(f"{folder.summary} cannot be read: {problem}") from problem
-
-
-def is_scan(path: Path) -> bool:
-    """Whether a folder is that of a scan."""
-    return ScanFolder(path).current_plan.is_file()
 
 
 def _day_rows(days: dict[tuple[str, str], dict[str, Counter[str]]]) -> Iterator[dict[str, Any]]:

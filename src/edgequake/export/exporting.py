@@ -12,8 +12,9 @@ from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.base.inert_text import one_line
 from edgequake.edge.formats.waveforms import NS_PER_S, format_time
-from edgequake.results.finished_run import RunEvent, read_run
+from edgequake.results.finished_run import FinishedRun, RunEvent, read_run
 from edgequake.results.progress import Progress, silent
+from edgequake.scan.scan_folder import is_scan
 
 # The default file or folder of each format, in the run's folder.
 DEFAULT_NAMES = {"quakeml": "events.xml", "csv": "events.csv", "snuffler": "events.markers", "sac": "sac"}
@@ -49,7 +50,7 @@ def export_run(
 
     Parameters
     ----------
-    run_dir : output folder of `edgequake run`.
+    run_dir : output folder of `edgequake run`, or of `edgequake scan`.
     form : "quakeml", "csv", "snuffler" or "sac".
     out : the file, for `sac` the folder; by default in `run_dir`, see `DEFAULT_NAMES`.
     force : replace existing files.
@@ -64,7 +65,7 @@ def export_run(
     """
     if form not in DEFAULT_NAMES:
         raise ConfigError(f"unknown format '{form}': expected one of {', '.join(DEFAULT_NAMES)}")
-    run = read_run(run_dir)
+    run = _read(run_dir, form)
     target = out or run_dir / DEFAULT_NAMES[form]
     if form == "sac":
         from edgequake.export.sac import write_sac
@@ -85,6 +86,17 @@ def export_run(
         content = to_csv(run.events) if form == "csv" else to_snuffler(run.events)
     write_bytes_atomically(target, content)
     return Exported(form, (target,), len(run.events))
+
+
+def _read(folder: Path, form: str) -> FinishedRun:
+    """Return a run, or a scan as one."""
+    if not is_scan(folder):
+        return read_run(folder)
+    if form == "sac":
+        raise ConfigError(f"{folder} is a scan, whose kept samples are an SDS archive: read them from its segments/")
+    from edgequake.scan.finished_scan import read_scan
+
+    return read_scan(folder)
 
 
 def to_csv(events: Iterable[RunEvent]) -> bytes:
