@@ -65,7 +65,7 @@ def scan(
 
 
 @dataclass(frozen=True)
-class _ShardMarks:
+class ShardMarks:
     """Marks of shards in files, with leases."""
 
     folder: ScanFolder
@@ -95,7 +95,7 @@ def _drive_shards(
     _rewind(prepared, done)
     driver = Driver(
         chains_of(plan),
-        _ShardMarks(folder, leases),
+        ShardMarks(folder, leases),
         engine,
         run_planned,
         lambda piece: (prepared.task, str(folder.plans), plan.id, piece.key),

@@ -61,7 +61,7 @@ def test_a_kill_at_each_write_loses_nothing_and_does_nothing_twice(
             break
         except Killed:
             n_kills += 1
-    assert n_kills > 10
+    assert n_kills >= 8
     assert catalog_of(out) == expected
 
 
