@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("--stations", type=int, default=4)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--driver-kills", type=int, default=10)
+    parser.add_argument("--lead-hours", type=float, nargs="*", default=[0.5, 2.0, 6.0, 12.0, 24.0])
     parser.add_argument("--sleepers", type=int, default=100_000)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -200,11 +201,11 @@ def drivers(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def lead(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     root, found = archive(options, folder), {}
-    for hours in (0.5, 2.0, 6.0, 12.0, 24.0):
+    for hours in options.lead_hours:
         out = folder / f"lead-{hours}"
         result = scan(
             ScanConfig(
-                str(root), out, model="moon", shard_days=3, lead_in_s=hours * 3600, n_seams=12, most_differing=9.0
+                str(root), out, model="moon", shard_days=1, lead_in_s=hours * 3600, n_seams=12, most_differing=9.0
             ),
             engine=InProcess(),
         )
