@@ -7,6 +7,7 @@ scheduler with 100 000 futures takes a minute before it begins. Nothing of a sca
 from __future__ import annotations
 
 import queue
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from edgequake.edge.base.errors import ConfigError, DataError
 Work = Callable[..., dict[str, Any]]
 _MOST_DEATHS = 10  # of workers with one shard, before the shard is to blame
 _LONGEST_START_S = 60.0
+_COUNTED_S = 5.0  # between two counts of the workers, of which a cluster may get more
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class DaskEngine:
         self._outcomes: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._futures: dict[str, Any] = {}
         self._n_submitted = 0
+        self._n_workers, self._count_again_s = 1, 0.0
         if scheduler is None:
             # One thread a process: more, in each of them, would share the cores with those of the others.
             self._cluster = LocalCluster(
@@ -115,7 +118,11 @@ class DaskEngine:
 
     @property
     def n_workers(self) -> int:
-        return max(1, sum(self._client.nthreads().values()))
+        now_s = time.monotonic()
+        if now_s >= self._count_again_s:
+            self._n_workers = max(1, sum(self._client.nthreads().values()))
+            self._count_again_s = now_s + _COUNTED_S
+        return self._n_workers
 
     @property
     def dashboard(self) -> str | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
-from edgequake.edge.results.catalog import CatalogRow
+from edgequake.edge.results.catalog import CatalogRow, catalog_text, parse_row
 from edgequake.edge.results.summary import Summary, UsedModel, model_fields
 from edgequake.results.finished_run import FinishedRun, RunEvent
-from edgequake.scan.parquet_catalog import ScanRow, catalog_paths, read_rows
+from edgequake.scan.parquet_catalog import ScanRow, catalog_paths, plain_row, read_rows
 from edgequake.scan.scan_folder import ScanFolder, read_json
 from edgequake.scan.scan_results import ScanResult, read_days, read_totals
 
@@ -29,7 +29,8 @@ def read_scan(path: Path) -> FinishedRun:
 
 
 def _event(row: ScanRow) -> RunEvent:
-    values = {field.name: getattr(row, field.name) for field in fields(CatalogRow)}
+    rounded = parse_row(catalog_text([plain_row(row)]))  # as a run's catalogue has it
+    values = {field.name: getattr(rounded, field.name) for field in fields(CatalogRow)}
     return RunEvent(**values, name=row.evid, location=row.location)
 
 

@@ -108,7 +108,13 @@ def prepare(
     if not chosen.bands:
         why = f"; the first file left out was {unusable[0][10:]}" if unusable else ""
         raise DataError(f"archive {archive.address} has no channel that the scan can use{why}")
-    _tell_bands(chosen, log)
+    left_out = [
+        f"{place.title}: band {chosen.bands[place]} is used, {', '.join(bands)} left out"
+        for place, bands in chosen.other_bands.items()
+        if bands
+    ]
+    for line in left_out:
+        log(line)
     task, described = _task(config, archive, chosen)
     if not is_dry:
         _describe(folder, config, task, chosen, described)
@@ -119,9 +125,9 @@ def prepare(
     plan = Plan.write(folder.plans, make_shards(files, chosen, options, diagnostics), options.is_chained)
     if not is_dry:
         _make_current(folder, plan, task.run_id, list(others))
-    seams = tuple(sampled_seams(plan.shards(), config.n_seams)) if config.n_seams else ()
+    seams = tuple(sampled_seams(plan, config.n_seams)) if config.n_seams else ()
     states = tuple(first.previous for first, _ in seams if first.previous is not None)
-    warnings = (*unusable, *diagnostics.texts())
+    warnings = (*left_out, *unusable, *diagnostics.texts())
     return Prepared(
         folder, plan, replace(task, keep_states=states), seams, options.is_chained, update, chosen, warnings
     )
@@ -247,9 +253,3 @@ def _make_current(folder: ScanFolder, plan: Plan, run_id: str, others: list[str]
     for name in (folder.done() | folder.failed()) - ids:
         folder.forget(name)
     write_json(folder.current_plan, {"plan": plan.id, "run_id": run_id, "n_shards": len(ids)})
-
-
-def _tell_bands(chosen: Chosen, log: Callable[[str], None]) -> None:
-    for place, others in chosen.other_bands.items():
-        if others:
-            log(f"{place.title}: band {chosen.bands[place]} is used, {', '.join(others)} left out")

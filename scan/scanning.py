@@ -92,7 +92,8 @@ def _drive_shards(
 ) -> None:
     folder, plan = prepared.folder, prepared.plan
     done = folder.done()
-    _rewind(prepared, done)
+    if prepared.is_chained and not leases.others():
+        _rewind(prepared, done)
     driver = Driver(
         chains_of(plan),
         ShardMarks(folder, leases),
@@ -123,8 +124,6 @@ def chains_of(plan: Plan) -> Iterator[list[Piece]]:
 def _rewind(prepared: Prepared, done: set[str]) -> None:
     """Have shards run again whose states later ones need: they are kept for the last two of a chain alone."""
     folder = prepared.folder
-    if not prepared.is_chained:
-        return
     for chain in chains_of(prepared.plan):
         i = next((i for i, piece in enumerate(chain) if piece.name not in done), None)
         while i and not folder.state(chain[i - 1].name).exists():
@@ -179,6 +178,8 @@ def _look_at_seams(prepared: Prepared, engine: Engine, control: Control) -> Seam
     if not driver.run(control):
         raise Stopped(f"stopped; what is done stays in {folder.path}, and the same command goes on")
     report = seam_report(folder, (second.id for _, second in pairs if marks.is_done(second.id)), prepared.is_chained)
+    if report.n_seams < len(pairs):
+        control.log(f"{len(pairs) - report.n_seams} boundary(ies) could not be looked at again: their states are gone")
     write_json(folder.seam_report, asdict(report))
     return report
 

@@ -7,9 +7,11 @@ are matched within one frame of the detector, how many are gained and how many a
 from __future__ import annotations
 
 import hashlib
+import heapq
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,11 @@ from edgequake.edge.base.errors import EdgequakeError, unforeseen
 from edgequake.edge.manifest.manifest import load_manifest
 from edgequake.scan.archives import open_archive, scratch_folder
 from edgequake.scan.parquet_catalog import ScanRow, plain_row, read_rows
-from edgequake.scan.planning import Shard, ShardFile
+from edgequake.scan.planning import Plan, Shard, ShardFile
 from edgequake.scan.scan_folder import ScanFolder, read_json, write_json
 from edgequake.scan.shard_run import ScanTask, ShardRun, found_rows, records_of_shard
+
+_CANDIDATES = 8  # pairs for each seam that is looked at: those of two places or streams are no seams
 
 
 @dataclass(frozen=True)
@@ -51,18 +55,16 @@ class SeamReport:
         )
 
 
-def sampled_seams(shards: Iterable[Shard], n_seams: int) -> list[tuple[Shard, Shard]]:
+def sampled_seams(plan: Plan, n_seams: int) -> list[tuple[Shard, Shard]]:
     """Return so many pairs of neighbouring shards of one stream, the same for the same plan."""
-    pairs: list[tuple[str, Shard, Shard]] = []
-    before: Shard | None = None
-    for shard in shards:
-        if before is not None and (before.place, before.stream) == (shard.place, shard.stream):
-            rank = hashlib.sha256(f"seam {shard.id}".encode()).hexdigest()
-            pairs.append((rank, before, shard))
-            if len(pairs) > 4 * max(1, n_seams):
-                pairs = sorted(pairs, key=lambda pair: pair[0])[:n_seams]
-        before = shard
-    return [(first, second) for _, first, second in sorted(pairs, key=lambda pair: pair[0])[:n_seams]]
+    pairs = heapq.nsmallest(_CANDIDATES * n_seams, pairwise(plan.planned()), key=lambda pair: _rank(pair[1].id))
+    seams = ((plan.shard(first), plan.shard(second)) for first, second in pairs)
+    same = ((a, b) for a, b in seams if (a.place, a.stream) == (b.place, b.stream))
+    return list(islice(same, n_seams))
+
+
+def _rank(shard_id: str) -> str:
+    return hashlib.sha256(f"seam {shard_id}".encode()).hexdigest()
 
 
 def check_seam(task: ScanTask, first: Shard, second: Shard) -> dict[str, Any]:
