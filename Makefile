@@ -9,6 +9,7 @@
 #   make rotten    each file of a run folder damaged in each way: a live run starts and goes on (two minutes)
 #   make archive   the archive killed at more instants, and below more size limits
 #   make c99       the detector in C against the runner: all records, Cortex-M boards, fuzzing (docs/c99.md; half an hour)
+#   make scan-proof  a scan against one serial run, kills, two drivers, 100 000 shards, cost (docs/scan.md; hours)
 #   make check     format, lint, types, tests
 #   make bench     everything measured, in the lander environments too, and compared with docs/results (docs/costs.md):
 #                  make bench DATA=/path/to/records ALSO=another/network/to/compare/with.json
@@ -28,7 +29,7 @@ PIP := -m pip --disable-pip-version-check -q
 QUIET := PYTHONWARNINGS=ignore TF_CPP_MIN_LOG_LEVEL=3
 
 .DELETE_ON_ERROR:
-.PHONY: demo test golden pipeline conformance survey arm clocks flatness rotten archive c99 check format bench picture landers environments lander-environments clean
+.PHONY: demo test golden pipeline conformance survey arm clocks flatness rotten archive c99 scan-proof check format bench picture landers environments lander-environments clean
 
 $(ENV)/ready: EXTRAS = dev
 $(DEMO_ENV)/ready: EXTRAS = cli,edge
@@ -115,6 +116,11 @@ archive: $(ENV)/ready
 c99: $(ENV)/ready
 	EDGEQUAKE_C99_LONG=1 EDGEQUAKE_REQUIRE_C=1 EDGEQUAKE_REQUIRE_CORTEXM=1 EDGEQUAKE_DATA="$(DATA)" $(QUIET) \
 		$(ENV)/bin/python -m pytest -q -s tests/export_c
+
+# A scan at length; ONLY="kills drivers" makes a choice, see studies/scan_proof.py.
+scan-proof: $(ENV)/ready
+	EDGEQUAKE_DATA="$(DATA)" OPENBLAS_NUM_THREADS=1 $(QUIET) \
+		$(ENV)/bin/python studies/scan_proof.py --out $(OUT)/scan-proof $(if $(ONLY),--only $(ONLY))
 
 check: $(ENV)/ready
 	$(ENV)/bin/ruff format --check .

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -118,6 +118,18 @@ class FileStream:
             if trace is not None:
                 yield n, trace
 
+    def traces_between(self, start_ns: int | None, stop_ns: int | None, diagnostics: Diagnostics) -> Iterator[Trace]:
+        """Yield, whole, the traces that start in [start, stop), None: without end; raises as `traces`.
+
+        Consecutive intervals yield, one after the other, what `traces` yields.
+        """
+        for record in self._records():
+            if stop_ns is not None and record.start_ns >= stop_ns:
+                return
+            trace = record.load(diagnostics) if start_ns is None or record.start_ns >= start_ns else None
+            if trace is not None:
+                yield trace
+
     def _records(self) -> Iterator[_RecordReference]:
         open_files: _OpenFiles = []  # with the next record of each
         for i, part in enumerate(self.parts):  # in order of start time
@@ -192,13 +204,23 @@ def plan_streams(inputs: tuple[str, ...], choice: ModelChoice, out: Path | None 
             raise DataError(
                 f"input {name} is no file or folder; expected miniSEED files, packet CSVs, folders, or - alone"
             )
-    for part in _without_copies(sorted(parts, key=lambda part: (part.start_ns, part.path.name)), plan.diagnostics):
-        stream = next((stream for stream in plan.streams if stream.takes(part)), None)
+    plan.streams = streams_of(parts, plan.diagnostics)
+    return plan
+
+
+def streams_of(parts: Iterable[FileSpan], diagnostics: Diagnostics) -> list[FileStream]:
+    """Sort parts into streams: one for each station, a further one where a channel's sampling rate changes."""
+    streams: dict[str, list[FileStream]] = {}
+    ordered: list[FileStream] = []
+    for part in _without_copies(sorted(parts, key=lambda part: (part.start_ns, part.path.name)), diagnostics):
+        own = streams.setdefault(part.station_id, [])
+        stream = next((stream for stream in own if stream.takes(part)), None)
         if stream is None:
             stream = FileStream(part.station_id)
-            plan.streams.append(stream)
+            own.append(stream)
+            ordered.append(stream)
         stream.add(part)
-    return plan
+    return ordered
 
 
 def _without_copies(parts: list[FileSpan], diagnostics: Diagnostics) -> Iterator[FileSpan]:
@@ -251,7 +273,7 @@ def _file_parts(path: Path, choice: ModelChoice, plan: InputPlan) -> list[FileSp
         name, start_ns, stop_ns, rate_hz = packet_span(path)
         spans = {name: (start_ns, stop_ns, rate_hz)}
     else:
-        spans = _record_spans(index, choice, plan.diagnostics)
+        spans = channel_spans(index, choice.matches, plan.diagnostics)
     spans = _of_named_stations(path, spans, choice, plan.diagnostics)
     choice.decide((source_id, span[2]) for source_id, span in spans.items())
     mine = {source_id: span for source_id, span in spans.items() if choice.matches(source_id, span[2])}
@@ -315,10 +337,17 @@ def _part(
     return FileSpan(station_id, mine, path, size_bytes, index.start_ns, kept)
 
 
-def _record_spans(index: FileIndex, choice: ModelChoice, diagnostics: Diagnostics) -> dict[str, ChannelSpan]:
-    """Return start, stop and sampling rate of each channel.
+def channel_spans(
+    index: FileIndex, is_wanted: Callable[[str, float], bool], diagnostics: Diagnostics
+) -> dict[str, ChannelSpan]:
+    """Return start, stop and sampling rate of each channel of a file.
 
     A few records with a different rate than the rest of their channel have a damaged header; many are a change of rate.
+
+    Raises
+    ------
+    DataError
+        Such a change, in a channel that is wanted (source identifier, sampling rate in Hz).
     """
     by_channel: dict[str, list[RecordHeader]] = {}
     for header in index.headers:
@@ -328,7 +357,7 @@ def _record_spans(index: FileIndex, choice: ModelChoice, diagnostics: Diagnostic
         rate_hz = Counter(header.sampling_rate_hz for header in headers).most_common(1)[0][0]
         usual = [header for header in headers if same_rate(header.sampling_rate_hz, rate_hz)]
         others = [header for header in headers if not same_rate(header.sampling_rate_hz, rate_hz)]
-        if len(others) > _DAMAGED_SHARE * len(headers) and choice.matches(source_id, rate_hz):
+        if len(others) > _DAMAGED_SHARE * len(headers) and is_wanted(source_id, rate_hz):
             raise DataError(
                 f"{index.path}: {channel_of(source_id)} changes its sampling rate from {rate_hz:g} to "
                 f"{others[0].sampling_rate_hz:g} Hz; expected one rate per channel: split the file"

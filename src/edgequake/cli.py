@@ -26,6 +26,10 @@ EXTRAS = {
     "matplotlib": "cli",
     "jinja2": "cli",
     "tflite": "cli",
+    "dask": "scan",
+    "distributed": "scan",
+    "pyarrow": "scan",
+    "fsspec": "scan",
     "tflite_runtime": "edge",
     "ai_edge_litert": "edge",
 }

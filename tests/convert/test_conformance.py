@@ -80,5 +80,5 @@ def test_an_integer_graph_that_contains_floats_is_refused(conformance: Any) -> N
 
     graph = build_step_graph(conformance.build("SimpleRNN"), "continuous")
     floating = quantize.convert_variant(graph, "float32", [])
-    with pytest.raises(ModelError, match="no int8 form of .*FULLY_CONNECTED"):
+    with pytest.raises(ModelError, match=r"no int8 form of .*FULLY_CONNECTED"):
         quantize.check_integers(floating, "int8")

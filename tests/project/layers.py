@@ -21,6 +21,7 @@ PACKAGES = {
     "convert": "convert",
     "benchmarks": "benchmarks",
     "export_c": "export_c",
+    "scan": "scan",
     "src/edgequake": "",
 }
 _NAME = re.compile(r"edgequake(?:\.\w+)+")

@@ -16,7 +16,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-FOLDERS = ("src", "edge", "train", "convert", "export_c", "benchmarks")
+FOLDERS = ("src", "edge", "train", "convert", "export_c", "scan", "benchmarks")
 
 
 @pytest.fixture(scope="module")

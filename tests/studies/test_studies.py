@@ -162,6 +162,12 @@ STUDIES = {
         r"moon on val: events .* the same within 9\.66 s",
         is_here=True,
     ),
+    "scan_proof": Study(
+        ["--only", "lead", "--days", "2", "--stations", "1", "--lead-hours", "6", "--out", "OUT/proof"],
+        r'"6 h": {"is_chained": false, "n_seams": 1, "n_events": [1-9]',
+        "proof",
+        is_here=True,
+    ),
     "summary_share": Study(
         ["DATA", "--body", "moon", "--most", "1"], r"\| moon \| 6\.625 Hz, repeated \| 3 \| 0\.\d\d \|", is_here=True
     ),
@@ -172,7 +178,8 @@ STUDIES = {
 }
 SLOW = (
     "compare_models", "conformance", "convert_remedies", "plain_route",  # TensorFlow alone takes seconds to import
-    "draw_day", "earth_folds", "event_classes", "other_rates", "rates_and_clocks", "resampling_cost", "tune_baselines",
+    "draw_day", "earth_folds", "event_classes", "other_rates", "rates_and_clocks", "resampling_cost",
+    "scan_proof", "tune_baselines",
 )  # fmt: skip
 
 

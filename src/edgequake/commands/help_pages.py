@@ -29,6 +29,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "edgequake fetch moon --station S12 --start 1971-04-17 --stop 1971-04-24 --out archive",
         "edgequake fetch mars --start 2021-08-25 --stop 2021-08-26 --out archive",
     ),
+    "scan": (
+        "edgequake scan /data/sds --out scan --model moon --dry-run",
+        "edgequake scan /data/sds --out scan --model moon --workers 4",
+    ),
     "labels": (
         "edgequake labels events.xml --records archive",
         "edgequake labels catalogue.xml --records archive --stations stations.xml",

@@ -12,6 +12,7 @@ from edgequake.commands.options import AsJson, RunFolder
 from edgequake.commands.terminal import print_result, progress_bar, say
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.base.inert_text import one_line
+from edgequake.scan.scan_folder import is_scan
 
 Inputs = Annotated[
     list[Path] | None,
@@ -119,7 +120,9 @@ def report(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN_DIR|FILE.json...", help="Output folder of a run, or results of bench.", show_default=False
+            metavar="RUN_DIR|FILE.json...",
+            help="Output folder of a run or a scan, or results of bench.",
+            show_default=False,
         ),
     ],
     out: Annotated[
@@ -141,7 +144,7 @@ def report(
         Path | None, typer.Option(metavar="FILE.md", help="Put the headline table between the marks in this file.")
     ] = None,
 ) -> None:
-    """Write a run, or results of bench, as one self-contained HTML page; results also as Markdown."""
+    """Write a run, a scan, or results of bench, as one self-contained HTML page; results also as Markdown."""
     folders = [path for path in paths if path.is_dir()]
     if folders and (markdown or readme or len(paths) > 1):
         raise ConfigError(f"{folders[0]} is a folder: a run is reported alone and as HTML; expected files of results")
@@ -149,6 +152,8 @@ def report(
         raise ConfigError("--input and --model need the folder of a run; got files of results")
     if markdown or readme:
         _write_markdown(paths, out, readme, whole_page=markdown)
+    elif folders and is_scan(folders[0]):
+        _write_scan(folders[0], out or folders[0] / "report.html")
     elif folders:
         _write_run(folders[0], out or folders[0] / "report.html", inputs or [], model)
     else:
@@ -163,6 +168,12 @@ def _write_run(folder: Path, out: Path, inputs: list[Path], model: str | None) -
     _write(out, page.html)
     for note in page.notes:
         say(f"note: {note}", err=True)
+
+
+def _write_scan(folder: Path, out: Path) -> None:
+    from edgequake.report.pages.scan_page import scan_report
+
+    _write(out, scan_report(folder))
 
 
 def _write_results(paths: list[Path], out: Path | None) -> None:

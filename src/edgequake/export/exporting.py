@@ -15,6 +15,7 @@ from edgequake.edge.formats.waveforms import NS_PER_S, format_time
 from edgequake.export.stations import Place, read_places
 from edgequake.results.finished_run import FinishedRun, RunEvent, read_run
 from edgequake.results.progress import Progress, silent
+from edgequake.scan.scan_folder import is_scan
 
 # The default file or folder of each format, in the run's folder.
 DEFAULT_NAMES = {"quakeml": "events.xml", "csv": "events.csv", "snuffler": "events.markers", "sac": "sac"}
@@ -55,7 +56,7 @@ def export_run(
 
     Parameters
     ----------
-    run_dir : output folder of `edgequake run`.
+    run_dir : output folder of `edgequake run`, or of `edgequake scan`.
     forms : one or several of "quakeml", "csv", "snuffler" and "sac".
     out : the file of a single format, for `sac` the folder; of several formats the folder that gets each under its
         default name. By default in `run_dir`, see `DEFAULT_NAMES`.
@@ -76,7 +77,7 @@ def export_run(
             raise ConfigError(f"unknown format '{form}': expected one of {', '.join(DEFAULT_NAMES)}")
     if stations is not None and "quakeml" not in forms:
         raise ConfigError("--stations gives QuakeML events an origin; add --quakeml, or leave it out")
-    run = read_run(run_dir)
+    run = _read(run_dir, forms)
     if len(forms) == 1:
         targets = {forms[0]: out or run_dir / DEFAULT_NAMES[forms[0]]}
     else:
@@ -134,6 +135,17 @@ def _places(stations: Path, run: FinishedRun) -> dict[str, Place]:
     if missing:
         raise DataError(f"{stations} has no station {', '.join(missing)}: it has {', '.join(sorted(places)[:5])}")
     return places
+
+
+def _read(folder: Path, forms: Sequence[str]) -> FinishedRun:
+    """Return a run, or a scan as one."""
+    if not is_scan(folder):
+        return read_run(folder)
+    if "sac" in forms:
+        raise ConfigError(f"{folder} is a scan, whose kept samples are an SDS archive: read them from its segments/")
+    from edgequake.scan.finished_scan import read_scan
+
+    return read_scan(folder)
 
 
 def to_csv(events: Iterable[RunEvent]) -> bytes:

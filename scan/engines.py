@@ -1,0 +1,169 @@
+"""Engines: what runs the shards. Dask's processes, or this process itself.
+
+A driver hands over a shard and gets a small dictionary back, one by one, and never more than a few at a time: a Dask
+scheduler with 100 000 futures takes a minute before it begins. Nothing of a scan's state is in the engine.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from edgequake.edge.base.errors import ConfigError, DataError
+
+Work = Callable[..., dict[str, Any]]
+_MOST_DEATHS = 10  # of workers with one shard, before the shard is to blame
+_LONGEST_START_S = 60.0
+_COUNTED_S = 5.0  # between two counts of the workers, of which a cluster may get more
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a piece of work."""
+
+    name: str
+    result: dict[str, Any] | None
+    problem: str | None = None  # why there is no result
+
+
+class Engine(Protocol):
+    """Runs work, each piece once."""
+
+    @property
+    def n_workers(self) -> int:
+        """Pieces that are run at a time."""
+
+    @property
+    def dashboard(self) -> str | None:
+        """Address of a page that shows the workers."""
+
+    def submit(self, name: str, work: Work, *arguments: Any) -> None:
+        """Have `work` called with `arguments`."""
+
+    def next_outcome(self, timeout_s: float) -> Outcome | None:
+        """Return the next piece that has ended; None: none has for so long.
+
+        Raises
+        ------
+        DataError
+            The engine is gone.
+        """
+
+    def close(self) -> None:
+        """Give up what is not done; no more work is taken."""
+
+
+class InProcess:
+    """Runs work in this process, when its outcome is asked for."""
+
+    n_workers = 1
+    dashboard = None
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[str, Work, tuple[Any, ...]]] = deque()
+
+    def submit(self, name: str, work: Work, *arguments: Any) -> None:
+        self._waiting.append((name, work, arguments))
+
+    def next_outcome(self, timeout_s: float) -> Outcome | None:
+        if not self._waiting:
+            return None
+        name, work, arguments = self._waiting.popleft()
+        return Outcome(name, work(*arguments))
+
+    def close(self) -> None:
+        self._waiting.clear()
+
+
+class DaskEngine:
+    """Runs work on a Dask cluster: processes of this machine with one thread each, or a scheduler that is running."""
+
+    def __init__(self, n_workers: int | None = None, scheduler: str | None = None) -> None:
+        """Start a cluster of so many processes (None: one a core), or connect to the scheduler at an address.
+
+        Raises
+        ------
+        ConfigError
+            Dask is not installed, or there is no scheduler.
+        """
+        try:
+            import dask
+            from distributed import Client, LocalCluster
+        except ModuleNotFoundError as problem:
+            raise ConfigError("a scan needs Dask: pip install 'edgequake[scan]'") from problem
+        dask.config.set({"distributed.scheduler.allowed-failures": _MOST_DEATHS})
+        self._cluster = None
+        self._outcomes: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._futures: dict[str, Any] = {}
+        self._n_submitted = 0
+        self._n_workers, self._count_again_s = 1, 0.0
+        if scheduler is None:
+            # One thread a process: more, in each of them, would share the cores with those of the others.
+            self._cluster = LocalCluster(
+                n_workers=n_workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address="127.0.0.1:0",
+                memory_limit=0,
+                silence_logs="CRITICAL",
+            )
+        try:
+            self._client = Client(self._cluster or scheduler, timeout=_LONGEST_START_S, set_as_default=False)
+        except (OSError, ValueError) as problem:
+            raise ConfigError(f"--scheduler {scheduler}: no Dask scheduler answers there ({problem})") from problem
+
+    @property
+    def n_workers(self) -> int:
+        now_s = time.monotonic()
+        if now_s >= self._count_again_s:
+            self._n_workers = max(1, sum(self._client.nthreads().values()))
+            self._count_again_s = now_s + _COUNTED_S
+        return self._n_workers
+
+    @property
+    def dashboard(self) -> str | None:
+        return str(self._client.dashboard_link) or None
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """Processes of the workers, to watch or to kill them."""
+        return [int(facts["pid"]) for facts in self._client.run(_pid).values()]
+
+    def submit(self, name: str, work: Work, *arguments: Any) -> None:
+        self._n_submitted += 1
+        future = self._client.submit(work, *arguments, key=f"{name}-{self._n_submitted}", pure=False)
+        self._futures[name] = future
+        future.add_done_callback(lambda ended: self._outcomes.put((name, ended)))
+
+    def next_outcome(self, timeout_s: float) -> Outcome | None:
+        try:
+            name, future = self._outcomes.get(timeout=timeout_s)
+        except queue.Empty:
+            if self._client.status not in ("running", "connecting"):
+                raise DataError("the Dask scheduler is gone; start the scan again, it goes on where it was") from None
+            return None
+        if self._futures.pop(name, None) is None:
+            return None
+        if future.status == "finished":
+            return Outcome(name, future.result())
+        if future.status == "cancelled":
+            raise DataError("the Dask scheduler has given up the scan's work; start the scan again, it goes on")
+        problem = future.exception()
+        return Outcome(name, None, f"{type(problem).__name__}: {problem}")
+
+    def close(self) -> None:
+        for future in self._futures.values():
+            future.cancel()
+        self._client.close()
+        if self._cluster is not None:
+            self._cluster.close()
+
+
+def _pid() -> dict[str, int]:
+    import os
+
+    return {"pid": os.getpid()}
