@@ -18,13 +18,19 @@ _LINE = re.compile(r"^(?P<file>[^:\n]+):(?P<line>\d+):(?P<column>\d+): (?P<kind>
 _RULE = "misra-c2012-"
 
 
+def has_addon(folder: Path) -> bool:
+    """Return whether cppcheck finds its MISRA addon; it is a package of its own in some distributions."""
+    (folder / "empty.c").write_text("int unused;\n")
+    return subprocess.run([*_COMMAND, "empty.c"], cwd=folder, capture_output=True, check=False).returncode == 0
+
+
 def reports(model: str, folder: Path) -> set[tuple[str, str, str]]:
     """Export a model and return what cppcheck reports, each as (rule or check, file, place)."""
     export_model(model, folder)
     done = subprocess.run([*_COMMAND, f"eq_{model}.c"], cwd=folder, capture_output=True, text=True, check=True)
     found = set()
     for match in _LINE.finditer(done.stderr):
-        file = Path(match["file"]).name.replace(f"_{model}_", "_NAME_")
+        file = Path(match["file"]).name.replace(f"_{model}_", "_NAME_").removeprefix("eq_")
         found.add((match["name"], file, f"{match['line']}:{match['column']}"))
     return found
 
