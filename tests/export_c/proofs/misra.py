@@ -21,7 +21,8 @@ _RULE = "misra-c2012-"
 def has_addon(folder: Path) -> bool:
     """Return whether cppcheck finds its MISRA addon; it is a package of its own in some distributions."""
     (folder / "empty.c").write_text("int unused;\n")
-    return subprocess.run([*_COMMAND, "empty.c"], cwd=folder, capture_output=True, check=False).returncode == 0
+    done = subprocess.run([*_COMMAND, "empty.c"], cwd=folder, capture_output=True, text=True, check=False)
+    return done.returncode == 0 and "Did not find addon" not in done.stdout + done.stderr
 
 
 def reports(model: str, folder: Path) -> set[tuple[str, str, str]]:
