@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 
-os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1"))  # before numpy is imported
+if __name__ == "__main__":  # before numpy is imported
+    os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1"))
 
 import argparse
 import dataclasses
