@@ -1,4 +1,4 @@
-"""Nearly every line and branch of the fixed C sources is run by tests. In `make c99` only; docs/c99.md has the figures."""
+"""Nearly every line and branch of the fixed C sources is run by tests; in `make c99` only. docs/c99.md has figures."""
 
 from __future__ import annotations
 
