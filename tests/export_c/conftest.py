@@ -42,12 +42,7 @@ def exported(compiler: str, tmp_path_factory: pytest.TempPathFactory) -> Callabl
             result = export_model(name, folder, options, build=True)
             assert result.library is not None
             plain = dataclasses.replace(manifest, classes=None)
-            rates_hz = exact_rates_hz(manifest) if name == "earth" else (manifest.sampling_rate_hz,)
-            refining = export_model(name, folder / "refining", ExportOptions(3, rates_hz), build=True)
-            assert refining.library is not None
-            libraries = CLibrary(Path(result.library)), CLibrary(Path(refining.library))
-            factors = tuple(round(rate_hz / manifest.sampling_rate_hz) for rate_hz in rates_hz)
-            made[name] = Exported(plain, variant, graph, libraries[0], folder, libraries[1], factors)
+            made[name] = Exported(plain, variant, graph, CLibrary(Path(result.library)), folder)
         return made[name]
 
     return export

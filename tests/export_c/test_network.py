@@ -17,7 +17,7 @@ from edgequake.export_c.operator_tables import logistic_table, run_operator, sig
 from .exports import IS_LONG, MODELS, Exported
 
 Export = Callable[[str], Exported]
-N_STEPS = 20_000 if IS_LONG else 1000
+N_STEPS = 20_000 if IS_LONG else 300
 
 
 class RuntimeNetwork:

@@ -89,6 +89,12 @@ STUDIES = {
         "finished-folds.json",
         is_here=True,
     ),
+    "c_cost": Study(
+        ["--models", "moon", "--hours", "0.02", "--repeats", "1", "--page", "OUT/c99.md"],
+        r"\| moon \| 6\.625 Hz \| [\d.]+ \| [\d.]+ \|",
+        "c99.md",
+        is_here=True,
+    ),
     "compare_models": Study(
         ["--data", "OUT/data", "--work", "OUT", "--plan", "OUT/plan.toml", "--json", "OUT/table.json"],
         r"\n\| two steps of training \| \d\.\d\d \| ",
@@ -203,7 +209,7 @@ def prepare(out: Path, models: Path, data: Path) -> None:
 
     For `compare_models`, two records, and the finished training of the second fold, so that only the first one trains;
     for `body_folds`, the finished trainings of both folds; for `earth_folds` and `other_rates`, terrestrial records;
-    for `plain_route`, a page to fill in; for `draw_continuous`, a report with one point.
+    for `plain_route` and `c_cost`, a page to fill in; for `draw_continuous`, a report with one point.
     """
     (out / "plan.toml").write_text(PLAN)
     (out / "tiny-1").mkdir()
@@ -231,6 +237,7 @@ def prepare(out: Path, models: Path, data: Path) -> None:
     (out / "folds.toml").write_text(FOLDS)
     write_earth(out / "earth", HOURS)
     write_earth(out / "earth", {"local_SYN_B.mseed": ("val", "SYN_B", 300.0)}, 125.0, "earth_other_rates")
+    (out / "c99.md").write_text("<!-- studies/c_cost.py writes from here -->\n<!-- to here -->\n")
     (out / "page.md").write_text("<!-- studies/conversion/plain_route.py writes from here -->\n<!-- to here -->\n")
 
 

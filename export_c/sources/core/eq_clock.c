@@ -48,7 +48,7 @@ static eq_result advance_clock(eq_clock *clock, double grid_hz, uint32_t n, int6
 {
     int64_t stop = clock->next + (int64_t)n;
     *position = clock->next;
-    if (slips(clock, grid_hz, stop - clock->chain.position)) {
+    if (slips(clock, grid_hz, stop - clock->chain.position) != 0) {
         return EQ_CLOCK;
     }
     clock->next = stop;
@@ -124,7 +124,7 @@ static eq_result place_piece(eq_clock *clock, double grid_hz, int64_t t0_ns, int
         return EQ_OK;
     }
     clock->has_old = 0;
-    if (clock->has_chain) {
+    if (clock->has_chain != 0) {
         result = follow_clock(clock, grid_hz, at, begin_ns);
     } else {
         jump_to(clock, at);

@@ -89,8 +89,8 @@ static int despike(eq_spikes *spikes, double *value, uint8_t *valid)
     double *x = spikes->values;
     double median, deviations[5];
     int i;
-    memmove(x, x + 1, 4 * sizeof *x);
-    memmove(spikes->valid, spikes->valid + 1, 4);
+    (void)memmove(x, x + 1, 4 * sizeof *x);
+    (void)memmove(spikes->valid, spikes->valid + 1, 4);
     x[4] = *value;
     spikes->valid[4] = *valid;
     if (spikes->n < 6) {

@@ -11,7 +11,7 @@ void eq_init(eq_t *s, int sensitivity)
 {
     const int i = sensitivity < 0 ? 0 : (sensitivity > 2 ? 2 : sensitivity);
     int channel, k;
-    memset(s, 0, sizeof *s);
+    (void)memset(s, 0, sizeof *s);
     reset_trigger(&s->trigger);
     s->trigger.threshold = eq_thresholds[i];
     reset_network(&s->network);
@@ -122,12 +122,12 @@ static void take_into_high_bands(eq_t *s, eq_channel *c, int64_t position, doubl
 static void take_waiting(eq_channel *c, int64_t block, int16_t *steps)
 {
     int64_t i = block - c->waiting_block;
-    memset(steps, 0, EQ_HIGH_BANDS * sizeof *steps);
+    (void)memset(steps, 0, EQ_HIGH_BANDS * sizeof *steps);
     if (i >= 0 && i < c->n_waiting) {
-        memcpy(steps, c->waiting[i], EQ_HIGH_BANDS * sizeof *steps);
+        (void)memcpy(steps, c->waiting[i], EQ_HIGH_BANDS * sizeof *steps);
         c->n_waiting -= (int32_t)i + 1;
         c->waiting_block += i + 1;
-        memmove(c->waiting[0], c->waiting[i + 1], (size_t)c->n_waiting * sizeof c->waiting[0]);
+        (void)memmove(c->waiting[0], c->waiting[i + 1], (size_t)c->n_waiting * sizeof c->waiting[0]);
     }
 }
 #endif
@@ -188,7 +188,7 @@ static void take_sample(eq_channel *c, const eq_samples *x, uint32_t i)
         value = x->f32 != NULL ? (double)x->f32[i] : x->f64[i];
         is_usable = is_usable_float(c, value);
     }
-    if (is_usable) {
+    if (is_usable != 0) {
         bridge_gap(c, c->piece_position, value);
     }
     c->piece_position++;
@@ -213,11 +213,11 @@ static eq_result push_samples(eq_t *s, int channel, int64_t start_ns, double rat
             return EQ_FULL;
         }
 #if EQ_HAS_ONSET
-        if (refine_onset(s, 0)) {
+        if (refine_onset(s, 0) != 0) {
             return EQ_MORE;
         }
 #endif
-        if (release_row(s, first_open_block(s))) {
+        if (release_row(s, first_open_block(s)) != 0) {
             return EQ_MORE;
         }
         if (block - s->next_block >= EQ_RING) {
@@ -228,7 +228,7 @@ static eq_result push_samples(eq_t *s, int channel, int64_t start_ns, double rat
                 return EQ_MORE;
             }
             if (c->next_position <= c->last_position) {
-                if (emit_sample(s, c)) {
+                if (emit_sample(s, c) != 0) {
                     return EQ_MORE;
                 }
             } else if (*taken < n) {
@@ -277,7 +277,7 @@ eq_result eq_advance(eq_t *s, int64_t now_ns)
         return EQ_FULL;
     }
 #if EQ_HAS_ONSET
-    if (refine_onset(s, 0)) {
+    if (refine_onset(s, 0) != 0) {
         return EQ_MORE;
     }
 #endif
@@ -294,11 +294,11 @@ eq_result eq_finish(eq_t *s)
         return EQ_FULL;
     }
 #if EQ_HAS_ONSET
-    if (refine_onset(s, in_piece == 0)) {
+    if (refine_onset(s, in_piece == 0) != 0) {
         return EQ_MORE;
     }
 #endif
-    if (release_row(s, first_open_block_at_end(s))) {
+    if (release_row(s, first_open_block_at_end(s)) != 0) {
         return EQ_MORE;
     }
     if (in_piece != 0) {
@@ -358,6 +358,6 @@ int64_t eq_horizon_ns(const eq_t *s)
 eq_counts eq_channel_counts(const eq_t *s, int channel)
 {
     eq_counts none;
-    memset(&none, 0, sizeof none);
+    (void)memset(&none, 0, sizeof none);
     return channel < 0 || channel >= EQ_N_CHANNELS ? none : s->channels[channel].counts;
 }

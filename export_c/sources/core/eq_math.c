@@ -50,10 +50,10 @@ static double log_10(double x)
     int32_t exponent;
     double s, s2, sum = 0.0;
     int i;
-    memcpy(&bits, &x, sizeof bits);
+    (void)memcpy(&bits, &x, sizeof bits);
     exponent = (int32_t)(bits >> 52) - 1023;
     bits = (bits & 0xFFFFFFFFFFFFFu) | 0x3FF0000000000000u;
-    memcpy(&x, &bits, sizeof x);
+    (void)memcpy(&x, &bits, sizeof x);
     if (x > 1.4142135623730951) {
         x = x * 0.5;
         exponent += 1;

@@ -11,11 +11,17 @@ static int32_t at_most(int32_t x, int32_t high)
     return x < high ? x : high;
 }
 
+/* -1 where x is negative, otherwise 0: its sign bit, not a shift of a negative number, which C leaves open. */
+static inline int32_t sign_of(int32_t x)
+{
+    return -(int32_t)((uint32_t)x >> 31);
+}
+
 static int32_t clamp(int32_t x, int32_t low, int32_t high)
 {
     const int32_t above = x - low;
-    const int32_t beyond = low + (above & ~(above >> 31)) - high;
-    return high + (beyond & (beyond >> 31));
+    const int32_t beyond = low + (above & ~sign_of(above)) - high;
+    return high + (beyond & sign_of(beyond));
 }
 
 /* High half of 2 a b, rounded half up. No multiplier is -2^31, so it cannot overflow. */
@@ -36,7 +42,7 @@ static inline int32_t scale_half_away(int32_t a, eq_scale scale)
 {
     const int32_t product = high_product(a, scale.multiplier);
     const int32_t half = (int32_t)(((uint32_t)1 << scale.shift) >> 1);
-    return (product + half + ((product >> 31) & -(int32_t)(half > 0))) >> scale.shift;
+    return (product + half + (sign_of(product) & -(int32_t)(half > 0))) >> scale.shift;
 }
 
 /* Sum of products of n 8-bit numbers. */
@@ -48,8 +54,8 @@ static int32_t dot(const int8_t *x, const int8_t *w, int32_t n)
     const int8_t *const stop_of_fours = x + (n & ~3);
     while (x < stop_of_fours) {
         uint32_t a, b;
-        memcpy(&a, x, 4);
-        memcpy(&b, w, 4);
+        (void)memcpy(&a, x, 4);
+        (void)memcpy(&b, w, 4);
         sum = __smlad(__sxtb16(a), __sxtb16(b), sum);
         sum = __smlad(__sxtb16(a >> 8 | a << 24), __sxtb16(b >> 8 | b << 24), sum);
         x += 4;
@@ -111,14 +117,14 @@ static int32_t with_sign(int32_t x, int32_t sign)
 
 static int16_t logistic_16(int16_t x, eq_table_scale scale)
 {
-    const int32_t input = table_input(x, scale), sign = input >> 31;
+    const int32_t input = table_input(x, scale), sign = sign_of(input);
     const int32_t value = table_value(input < 0 ? -input : input, 9, 0x7FFF << 1);
     return (int16_t)((with_sign(value, sign) + (sign & ((1 << 25) - 1)) + 512) >> 10); /* of -x: 1 minus that of x */
 }
 
 static int16_t tanh_16(int16_t x, eq_table_scale scale)
 {
-    const int32_t input = table_input(x, scale), sign = input >> 31;
+    const int32_t input = table_input(x, scale), sign = sign_of(input);
     const int32_t value = table_value(input < 0 ? -input : input, 8, 0xFFFF) - (1 << 23);
     return (int16_t)((with_sign(value, sign) + sign + 128) >> 8);
 }
@@ -137,8 +143,8 @@ static inline int16_t multiply_16(int32_t a, int32_t b, eq_scale scale)
 static void reset_network(eq_network *network)
 {
     int32_t i, k, offset = 0;
-    memset(network->c, 0, sizeof network->c);
-    memset(network->h, EQ_H_ZERO, sizeof network->h);
+    (void)memset(network->c, 0, sizeof network->c);
+    (void)memset(network->h, EQ_H_ZERO, sizeof network->h);
     for (k = 0; k < EQ_N_CONVS; k++) {
         for (i = 0; i < eq_convs[k].n_in; i++) {
             network->contexts[offset + i] = (int8_t)eq_conv_zeros[k];
@@ -154,8 +160,8 @@ static void step_convolutions(eq_network *network, int8_t *x)
     int8_t *context = network->contexts;
     for (k = 0; k < EQ_N_CONVS; k++) {
         const eq_dense *layer = &eq_convs[k];
-        memmove(context, context + n_row, (size_t)(layer->n_in - n_row));
-        memcpy(context + layer->n_in - n_row, x, (size_t)n_row);
+        (void)memmove(context, context + n_row, (size_t)(layer->n_in - n_row));
+        (void)memcpy(context + layer->n_in - n_row, x, (size_t)n_row);
         for (o = 0; o < layer->n_out; o++) {
             x[o] = dense_output(layer, context, o);
         }
@@ -196,7 +202,7 @@ static void step_network(eq_network *network, const int8_t *row, int16_t *gates,
 {
     int8_t x[EQ_MOST_ROW];
     int32_t o;
-    memcpy(x, row, EQ_N_FEATURES);
+    (void)memcpy(x, row, EQ_N_FEATURES);
     step_convolutions(network, x);
     step_lstm(network, x, gates);
     for (o = 0; o < EQ_N_OUTPUTS; o++) {

@@ -14,9 +14,9 @@ static double square_root(double x)
     uint64_t bits;
     double root;
     int i;
-    memcpy(&bits, &x, sizeof bits);
+    (void)memcpy(&bits, &x, sizeof bits);
     bits = (bits >> 1) + ((uint64_t)1023 << 51); /* half the exponent: within 6 % */
-    memcpy(&root, &bits, sizeof root);
+    (void)memcpy(&root, &bits, sizeof root);
     for (i = 0; i < 5; i++) {
         root = 0.5 * (root + x / root);
     }
@@ -60,7 +60,7 @@ static void keep_sample(eq_channel *c, int64_t position, double value, int is_tr
         kept = (int32_t)value;
     } else if (is_true && magnitude(value) < 1e38) {
         const float single = (float)value + 0.0f; /* -0 has the bits of INT32_MIN */
-        memcpy(&kept, &single, sizeof kept);
+        (void)memcpy(&kept, &single, sizeof kept);
     }
     c->kept[c->i_kept] = kept;
 }
@@ -78,7 +78,7 @@ static int find_kept(const eq_channel *c, int64_t position, double *value)
     *value = (double)kept;
     if (c->is_integer == 0) {
         float single;
-        memcpy(&single, &kept, sizeof single);
+        (void)memcpy(&single, &kept, sizeof single);
         *value = (double)single;
     }
     return kept != INT32_MIN;
@@ -116,8 +116,8 @@ static void begin_onset_channel(eq_t *s)
 {
     eq_refinement *r = &s->scratch.refinement;
     const eq_channel *c = &s->channels[s->onset.channel];
-    memset(r->power, 0, sizeof r->power);
-    memset(r->counts, 0, sizeof r->counts);
+    (void)memset(r->power, 0, sizeof r->power);
+    (void)memset(r->counts, 0, sizeof r->counts);
     r->smallest = 0.0;
     r->edge = -1;
     s->onset.stage = EQ_STAGE_EDGES; /* of nothing, where there are no samples */
@@ -144,8 +144,8 @@ static void filter_onset_sample(eq_refinement *r, const eq_onset_rate *rate, dou
         && (change < r->smallest || !(r->smallest > 0.0))) {
         r->smallest = change;
     }
-    memmove(line, line + 1, (size_t)newest * sizeof *line);
-    memmove(r->line_valid, r->line_valid + 1, (size_t)newest);
+    (void)memmove(line, line + 1, (size_t)newest * sizeof *line);
+    (void)memmove(r->line_valid, r->line_valid + 1, (size_t)newest);
     line[newest] = value;
     r->line_valid[newest] = is_valid;
     r->n_line += r->n_line <= newest ? 1 : 0;
@@ -165,9 +165,10 @@ static void filter_onset_sample(eq_refinement *r, const eq_onset_rate *rate, dou
 /* Emits the next sample of the gap rule, down to the band-pass. */
 static void emit_onset_sample(eq_refinement *r, const eq_onset_rate *rate, double rate_hz)
 {
-    int32_t position = r->next++;
+    int32_t position = r->next;
     uint8_t is_valid = position == r->last ? 1 : 0;
     double value = is_valid != 0 ? r->last_value : on_line(r->from_value, r->from, r->last_value, r->last, position);
+    r->next++;
 #if EQ_HAS_DESPIKE
     position -= 2;
     if (!despike(&r->spikes, &value, &is_valid)) {
@@ -212,7 +213,7 @@ static void examine_samples(eq_t *s)
         if (r->next <= r->last) {
             emit_onset_sample(r, rate, rate_hz);
         } else if (r->at < rate->n_after) {
-            if (find_kept(c, r->rise + r->at, &value)) {
+            if (find_kept(c, r->rise + r->at, &value) != 0) {
                 if (r->at - r->last - 1 > c->longest_bridge) {
                     r->spikes.n = 0;
                     r->n_line = 0;
@@ -334,7 +335,7 @@ static void finish_search(eq_t *s)
         const int32_t n_frames = r->frame + EQ_ONSET_TAIL_FRAMES;
         r->n_frames = n_frames < EQ_ONSET_FRAMES ? n_frames : EQ_ONSET_FRAMES;
         r->is_second = 1;
-        memset(r->gain, 0, sizeof r->gain);
+        (void)memset(r->gain, 0, sizeof r->gain);
         s->onset.channel = 0;
         r->edge = -1;
         /* One channel's amplitudes are still there. */
@@ -377,7 +378,7 @@ static int refine_onset(eq_t *s, int is_end)
                 return 0;
             }
         }
-        memset(r, 0, sizeof *r);
+        (void)memset(r, 0, sizeof *r);
         r->n_frames = EQ_ONSET_FRAMES;
         s->onset.channel = 0;
         s->onset.stage = EQ_STAGE_CHANNEL;

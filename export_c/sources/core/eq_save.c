@@ -54,7 +54,7 @@ static int64_t pass_integer(eq_stream *f, int64_t value, uint32_t n, int64_t low
     int64_t number = value;
     if (f->pass != EQ_WRITE) {
         const uint64_t extended = (found ^ sign) - sign; /* modulo 2^64 */
-        memcpy(&number, &extended, sizeof number);
+        (void)memcpy(&number, &extended, sizeof number);
     }
     f->is_bad |= number < low || number > high ? 1 : 0;
     return f->pass == EQ_CHECK ? value : number;
@@ -130,9 +130,9 @@ static void pass_doubles(eq_stream *f, double *x, uint32_t n, double limit)
     for (i = 0; i < n; i++) {
         uint64_t bits;
         double found;
-        memcpy(&bits, &x[i], sizeof bits);
+        (void)memcpy(&bits, &x[i], sizeof bits);
         bits = pass_bytes(f, bits, 8);
-        memcpy(&found, &bits, sizeof found);
+        (void)memcpy(&found, &bits, sizeof found);
         f->is_bad |= magnitude(found) <= limit ? 0 : 1;
         x[i] = f->pass == EQ_READ ? found : x[i];
     }
@@ -256,13 +256,13 @@ static void pass_trigger(eq_stream *f, eq_trigger *t)
 static void pass_event(eq_stream *f, eq_event *event)
 {
     uint32_t bits;
-    memcpy(&bits, &event->peak_probability, sizeof bits);
+    (void)memcpy(&bits, &event->peak_probability, sizeof bits);
     pass_i64(f, &event->onset_ns);
     pass_i64(f, &event->stop_ns);
     pass_i64(f, &event->trigger_ns);
     pass_i32(f, &event->sigma_ms, 0, INT32_MAX);
     pass_u32(f, &bits);
-    memcpy(&event->peak_probability, &bits, sizeof bits);
+    (void)memcpy(&event->peak_probability, &bits, sizeof bits);
     pass_i16s(f, &event->class_index, 1);
     pass_i16s(f, &event->reserved, 1);
 }
@@ -328,7 +328,7 @@ static void write_head(uint8_t *bytes, uint32_t n)
     begin_stream(&f, EQ_WRITE, bytes, NULL);
     f.at = 0;
     (void)pass_bytes(&f, EQ_MAGIC, 4);
-    memcpy(bytes + 4, eq_identity, 8);
+    (void)memcpy(bytes + 4, eq_identity, 8);
     f.at = 12;
     (void)pass_bytes(&f, n, 4);
     (void)pass_bytes(&f, crc_32(crc_32(0, bytes, 16), bytes + EQ_HEAD_BYTES, n - EQ_HEAD_BYTES), 4);

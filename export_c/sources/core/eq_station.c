@@ -82,7 +82,7 @@ static void decide_row(eq_t *s, int64_t block, int is_restart)
     int8_t row[EQ_N_FEATURES], probabilities[EQ_N_OUTPUTS];
     eq_decision decision;
     int i;
-    if (is_restart) {
+    if (is_restart != 0) {
         s->restarts++;
         close_open_event(s);
         reset_trigger(&s->trigger);
@@ -92,7 +92,7 @@ static void decide_row(eq_t *s, int64_t block, int is_restart)
 #ifdef EQ_ON_FEATURES /* for hosts: sees every row before it is quantized */
     EQ_ON_FEATURES(block, features);
 #endif
-    memset(row_at(s, block), 0, sizeof(eq_row));
+    (void)memset(row_at(s, block), 0, sizeof(eq_row));
     for (i = 0; i < EQ_N_FEATURES; i++) {
         row[i] = quantize_feature(features[i]);
     }

@@ -81,7 +81,7 @@ static int is_same_event(const eq_trigger *t, int64_t rise_ns)
 static void open_event(eq_t *s, int64_t rise_ns)
 {
     eq_trigger *t = &s->trigger;
-    if (is_same_event(t, rise_ns)) {
+    if (is_same_event(t, rise_ns) != 0) {
         return;
     }
     if (t->is_open != 0) {

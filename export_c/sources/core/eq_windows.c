@@ -15,7 +15,7 @@ static double quantization_density(const eq_grid_config *config, const double *v
 {
     double quantum = 0.0, change;
     uint32_t i;
-    if (is_integer) {
+    if (is_integer != 0) {
         quantum = 1.0;
     } else {
         for (i = 1; i < config->window; i++) {
@@ -60,8 +60,8 @@ static int window_features(const eq_grid_config *config, eq_grid *grid, double *
         grid->floor = quantization_density(config, grid->values, is_integer);
     }
     is_valid = is_valid_window(config, grid);
-    memset(steps, 0, config->n_bands * sizeof *steps);
-    if (is_valid) {
+    (void)memset(steps, 0, config->n_bands * sizeof *steps);
+    if (is_valid != 0) {
         band_powers(config, grid->values, scratch, levels);
         for (band = 0; band < config->n_bands; band++) {
             levels[band] = log_10(levels[band] + grid->floor);
@@ -75,7 +75,7 @@ static int window_features(const eq_grid_config *config, eq_grid *grid, double *
 static int take_into_window(const eq_grid_config *config, eq_grid *grid, int64_t position, double value, int is_valid,
                             int is_fresh)
 {
-    if (is_fresh) {
+    if (is_fresh != 0) {
         grid->next_block = ceil_div(position, config->hop);
         grid->n_skip = (int32_t)(grid->next_block * config->hop - position);
         grid->n_values = 0;
@@ -95,8 +95,8 @@ static int take_into_window(const eq_grid_config *config, eq_grid *grid, int64_t
 static void advance_window(const eq_grid_config *config, eq_grid *grid)
 {
     const uint32_t kept = config->window - (uint32_t)config->hop;
-    memmove(grid->values, grid->values + config->hop, kept * sizeof grid->values[0]);
-    memmove(grid->valid, grid->valid + config->hop, kept);
+    (void)memmove(grid->values, grid->values + config->hop, kept * sizeof grid->values[0]);
+    (void)memmove(grid->valid, grid->valid + config->hop, kept);
     grid->n_values = (int32_t)kept;
     grid->next_block++;
 }
