@@ -24,6 +24,7 @@ class Network:
     way_settings: tuple[str, ...] | None = None  # ... and its settings, where they are other ones
     learn: Make | None = None  # the same layers on shorter windows, on which it learns in less time
     rows: int = 1600  # of a sequence to train on, for a network that takes any number
+    quakes: bool = False  # trained and compared on quakes with a coda, in place of bursts
 
 
 CLASSES = ("event_classes = [1]",)  # of a softmax whose column 1 is the event
