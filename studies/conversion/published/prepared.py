@@ -174,7 +174,7 @@ def write_rows(model: Any, network: Network, settings: tuple[str, ...], folder: 
     """Write rows to calibrate on, others to compare on, and Keras' outputs for these."""
     n, n_features = n_rows(model, network), numbers(model)
     arrays = []
-    for seed, total in ((3, CALIBRATION_ROWS), (4, COMPARED_ROWS)):
+    for seed, total in ((3, network.calibration_rows or CALIBRATION_ROWS), (4, COMPARED_ROWS)):
         n_sequences = max(18 if seed == 3 else 6, total // n)
         arrays.append(drawn(network)(n, n_features, n_sequences, np.random.default_rng(seed))[0])
     calibration, rows = arrays

@@ -260,7 +260,10 @@ NETWORKS = {
         "seismic", "Mousavi 2020", transformer, "components", way=transformer_memory
     ),
     "LightEQ": Network("seismic", "Zainab 2023", lighteq),
-    "DeepPhasePick": Network("seismic", "Soto 2021", deep_phase_pick, "components", settings=classes(1, 2)),
+    "DeepPhasePick": Network(
+        "seismic", "Soto 2021", deep_phase_pick, "components", settings=classes(1, 2),
+        calibration_rows=32_000,
+    ),
     "CPIC": Network("seismic", "Zhu 2019b", cpic, "components", settings=classes(1, 2), saved="h5"),
     "MagNet": Network(
         "seismic", "Mousavi 2020b", _magnitude(lambda L: L.Bidirectional(L.LSTM(100)), "same"), "components",

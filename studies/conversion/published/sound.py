@@ -236,7 +236,8 @@ NETWORKS = {
     "YAMNet": Network("audio events", "Plakal 2019", yamnet, settings=event(*(f"other_{n}" for n in range(1, 10)))),
     "VGGish": Network("audio events", "Hershey 2017", vggish),
     "acoustic scenes": Network(
-        "audio events", "DCASE 2018", scenes, settings=classes(*range(1, 10)), saved="keras 2 h5"
+        "audio events", "DCASE 2018", scenes, settings=classes(*range(1, 10)), saved="keras 2 h5",
+        calibration_rows=32_000,
     ),
     "sound events": Network("audio events", "Cakir 2017", sound_events, settings=event(*"bcdef"), rows=256),
     "machine sounds": Network("audio events", "DCASE 2020", anomaly),
