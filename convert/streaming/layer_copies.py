@@ -73,6 +73,15 @@ def copy_per_row(call: LayerCall, tensor: Any, weights: Weights) -> Any:
     return ops.reshape(result, (1, n_rows, *result.shape[1:]))
 
 
+def mean_of_images(tensor: Any, keepdims: bool = False) -> Any:
+    """Return the mean of (1, rows, features, channels) over features, then over rows.
+
+    The runtimes add one value after the other in 32 bits: over thousands of values at once, the rounding of the sum
+    is 1e-5 of it (Keras adds by parts, and is nearer).
+    """
+    return ops.mean(ops.mean(tensor, axis=2, keepdims=keepdims), axis=1, keepdims=keepdims)
+
+
 def apply_to_window(folded: FoldedGraph, tensor: Any) -> Any:
     """Return the output of the folded network on a whole window (1, n_rows, features)."""
     made = {INPUT: tensor}
@@ -83,6 +92,8 @@ def apply_to_window(folded: FoldedGraph, tensor: Any) -> Any:
             made[index] = apply_affine(call, sources[0])
         elif call.per_row:
             made[index] = copy_per_row(call, sources[0], weights)
+        elif isinstance(call.layer, layers.GlobalAveragePooling2D):
+            made[index] = mean_of_images(sources[0], call.layer.keepdims)
         else:
             changes, weights = without_groups(call, weights)
             made[index] = copy_layer(call.layer, sources, weights, name=call.scope, **changes)

@@ -16,7 +16,7 @@ from typing import Any
 from keras import layers, ops
 
 from edgequake.convert.streaming.affine_folding import CONVOLUTIONS, Weights
-from edgequake.convert.streaming.layer_copies import copy_layer, without_groups
+from edgequake.convert.streaming.layer_copies import copy_layer, mean_of_images, without_groups
 from edgequake.convert.streaming.layer_graph import WAYS_OUT, LayerCall, refuse
 from edgequake.convert.streaming.state import StepBuilder, Streams, TensorStream
 
@@ -173,8 +173,9 @@ def pool_window(build: StepBuilder, call: LayerCall, sources: Streams, weights: 
 
 
 def _of_window(stream: TensorStream, window: Any, maximum: bool) -> Any:
-    axes = tuple(range(1, len(stream.row_shape) + 1))
-    return ops.max(window, axis=axes) if maximum else ops.mean(window, axis=axes)
+    if maximum:
+        return ops.max(window, axis=tuple(range(1, len(stream.row_shape) + 1)))
+    return mean_of_images(window) if len(stream.row_shape) == 2 else ops.mean(window, axis=1)
 
 
 def _running_maximum(build: StepBuilder, call: LayerCall, stream: TensorStream) -> Any:

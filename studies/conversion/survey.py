@@ -54,7 +54,8 @@ def main() -> int:
     measured = [rows[name] for name in NETWORKS if name in rows]
     if measured:
         versions = [f"{package} {metadata.version(package)}" for package in ("tensorflow", "keras", "tf-keras")]
-        options.page.write_text(survey_page.page(measured, ", ".join(versions)), encoding="utf-8")
+        remarks = {name: network.remark for name, network in NETWORKS.items()}
+        options.page.write_text(survey_page.page(measured, ", ".join(versions), remarks), encoding="utf-8")
     for row in measured:
         if found := survey_page.faults(row):
             print(f"{row['name']}: {', '.join(found)}")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgequake.cli import main
+from edgequake.convert import converter
 from edgequake.convert.foreign_model import read_description
 from edgequake.synthetic import synthetic_dataset
 
@@ -30,9 +31,15 @@ def test_the_blocks_run_as_pasted(
 ) -> None:
     page = (root / "docs" / "notebook-to-device.md").read_text(encoding="utf-8").split("## Windows of three")[0]
     monkeypatch.chdir(tmp_path)
-    # The page's records, fewer of them: what they are is not the page's subject.
-    write = synthetic_dataset.write_dataset
-    monkeypatch.setattr(synthetic_dataset, "write_dataset", lambda out, seed: write(out, seed, 4, 1, 2))
+    # The page's records, fewer and shorter, and two graphs in place of four: neither is the page's subject.
+    write, record = synthetic_dataset.write_dataset, synthetic_dataset.synthetic_record
+    monkeypatch.setattr(synthetic_dataset, "write_dataset", lambda out, seed: write(out, seed, 2, 1, 1))
+    monkeypatch.setattr(
+        synthetic_dataset,
+        "synthetic_record",
+        lambda rng, duration_s, onsets_s, **given: record(rng, duration_s / 3, tuple(t / 3 for t in onsets_s), **given),
+    )
+    monkeypatch.setitem(converter.QUANTIZE, "all", ("float32", "int8"))
     namespace: dict[str, object] = {}
     for language, text in blocks(page):
         if language == "toml":

@@ -47,7 +47,7 @@ def survey(study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("worker_here")
-@pytest.mark.parametrize("name", ["machine TCN", "motor"])
+@pytest.mark.parametrize("name", ["motor"])
 def test_a_published_network_is_converted(survey: Any, study: Any, name: str) -> None:
     row = survey(name)
     assert row["converted"], row.get("refusal")
@@ -62,7 +62,7 @@ def test_a_refused_network_is_converted_after_the_advice(survey: Any, study: Any
     row = survey("ConvLSTM")
     assert not row["converted"] and "ConvLSTM1D" in row["refusal"] and not row["traceback"]
     assert row["way"]["converted"] and study.survey_page.faults(row) == []
-    assert "1 refused, of which 1 after one change" in study.survey_page.page([row], "").replace("\n", " ")
+    assert "1 refused, of which 1 after the advice" in study.survey_page.page([row], "").replace("\n", " ")
 
 
 def test_the_survey_is_large_and_names_every_source(study: Any) -> None:

@@ -23,7 +23,10 @@ class Network:
     way: Make | None = None  # the network after the advice of the refusal has been followed
     way_settings: tuple[str, ...] | None = None  # ... and its settings, where they are other ones
     learn: Make | None = None  # the same layers on shorter windows, on which it learns in less time
+    remark: str = ""  # what is known of a limit that it misses
     rows: int = 1600  # of a sequence to train on, for a network that takes any number
+    calibration_rows: int = 0  # where other than usual: more, where the extremes of few windows clip those of others
+    quakes: bool = False  # trained and compared on quakes with a coda, in place of bursts
 
 
 CLASSES = ("event_classes = [1]",)  # of a softmax whose column 1 is the event

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ EXAMPLE_ROWS, MOST_EXAMPLES, FEWEST_EXAMPLES = (
     72,
 )  # a few steps: outputs then follow the rows, and weights are no longer random
 LONG_EXAMPLES = 6_000  # for a network that learns on short windows
+QUAKE_EXAMPLES = 240  # of whole windows, after the short ones
+LEARNING_RATE, LARGEST_GRADIENT = 1e-3, 1.0
 CALIBRATION_ROWS = 8_000
 COMPARED_ROWS = 3_000
 LOGIT = 3.0  # what a network that ends in logits is trained towards
@@ -70,14 +74,26 @@ def train(model: Any, network: Network, settings: tuple[str, ...], n_examples: i
             layer.momentum = 0.8  # a few steps, not thousands
     rng = np.random.default_rng(2)
     n = n_rows(model, network)
-    n_examples = n_examples or min(MOST_EXAMPLES, max(FEWEST_EXAMPLES, EXAMPLE_ROWS // n))
-    rows, bursts = examples(n, numbers(model), n_examples, rng)
+    if not n_examples:
+        n_examples = QUAKE_EXAMPLES if network.quakes else min(MOST_EXAMPLES, max(FEWEST_EXAMPLES, EXAMPLE_ROWS // n))
+    rows, bursts = drawn(network)(n, numbers(model), n_examples, rng)
     shaped = as_input(model, rows)
     made = as_list(model.predict(shaped[:BATCH], verbose=0))
     kinds = [loss_of(output) for output in made]
     targets = [target(output.shape[1:], kind, bursts, settings) for output, kind in zip(made, kinds, strict=True)]
-    model.compile(optimizer="adam", loss=kinds if len(kinds) > 1 else kinds[0])
+    model.compile(optimizer=optimizer(model), loss=kinds if len(kinds) > 1 else kinds[0])
     model.fit(shaped, targets if len(targets) > 1 else targets[0], batch_size=BATCH, verbose=0)
+
+
+def optimizer(model: Any) -> Any:
+    """Return Adam with a limit to the gradient, of the Keras that built the model."""
+    keras = sys.modules[type(model).__module__.split(".")[0]]
+    return keras.optimizers.Adam(LEARNING_RATE, clipnorm=LARGEST_GRADIENT)
+
+
+def drawn(network: Network) -> Callable[[int, int, int, np.random.Generator], tuple[Array, Array]]:
+    """Return the function that draws a network's examples."""
+    return quakes if network.quakes else examples
 
 
 def as_list(outputs: Any) -> list[Array]:
@@ -115,6 +131,24 @@ def examples(n: int, n_features: int, n_sequences: int, rng: np.random.Generator
     return (np.rint(np.clip(rows, -8, 8) * 16) / 16).astype(np.float32), strength.astype(np.float32)
 
 
+def quakes(n: int, n_features: int, n_sequences: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return noise, with a quake in every other sequence: a P wave, a larger S wave and a coda to the end.
+
+    Shapes are those of `examples`, and so is the noise; periods are 6 to 15 rows, as 7 to 16 Hz are at 100 Hz.
+    """
+    rows, strength = rng.normal(0, 0.7, (n_sequences, n, n_features)), np.zeros((n_sequences, n))
+    for k in range(0, n_sequences, 2):
+        start, delay = int(n * rng.uniform(0.2, 0.6)), int(n * rng.uniform(0.05, 0.2))
+        times = np.arange(n - start)
+        size = 0.4 * np.exp(-times / (0.4 * n)) + (times >= delay) * np.exp(-np.abs(times - delay) / (0.6 * n))
+        wave = rng.normal(0, 1, (n - start, n_features)) * 0.5 + np.sin(
+            2 * np.pi * times[:, np.newaxis] / rng.uniform(6, 15) + rng.uniform(0, 6, n_features)
+        )
+        rows[k, start:] += 0.5 * 16.0 ** rng.uniform(0, 1) * size[:, np.newaxis] * wave
+        strength[k, start:] = size
+    return (np.rint(np.clip(rows, -8, 8) * 16) / 16).astype(np.float32), strength.astype(np.float32)
+
+
 def loss_of(output: Array) -> str:
     """Return the loss that belongs to a network's outputs, by what they are before it is trained."""
     if output.min() < 0 or output.max() > 1:
@@ -140,9 +174,9 @@ def write_rows(model: Any, network: Network, settings: tuple[str, ...], folder: 
     """Write rows to calibrate on, others to compare on, and Keras' outputs for these."""
     n, n_features = n_rows(model, network), numbers(model)
     arrays = []
-    for seed, total in ((3, CALIBRATION_ROWS), (4, COMPARED_ROWS)):
+    for seed, total in ((3, network.calibration_rows or CALIBRATION_ROWS), (4, COMPARED_ROWS)):
         n_sequences = max(18 if seed == 3 else 6, total // n)
-        arrays.append(examples(n, n_features, n_sequences, np.random.default_rng(seed))[0])
+        arrays.append(drawn(network)(n, n_features, n_sequences, np.random.default_rng(seed))[0])
     calibration, rows = arrays
     if model.input_shape[1] is None:  # one stream
         calibration, rows = (part.reshape(1, -1, n_features) for part in (calibration, rows))

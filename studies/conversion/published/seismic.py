@@ -176,11 +176,11 @@ def cpic(k: Any, L: Any) -> Any:
     return k.Model(rows, L.Dense(3, activation="softmax")(L.Flatten()(x)))
 
 
-def _magnitude(memory: Any) -> Any:
+def _magnitude(memory: Any, padding: str) -> Any:
     def make(k: Any, L: Any) -> Any:
         x = rows = k.Input((3000, 3))
         for filters in (64, 32):
-            x = L.MaxPooling1D(4, padding="same")(L.Dropout(0.2)(L.Conv1D(filters, 3, padding="same")(x)))
+            x = L.MaxPooling1D(4, padding=padding)(L.Dropout(0.2)(L.Conv1D(filters, 3, padding="same")(x)))
         return k.Model(rows, L.Dense(1)(memory(L)(x)))
 
     return make
@@ -246,7 +246,7 @@ def gated(k: Any, L: Any) -> Any:
 
 NETWORKS = {
     "brief": Network(
-        "seismic", "this project's brief", brief, "waveform", learn=lambda k, L: brief(k, L, 200),
+        "seismic", "this project's brief", brief, "waveform", learn=lambda k, L: brief(k, L, 200), quakes=True,
     ),
     "ConvNetQuake": Network("seismic", "Perol 2018", convnetquake, "components", settings=classes(1, 2, 3, 4, 5, 6)),
     "ConvNetQuake INGV": Network("seismic", "Lomax 2019", convnetquake_ingv, "components", 20.0, CLASSES),
@@ -260,11 +260,14 @@ NETWORKS = {
         "seismic", "Mousavi 2020", transformer, "components", way=transformer_memory
     ),
     "LightEQ": Network("seismic", "Zainab 2023", lighteq),
-    "DeepPhasePick": Network("seismic", "Soto 2021", deep_phase_pick, "components", settings=classes(1, 2)),
+    "DeepPhasePick": Network(
+        "seismic", "Soto 2021", deep_phase_pick, "components", settings=classes(1, 2),
+        calibration_rows=32_000,
+    ),
     "CPIC": Network("seismic", "Zhu 2019b", cpic, "components", settings=classes(1, 2), saved="h5"),
     "MagNet": Network(
-        "seismic", "Mousavi 2020b", _magnitude(lambda L: L.Bidirectional(L.LSTM(100))), "components",
-        settings=event(), way=_magnitude(lambda L: L.LSTM(100)),
+        "seismic", "Mousavi 2020b", _magnitude(lambda L: L.Bidirectional(L.LSTM(100)), "same"), "components",
+        settings=event(), way=_magnitude(lambda L: L.LSTM(100), "valid"),
     ),
     "early warning": Network("seismic", "Chin 2019", warning, "components", 10.0, classes(1, 2)),
     "quake or blast": Network("seismic", "Linville 2019", explosions, settings=classes(0, 1)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 RUNTIMES = ("tflite-runtime", "ai-edge-litert")
@@ -14,8 +14,9 @@ HEAD = """# Networks that people have published
 default settings. `make survey` runs `studies/conversion/survey.py`, which writes this page; the networks are in
 `studies/conversion/published`. {n_converted} are converted, {n_refused} refused{n_ways}.
 
-Each network is built with today's Keras or with Keras 2 (tf-keras), trained for a few steps on bursts in noise, and
-saved as its authors' version of Keras saves it. A description of *lines* lines is all that is added to the file. Every
+Each network is built with today's Keras or with Keras 2 (tf-keras), trained for a few steps on bursts in noise (the
+brief's on quakes: 520 steps), and saved as its authors' version of Keras saves it.
+A description of *lines* lines is all that is added to the file. Every
 conversion runs in a process of its own, which is forked from one that has loaded TensorFlow; the graphs run in both
 runtimes ({runtimes}), on rows that were not calibrated on, against what Keras computed when the file was saved.
 
@@ -33,7 +34,7 @@ REFUSED = """
 ## Refused
 
 What stands in a network's way is named, and the advice is followed: the network is changed as the message says, and
-converted again.
+converted again (MagNet twice: its second pool is refused next).
 
 | network | the message | after the advice: float32 | int8 rms | bytes |
 |---|---|---|---|---|
@@ -46,6 +47,16 @@ LEFT_OUT = """
 """
 
 
+MISSED = """
+## Limits that are missed
+
+{float_limit:g} for float32, {int8_limit:g} for int8.
+
+| network | | cause |
+|---|---|---|
+"""
+
+
 def line(row: dict[str, Any]) -> str:
     """Return a network's row of the table."""
     found = _measured(row) if row["converted"] else ("refused, see below", "", "", "", "", "", "")
@@ -53,21 +64,25 @@ def line(row: dict[str, Any]) -> str:
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
-def page(rows: Sequence[dict[str, Any]], versions: str) -> str:
-    """Return the text of the page."""
+def page(rows: Sequence[dict[str, Any]], versions: str, remarks: Mapping[str, str] | None = None) -> str:
+    """Return the text of the page; `remarks` say, by network, why a limit is missed."""
     refused = [row for row in rows if not row["converted"]]
     with_way = [row for row in refused if row.get("way", {}).get("converted")]
     text = HEAD.format(
         n=len(rows),
         n_converted=len(rows) - len(refused),
         n_refused=len(refused),
-        n_ways=f", of which {len(with_way)} after one change" if refused else "",
+        n_ways=f", of which {len(with_way)} after the advice" if refused else "",
         runtimes=", ".join(RUNTIMES),
         versions=versions,
     )
     text += "\n".join(map(line, rows)) + "\n"
     if refused:
         text += REFUSED + "".join(_refusal(row) for row in refused)
+    missed = [(row["name"], ", ".join(found)) for row in rows if (found := faults(row))]
+    if missed:
+        text += MISSED.format(float_limit=FLOAT_LIMIT, int8_limit=INT8_LIMIT)
+        text += "".join(f"| {name} | {found} | {(remarks or {}).get(name, '')} |\n" for name, found in missed)
     reasons = [(row["name"], item) for row in rows for item in row.get("left_out", {}).items()]
     if reasons:
         text += LEFT_OUT + "".join(f"| {name} | {variant} | {reason} |\n" for name, (variant, reason) in reasons)
