@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from edgequake.edge.formats.source_ids import split_source_id
 from edgequake.edge.inputs.files import ChannelSpan
 from edgequake.edge.inputs.model_choice import ModelChoice
-from edgequake.scan.archive_index import IndexedFile
+from edgequake.scan.storage.archive_index import IndexedFile
 
 # High-gain broadband first, the fastest first; then short-period, geophones; then what is left, by name.
 BAND_ORDER = ("HH", "BH", "CH", "DH", "MH", "EH", "SH", "HL", "BL", "EL", "SL", "HP", "EP", "SP", "DP")

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.waveforms import NS_PER_S
-from edgequake.scan.archives import open_archive
 from edgequake.scan.planning import Shard
 from edgequake.scan.preparation import ScanConfig, prepare
-from edgequake.scan.scan_folder import ScanFolder
 from edgequake.scan.shard_run import ScanTask, ShardRun, records_of_shard
+from edgequake.scan.storage.archives import open_archive
+from edgequake.scan.storage.scan_folder import ScanFolder
 
 _SAMPLE_NS = 6 * 3600 * NS_PER_S  # of each model, if there is so much
 _DAY_NS = 86_400 * NS_PER_S

@@ -20,8 +20,8 @@ from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.waveforms import NS_PER_S, format_time
 from edgequake.edge.inputs.files import ChannelSpan, FileSpan, FileStream, streams_of
-from edgequake.scan.archive_index import IndexedFile, Piece, merged
 from edgequake.scan.band_choice import Chosen, Place
+from edgequake.scan.storage.archive_index import IndexedFile, Piece, merged
 
 _ID_LETTERS = 20  # of a SHA-256 in hexadecimal: 80 bits
 

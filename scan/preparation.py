@@ -17,13 +17,13 @@ from edgequake.edge.inputs.model_choice import AUTO, ModelChoice
 from edgequake.edge.manifest.manifest import Manifest, load_manifest
 from edgequake.edge.operation.config import RunConfig
 from edgequake.edge.operation.run_models import LoadedModel
-from edgequake.scan.archive_index import ArchiveIndex, IndexUpdate
-from edgequake.scan.archives import Archive, open_archive
 from edgequake.scan.band_choice import Chosen, choose_bands
 from edgequake.scan.planning import Plan, PlanOptions, Shard, make_shards
-from edgequake.scan.scan_folder import ScanFolder, read_json, write_json
 from edgequake.scan.seams import sampled_seams
 from edgequake.scan.shard_run import ScanTask
+from edgequake.scan.storage.archive_index import ArchiveIndex, IndexUpdate
+from edgequake.scan.storage.archives import Archive, open_archive
+from edgequake.scan.storage.scan_folder import ScanFolder, read_json, write_json
 
 
 @dataclass(frozen=True)

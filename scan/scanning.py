@@ -12,13 +12,13 @@ from edgequake.edge.base.control import Control
 from edgequake.edge.base.errors import GateError, Stopped
 from edgequake.scan.driving import Driver, Piece, Progress
 from edgequake.scan.engines import DaskEngine, Engine
-from edgequake.scan.leases import Leases
 from edgequake.scan.planning import Plan, PlannedShard
 from edgequake.scan.preparation import Prepared, ScanConfig, prepare
-from edgequake.scan.scan_folder import ScanFolder, write_json
 from edgequake.scan.scan_results import ScanResult, write_results
 from edgequake.scan.seams import SeamReport, check_seam, seam_report
 from edgequake.scan.shard_run import ScanTask, run_shard
+from edgequake.scan.storage.leases import Leases
+from edgequake.scan.storage.scan_folder import ScanFolder, write_json
 
 _MOST_REASONS = 3  # of failed shards, in one message
 

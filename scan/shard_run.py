@@ -27,12 +27,12 @@ from edgequake.edge.operation.run_models import LoadedModel
 from edgequake.edge.operation.station_run import RunCounters, StationRuns
 from edgequake.edge.results.catalog import CatalogRow
 from edgequake.edge.results.ledger import Ledger
-from edgequake.scan.archives import Archive, open_archive, scratch_folder
 from edgequake.scan.day_figures import DayTally
-from edgequake.scan.kept_segments import decoded_segment, keep_segments
-from edgequake.scan.parquet_catalog import ScanRow, write_rows
 from edgequake.scan.planning import Shard
-from edgequake.scan.scan_folder import ScanFolder
+from edgequake.scan.storage.archives import Archive, open_archive, scratch_folder
+from edgequake.scan.storage.kept_segments import decoded_segment, keep_segments
+from edgequake.scan.storage.parquet_catalog import ScanRow, write_rows
+from edgequake.scan.storage.scan_folder import ScanFolder
 
 _BATCH_SAMPLES = 1 << 15  # as a run over files: each batch has a fixed cost
 _SEGMENTS_REMEMBERED = 64  # their bytes are compared where a segment's name comes again

@@ -16,7 +16,7 @@ from edgequake.edge.base.errors import ConfigError, DataError, GateError, Stoppe
 from edgequake.scan import scanning
 from edgequake.scan.engines import InProcess
 from edgequake.scan.preparation import ScanConfig
-from edgequake.scan.scan_folder import ScanFolder
+from edgequake.scan.storage.scan_folder import ScanFolder
 
 from .nights import catalog_of, scan_here, serial_catalog
 

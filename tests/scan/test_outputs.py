@@ -11,8 +11,8 @@ import pytest
 from edgequake.cli import main
 from edgequake.edge.formats.miniseed import index_file, read_indexed
 from edgequake.edge.formats.waveforms import Trace
-from edgequake.scan.scan_folder import ScanFolder
 from edgequake.scan.scan_results import read_days
+from edgequake.scan.storage.scan_folder import ScanFolder
 
 from .nights import catalog_of, scan_here
 

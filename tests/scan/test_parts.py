@@ -18,14 +18,14 @@ from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.waveforms import parse_time
 from edgequake.edge.inputs.model_choice import ModelChoice
-from edgequake.scan.archive_index import IndexedFile
 from edgequake.scan.band_choice import Place, choose_bands
 from edgequake.scan.driving import Driver, Piece
 from edgequake.scan.engines import Outcome, Work
-from edgequake.scan.leases import Leases
-from edgequake.scan.parquet_catalog import ScanRow
 from edgequake.scan.planning import Plan, PlanOptions, make_shards
 from edgequake.scan.seams import compare
+from edgequake.scan.storage.archive_index import IndexedFile
+from edgequake.scan.storage.leases import Leases
+from edgequake.scan.storage.parquet_catalog import ScanRow
 
 HOUR_NS = DAY_NS // 24
 

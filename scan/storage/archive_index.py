@@ -19,7 +19,7 @@ from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.formats.space_apps_csv import packet_span
 from edgequake.edge.inputs.files import ChannelSpan, channel_spans
-from edgequake.scan.archives import Archive, ArchiveFile, scratch_folder
+from edgequake.scan.storage.archives import Archive, ArchiveFile, scratch_folder
 
 BREAK_NS = DAY_NS  # a gap that ends an unbroken period
 _VERSION = 1
