@@ -13,7 +13,7 @@ from edgequake.edge.base.errors import GateError, Stopped
 from edgequake.scan.driving import Driver, Piece, Progress
 from edgequake.scan.engines import DaskEngine, Engine
 from edgequake.scan.planning import Plan, PlannedShard
-from edgequake.scan.preparation import Prepared, ScanConfig, prepare
+from edgequake.scan.preparation import PreparedScan, ScanConfig, prepare
 from edgequake.scan.scan_results import ScanResult, write_results
 from edgequake.scan.seams import SeamReport, check_seam, seam_report
 from edgequake.scan.shard_run import ScanTask, run_shard
@@ -88,7 +88,7 @@ class ShardMarks:
 
 
 def _drive_shards(
-    prepared: Prepared, leases: Leases, engine: Engine, control: Control, show: Callable[[Progress], None]
+    prepared: PreparedScan, leases: Leases, engine: Engine, control: Control, show: Callable[[Progress], None]
 ) -> None:
     folder, plan = prepared.folder, prepared.plan
     done = folder.done()
@@ -121,7 +121,7 @@ def chains_of(plan: Plan) -> Iterator[list[Piece]]:
         yield chain
 
 
-def _rewind(prepared: Prepared, done: set[str]) -> None:
+def _rewind(prepared: PreparedScan, done: set[str]) -> None:
     """Have shards run again whose states later ones need: they are kept for the last two of a chain alone."""
     folder = prepared.folder
     for chain in chains_of(prepared.plan):
@@ -160,7 +160,7 @@ class _SeamMarks:
         self.problems.append(why)
 
 
-def _look_at_seams(prepared: Prepared, engine: Engine, control: Control) -> SeamReport | None:
+def _look_at_seams(prepared: PreparedScan, engine: Engine, control: Control) -> SeamReport | None:
     """Have the sampled seams between shards that are done run again; None: there is no such seam."""
     folder, marks = prepared.folder, _SeamMarks(prepared.folder)
     pairs = [pair for pair in prepared.seams if all(folder.is_done(shard.id) for shard in pair)]
