@@ -47,7 +47,7 @@ def scan(
         Unusable options, archive or model.
     """
     control = control or Control()
-    folder = ScanFolder(config.out)
+    folder = ScanFolder(config.out.resolve())  # workers may have another working folder
     folder.make()
     with ExitStack() as stack:
         leases = stack.enter_context(Leases(folder.leases, folder.drivers))
