@@ -51,15 +51,17 @@ def scan(
     folder.make()
     with ExitStack() as stack:
         leases = stack.enter_context(Leases(folder.leases, folder.drivers))
-        prepared = prepare(config, folder, control.log, leases.others())
+        with leases.alone():
+            prepared = prepare(config, folder, control.log, leases.others())
         engine = engine or DaskEngine(config.n_workers, config.scheduler)
         stack.callback(engine.close)
         if config.retries_failed:
             for planned in prepared.plan.planned():
                 folder.forgive(planned.id)
         _drive_shards(prepared, leases, engine, control, show)
-        seams = _look_at_seams(prepared, engine, control)
-    result = write_results(folder, prepared.plan, seams, prepared.warnings)
+        with leases.alone():
+            seams = _look_at_seams(prepared, engine, control)
+            result = write_results(folder, prepared.plan, seams, prepared.warnings)
     _require_success(folder, result, config)
     return result
 
