@@ -41,6 +41,7 @@ class Killed(BaseException):
     """The end of a process: nothing catches it."""
 
 
+@pytest.mark.slow
 def test_a_kill_at_each_write_loses_nothing_and_does_nothing_twice(
     copied: Callable[[int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,6 +82,7 @@ def test_a_scan_that_is_stopped_goes_on(nights: Path, serial: str, tmp_path: Pat
     assert catalog_of(out) == serial
 
 
+@pytest.mark.slow
 def test_two_drivers_share_the_work(nights: Path, serial: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, run_shard, n_runs = tmp_path / "out", scanning.run_shard, Counter[str]()
     both, begun, results = threading.Barrier(2, timeout=300), set[int](), list[ScanResult]()
@@ -124,6 +126,7 @@ def test_what_is_done_stays_done_when_the_archive_grows(
     assert n_read == 2  # both plans are there
 
 
+@pytest.mark.slow
 def test_states_that_were_lost_are_made_again(copied: Callable[[int], Path], serial: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     scan_here(copied(2), out)
@@ -133,6 +136,7 @@ def test_states_that_were_lost_are_made_again(copied: Callable[[int], Path], ser
     assert catalog_of(out) == serial
 
 
+@pytest.mark.slow
 def test_a_failed_shard_is_told_and_tried_again_when_asked(copied: Callable[[int], Path], tmp_path: Path) -> None:
     archive, out = copied(3), tmp_path / "out"
     config = ScanConfig(str(archive), out, model="moon", shard_days=1, n_seams=0)
