@@ -19,14 +19,14 @@ from dataclasses import dataclass, field
 from edgequake.edge.formats.source_ids import split_source_id
 from edgequake.edge.inputs.files import ChannelSpan
 from edgequake.edge.inputs.model_choice import ModelChoice
-from edgequake.scan.archive_index import IndexedFile
+from edgequake.scan.storage.archive_index import IndexedFile
 
 # High-gain broadband first, the fastest first; then short-period, geophones; then what is left, by name.
 BAND_ORDER = ("HH", "BH", "CH", "DH", "MH", "EH", "SH", "HL", "BL", "EL", "SL", "HP", "EP", "SP", "DP")
 
 
 @dataclass(frozen=True, order=True, slots=True)
-class Place:
+class SensorPlace:
     """One location of a station: what one detector listens to."""
 
     station_id: str  # NET_STA
@@ -42,9 +42,9 @@ class Place:
 class Chosen:
     """The channels of an archive that are used, and what is left out of it."""
 
-    bands: dict[Place, str] = field(default_factory=dict)
+    bands: dict[SensorPlace, str] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)  # by station
-    other_bands: dict[Place, tuple[str, ...]] = field(default_factory=dict)  # that the model would take too
+    other_bands: dict[SensorPlace, tuple[str, ...]] = field(default_factory=dict)  # that the model would take too
     ignored_channels: set[str] = field(default_factory=set)  # codes that no model of the scan takes
 
     _usable: dict[str, tuple[str, ...]] = field(default_factory=dict)  # source identifiers by file
@@ -53,9 +53,9 @@ class Chosen:
         """Return the stations of a model."""
         return [station_id for station_id, name in self.models.items() if name == model]
 
-    def by_place(self, file: IndexedFile) -> dict[Place, dict[str, ChannelSpan]]:
+    def by_place(self, file: IndexedFile) -> dict[SensorPlace, dict[str, ChannelSpan]]:
         """Return the channels of a file that are used, by place."""
-        found: dict[Place, dict[str, ChannelSpan]] = {}
+        found: dict[SensorPlace, dict[str, ChannelSpan]] = {}
         for source_id in self._usable.get(file.name, ()):
             place = place_of(source_id)
             if band_of(source_id) == self.bands[place]:
@@ -63,10 +63,10 @@ class Chosen:
         return found
 
 
-def place_of(source_id: str) -> Place:
+def place_of(source_id: str) -> SensorPlace:
     """Return the station and location of a source identifier."""
     codes = split_source_id(source_id)
-    return Place(codes.station_id, codes.location)
+    return SensorPlace(codes.station_id, codes.location)
 
 
 def band_of(source_id: str) -> str:
@@ -84,7 +84,7 @@ def choose_bands(files: Iterable[IndexedFile], choice: ModelChoice, named_model:
     named_model : the model of all stations; None: `choice` chooses among the shipped ones.
     """
     chosen = Chosen()
-    bands: dict[Place, set[str]] = {}
+    bands: dict[SensorPlace, set[str]] = {}
     for file in files:
         named = {source_id: span for source_id, span in file.spans.items() if choice.names(source_id)}
         choice.decide((source_id, span[2]) for source_id, span in named.items())

@@ -22,7 +22,7 @@ _COUNTED_S = 5.0  # between two counts of the workers, of which a cluster may ge
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WorkOutcome:
     """What became of a piece of work."""
 
     name: str
@@ -44,7 +44,7 @@ class Engine(Protocol):
     def submit(self, name: str, work: Work, *arguments: Any) -> None:
         """Have `work` called with `arguments`."""
 
-    def next_outcome(self, timeout_s: float) -> Outcome | None:
+    def next_outcome(self, timeout_s: float) -> WorkOutcome | None:
         """Return the next piece that has ended; None: none has for so long.
 
         Raises
@@ -69,11 +69,11 @@ class InProcess:
     def submit(self, name: str, work: Work, *arguments: Any) -> None:
         self._waiting.append((name, work, arguments))
 
-    def next_outcome(self, timeout_s: float) -> Outcome | None:
+    def next_outcome(self, timeout_s: float) -> WorkOutcome | None:
         if not self._waiting:
             return None
         name, work, arguments = self._waiting.popleft()
-        return Outcome(name, work(*arguments))
+        return WorkOutcome(name, work(*arguments))
 
     def close(self) -> None:
         self._waiting.clear()
@@ -139,7 +139,7 @@ class DaskEngine:
         self._futures[name] = future
         future.add_done_callback(lambda ended: self._outcomes.put((name, ended)))
 
-    def next_outcome(self, timeout_s: float) -> Outcome | None:
+    def next_outcome(self, timeout_s: float) -> WorkOutcome | None:
         try:
             name, future = self._outcomes.get(timeout=timeout_s)
         except queue.Empty:
@@ -149,11 +149,11 @@ class DaskEngine:
         if self._futures.pop(name, None) is None:
             return None
         if future.status == "finished":
-            return Outcome(name, future.result())
+            return WorkOutcome(name, future.result())
         if future.status == "cancelled":
             raise DataError("the Dask scheduler has given up the scan's work; start the scan again, it goes on")
         problem = future.exception()
-        return Outcome(name, None, f"{type(problem).__name__}: {problem}")
+        return WorkOutcome(name, None, f"{type(problem).__name__}: {problem}")
 
     def close(self) -> None:
         for future in self._futures.values():

@@ -10,18 +10,18 @@ from pathlib import Path
 
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.waveforms import NS_PER_S
-from edgequake.scan.archives import open_archive
 from edgequake.scan.planning import Shard
 from edgequake.scan.preparation import ScanConfig, prepare
-from edgequake.scan.scan_folder import ScanFolder
 from edgequake.scan.shard_run import ScanTask, ShardRun, records_of_shard
+from edgequake.scan.storage.archives import open_archive
+from edgequake.scan.storage.scan_folder import ScanFolder
 
 _SAMPLE_NS = 6 * 3600 * NS_PER_S  # of each model, if there is so much
 _DAY_NS = 86_400 * NS_PER_S
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ScanEstimate:
     """What a scan would do.
 
     Attributes
@@ -61,7 +61,7 @@ class Estimate:
         )
 
 
-def estimate(config: ScanConfig, log: Callable[[str], None] = lambda line: None) -> Estimate:
+def estimate(config: ScanConfig, log: Callable[[str], None] = lambda line: None) -> ScanEstimate:
     """Return what a scan would do; the index is kept in `out` where that exists, else nothing is left behind.
 
     Raises
@@ -75,7 +75,7 @@ def estimate(config: ScanConfig, log: Callable[[str], None] = lambda line: None)
         return _estimate(replace(config, out=Path(folder)), log)
 
 
-def _estimate(config: ScanConfig, log: Callable[[str], None]) -> Estimate:
+def _estimate(config: ScanConfig, log: Callable[[str], None]) -> ScanEstimate:
     folder = ScanFolder(config.out)
     folder.make()
     prepared = prepare(config, folder, log, is_dry=True)
@@ -94,7 +94,7 @@ def _estimate(config: ScanConfig, log: Callable[[str], None]) -> Estimate:
         years += 1 + (last // 365 != first // 365)
     costs = {name: _sampled(prepared.task, shard, folder) for name, shard in samples.items()}
     done = folder.done()
-    return Estimate(
+    return ScanEstimate(
         n_files=prepared.update.n_files,
         n_unusable=prepared.update.n_unusable,
         n_stations=len(prepared.chosen.models),

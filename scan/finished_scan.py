@@ -8,9 +8,9 @@ from pathlib import Path
 from edgequake.edge.results.catalog import CatalogRow, catalog_text, parse_row
 from edgequake.edge.results.summary import Summary, UsedModel, model_fields
 from edgequake.results.finished_run import FinishedRun, RunEvent
-from edgequake.scan.parquet_catalog import ScanRow, catalog_paths, plain_row, read_rows
-from edgequake.scan.scan_folder import ScanFolder, read_json
 from edgequake.scan.scan_results import ScanResult, read_days, read_totals
+from edgequake.scan.storage.parquet_catalog import ScanRow, catalog_paths, plain_row, read_rows
+from edgequake.scan.storage.scan_folder import ScanFolder, read_json
 
 
 def read_scan(path: Path) -> FinishedRun:

@@ -20,8 +20,8 @@ from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.waveforms import NS_PER_S, format_time
 from edgequake.edge.inputs.files import ChannelSpan, FileSpan, FileStream, streams_of
-from edgequake.scan.archive_index import IndexedFile, Piece, merged
-from edgequake.scan.band_choice import Chosen, Place
+from edgequake.scan.band_choice import Chosen, SensorPlace
+from edgequake.scan.storage.archive_index import IndexedFile, Piece, merged
 
 _ID_LETTERS = 20  # of a SHA-256 in hexadecimal: 80 bits
 
@@ -71,9 +71,9 @@ class Shard:
     files: tuple[ShardFile, ...]
 
     @property
-    def place(self) -> Place:
+    def place(self) -> SensorPlace:
         """Station and location."""
-        return Place(self.station_id, self.location)
+        return SensorPlace(self.station_id, self.location)
 
     @property
     def title(self) -> str:
@@ -139,7 +139,9 @@ def make_shards(
     n_locations: dict[str, int] = {}
     for place in chosen.bands:
         n_locations[place.station_id] = n_locations.get(place.station_id, 0) + 1
-    by_place: dict[Place, list[tuple[IndexedFile, dict[str, ChannelSpan]]]] = {place: [] for place in chosen.bands}
+    by_place: dict[SensorPlace, list[tuple[IndexedFile, dict[str, ChannelSpan]]]] = {
+        place: [] for place in chosen.bands
+    }
     for file in files:
         for place, spans in chosen.by_place(file).items():
             by_place[place].append((file, spans))
@@ -148,7 +150,7 @@ def make_shards(
 
 
 def _shards_of(
-    place: Place,
+    place: SensorPlace,
     own: Sequence[tuple[IndexedFile, dict[str, ChannelSpan]]],
     names_location: bool,
     chosen: Chosen,
@@ -238,7 +240,7 @@ class Plan:
         """
         folder.mkdir(parents=True, exist_ok=True)
         digest, listed = hashlib.sha256(), []
-        places: dict[Place, int] = {}
+        places: dict[SensorPlace, int] = {}
 
         def lines() -> Iterator[bytes]:
             offset = 0

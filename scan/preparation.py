@@ -17,13 +17,13 @@ from edgequake.edge.inputs.model_choice import AUTO, ModelChoice
 from edgequake.edge.manifest.manifest import Manifest, load_manifest
 from edgequake.edge.operation.config import RunConfig
 from edgequake.edge.operation.run_models import LoadedModel
-from edgequake.scan.archive_index import ArchiveIndex, IndexUpdate
-from edgequake.scan.archives import Archive, open_archive
 from edgequake.scan.band_choice import Chosen, choose_bands
 from edgequake.scan.planning import Plan, PlanOptions, Shard, make_shards
-from edgequake.scan.scan_folder import ScanFolder, read_json, write_json
 from edgequake.scan.seams import sampled_seams
 from edgequake.scan.shard_run import ScanTask
+from edgequake.scan.storage.archive_index import ArchiveIndex, IndexUpdate
+from edgequake.scan.storage.archives import RecordArchive, open_archive
+from edgequake.scan.storage.scan_folder import ScanFolder, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class ScanConfig:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedScan:
     """A scan that can be driven: its plan, and what the workers need."""
 
     folder: ScanFolder
@@ -80,7 +80,7 @@ def prepare(
     log: Callable[[str], None],
     others: Iterable[str] = (),
     is_dry: bool = False,
-) -> Prepared:
+) -> PreparedScan:
     """Bring index and plan up to date.
 
     Parameters
@@ -128,7 +128,7 @@ def prepare(
     seams = tuple(sampled_seams(plan, config.n_seams)) if config.n_seams else ()
     states = tuple(first.previous for first, _ in seams if first.previous is not None)
     warnings = (*left_out, *unusable, *diagnostics.texts())
-    return Prepared(
+    return PreparedScan(
         folder, plan, replace(task, keep_states=states), seams, options.is_chained, update, chosen, warnings
     )
 
@@ -155,7 +155,7 @@ class _Manifests:
         return found
 
 
-def _task(config: ScanConfig, archive: Archive, chosen: Chosen) -> tuple[ScanTask, dict[str, dict[str, Any]]]:
+def _task(config: ScanConfig, archive: RecordArchive, chosen: Chosen) -> tuple[ScanTask, dict[str, dict[str, Any]]]:
     """Return what workers need, and what else is to be told of the models.
 
     Each model is loaded once: one that cannot be used is refused before any work.

@@ -12,8 +12,8 @@ from typing import Any
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import DataError
 from edgequake.scan.planning import Plan
-from edgequake.scan.scan_folder import ScanFolder, read_json, write_json
 from edgequake.scan.seams import SeamReport
+from edgequake.scan.storage.scan_folder import ScanFolder, read_json, write_json
 
 DAY_COLUMNS = ("station_id", "location", "date", "n_events", "recorded_s", "kept_s", "n_gaps")
 _NS = 1e9

@@ -12,13 +12,13 @@ from edgequake.edge.base.control import Control
 from edgequake.edge.base.errors import GateError, Stopped
 from edgequake.scan.driving import Driver, Piece, Progress
 from edgequake.scan.engines import DaskEngine, Engine
-from edgequake.scan.leases import Leases
 from edgequake.scan.planning import Plan, PlannedShard
-from edgequake.scan.preparation import Prepared, ScanConfig, prepare
-from edgequake.scan.scan_folder import ScanFolder, write_json
+from edgequake.scan.preparation import PreparedScan, ScanConfig, prepare
 from edgequake.scan.scan_results import ScanResult, write_results
 from edgequake.scan.seams import SeamReport, check_seam, seam_report
 from edgequake.scan.shard_run import ScanTask, run_shard
+from edgequake.scan.storage.leases import Leases
+from edgequake.scan.storage.scan_folder import ScanFolder, write_json
 
 _MOST_REASONS = 3  # of failed shards, in one message
 
@@ -47,19 +47,21 @@ def scan(
         Unusable options, archive or model.
     """
     control = control or Control()
-    folder = ScanFolder(config.out)
+    folder = ScanFolder(config.out.resolve())  # workers may have another working folder
     folder.make()
     with ExitStack() as stack:
         leases = stack.enter_context(Leases(folder.leases, folder.drivers))
-        prepared = prepare(config, folder, control.log, leases.others())
+        with leases.alone():
+            prepared = prepare(config, folder, control.log, leases.others())
         engine = engine or DaskEngine(config.n_workers, config.scheduler)
         stack.callback(engine.close)
         if config.retries_failed:
             for planned in prepared.plan.planned():
                 folder.forgive(planned.id)
         _drive_shards(prepared, leases, engine, control, show)
-        seams = _look_at_seams(prepared, engine, control)
-    result = write_results(folder, prepared.plan, seams, prepared.warnings)
+        with leases.alone():
+            seams = _look_at_seams(prepared, engine, control)
+            result = write_results(folder, prepared.plan, seams, prepared.warnings)
     _require_success(folder, result, config)
     return result
 
@@ -88,7 +90,7 @@ class ShardMarks:
 
 
 def _drive_shards(
-    prepared: Prepared, leases: Leases, engine: Engine, control: Control, show: Callable[[Progress], None]
+    prepared: PreparedScan, leases: Leases, engine: Engine, control: Control, show: Callable[[Progress], None]
 ) -> None:
     folder, plan = prepared.folder, prepared.plan
     done = folder.done()
@@ -121,7 +123,7 @@ def chains_of(plan: Plan) -> Iterator[list[Piece]]:
         yield chain
 
 
-def _rewind(prepared: Prepared, done: set[str]) -> None:
+def _rewind(prepared: PreparedScan, done: set[str]) -> None:
     """Have shards run again whose states later ones need: they are kept for the last two of a chain alone."""
     folder = prepared.folder
     for chain in chains_of(prepared.plan):
@@ -160,7 +162,7 @@ class _SeamMarks:
         self.problems.append(why)
 
 
-def _look_at_seams(prepared: Prepared, engine: Engine, control: Control) -> SeamReport | None:
+def _look_at_seams(prepared: PreparedScan, engine: Engine, control: Control) -> SeamReport | None:
     """Have the sampled seams between shards that are done run again; None: there is no such seam."""
     folder, marks = prepared.folder, _SeamMarks(prepared.folder)
     pairs = [pair for pair in prepared.seams if all(folder.is_done(shard.id) for shard in pair)]

@@ -17,11 +17,11 @@ from typing import Any
 
 from edgequake.edge.base.errors import EdgequakeError, unforeseen
 from edgequake.edge.manifest.manifest import load_manifest
-from edgequake.scan.archives import open_archive, scratch_folder
-from edgequake.scan.parquet_catalog import ScanRow, plain_row, read_rows
 from edgequake.scan.planning import Plan, Shard, ShardFile
-from edgequake.scan.scan_folder import ScanFolder, read_json, write_json
 from edgequake.scan.shard_run import ScanTask, ShardRun, found_rows, records_of_shard
+from edgequake.scan.storage.archives import open_archive, scratch_folder
+from edgequake.scan.storage.parquet_catalog import ScanRow, plain_row, read_rows
+from edgequake.scan.storage.scan_folder import ScanFolder, read_json, write_json
 
 _CANDIDATES = 8  # pairs for each seam that is looked at: those of two places or streams are no seams
 

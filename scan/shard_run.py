@@ -27,12 +27,12 @@ from edgequake.edge.operation.run_models import LoadedModel
 from edgequake.edge.operation.station_run import RunCounters, StationRuns
 from edgequake.edge.results.catalog import CatalogRow
 from edgequake.edge.results.ledger import Ledger
-from edgequake.scan.archives import Archive, open_archive, scratch_folder
 from edgequake.scan.day_figures import DayTally
-from edgequake.scan.kept_segments import decoded_segment, keep_segments
-from edgequake.scan.parquet_catalog import ScanRow, write_rows
 from edgequake.scan.planning import Shard
-from edgequake.scan.scan_folder import ScanFolder
+from edgequake.scan.storage.archives import RecordArchive, open_archive, scratch_folder
+from edgequake.scan.storage.kept_segments import decoded_segment, keep_segments
+from edgequake.scan.storage.parquet_catalog import ScanRow, write_rows
+from edgequake.scan.storage.scan_folder import ScanFolder
 
 _BATCH_SAMPLES = 1 << 15  # as a run over files: each batch has a fixed cost
 _SEGMENTS_REMEMBERED = 64  # their bytes are compared where a segment's name comes again
@@ -250,7 +250,7 @@ def _forget_states_before(folder: ScanFolder, shard_id: str, kept: tuple[str, ..
 
 
 def records_of_shard(
-    task: ScanTask, shard: Shard, archive: Archive, scratch: Path, diagnostics: Diagnostics
+    task: ScanTask, shard: Shard, archive: RecordArchive, scratch: Path, diagnostics: Diagnostics
 ) -> Iterator[Trace]:
     """Yield a shard's records, cut to the samples that the scan is to use; raises DataError as `FileStream.traces`."""
     stream = FileStream(shard.station_id)

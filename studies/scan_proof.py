@@ -37,12 +37,12 @@ from edgequake.edge.results.catalog import catalog_text
 from edgequake.edge.runner import RunConfig, run
 from edgequake.scan.driving import Driver, Piece, Progress
 from edgequake.scan.engines import DaskEngine, InProcess
-from edgequake.scan.leases import Leases
-from edgequake.scan.parquet_catalog import catalog_paths, plain_row, read_rows
 from edgequake.scan.preparation import ScanConfig
-from edgequake.scan.scan_folder import ScanFolder
 from edgequake.scan.scan_results import ScanResult
 from edgequake.scan.scanning import ShardMarks, scan
+from edgequake.scan.storage.leases import Leases
+from edgequake.scan.storage.parquet_catalog import catalog_paths, plain_row, read_rows
+from edgequake.scan.storage.scan_folder import ScanFolder
 from edgequake.synthetic.synthetic_dataset import DAY_START_NS, synthetic_record, write_miniseed
 
 DAY_NS = 86_400 * 10**9

@@ -40,7 +40,7 @@ def shell_lines(readme: str, program: str) -> list[str]:
 
 
 def makefile_targets(root: Path) -> set[str]:
-    return set(re.findall(r"^([a-z0-9]+):", (root / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    return set(re.findall(r"^([a-z0-9-]+):", (root / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
 
 
 def test_the_first_screen_shows_a_picture_and_two_commands(root: Path, readme: str) -> None:
@@ -52,7 +52,7 @@ def test_the_first_screen_shows_a_picture_and_two_commands(root: Path, readme: s
 
 def test_all_make_targets_exist(root: Path, readme: str) -> None:
     contributing = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"(?:`|^    )make ([a-z0-9]+)", readme + contributing, flags=re.MULTILINE))
+    named = set(re.findall(r"(?:`|^    )make ([a-z0-9-]+)", readme + contributing, flags=re.MULTILINE))
     assert {"demo", "test", "pipeline", "check"} <= named <= makefile_targets(root)
 
 

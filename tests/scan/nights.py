@@ -9,11 +9,11 @@ import numpy as np
 from edgequake.edge.results.catalog import catalog_text
 from edgequake.edge.runner import RunConfig, run
 from edgequake.scan.engines import InProcess
-from edgequake.scan.parquet_catalog import catalog_paths, plain_row, read_rows
 from edgequake.scan.preparation import ScanConfig
-from edgequake.scan.scan_folder import ScanFolder
 from edgequake.scan.scan_results import ScanResult
 from edgequake.scan.scanning import scan
+from edgequake.scan.storage.parquet_catalog import catalog_paths, plain_row, read_rows
+from edgequake.scan.storage.scan_folder import ScanFolder
 from edgequake.synthetic.synthetic_dataset import DAY_START_NS, synthetic_record, write_miniseed
 
 HOUR_NS = 3_600 * 10**9

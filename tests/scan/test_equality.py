@@ -16,7 +16,8 @@ from edgequake.edge.base.errors import ConfigError, DataError, GateError, Stoppe
 from edgequake.scan import scanning
 from edgequake.scan.engines import InProcess
 from edgequake.scan.preparation import ScanConfig
-from edgequake.scan.scan_folder import ScanFolder
+from edgequake.scan.scan_results import ScanResult
+from edgequake.scan.storage.scan_folder import ScanFolder
 
 from .nights import catalog_of, scan_here, serial_catalog
 
@@ -40,6 +41,7 @@ class Killed(BaseException):
     """The end of a process: nothing catches it."""
 
 
+@pytest.mark.slow
 def test_a_kill_at_each_write_loses_nothing_and_does_nothing_twice(
     copied: Callable[[int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,27 +82,31 @@ def test_a_scan_that_is_stopped_goes_on(nights: Path, serial: str, tmp_path: Pat
     assert catalog_of(out) == serial
 
 
+@pytest.mark.slow
 def test_two_drivers_share_the_work(nights: Path, serial: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, run_shard, n_runs = tmp_path / "out", scanning.run_shard, Counter[str]()
-    both = threading.Barrier(2)
+    both, begun, results = threading.Barrier(2, timeout=300), set[int](), list[ScanResult]()
 
     def counted(task: Any, shard: Any) -> dict[str, Any]:
         n_runs[shard.id] += 1
         return run_shard(task, shard)
 
-    def show(progress: scanning.Progress) -> None:
-        if progress.n_done == 0 and not progress.n_failed:
-            both.wait(60) if not both.broken and both.n_waiting < 2 and threading.get_ident() not in seen else None
-            seen.add(threading.get_ident())
+    def wait_for_the_other(progress: scanning.Progress) -> None:
+        if threading.get_ident() not in begun:  # each with the shards that it could take
+            begun.add(threading.get_ident())
+            both.wait()
 
-    seen: set[int] = set()
+    def drive() -> None:
+        results.append(scanning.scan(config, Control(), wait_for_the_other, InProcess()))
+
     monkeypatch.setattr(scanning, "run_shard", counted)
     config = ScanConfig(str(nights), out, model="moon", shard_days=1, n_seams=0)
-    drivers = [threading.Thread(target=scanning.scan, args=(config, Control(), show, InProcess())) for _ in range(2)]
+    drivers = [threading.Thread(target=drive) for _ in range(2)]
     for driver in drivers:
         driver.start()
     for driver in drivers:
         driver.join()
+    assert [result.n_done for result in results] == [8, 8]
     assert sorted(n_runs.values()) == [1] * 8
     assert catalog_of(out) == serial
 
@@ -120,6 +126,7 @@ def test_what_is_done_stays_done_when_the_archive_grows(
     assert n_read == 2  # both plans are there
 
 
+@pytest.mark.slow
 def test_states_that_were_lost_are_made_again(copied: Callable[[int], Path], serial: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     scan_here(copied(2), out)
@@ -129,6 +136,7 @@ def test_states_that_were_lost_are_made_again(copied: Callable[[int], Path], ser
     assert catalog_of(out) == serial
 
 
+@pytest.mark.slow
 def test_a_failed_shard_is_told_and_tried_again_when_asked(copied: Callable[[int], Path], tmp_path: Path) -> None:
     archive, out = copied(3), tmp_path / "out"
     config = ScanConfig(str(archive), out, model="moon", shard_days=1, n_seams=0)

@@ -11,8 +11,8 @@ import pytest
 from edgequake.cli import main
 from edgequake.edge.formats.miniseed import index_file, read_indexed
 from edgequake.edge.formats.waveforms import Trace
-from edgequake.scan.scan_folder import ScanFolder
 from edgequake.scan.scan_results import read_days
+from edgequake.scan.storage.scan_folder import ScanFolder
 
 from .nights import catalog_of, scan_here
 
@@ -117,6 +117,7 @@ def test_an_estimate_leaves_nothing_behind(nights: Path, tmp_path: Path, capfd: 
     assert 0 < values["cpu_s_per_day"]["moon"] < 1000
 
 
+@pytest.mark.slow
 def test_a_lead_in_is_measured(nights: Path, serial: str, tmp_path: Path) -> None:
     result = scan_here(nights, tmp_path / "out", lead_in_s=4 * 86_400.0, n_seams=2, most_differing=0.0)
     assert result.seams is not None and not result.seams.is_chained and result.seams.n_seams == 2

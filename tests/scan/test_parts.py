@@ -18,14 +18,14 @@ from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.waveforms import parse_time
 from edgequake.edge.inputs.model_choice import ModelChoice
-from edgequake.scan.archive_index import IndexedFile
-from edgequake.scan.band_choice import Place, choose_bands
+from edgequake.scan.band_choice import SensorPlace, choose_bands
 from edgequake.scan.driving import Driver, Piece
-from edgequake.scan.engines import Outcome, Work
-from edgequake.scan.leases import Leases
-from edgequake.scan.parquet_catalog import ScanRow
+from edgequake.scan.engines import Work, WorkOutcome
 from edgequake.scan.planning import Plan, PlanOptions, make_shards
 from edgequake.scan.seams import compare
+from edgequake.scan.storage.archive_index import IndexedFile
+from edgequake.scan.storage.leases import Leases
+from edgequake.scan.storage.parquet_catalog import ScanRow
 
 HOUR_NS = DAY_NS // 24
 
@@ -102,10 +102,12 @@ class Shuffled:
         self.waiting.append((name, work, arguments))
         self.most = max(self.most, len(self.waiting))
 
-    def next_outcome(self, timeout_s: float) -> Outcome | None:
+    def next_outcome(self, timeout_s: float) -> WorkOutcome | None:
         self.waiting.rotate(self._random.randrange(len(self.waiting)))
         name, work, arguments = self.waiting.popleft()
-        return Outcome(name, None, "ten workers died") if name in self._lost else Outcome(name, work(*arguments))
+        return (
+            WorkOutcome(name, None, "ten workers died") if name in self._lost else WorkOutcome(name, work(*arguments))
+        )
 
     def close(self) -> None:
         self.waiting.clear()
@@ -156,12 +158,16 @@ def test_one_band_of_each_location_is_taken() -> None:
         indexed("c", "2020-01-01", 1, "XA_S12_00_M_H_Z", rate_hz=6.625),
     ]
     chosen = choose_bands(files, ModelChoice(), None)
-    assert chosen.bands == {Place("NN_AAA", "00"): "HH", Place("NN_AAA", "10"): "SH", Place("XA_S12", "00"): "MH"}
-    assert chosen.other_bands[Place("NN_AAA", "00")] == ("BH",)
+    assert chosen.bands == {
+        SensorPlace("NN_AAA", "00"): "HH",
+        SensorPlace("NN_AAA", "10"): "SH",
+        SensorPlace("XA_S12", "00"): "MH",
+    }
+    assert chosen.other_bands[SensorPlace("NN_AAA", "00")] == ("BH",)
     assert chosen.models == {"NN_AAA": "earth", "XA_S12": "moon"}
     assert "FDSN:NN_AAA_00_L_H_Z" in chosen.ignored_channels
     assert chosen.by_place(files[0]) == {}
-    assert next(iter(chosen.by_place(files[1]))) == Place("NN_AAA", "00")
+    assert next(iter(chosen.by_place(files[1]))) == SensorPlace("NN_AAA", "00")
 
 
 def test_shards_cover_each_period_once_and_end_at_whole_days(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from edgequake.commands.options import AsJson, RunFolder
 from edgequake.commands.terminal import print_result, progress_bar, say
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.base.inert_text import one_line
-from edgequake.scan.scan_folder import is_scan
+from edgequake.scan.storage.scan_folder import is_scan
 
 Inputs = Annotated[
     list[Path] | None,

@@ -15,7 +15,7 @@ from edgequake.edge.formats.waveforms import NS_PER_S, format_time
 from edgequake.export.stations import Place, read_places
 from edgequake.results.finished_run import FinishedRun, RunEvent, read_run
 from edgequake.results.progress import Progress, silent
-from edgequake.scan.scan_folder import is_scan
+from edgequake.scan.storage.scan_folder import is_scan
 
 # The default file or folder of each format, in the run's folder.
 DEFAULT_NAMES = {"quakeml": "events.xml", "csv": "events.csv", "snuffler": "events.markers", "sac": "sac"}

@@ -13,8 +13,8 @@ from edgequake.report.charts.images import svg_uri
 from edgequake.report.pages.page import render
 from edgequake.results.tables.table import Table
 from edgequake.results.words import percent, plural, thousands
-from edgequake.scan.scan_folder import ScanFolder
 from edgequake.scan.scan_results import ScanResult, read_days, read_totals
+from edgequake.scan.storage.scan_folder import ScanFolder
 
 _MOST_ROWS = 50  # of a table: a page for people, the files have all
 

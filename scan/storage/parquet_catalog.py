@@ -16,7 +16,7 @@ from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.formats.waveforms import format_time
 from edgequake.edge.results.catalog import CatalogRow, in_catalog_order
-from edgequake.scan.scan_folder import ScanFolder
+from edgequake.scan.storage.scan_folder import ScanFolder
 
 if TYPE_CHECKING:
     import pyarrow

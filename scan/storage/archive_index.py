@@ -19,7 +19,7 @@ from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.formats.space_apps_csv import packet_span
 from edgequake.edge.inputs.files import ChannelSpan, channel_spans
-from edgequake.scan.archives import Archive, ArchiveFile, scratch_folder
+from edgequake.scan.storage.archives import ArchiveFile, RecordArchive, scratch_folder
 
 BREAK_NS = DAY_NS  # a gap that ends an unbroken period
 _VERSION = 1
@@ -85,7 +85,9 @@ class ArchiveIndex:
         """Close the file."""
         self._database.close()
 
-    def update(self, archive: Archive, scratch: Path, progress: Callable[[int], None] | None = None) -> IndexUpdate:
+    def update(
+        self, archive: RecordArchive, scratch: Path, progress: Callable[[int], None] | None = None
+    ) -> IndexUpdate:
         """Read the files of an archive that are new or have changed, and drop those that are gone.
 
         progress : called with the number of files looked at.
@@ -132,7 +134,7 @@ class ArchiveIndex:
         """Yield the names of the files that cannot be used, with the reasons."""
         yield from self._database.execute("SELECT name, problem FROM files WHERE problem IS NOT NULL ORDER BY name")
 
-    def _read(self, archive: Archive, file: ArchiveFile, scratch: Path) -> None:
+    def _read(self, archive: RecordArchive, file: ArchiveFile, scratch: Path) -> None:
         content, problem = None, None
         with scratch_folder(scratch, f"index-{os.getpid()}") as folder:
             try:

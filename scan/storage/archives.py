@@ -23,7 +23,7 @@ class ArchiveFile:
     stamp: str  # differs once the file has been written again: its time, or the store's tag
 
 
-class Archive(Protocol):
+class RecordArchive(Protocol):
     """Where records are read from."""
 
     address: str
@@ -42,7 +42,7 @@ class Archive(Protocol):
         """
 
 
-def open_archive(address: str, out: Path) -> Archive:
+def open_archive(address: str, out: Path) -> RecordArchive:
     """Return the archive at a path or an address; below `out` a scan writes, so nothing there belongs to an archive.
 
     Raises

@@ -87,6 +87,12 @@ class Leases:
             if _holder(path) == self.driver_id:
                 path.unlink()
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until no other driver brings index, plan or results up to date, and keep others from it meanwhile."""
+        with self._locked(".preparing"):
+            yield
+
     def others(self) -> list[str]:
         """Return the other drivers that live."""
         ids = [path.stem for path in self._drivers.glob("*.json")]
@@ -115,8 +121,8 @@ class Leases:
                 os.utime(self._own)
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        descriptor = os.open(self._leases / ".lock", os.O_RDWR | os.O_CREAT, 0o640)
+    def _locked(self, name: str = ".lock") -> Iterator[None]:
+        descriptor = os.open(self._leases / name, os.O_RDWR | os.O_CREAT, 0o640)
         try:
             if fcntl is not None:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
