@@ -119,6 +119,8 @@ c99: $(ENV)/ready
 
 # A scan at length; ONLY="kills drivers" makes a choice, see studies/scan_proof.py.
 scan-proof: $(ENV)/ready
+	$(ENV)/bin/python $(PIP) install "s3fs>=2026.2" "moto[server]>=5.2"
+	$(QUIET) $(ENV)/bin/python -m pytest -q tests/scan/test_outputs.py -k s3
 	EDGEQUAKE_DATA="$(DATA)" OPENBLAS_NUM_THREADS=1 $(QUIET) \
 		$(ENV)/bin/python studies/scan_proof.py --out $(OUT)/scan-proof $(if $(ONLY),--only $(ONLY))
 
