@@ -83,11 +83,13 @@ class ScanFolder:
 
     def figures(self, shard_id: str) -> dict[str, Any]:
         """Return the figures of a shard that is done; raise DataError if they cannot be read."""
-        return read_json(self._mark("shards", shard_id))
+        figures: dict[str, Any] = read_json(self._mark("shards", shard_id))
+        return figures
 
     def failure(self, shard_id: str) -> dict[str, Any]:
         """Return what is known of a shard that has failed; raise DataError if it cannot be read."""
-        return read_json(self._mark("failed", shard_id))
+        failure: dict[str, Any] = read_json(self._mark("failed", shard_id))
+        return failure
 
     def forgive(self, shard_id: str) -> None:
         """Have a shard that has failed be tried again."""

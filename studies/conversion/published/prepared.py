@@ -59,7 +59,7 @@ def prepare(network: Network, make: Make, settings: tuple[str, ...], folder: Pat
 def built(network: Network, make: Make) -> Any:
     """Return the network with its first weights, built by the version of Keras that saves it."""
     if network.saved == "keras 2 h5":
-        import tf_keras as keras  # type: ignore[import-untyped]
+        import tf_keras as keras
     else:
         import keras
     keras.backend.clear_session()  # default names start again: `lstm`, `add`

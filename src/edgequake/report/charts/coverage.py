@@ -33,7 +33,7 @@ def coverage_figure(days: Mapping[str, Mapping[np.datetime64, float]]) -> Figure
             own = sorted(day for day, seconds in days[name].items() if low < seconds / _DAY_S <= high)
             spans = [(day, np.timedelta64(1, "D")) for day in own]
             if spans:
-                axes.broken_barh(spans, (row - 0.4, 0.8), color=images.BLUE, alpha=shade, linewidth=0)  # type: ignore[arg-type]
+                axes.broken_barh(spans, (row - 0.4, 0.8), color=images.BLUE, alpha=shade, linewidth=0)
     axes.xaxis_date()
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
@@ -49,7 +49,7 @@ def events_figure(days: Sequence[np.datetime64], n_events: Sequence[float], n_st
     figure = Figure(figsize=(images.PICTURE_WIDTH_IN, 2.6), layout="constrained")
     axes = figure.subplots()
     share = np.asarray(n_events, np.float64) / np.maximum(1.0, np.asarray(n_stations, np.float64))
-    axes.bar(np.asarray(days), share, width=np.timedelta64(1, "D"), color=images.VERMILLION)  # type: ignore[arg-type]
+    axes.bar(np.asarray(days), share, width=np.timedelta64(1, "D"), color=images.VERMILLION)
     axes.set_ylabel("events a day and station")
     axes.grid(axis="y", color=images.GRID)
     axes.set_axisbelow(True)
