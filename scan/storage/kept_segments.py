@@ -65,7 +65,8 @@ def _add(path: Path, records: list[bytes]) -> None:
     everything = {record: _start_ns(record) for record in (*known, *records)}
     if len(everything) > len(known):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes_atomically(path, b"".join(sorted(everything, key=lambda record: (everything[bytes(record)], record))))
+        in_order = sorted((start_ns, record) for record, start_ns in everything.items())
+        write_bytes_atomically(path, b"".join(record for _, record in in_order))
 
 
 def _records(path: Path) -> list[bytes]:

@@ -33,7 +33,7 @@ def coverage_figure(days: Mapping[str, Mapping[np.datetime64, float]]) -> Figure
             own = sorted(day for day, seconds in days[name].items() if low < seconds / _DAY_S <= high)
             spans = [(day, np.timedelta64(1, "D")) for day in own]
             if spans:
-                axes.broken_barh(spans, (row - 0.4, 0.8), color=images.BLUE, alpha=shade, linewidth=0)
+                axes.broken_barh(spans, (row - 0.4, 0.8), color=images.BLUE, alpha=shade, linewidth=0)  # type: ignore[arg-type]
     axes.xaxis_date()
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
