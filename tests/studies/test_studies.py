@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ import pytest
 
 from edgequake import cli
 from edgequake.benchmarks.robustness.shake_signal import RATE_HZ, START_NS, shake_signal
+from edgequake.benchmarks.tuning import cross_validation, operating_point
 from edgequake.data.phasenet import phasenet_split
 from edgequake.synthetic.synthetic_dataset import write_dataset
 
@@ -184,7 +186,7 @@ STUDIES = {
 }
 SLOW = (
     "compare_models", "conformance", "convert_remedies", "plain_route",  # TensorFlow alone takes seconds to import
-    "draw_day", "earth_folds", "event_classes", "other_rates", "rates_and_clocks", "resampling_cost",
+    "body_folds", "draw_day", "earth_folds", "event_classes", "other_rates", "rates_and_clocks", "resampling_cost",
     "scan_proof", "tune_baselines",
 )  # fmt: skip
 
@@ -202,6 +204,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.writerows({**row, "event_type": kinds[i % 2]} for i, row in enumerate(rows))
     write_picks(folder / "earth" / "phasenet")
     return folder
+
+
+@pytest.fixture
+def few_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let searches of an operating point try three thresholds and one duration beside the manifest's own."""
+    monkeypatch.setattr(cross_validation, "grid", partial(operating_point.grid, thresholds=(0.4, 0.5, 0.6)))
+    monkeypatch.setattr(cross_validation, "THRESHOLDS", (0.4, 0.5, 0.6))
+    monkeypatch.setattr(operating_point, "MIN_DECISIONS", (6,))
+    monkeypatch.setattr(operating_point, "EVENT_THRESHOLDS", ())
 
 
 def prepare(out: Path, models: Path, data: Path) -> None:
@@ -326,6 +337,7 @@ def test_a_study_runs_in_its_short_form(
     path = paths(root)[name]
     if study.is_here:
         request.getfixturevalue("worker_here")
+        request.getfixturevalue("few_settings")
         fixtures = (request.getfixturevalue(one) for one in ("monkeypatch", "capsys"))
         printed = run_here(path, arguments, tmp_path, *fixtures)
     else:
