@@ -84,13 +84,14 @@ class Downlink:
         self._queue: dict[str, SegmentItem] = {}
         self._recent: dict[str, tuple[str, int, int]] = {}  # station and interval of the latest segments, by file
         self.account = DownlinkAccount(self._accrued_bytes)
-        journal_byte = 0
+        journal_byte, hidden = 0, list[str]()
         if state is not None:
             self._restore(state)
+            hidden = list(state.get("hidden", ()))  # an older checkpoint does not tell
             journal_byte = min(state["journal_bytes"], outbox.journal_bytes())
             if journal_byte < state["journal_bytes"]:
                 diagnostics.warn("the downlink's journal is shorter than it was; the checkpoint remembers its passes")
-        for done in outbox.recover(self.account.add_damaged, journal_byte):
+        for done in outbox.recover(self.account.add_damaged, journal_byte, hidden):
             self._record(done)
         # Without a journal the files that are still in the outbox tell which numbers have been used.
         self.account.last_number = max(self.account.last_number, outbox.last_number())
@@ -137,9 +138,15 @@ class Downlink:
             if not self._replayed:  # a replay may find again what earlier passes have sent
                 self.account.forget_all_but(self._queue.keys() | self._recent.keys())
 
+    def uncover(self) -> None:
+        """Give files of the last pass their names, if that has failed; where it fails again, it is tried later."""
+        with suppress(DataError):
+            self._outbox.uncover()
+
     def state(self) -> State:
         return {
             "journal_bytes": self._outbox.journal_bytes(),
+            "hidden": self._outbox.hidden,
             "account": self.account.state(),
             "queue": np.array(
                 [item.entry.offset for item in self.queue if item.entry and item.entry.offset is not None], np.int64

@@ -25,10 +25,12 @@ class Outbox:
         self._journal_stop: int | None = None  # where the last line of a delivered pass ends
         self._hidden: list[OutboxFile] = []  # of delivered passes, which do not have their names yet
 
-    def recover(self, on_damage: Callable[[], None] | None = None, from_byte: int = 0) -> Iterator[Pass]:
+    def recover(
+        self, on_damage: Callable[[], None] | None = None, from_byte: int = 0, hidden: Sequence[str] = ()
+    ) -> Iterator[Pass]:
         """Complete, or undo, a pass that a power loss has interrupted; yield the passes of the journal.
 
-        `on_damage`, `from_byte`: see `read_journal`.
+        `on_damage`, `from_byte`: see `read_journal`. `hidden`: as it was when the journal ended at `from_byte`.
 
         Raises
         ------
@@ -42,13 +44,18 @@ class Outbox:
             done = None
             for done in read_journal(self._journal, on_damage, from_byte):
                 yield done
-            for file in done.files if done is not None else ():
-                if self._part(file.name).exists():  # else it has reached the outbox
-                    self._part(file.name).replace(self._folder / file.name)
+            for name in hidden if done is None else [file.name for file in done.files]:
+                if self._part(name).exists():  # else it has reached the outbox
+                    self._part(name).replace(self._folder / name)
             remove_leftovers(self._folder)
             sync(self._folder)
         except OSError as problem:
             raise DataError(f"the outbox {self._folder} cannot be used: {problem.strerror or problem}") from problem
+
+    @property
+    def hidden(self) -> list[str]:
+        """Names of files of the last pass that could not be given them yet."""
+        return [file.name for file in self._hidden]
 
     def journal_bytes(self) -> int:
         """Return the size of the journal."""

@@ -209,6 +209,8 @@ class OnboardServices:
         for writer in (self.archive, self.ssam):
             if writer is not None:
                 writer.sync()
+        if self.downlink is not None:
+            self.downlink.uncover()
         if not self._replayed:
             self._reserve.fill()
 

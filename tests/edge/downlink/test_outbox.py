@@ -1,13 +1,17 @@
-"""`acknowledge`: files that the radio has sent are deleted; unusable arguments are refused."""
+"""The outbox: files get their names whatever fails; `acknowledge` deletes what the radio has sent."""
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgequake.edge.__main__ import main
+from edgequake.edge.downlink.journal import Pass
+from edgequake.edge.downlink.outbox import Outbox, outbox_files, pass_files
+from edgequake.edge.formats.waveforms import NS_PER_S
 
 Ground = Any  # of conftest.py
 
@@ -80,3 +84,25 @@ def test_a_folder_in_the_outbox_does_not_keep_the_files_from_being_deleted(full:
     (full.out / "outbox" / "00000008.mseed").symlink_to("00000008.mseed")
     assert main(["acknowledge", str(full.out), "--all"]) == 0
     assert [path.name for path in sorted((full.out / "outbox").glob("0*"))] == ["00000007.mseed"]
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_file_that_could_not_be_named_is_named_at_the_next_start(
+    is_told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pass is in the journal: the checkpoint after it tells, or the next start reads the whole journal."""
+
+    def fail(*arguments: object) -> None:
+        raise OSError(errno.EDQUOT, "no quota")
+
+    files, contents = pass_files(1, b"report", b"records")
+    outbox = Outbox(tmp_path, lambda n_bytes: False)
+    assert list(outbox.recover()) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", fail)
+        outbox.deliver(Pass(1, 600 * NS_PER_S, 0, tuple(files), ()), contents)
+    assert outbox_files(tmp_path) == [] and outbox.hidden == ["00000001.csv", "00000001.mseed"]
+    at_byte, hidden = (outbox.journal_bytes(), outbox.hidden) if is_told else (0, [])
+    passes = list(Outbox(tmp_path, lambda n_bytes: False).recover(None, at_byte, hidden))
+    assert [one.number for one in passes] == ([] if is_told else [1])
+    assert [path.read_bytes() for path in outbox_files(tmp_path)] == contents
