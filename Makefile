@@ -29,7 +29,7 @@ PIP := -m pip --disable-pip-version-check -q
 QUIET := PYTHONWARNINGS=ignore TF_CPP_MIN_LOG_LEVEL=3
 
 .DELETE_ON_ERROR:
-.PHONY: demo test golden pipeline conformance survey arm clocks flatness rotten archive c99 scan-proof check format bench picture landers environments lander-environments clean
+.PHONY: demo test golden studies pipeline conformance survey arm clocks flatness rotten archive c99 scan-proof check format bench picture landers environments lander-environments clean
 
 $(ENV)/ready: EXTRAS = dev
 $(DEMO_ENV)/ready: EXTRAS = cli,edge
@@ -103,6 +103,10 @@ flatness: $(ENV)/ready
 # All hashes of fixed inputs, those of a training and a conversion too.
 golden: $(ENV)/ready
 	EDGEQUAKE_LONG_GOLDEN=1 $(QUIET) $(ENV)/bin/python -m pytest -q -n $(JOBS) tests/project/test_golden.py
+
+# Every script of studies/ in its short form.
+studies: $(ENV)/ready
+	EDGEQUAKE_LONG_STUDIES=1 $(QUIET) $(ENV)/bin/python -m pytest -q -n $(JOBS) tests/studies
 
 # Every file of a run folder damaged in every way, or a folder instead.
 rotten: $(ENV)/ready

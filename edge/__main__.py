@@ -56,6 +56,10 @@ def _exit_code(command: Callable[[], int], program: str, control: Control) -> in
     except BrokenPipeError:
         flush_output()
         return EXIT_PIPE_CLOSED
+    except SystemExit:  # after --help
+        if not flush_output():
+            return EXIT_PIPE_CLOSED
+        raise
     except Stopped as stopped:
         _say(f"{program}: {stopped}")
         return EXIT_INTERRUPTED if control.interrupted else EXIT_TERMINATED

@@ -244,7 +244,7 @@ def _make_current(folder: ScanFolder, plan: Plan, run_id: str, others: list[str]
     earlier = read_json(folder.current_plan)["plan"] if folder.current_plan.exists() else None
     if earlier == plan.id:
         return
-    if others:
+    if others and earlier is not None:
         raise ConfigError(
             f"the archive has changed while {', '.join(others)} scans it into {folder.path}: wait until "
             f"that one has ended"

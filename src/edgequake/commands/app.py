@@ -60,7 +60,7 @@ _PASSED_ON: dict[str, Any] = {
     "context_settings": {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 }
 _add(app, RUNS, runs.run, **_PASSED_ON)
-_add(app, RUNS, scans.scan, runs.status, runs.plot, runs.export, runs.report)
+_add(app, RUNS, runs.status, runs.plot, runs.export, runs.report, scans.scan)
 _add(app, RECORDS, records.synth, records.fetch, records.labels)
 _add(app, MODELS, models.rows, models.train, models.convert, models.inspect, models.tune, models.export_c)
 _BENCH: dict[str, tuple[Callable[..., None], ...]] = {

@@ -12,9 +12,6 @@ import typer
 
 from edgequake.commands.options import AsJson
 from edgequake.commands.terminal import print_result, say
-from edgequake.edge.base.control import Control, signal_handlers
-from edgequake.edge.formats.waveforms import parse_time
-from edgequake.edge.inputs.model_choice import AUTO, BODIES
 
 if TYPE_CHECKING:
     from edgequake.scan.driving import Progress
@@ -25,22 +22,34 @@ _HOUR_S = 3600.0
 
 def scan(
     archive: Annotated[
-        str, typer.Argument(help="SDS or any folder of records, or an address: s3://BUCKET/PREFIX.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="ARCHIVE",
+            help="SDS or any folder of records, or an address: s3://BUCKET/PREFIX.",
+            show_default=False,
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the scan; the same command goes on in it.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="Folder of the scan; the same command goes on in it.", show_default=False),
+    ],
     model: Annotated[
         str, typer.Option(metavar="auto|NAME|MANIFEST", help="By default one of the shipped models for each station.")
-    ] = AUTO,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes here; by default one a core.")] = None,
+    ] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Processes here; by default one a core.")
+    ] = None,
     scheduler: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler that is running, as tcp://HOST:8786.")
     ] = None,
-    start: Annotated[str | None, typer.Option(help="Use samples from this time on, ISO 8601 UTC.")] = None,
-    stop: Annotated[str | None, typer.Option(help="Use samples before this time.")] = None,
+    start: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Use samples from this time on, ISO 8601 UTC.")
+    ] = None,
+    stop: Annotated[str | None, typer.Option(metavar="TIME", help="Use samples before this time.")] = None,
     station: Annotated[
         list[str] | None, typer.Option(metavar="NET_STA", help="Only these stations; patterns; repeatable.")
     ] = None,
-    shard_days: Annotated[int, typer.Option(min=1, help="Days of a piece of work at most.")] = 30,
+    shard_days: Annotated[int, typer.Option(metavar="N", min=1, help="Days of a piece of work at most.")] = 30,
     parallel_in_time: Annotated[
         bool, typer.Option("--parallel-in-time", help="Begin each piece cold, after a lead-in: for few stations.")
     ] = False,
@@ -50,16 +59,23 @@ def scan(
     segments: Annotated[bool, typer.Option("--segments", help="Keep the samples of the events too, as SDS.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and what it would cost.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run pieces again that have failed.")] = False,
-    core: Annotated[str, typer.Option(help="The detector's code: python or c.")] = "python",
-    threshold: Annotated[float | None, typer.Option(help="Onset probability that declares an event, 0 to 1.")] = None,
+    core: Annotated[str, typer.Option(metavar="python|c", help="The detector's code: python or c.")] = "python",
+    threshold: Annotated[
+        float | None, typer.Option(metavar="P", help="Onset probability that declares an event, 0 to 1.")
+    ] = None,
     check_seams: Annotated[int, typer.Option(min=0, metavar="N", help="Boundaries of pieces to look at again.")] = 4,
     seam_share: Annotated[
         float,
-        typer.Option(help="Events that may differ there with --parallel-in-time, for each one; else exit code 3."),
+        typer.Option(
+            metavar="SHARE",
+            help="Events that may differ there with --parallel-in-time, for each one; else exit code 3.",
+        ),
     ] = 0.05,
     as_json: AsJson = False,
 ) -> None:
     """Run a model over an archive of many stations and years, on all cores or a cluster: the events of one run."""
+    from edgequake.edge.base.control import Control, signal_handlers
+    from edgequake.edge.formats.waveforms import parse_time
     from edgequake.scan.estimate import estimate
     from edgequake.scan.preparation import ScanConfig
     from edgequake.scan.scanning import scan as run_scan
@@ -96,6 +112,7 @@ def scan(
 def _core_library(core: str, model: str) -> Path | None:
     if core != "c":
         return None
+    from edgequake.edge.inputs.model_choice import AUTO, BODIES
     from edgequake.export_c.library_cache import cached_libraries
 
     return Path(cached_libraries(BODIES if model == AUTO else (model,)))
