@@ -184,8 +184,8 @@ STUDIES = {
         ["DATA", "moon", "classic", "--quick"], r"moon classic: .*recall \d\.\d\d, F1 ", is_here=True
     ),
 }
-# Half a minute, most of it covered elsewhere: body_folds trains as two of them do, test_conformance.py is the third.
-LONG = ("compare_models", "conformance", "earth_folds")
+# Covered elsewhere for the most part: body_folds trains as two of them do, test_conformance.py converts as the others.
+LONG = ("compare_models", "conformance", "earth_folds", "plain_route")
 SLOW = (
     "compare_models", "conformance", "convert_remedies", "plain_route",  # TensorFlow alone takes seconds to import
     "body_folds", "draw_day", "earth_folds", "event_classes", "other_rates", "rates_and_clocks", "resampling_cost",
