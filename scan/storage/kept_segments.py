@@ -6,9 +6,7 @@ bytes, and are there once.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pymseed
@@ -20,11 +18,7 @@ from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.miniseed import index_file, records_of
 from edgequake.edge.formats.record_scanner import RecordScanner
 from edgequake.edge.formats.waveforms import Trace, merge_contiguous
-
-try:
-    import fcntl
-except ImportError:  # not POSIX
-    fcntl = None  # type: ignore[assignment]
+from edgequake.scan.storage.file_lock import locked
 
 
 def keep_segments(root: Path, segments: Iterable[list[Trace]]) -> int:
@@ -40,7 +34,8 @@ def keep_segments(root: Path, segments: Iterable[list[Trace]]) -> int:
         for part, day in _by_day(trace):
             by_file.setdefault(day_name(part.source_id, day), []).extend(records_of(part))
     for name, records in by_file.items():
-        with _locked(root):
+        root.mkdir(parents=True, exist_ok=True)
+        with locked(root / ".lock"):  # without chaining, two shards of a station may write the same day
             _add(root / name, records)
     return sum(len(record) for records in by_file.values() for record in records)
 
@@ -80,16 +75,3 @@ def _records(path: Path) -> list[bytes]:
 
 def _start_ns(record: bytes) -> int:
     return int(pymseed.MS3Record.parse(record).starttime)
-
-
-@contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Hold the archive: without chaining, two shards of a station may write the same day."""
-    root.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(root / ".lock", os.O_RDWR | os.O_CREAT, 0o640)
-    try:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

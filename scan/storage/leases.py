@@ -20,11 +20,7 @@ from types import TracebackType
 
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.process_identity import process_identity, why_dead
-
-try:
-    import fcntl
-except ImportError:  # not POSIX
-    fcntl = None  # type: ignore[assignment]
+from edgequake.scan.storage.file_lock import locked
 
 LEASE_S = 60.0  # without a sign of life
 _SIGNS_S = 10.0  # between two signs
@@ -69,7 +65,7 @@ class Leases:
         """
         path = self._leases / name
         try:
-            with self._locked():
+            with locked(self._leases / ".lock"):
                 holder = _holder(path)
                 if holder not in (None, self.driver_id) and self._lives(str(holder)):
                     return False
@@ -90,7 +86,7 @@ class Leases:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Wait until no other driver brings index, plan or results up to date, and keep others from it meanwhile."""
-        with self._locked(".preparing"):
+        with locked(self._leases / ".preparing"):
             yield
 
     def others(self) -> list[str]:
@@ -119,16 +115,6 @@ class Leases:
         while not self._ended.wait(_SIGNS_S):
             with suppress(OSError):
                 os.utime(self._own)
-
-    @contextmanager
-    def _locked(self, name: str = ".lock") -> Iterator[None]:
-        descriptor = os.open(self._leases / name, os.O_RDWR | os.O_CREAT, 0o640)
-        try:
-            if fcntl is not None:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
 
 
 def _holder(path: Path) -> str | None:
