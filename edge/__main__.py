@@ -105,9 +105,10 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         default=AUTO,
+        metavar="NAME|MANIFEST",
         help="name of a shipped model (moon, mars, earth), or a manifest file (default: auto, one for each station)",
     )
-    parser.add_argument("--variant", help="graph of the model (default: the manifest's)")
+    parser.add_argument("--variant", metavar="NAME", help="graph of the model (default: the manifest's)")
     parser.add_argument("--core", default="python", choices=CORES, help="code of the detector (default: python)")
     parser.add_argument(
         "--core-library",
@@ -116,7 +117,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="for --core c: folder of the models' libraries (default: the cache)",
     )
     parser.add_argument("--sensitivity", default="normal", choices=SENSITIVITIES, help="default: normal")
-    parser.add_argument("--threshold", type=float, help="onset probability that declares an event, instead")
+    parser.add_argument(
+        "--threshold", type=float, metavar="P", help="onset probability that declares an event, instead"
+    )
     parser.add_argument(
         "--start", dest="start_ns", type=parse_time, metavar="TIME", help="UTC time of the first sample to process"
     )
@@ -170,7 +173,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--on-event", metavar="COMMAND", help="run for each event, with the event as JSON on its stdin")
     _add_seconds(parser, "--on-event-timeout", "on_event_timeout_s", "time limit of each command", 10.0)
     _add_seconds(parser, "--watchdog", "watchdog_s", "restart the run when it gives no sign of life for so long")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
 def _add_seconds(
