@@ -62,7 +62,8 @@ class ScanResult:
             f"{self.n_events} event(s) of {self.n_stations} station(s) in {self.record_s / 86_400:.1f} days of record; "
             f"{self.n_done} of {self.n_shards} shard(s) done",
             f"kept {duration(self.kept_s)} = {100 * self.kept_s / max(1e-9, self.record_s):.2f} % of the record",
-            f"{duration(self.cpu_s)} of CPU, {duration(self.read_cpu_s)} of them reading: {per_day:.2f} s a station-day",
+            f"{duration(self.cpu_s)} of CPU, {duration(self.read_cpu_s)} of them reading: "
+            f"{per_day:.2f} s a station-day",
             f"catalogue: {self.out}/catalog, {self.catalog_bytes / max(1, self.n_events):.0f} bytes an event",
         ]
         if self.seams is not None:

@@ -185,7 +185,8 @@ def read_file_run(out: Path) -> tuple[dict[str, Any], str] | None:
 def status_text(status: dict[str, Any]) -> str:
     """Return a status as text."""
     lines = [
-        f"{status['health']}, as of {duration(status['age_s'])} ago; mission time {status['mission_time'] or 'unknown'}",
+        f"{status['health']}, as of {duration(status['age_s'])} ago; "
+        f"mission time {status['mission_time'] or 'unknown'}",
         f"{_models_text(status)}, edgequake {status['edgequake_version']}",
         f"{status['events']} event(s), {status['rises_let_go']} rise(s) too short for an event; "
         f"{status['samples_in']} samples, {status['peak_memory_bytes'] / 1e6:.0f} MB peak",
