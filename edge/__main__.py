@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from edgequake._version import __version__
-from edgequake.edge.base.control import Control, Heart, beating, flush_output, signal_handlers
+from edgequake.edge.base.control import PIPE_CLOSED, Control, Heart, beating, flush_output, signal_handlers
 from edgequake.edge.base.errors import EdgequakeError, Stopped, unforeseen
 from edgequake.edge.base.inert_text import one_line
 from edgequake.edge.base.layout import CHECKPOINT, HEARTBEAT
@@ -28,7 +28,7 @@ _GROUND_COMMANDS = {  # module of edgequake.edge that has add_NAME_arguments and
     "request": ("downlink.requests", "extract any time span that is still stored, or have it sent"),
     "acknowledge": ("downlink.outbox", "delete sent files from the outbox"),
 }
-EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, EXIT_TERMINATED = 0, 1, 130, 141, 143
+EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 130, 143
 
 
 def main(argv: Sequence[str] | None = None, program: str = "edgequake-edge") -> int:
@@ -52,13 +52,13 @@ def _exit_code(command: Callable[[], int], program: str, control: Control) -> in
     """Return the exit code of a command, and print what has ended it as one line."""
     try:
         code = command()
-        return code if flush_output() else EXIT_PIPE_CLOSED
+        return code if flush_output() else PIPE_CLOSED
     except BrokenPipeError:
         flush_output()
-        return EXIT_PIPE_CLOSED
+        return PIPE_CLOSED
     except SystemExit:  # after --help
         if not flush_output():
-            return EXIT_PIPE_CLOSED
+            return PIPE_CLOSED
         raise
     except Stopped as stopped:
         _say(f"{program}: {stopped}")
