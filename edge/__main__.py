@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from edgequake._version import __version__
-from edgequake.edge.base.control import Control, Heart, beating, flush_output, signal_handlers
+from edgequake.edge.base.control import PIPE_CLOSED, Control, Heart, beating, flush_output, signal_handlers
 from edgequake.edge.base.errors import EdgequakeError, Stopped, unforeseen
 from edgequake.edge.base.inert_text import one_line
 from edgequake.edge.base.layout import CHECKPOINT, HEARTBEAT
@@ -28,7 +28,7 @@ _GROUND_COMMANDS = {  # module of edgequake.edge that has add_NAME_arguments and
     "request": ("downlink.requests", "extract any time span that is still stored, or have it sent"),
     "acknowledge": ("downlink.outbox", "delete sent files from the outbox"),
 }
-EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, EXIT_TERMINATED = 0, 1, 130, 141, 143
+EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 130, 143
 
 
 def main(argv: Sequence[str] | None = None, program: str = "edgequake-edge") -> int:
@@ -52,13 +52,13 @@ def _exit_code(command: Callable[[], int], program: str, control: Control) -> in
     """Return the exit code of a command, and print what has ended it as one line."""
     try:
         code = command()
-        return code if flush_output() else EXIT_PIPE_CLOSED
+        return code if flush_output() else PIPE_CLOSED
     except BrokenPipeError:
         flush_output()
-        return EXIT_PIPE_CLOSED
+        return PIPE_CLOSED
     except SystemExit:  # after --help
         if not flush_output():
-            return EXIT_PIPE_CLOSED
+            return PIPE_CLOSED
         raise
     except Stopped as stopped:
         _say(f"{program}: {stopped}")
@@ -105,9 +105,10 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         default=AUTO,
+        metavar="NAME|MANIFEST",
         help="name of a shipped model (moon, mars, earth), or a manifest file (default: auto, one for each station)",
     )
-    parser.add_argument("--variant", help="graph of the model (default: the manifest's)")
+    parser.add_argument("--variant", metavar="NAME", help="graph of the model (default: the manifest's)")
     parser.add_argument("--core", default="python", choices=CORES, help="code of the detector (default: python)")
     parser.add_argument(
         "--core-library",
@@ -116,7 +117,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="for --core c: folder of the models' libraries (default: the cache)",
     )
     parser.add_argument("--sensitivity", default="normal", choices=SENSITIVITIES, help="default: normal")
-    parser.add_argument("--threshold", type=float, help="onset probability that declares an event, instead")
+    parser.add_argument(
+        "--threshold", type=float, metavar="P", help="onset probability that declares an event, instead"
+    )
     parser.add_argument(
         "--start", dest="start_ns", type=parse_time, metavar="TIME", help="UTC time of the first sample to process"
     )
@@ -170,7 +173,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--on-event", metavar="COMMAND", help="run for each event, with the event as JSON on its stdin")
     _add_seconds(parser, "--on-event-timeout", "on_event_timeout_s", "time limit of each command", 10.0)
     _add_seconds(parser, "--watchdog", "watchdog_s", "restart the run when it gives no sign of life for so long")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
 def _add_seconds(

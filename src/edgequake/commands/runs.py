@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -113,7 +114,8 @@ def export(
     with progress_bar() as show:
         results = export_run(run_dir, forms, out, force, show, stations)
     text = "\n".join(result.text() for result in results)
-    print_result(results[0] if len(results) == 1 else results, text, as_json)
+    made = [dataclasses.asdict(result) for result in results]
+    print_result(made[0] if len(made) == 1 else {"exports": made}, text, as_json)
 
 
 def report(
