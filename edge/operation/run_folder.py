@@ -211,6 +211,19 @@ class RunFolder:
             state["installed"] = installed
         write_checkpoint(self._out / CHECKPOINT, Checkpoint(self._identity(), state), self._ledger.make_room)
 
+    def announce_begun(self) -> None:
+        """Have the event hook tell the events that have begun; a live run remembers first that they are open.
+
+        Raises
+        ------
+        DataError
+            As `write_checkpoint`.
+        """
+        if self._services.hold_begun(self._stations.take_begun()):
+            if not self._source.replayed:
+                self.write_checkpoint()
+            self._services.tell_begun()
+
     def write_catalog_if_due(self) -> None:
         """Write the catalogue where there are events that are not in it.
 
