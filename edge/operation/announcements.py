@@ -1,8 +1,8 @@
 """The announcements of a run: each event is told when it begins, and again when it is final.
 
-What is told is JSON for the command of `--on-event`. Both announcements of an event have the same `alarm`, the name of the
-event as the trigger has declared it; `evid`, of its refined onset, is known only when it is final. Which announcements
-have been made is written to DIR/told.log before the command begins: so none is made twice, whenever the power fails.
+What is told is JSON for the command of `--on-event`. Both announcements of an event have the same `alarm`, the name of
+the event as the trigger has declared it; `evid`, of its refined onset, is known only when it is final. What is told
+is written to DIR/told.log before the command begins: so nothing is told twice, whenever the power fails.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class RunFolder:
         self._stations, self._services, self._degraded, self._log = stations, services, degraded, log
         ledger.may_wait = not source.replayed
         self._out = config.out
-        self._has_status = config.has_services or not source.replayed
+        self._has_status = config.has_services or not source.replayed or config.metrics is not None
         self.n_resumed = 0
         self._next_checkpoint_s = 0.0
         self._alarms: tuple[str | None, ...] = (None, None)  # when the status was last written
@@ -309,6 +309,10 @@ class RunFolder:
             self._config, self._models, self._services, self._stations, n_events, warnings, deaf, degraded, ended
         )
         write_bytes_atomically(self._out / STATUS, json.dumps(status).encode() + b"\n", self._ledger.make_room)
+        if self._config.metrics is not None:
+            from edgequake.edge.results.metrics import metrics_text
+
+            write_bytes_atomically(self._config.metrics, metrics_text(status).encode(), self._ledger.make_room)
 
     def _give_memory_back(self) -> None:
         if not self._source.replayed:  # a live run may take months

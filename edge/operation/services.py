@@ -26,8 +26,8 @@ from edgequake.edge.results.ledger import Ledger
 if TYPE_CHECKING:
     from edgequake.edge.archive.archive import Archive
     from edgequake.edge.archive.ssam import SsamWriter
-    from edgequake.edge.downlink.downlink import Downlink
     from edgequake.edge.detection.announcer import EventNotice
+    from edgequake.edge.downlink.downlink import Downlink
     from edgequake.edge.operation.announcements import OpenAlarms
     from edgequake.edge.operation.event_hook import EventHook
 

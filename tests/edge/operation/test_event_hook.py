@@ -51,7 +51,8 @@ def test_the_event_is_one_json_object_on_stdin(tmp_path: Path) -> None:
         "evid": "AM_R0000_0", "onset": "2020-02-21T19:58:50.250000Z", "stop": "2020-02-21T19:58:51.250000Z",
         "filename": "-", "onset_ns": ONSET_NS, "time_rel_s": 12.5, "mq_type": "", "station_id": "AM_R0000",
         "channels": ["EHZ", "EHN"], "stop_ns": ONSET_NS + 10**9, "peak_probability": 0.91, "priority": 0.5,
-        "segment": "segments/0.mseed", "n_samples": 300, "size_bytes": 512, "onset_uncertainty_s": None, "phase": "final", "alarm": "AM_R0000_0",
+        "segment": "segments/0.mseed", "n_samples": 300, "size_bytes": 512, "onset_uncertainty_s": None,
+        "phase": "final", "alarm": "AM_R0000_0",
     }  # fmt: skip
     assert out == str(tmp_path / "run") and diagnostics.texts() == []
 
