@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -27,22 +28,47 @@ def run(context: typer.Context) -> None:
     from edgequake.edge.__main__ import main
     from edgequake.seedlink import SCHEME, run_seedlink
 
-    if any(argument.startswith(SCHEME) for argument in context.args):
-        raise typer.Exit(
-            run_seedlink(with_core_library(context.args), lambda line: say(one_line(f"edgequake: {line}"), err=True))
-        )
-    raise typer.Exit(main(["run", *with_core_library(context.args)], program="edgequake"))
+    arguments = with_core_library(context.args)
+    if not any(argument.startswith(SCHEME) for argument in arguments):
+        inputs = _configured(context.args).get("inputs", ())
+        arguments += [name for name in inputs if name.startswith(SCHEME)]
+    if any(argument.startswith(SCHEME) for argument in arguments):
+        raise typer.Exit(run_seedlink(arguments, lambda line: say(one_line(f"edgequake: {line}"), err=True)))
+    raise typer.Exit(main(["run", *arguments], program="edgequake"))
+
+
+class _Quiet(ArgumentParser):
+    """A parser that leaves it to the runner to say what is wrong with a command line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigError."""
+        raise ConfigError(message)
+
+
+def _configured(arguments: list[str]) -> dict[str, Any]:
+    """Return the values of all options where a file gives some of them; nothing without one, and where one is wrong."""
+    from edgequake.edge.run_options import RunOptions
+
+    if not any(name == "--config" for name, _ in _options(arguments)):
+        return {}
+    parser = _Quiet(add_help=False)
+    options = RunOptions(parser)
+    try:
+        return options.merged(vars(parser.parse_known_args(arguments)[0]))
+    except ConfigError:
+        return {}
 
 
 def with_core_library(arguments: list[str]) -> list[str]:
     """Return the arguments of `run`, for `--core c` with a folder of libraries, which are built if need be."""
-    options = dict(_options(arguments))
-    if options.get("--core") != "c" or "--core-library" in options:
+    configured = {f"--{name}": value for name, value in _configured(arguments).items() if value is not None}
+    options = {**configured, **dict(_options(arguments))}
+    if options.get("--core") != "c" or not {"--core-library", "--core_library"}.isdisjoint(options):
         return arguments
     from edgequake.edge.inputs.model_choice import AUTO, BODIES
     from edgequake.export_c.library_cache import cached_libraries
 
-    named = options.get("--model", AUTO)
+    named = str(options.get("--model", AUTO))
     return [*arguments, "--core-library", str(cached_libraries(BODIES if named == AUTO else (named,)))]
 
 
