@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Publish each event by MQTT; Home Assistant finds the station by itself. Needs paho-mqtt 2.
 
-/opt/edgequake/bin/pip install 'paho-mqtt>=2'
-edgequake-edge run ... --on-event '/opt/edgequake/bin/python /opt/edgequake/examples/on_event_mqtt.py --host 192.168.1.10'
+pip install 'paho-mqtt>=2'
+edgequake-edge run ... --on-event 'python /opt/edgequake/examples/on_event_mqtt.py --host 192.168.1.10'
 
-Home Assistant shows a device with two entities: "Quake" is on from the onset until the event is final, "Last quake" is the
-time of the newest onset; all fields of the announcement are their attributes. Other programs read edgequake/NET_STA/event.
-User and password: MQTT_USER and MQTT_PASSWORD in the environment.
+Home Assistant shows a device with two entities: "Quake" is on from the onset until the event is final, "Last quake" is
+the time of the newest onset; all fields of the announcement are their attributes. Other programs read
+edgequake/NET_STA/event. User and password: MQTT_USER and MQTT_PASSWORD in the environment.
 
 References
 ----------

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Post each event as JSON to a web address: Home Assistant, Node-RED, n8n, a service of your own; standard library only.
+"""Post each event as JSON to a web address: Home Assistant, Node-RED, a service of your own; standard library only.
 
-edgequake-edge run ... --on-event '/opt/edgequake/examples/on_event_webhook.py http://homeassistant.local:8123/api/webhook/quake'
+edgequake-edge run ... --on-event '/opt/edgequake/examples/on_event_webhook.py http://192.168.1.10:8123/api/webhook/quake'
 
 With WEBHOOK_SECRET in the environment the header X-Edgequake-Signature is the HMAC-SHA256 of the body, in hex, so that
 the receiver knows who has sent it.
