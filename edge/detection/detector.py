@@ -343,7 +343,7 @@ def _require_front_end(manifest: Manifest) -> None:
     """Raise ManifestError for a front end that no channel can be processed with, before any channel comes."""
     try:
         ChannelFrontEnd(manifest.front_end, manifest.sampling_rate_hz, manifest.sampling_rate_hz, 0, 0)
-    except (ValueError, ArithmeticError) as problem:
+    except (ConfigError, ValueError, ArithmeticError) as problem:
         raise ManifestError(f"model '{manifest.name}': its front end cannot run: {problem}") from problem
 
 
