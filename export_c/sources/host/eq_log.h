@@ -4,6 +4,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(EQ_PLAIN_C)
+#define EQ_HOST_NETWORK "../host/eq_avx2.c"
+#endif
+
 static struct {
     int64_t *blocks;
     float *features;
