@@ -62,7 +62,7 @@ static int window_features(const eq_grid_config *config, eq_grid *grid, double *
     is_valid = is_valid_window(config, grid);
     (void)memset(steps, 0, config->n_bands * sizeof *steps);
     if (is_valid != 0) {
-        band_powers(config, grid->values, scratch, levels);
+        host_band_powers(config, grid->values, scratch, levels);
         for (band = 0; band < config->n_bands; band++) {
             levels[band] = log_10(levels[band] + grid->floor);
         }

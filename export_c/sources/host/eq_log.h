@@ -5,7 +5,8 @@
 #include <string.h>
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(EQ_PLAIN_C)
-#define EQ_HOST_NETWORK "../host/eq_avx2.c"
+#define EQ_HOST_SPECTRUM "../host/eq_avx2_spectrum.c"
+#define EQ_HOST_NETWORK "../host/eq_avx2_network.c"
 #endif
 
 static struct {

@@ -4,7 +4,6 @@
    is loaded, by the processor; tests compare both with the runtime. */
 #include <immintrin.h>
 
-#define EQ_AVX2 __attribute__((target("avx2")))
 #define EQ_LANES 8
 #define EQ_PADDED(n) (((n) + EQ_LANES - 1) / EQ_LANES * EQ_LANES)
 #define EQ_PAIRS(n) (((n) + 1) / 2)
@@ -25,7 +24,6 @@ static struct {
 } eq_pool;
 
 static eq_packed eq_packed_convs[EQ_N_CONVS], eq_packed_x, eq_packed_h;
-static int eq_has_avx2;
 
 /* Packs a layer into the pools, and moves their ends. */
 static eq_packed packed_layer(const eq_dense *layer, int16_t **weights, int32_t **numbers)
@@ -56,8 +54,6 @@ __attribute__((constructor)) static void pack_network(void)
     }
     eq_packed_x = packed_layer(&eq_gates_x, &gates, &numbers);
     eq_packed_h = packed_layer(&eq_gates_h, &gates, &numbers);
-    __builtin_cpu_init();
-    eq_has_avx2 = EQ_UNITS % EQ_LANES == 0 && __builtin_cpu_supports("avx2") != 0;
 }
 
 /* Writes n 8-bit inputs as 16 bits, the last pair filled up with 0. */
@@ -271,7 +267,7 @@ EQ_AVX2 static void step_network_8(eq_network *network, const int8_t *row, int8_
 
 static void host_step(eq_network *network, const int8_t *row, int16_t *gates, int8_t *probabilities)
 {
-    if (eq_has_avx2 != 0) {
+    if (EQ_UNITS % EQ_LANES == 0 && eq_has_avx2 != 0) {
         step_network_8(network, row, probabilities);
     } else {
         step_network(network, row, gates, probabilities);
