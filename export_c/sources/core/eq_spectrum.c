@@ -1,5 +1,7 @@
 /* Power spectral density of a window in bands: linear detrend, periodic Hann window, FFT. */
 
+#define EQ_SIDES 8 /* sums of a window, added side by side */
+
 /* cos(2 pi i / n) of the largest window length n, of which shorter ones use every other value. */
 static double cosine(uint32_t i)
 {
@@ -16,22 +18,26 @@ static double sine(uint32_t i)
     return cosine(i + 3 * (EQ_MOST_WINDOW / 4));
 }
 
-/* Sets the mean and the slope of a window's linear trend. Four sums in turn, each of every fourth sample, let processors
-   add side by side; their order is part of the result. */
+/* The sum of what stands in turn in EQ_SIDES sums. */
+static double sum_of_sides(const double *sums)
+{
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+}
+
+/* Sets the mean and the slope of a window's linear trend. Eight sums, each of every eighth sample, let processors add
+   side by side; their order is part of the result. */
 static void find_trend(const eq_grid_config *config, const double *values, double *mean, double *slope)
 {
     const uint32_t n = config->window;
     const double centre = ((double)n - 1.0) / 2.0;
-    double sums[4] = {0.0, 0.0, 0.0, 0.0}, moments[4] = {0.0, 0.0, 0.0, 0.0};
-    uint32_t i, k;
-    for (i = 0; i < n; i += 4) {
-        for (k = 0; k < 4; k++) {
-            sums[k] += values[i + k];
-            moments[k] += values[i + k] * ((double)(i + k) - centre);
-        }
+    double sums[EQ_SIDES] = {0.0}, moments[EQ_SIDES] = {0.0};
+    uint32_t i;
+    for (i = 0; i < n; i++) {
+        sums[i % EQ_SIDES] += values[i];
+        moments[i % EQ_SIDES] += values[i] * ((double)i - centre);
     }
-    *mean = ((sums[0] + sums[1]) + (sums[2] + sums[3])) / (double)n;
-    *slope = ((moments[0] + moments[1]) + (moments[2] + moments[3])) / config->ramp_power;
+    *mean = sum_of_sides(sums) / (double)n;
+    *slope = sum_of_sides(moments) / config->ramp_power;
 }
 
 /* Writes the detrended and tapered window to `out`. */

@@ -2,8 +2,6 @@
 
    Included by eq_network.c where a host's library asks for it. Which of the two a step takes is chosen as the library
    is loaded, by the processor; tests compare both with the runtime. */
-#include <immintrin.h>
-
 #define EQ_LANES 8
 #define EQ_PADDED(n) (((n) + EQ_LANES - 1) / EQ_LANES * EQ_LANES)
 #define EQ_PAIRS(n) (((n) + 1) / 2)
