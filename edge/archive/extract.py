@@ -145,14 +145,22 @@ def _in_archive(folder: Path, span: Span) -> Iterator[Trace]:
         yield from _in_file(path, span)
 
 
-def _in_file(path: Path, span: Span) -> list[Trace]:
-    """Return the traces of a span from a miniSEED file; none where it is missing: archives evict files at any time."""
+def file_records(path: Path, span: Span) -> Iterator[Trace]:
+    """Yield what each record of a miniSEED file has of a span, in the file's order; nothing where the file is missing.
+
+    Archives evict files at any time; a file that is replaced meanwhile is read to its end as it was.
+    """
     try:
         file = path.open("rb")
     except FileNotFoundError:
-        return []
-    with file:  # a file that is replaced meanwhile is read to its end as it was
-        return _merged(_decoded(file, path.name, span))
+        return
+    with file:
+        yield from _decoded(file, path.name, span)
+
+
+def _in_file(path: Path, span: Span) -> list[Trace]:
+    """Return the traces of a span from a miniSEED file."""
+    return _merged(file_records(path, span))
 
 
 def _merged(traces: Iterable[Trace]) -> list[Trace]:
