@@ -19,7 +19,7 @@ from edgequake.edge.base.layout import CHECKPOINT, HEARTBEAT
 from edgequake.edge.formats.waveforms import parse_time
 from edgequake.edge.inputs.model_choice import AUTO
 from edgequake.edge.manifest.manifest import SENSITIVITIES
-from edgequake.edge.operation.config import CORES
+from edgequake.edge.operation.config import CORES, USUAL_HOURS
 from edgequake.edge.runner import RunConfig, run
 
 _GROUND_COMMANDS = {  # module of edgequake.edge that has add_NAME_arguments and NAME_command, and its purpose
@@ -163,6 +163,15 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--archive-bytes", type=int, metavar="N", help="archive all samples (SDS), the newest N bytes")
     parser.add_argument("--summary-channel", action="store_true", help="record the signal's spectral amplitude (SSAM)")
     parser.add_argument(
+        "--monitor",
+        dest="monitor_h",
+        nargs="?",
+        const=USUAL_HOURS,
+        type=_hours,
+        metavar="HOURS",
+        help=f"keep samples and probabilities of the last hours for the station's page (alone: {USUAL_HOURS:g})",
+    )
+    parser.add_argument(
         "--budget", dest="budget_bytes", type=int, metavar="BYTES", help="deliver so much to DIR/outbox per UTC day"
     )
     _add_seconds(parser, "--pass-every", "pass_s", "time between two deliveries", 3600.0)
@@ -178,6 +187,13 @@ def _add_seconds(
 ) -> None:
     suffix = "" if default is None else f" (default: {default:g})"
     parser.add_argument(option, dest=field, type=float, default=default, metavar="SECONDS", help=f"{purpose}{suffix}")
+
+
+def _hours(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected hours, as --monitor=24, got '{one_line(text)}'") from None
 
 
 def _codes(text: str) -> tuple[str, ...]:

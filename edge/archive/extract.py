@@ -61,6 +61,18 @@ class StoredDay:
     segments: tuple[Path, ...]
 
 
+def traces_of_files(paths: Iterable[Path], span: Span) -> list[Trace]:
+    """Return the samples of a span in miniSEED files, by channel and then by time; of those that come twice, the first.
+
+    A file that is missing is left out.
+    """
+    traces: list[Trace] = []
+    for path in paths:
+        for trace in _in_file(path, span):
+            traces += _without(trace, traces)
+    return _merged(traces)
+
+
 def get_run_waveforms(out: Path, span: Span, unwritten: Sequence[Trace] = ()) -> list[Trace]:
     """Return what a run folder contains of a span, as `get_waveforms` does.
 

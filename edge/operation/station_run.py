@@ -12,7 +12,7 @@ from edgequake.edge.base.checkpoint import State, restored_state
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.detection.detector import Detector
 from edgequake.edge.detection.onset import refiner
-from edgequake.edge.detection.trigger import Event
+from edgequake.edge.detection.trigger import Decision, Event
 from edgequake.edge.features.conditioning import GapCounts
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.inputs.source import Batch
@@ -27,6 +27,7 @@ from edgequake.edge.results.summary import RecordTime
 if TYPE_CHECKING:
     from edgequake.edge.detection.follower import Follower
 
+OnFrame = Callable[[str, int, float, float], None]  # station, end of the interval (ns), onset, event
 _MOST_STATIONS = 1024  # named by the summary: years of a live run, or a folder of a whole network
 
 
@@ -93,8 +94,13 @@ class StationRun:
         self._ledger, self._counters = ledger, counters
         self.follower: Follower | None = None  # of a model that may follow: it is fed the same samples
         self._found_by = found_by
+        self.on_frame: OnFrame | None = None
         self.last_onset_ns: int | None = None  # of an event that this process has found
         self._not_before_ns: int | None = None  # onset of the first event of this model: the one before it did the rest
+
+    def _show(self, decision: Decision) -> None:
+        if self.on_frame is not None:
+            self.on_frame(self.station_id, decision.stop_ns, decision.onset, decision.event)
 
     def push(self, traces: Sequence[Trace]) -> bool:
         """Process traces; return whether there is a new segment."""
@@ -103,6 +109,8 @@ class StationRun:
             self._segments.add_trace(trace)
             self._counters.samples_in += len(trace.samples)
         self._counters.hear(self.station_id)
+        if self.on_frame is not None:
+            self.detector.on_decision = self._show  # which may be another one since
         wrote = self._write(self.detector.push(*traces), self.detector.horizon_ns)
         if self.follower is not None:
             self.follower.push(traces)
@@ -192,6 +200,7 @@ class StationRuns:
         self._priorities = Priorities(0.0, function)  # only to be shared: each model has its own longest event
         self._model_of, self._out, self._ledger, self._diagnostics = model_of, out, ledger, diagnostics
         self._runs: dict[str, StationRun] = {}
+        self.on_frame: OnFrame | None = None  # called with each decision, for the monitor
         self.on_new: Callable[[StationRun], None] | None = None  # called with each stream that begins
 
     @property
@@ -301,6 +310,7 @@ class StationRuns:
                 self._diagnostics,
                 model.mark,
             )
+            self._runs[key].on_frame = self.on_frame
             if self.on_new is not None:
                 self.on_new(self._runs[key])
         return self._runs[key]
