@@ -20,7 +20,7 @@ from edgequake.edge.archive.ssam import BAND_EDGES, N_BANDS, STEPS_A_DECADE, WIN
 from edgequake.edge.base.layout import CONTINUOUS
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
 from edgequake.report.charts.spectrogram import DEFAULT_BRIDGE_S, DEFAULT_WINDOW_SAMPLES, spectrogram_of
-from edgequake.report.recording.samples import joined, unit_of
+from edgequake.report.recording.samples import Floats, joined, unit_of
 from edgequake.serve.station.waveforms import code_of, extremes
 
 COLUMNS = 1200  # of a trace: about one for each pixel of a wide screen
@@ -45,6 +45,23 @@ def trace_picture(traces: Sequence[Trace], start_ns: int, stop_ns: int) -> dict[
         "low": _numbers(low),
         "high": _numbers(high) if high is not low else None,
         "unit": unit_of(traces),
+        "live": bool(np.nanmax(high) > np.nanmin(low)),
+    }
+
+
+def long_trace_picture(times: Floats, low: Floats, high: Floats, recent: Sequence[Trace]) -> dict[str, Any]:
+    """Return the trace of hours from extremes at `times` (s since 1970), about the middle of them; as `trace_picture`.
+
+    recent : newest samples of the channel, which tell its unit.
+    """
+    if not np.isfinite(low).any():
+        return {"times": [], "low": [], "high": [], "unit": "", "live": False}
+    middle = float(np.nanmedian((low + high) / 2.0))
+    return {
+        "times": [round(float(time), 1) for time in times],
+        "low": _numbers(low - middle),
+        "high": _numbers(high - middle),
+        "unit": unit_of(recent),
         "live": bool(np.nanmax(high) > np.nanmin(low)),
     }
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgequake.edge.archive.extract import Span, StoredDay, day_waveforms, file_records
 from edgequake.edge.archive.monitor_files import monitor_samples, monitored_channels, monitored_stations
-from edgequake.edge.archive.sds import DAY_NS, DayName, day_files, name_of
+from edgequake.edge.archive.sds import DAY_NS, DayName, day_files, name_of, parse_day_name
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import ARCHIVE, SEGMENTS
 from edgequake.edge.formats.waveforms import Trace, merge_contiguous
@@ -73,9 +73,10 @@ class RunWaveforms:
         names = {_code(name) for name, _ in listed.get((station_id, day), ())}
         return in_drawing_order(names | {_code(name) for name in self._monitored().get(station_id, {})})
 
-    def monitored(self, station_id: str) -> list[str]:
-        """Return the channels of a station in the monitor, as `channels`."""
-        return in_drawing_order({_code(name) for name in self._monitored().get(station_id, {})})
+    def monitored(self, station_id: str) -> dict[str, str]:
+        """Return the channels of a station in the monitor, vertical ones first, each with its name there."""
+        names = {_code(name): folder for name, folder in self._monitored().get(station_id, {}).items()}
+        return {code: names[code] for code in in_drawing_order(names)}
 
     def traces(
         self, station_id: str, channel: str, start_ns: int, stop_ns: int, rows: Sequence[CatalogRow] = ()
@@ -144,18 +145,15 @@ class RunWaveforms:
                 yield path
 
     def _in_monitor(self, station_id: str, channel: str, start_ns: int, stop_ns: int) -> list[Trace]:
-        for name, folder in self._monitored().get(station_id, {}).items():
-            if _code(name) == channel:
-                return monitor_samples(self._out, folder, start_ns, stop_ns)
-        return []
+        folder = self.monitored(station_id).get(channel)
+        return [] if folder is None else monitor_samples(self._out, folder, start_ns, stop_ns)
 
     def _monitored(self) -> dict[str, dict[DayName, str]]:
         """Return the channels of the monitor with their names there, by station."""
         found: dict[str, dict[DayName, str]] = {}
         for folder in monitored_channels(self._out):
-            codes = folder.split(".")
-            if len(codes) == 4:
-                name = DayName(*codes)
+            name = parse_day_name(f"{folder}.D.1970.001")  # without its day, a folder there is named like a day file
+            if name is not None:
                 found.setdefault(name.station_id, {})[name] = folder
         return found
 
