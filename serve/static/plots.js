@@ -2,6 +2,8 @@
 "use strict";
 const edgequake = (() => {
   const AXIS = 62, RIGHT = 14;  // pixels left and right of what is drawn, the same in every picture
+  const LABEL = 16;  // of which for the name of an axis
+  const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200];  // seconds between times on an axis
   const FONT = '12px system-ui, "DejaVu Sans", sans-serif';
   // Eleven stops of cividis (Nuñez, Anderton & Renslow 2018), which looks the same with any colour blindness.
   const CIVIDIS = [[0, 34, 78], [18, 53, 112], [59, 73, 108], [87, 93, 109], [112, 113, 115], [138, 134, 120], [165, 156, 116], [195, 179, 105], [225, 204, 85], [245, 220, 70], [254, 232, 56]];
@@ -40,8 +42,8 @@ const edgequake = (() => {
     const base = { stroke: colour("text"), grid: { stroke: colour("grid"), width: 1 }, ticks: { stroke: colour("grid") }, font: FONT };
     const short = (to - from) > 1200;
     return [
-      { ...base, space: 80, size: 34, values: (u, splits) => splits.map((t) => clock(t, short ? 5 : 8)) },
-      { ...base, size: AXIS, space: 26, label, labelSize: 16, labelFont: FONT, labelGap: 0, values: (u, splits) => splits.map(number) },
+      { ...base, space: 80, size: 34, incrs: STEPS, values: (u, splits) => splits.map((t) => clock(t, short ? 5 : 8)) },
+      { ...base, size: AXIS - LABEL, space: 26, label, labelSize: LABEL, labelFont: FONT, labelGap: 0, values: (u, splits) => splits.map(number) },
     ];
   }
   function number(value) {
@@ -154,8 +156,8 @@ const edgequake = (() => {
     context.save(); context.translate(9, top + high / 2); context.rotate(-Math.PI / 2); context.textAlign = "center";
     context.fillText(isSsam ? "band" : "frequency (Hz)", 0, 0); context.restore();
     context.textAlign = "center"; context.textBaseline = "top";
-    const span = to - from, step = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600].find((s) => span / s <= (w - AXIS) / 85) ?? 43200;
-    for (let t = Math.ceil(from / step) * step; t <= to; t += step) context.fillText(clock(t, span > 1200 ? 5 : 8), Math.min(w - RIGHT - 18, x(t)), h - bottom + 8);
+    const span = to - from, step = STEPS.find((s) => span / s <= (w - AXIS) / 80) ?? 86400;
+    for (let t = Math.ceil(from / step) * step; t <= to; t += step) context.fillText(clock(t, span > 1200 ? 5 : 8), Math.min(w - 20, x(t)), h - bottom + 8);
   }
   function niceStep(rough) {
     const power = 10 ** Math.floor(Math.log10(rough));

@@ -57,6 +57,9 @@ def long_trace_picture(times: Floats, low: Floats, high: Floats, recent: Sequenc
     if not np.isfinite(low).any():
         return {"times": [], "low": [], "high": [], "unit": "", "live": False}
     middle = float(np.nanmedian((low + high) / 2.0))
+    group = -(-len(times) // COLUMNS)
+    low, high = -_thinned(-low, -(-len(low) // group), 0), _thinned(high, -(-len(high) // group), 0)
+    times = times[np.unique(np.arange(len(low)) * len(times) // len(low))]
     return {
         "times": [round(float(time), 1) for time in times],
         "low": _numbers(low - middle),
