@@ -9,7 +9,7 @@
   async function load() {
     try {
       event = await edgequake.fetchJson(`${address}/data`);
-      state.textContent = event.problem ?? `${edgequake.stamp(event.start)} to ${edgequake.stamp(event.stop)}`;
+      state.textContent = event.problem ?? `${edgequake.stamp(event.start)} to ${edgequake.stamp(event.stop)} UTC`;
       if (!event.problem) draw();
       plots.dataset.drawn = "1";
     } catch (problem) { state.textContent = `The samples cannot be read: ${problem.message}`; return; }

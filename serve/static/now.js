@@ -32,7 +32,7 @@
   }
   function tell() {
     if (!newest.traces.length) { state.textContent = "No samples are stored. Start the run with --monitor, or with --archive-bytes."; return; }
-    const until = `until ${edgequake.stamp(newest.stop)}`;
+    const until = `until ${edgequake.stamp(newest.stop)} UTC`;
     state.textContent = newest.live ? `${newest.station} ${until}` : `${newest.station} ${until}; this run keeps no monitor, so this is the end of its archive`;
   }
   function draw() {

@@ -71,7 +71,7 @@ class _Names:
 
 
 class CatalogIndex:
-    """The events of a run folder by row number, counted from 0 in the order of catalog.csv; safe for several threads."""
+    """The events of a run folder by row number, from 0 on in the order of catalog.csv; safe for several threads."""
 
     def __init__(self, out: Path) -> None:
         self._path = out / CATALOG
@@ -198,8 +198,8 @@ class CatalogIndex:
             hashes.append(zlib.crc32(cells[evid_at].encode()))
             at += len(line) + 1
         return [
-            np.array(offsets, np.uint64), np.array(times, "datetime64[us]").astype(np.int64), np.array(peaks, np.uint16),
-            np.array(stations, np.uint8), np.array(classes, np.uint8), np.array(hashes, np.uint32),
+            np.array(offsets, np.uint64), np.array(times, "datetime64[us]").astype(np.int64),
+            np.array(peaks, np.uint16), np.array(stations, np.uint8), np.array(classes, np.uint8), np.array(hashes, np.uint32),
         ]  # fmt: skip
 
     def _quoted_cells(self, line: bytes) -> list[str]:
@@ -250,7 +250,7 @@ class CatalogIndex:
         with self._lock:
             hashes = {zlib.crc32(evid.encode()): evid for evid in evids}
             wanted = np.array(sorted(hashes), np.uint32)
-            places = np.flatnonzero(np.isin(self._hashes, wanted)) if len(wanted) else []
+            places: Rows = np.flatnonzero(np.isin(self._hashes, wanted))
             names = {evid: number for number, evid in ((int(i), hashes[int(self._hashes[i])]) for i in places)}
             if len(places) > len(wanted):  # two names with one check value: read the rows
                 rows = zip(places, self.rows(map(int, places)), strict=True)

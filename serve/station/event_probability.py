@@ -3,9 +3,9 @@
     python -m edgequake.serve.station.event_probability RUN_DIR < ROW_OF_CATALOG_CSV
 
 A process of its own: a network takes more memory than the server may, and is needed only where somebody looks at an
-event that the monitor has dropped already. It prints one JSON object. The detector begins a while before the event where
-the archive reaches so far, and with the segment else; then the first probabilities differ from those of the run, whose
-background level came from hours.
+event that the monitor has dropped already. It prints one JSON object. The detector begins half an hour before the event
+where the archive reaches so far, and with the segment else; then the first probabilities differ from those of the run,
+whose background level came from hours.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class RunWaveforms:
     def stations(self) -> list[str]:
         """Return the stations of the archive and of the monitor."""
         listed = {station_id for station_id, _ in self._listed()}
-        return sorted(listed | {station for station in monitored_stations(self._out)} | set(self._monitored()))
+        return sorted(listed | set(monitored_stations(self._out)) | set(self._monitored()))
 
     def days(self, station_id: str) -> set[int]:
         """Return the days of a station in the archive, in days since 1970."""
@@ -137,7 +137,7 @@ class RunWaveforms:
         return DayOfChannel(channel, hour_lines(low, high), unit, tuple(_union(covered)))
 
     def _segments(self, rows: Iterable[CatalogRow]) -> Iterator[Path]:
-        """Yield the segments of rows. Names are from the catalogue: only plain files in the folder of segments count."""
+        """Yield the segments of rows: plain files in the folder of segments, whatever the catalogue names."""
         folder = self._out / SEGMENTS
         for name in sorted({row.segment for row in rows})[:_MOST_SEGMENTS]:
             path = self._out / name

@@ -1,4 +1,4 @@
-"""Days: the helicorder of any day with samples or events, kept spans shaded, onsets marked; spans are requested here."""
+"""Days: the helicorder of any day with samples or events, kept spans shaded, onsets marked; spans are requested."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class DaysPage:
 
     def _kept(self, rows: list[CatalogRow], start_ns: int) -> list[list[float]]:
         """Return the spans of the day that segments keep, in seconds of the day."""
-        spans = []
+        spans: list[list[float]] = []
         for row in rows:
             traces = self._context.waveforms.segment(row) if len(spans) < 100 else []
             first = min((trace.start_ns for trace in traces), default=row.onset_ns)

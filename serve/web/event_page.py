@@ -159,5 +159,3 @@ class EventPage:
         if "problem" in answer:
             self._context.log(f"no probabilities of {row.evid}: {answer['problem']}")
         return answer
-
-

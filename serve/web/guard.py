@@ -219,7 +219,7 @@ async def _body(receive: Receive) -> bytes:
         message = await receive()
         if message["type"] != "http.request":
             raise Refused(400, "the client has gone")
-        body += message.get("body", b"")
+        body += bytes(message.get("body", b""))
         if len(body) > MOST_BODY_BYTES:
             raise Refused(413, "the form is too large")
         if not message.get("more_body", False):

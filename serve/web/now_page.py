@@ -1,8 +1,9 @@
-"""Now: the newest samples of each channel, a spectrogram, probabilities and health, asked for again while it is open."""
+"""Now: the newest samples of each channel, a spectrogram, probabilities and health, renewed while it is open."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.formats.waveforms import NS_PER_S, parse_time
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, parse_time
 from edgequake.serve.station.live import RECENT_NS, LiveSamples
 from edgequake.serve.station.pictures import (
     long_trace_picture,
@@ -99,7 +100,7 @@ class NowPage:
                 for code, name in channels.items()
             ]
         first = next(iter(recent.values()))
-        spectrogram = self._ssam(window, start_ns, stop_ns)
+        spectrogram = self._ssam(window, start_ns, stop_ns, first)
         if spectrogram is None:
             since_ns = max(start_ns, stop_ns - RECENT_NS)
             spectrogram = spectrogram_picture([one.between(since_ns, None) for one in first if one.stop_ns > since_ns])
@@ -127,14 +128,16 @@ class NowPage:
         return {
             **_frame(window, start_ns, stop_ns, live=False),
             "traces": pictures,
-            "spectrogram": self._ssam(window, start_ns, stop_ns) or spectrogram_picture(first or []),
+            "spectrogram": self._ssam(window, start_ns, stop_ns, first or []) or spectrogram_picture(first or []),
             "probability": None,
         }
 
-    def _ssam(self, window: Window, start_ns: int, stop_ns: int) -> dict[str, Any] | None:
+    def _ssam(self, window: Window, start_ns: int, stop_ns: int, of: Sequence[Trace]) -> dict[str, Any] | None:
+        """Return the SSAM levels of the channel that `of` are traces of, where the window is long enough for them."""
         if window.minutes < _SSAM_FROM_MINUTES:
             return None
-        return ssam_picture(self._context.out, window.station_id, start_ns, stop_ns)
+        rate_hz = of[0].sampling_rate_hz if of else None
+        return ssam_picture(self._context.out, window.station_id, start_ns, stop_ns, rate_hz)
 
     def _newest_ns(self, station_id: str) -> int | None:
         """Return the time of a station's newest sample by the run's status, or else the end of its last day."""

@@ -67,7 +67,7 @@ def make_site(context: Context, names: Sequence[str], any_address: bool = False)
         return context.page(request, "message", 404, title="No such page", text="There is nothing at this address.")
 
     handlers = {EdgequakeError: on_problem, 404: on_missing, Exception: on_defect}
-    app = Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]  # its types are too narrow
+    app = Starlette(routes=routes, exception_handlers=handlers)
     return Guard(app, context.sessions, names, any_address, refusals)
 
 
