@@ -25,6 +25,7 @@ from edgequake.data.tables import LabelledRecord
 from edgequake.edge.base import errors
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import ConfigError, DataError, EdgequakeError, ModelError
+from edgequake.edge.base.layout import STATUS, SUMMARY
 from edgequake.edge.manifest.manifest import shipped_models
 from edgequake.results.progress import Progress, part_of, silent
 from edgequake.serve.reviews.labelled_folder import ReviewedFolder, export_reviews, table_of_reviews
@@ -35,7 +36,7 @@ from edgequake.train.fine_tuning import STEPS, FineTuningJob, find_network, writ
 RESULT = "reviewed.json"
 VARIANT = "int8"
 MOST_RECALL_LOST = 0.02  # for fewer false alarms to count as a help
-LEAST_REVIEWS = 10  # accepted, and rejected
+LEAST_REJECTED = 10  # quakes can be injected; the station's own noise is what only reviews can show
 WORKER = (sys.executable, "-m", "edgequake.train.fine_tuning")
 
 
@@ -81,9 +82,11 @@ class Learned:
     @property
     def verdict(self) -> str:
         """Whether it helped: "helped", "did not help" or "cannot be told"."""
-        recalls = self.before.recall, self.after.recall
-        lost = 0.0 if None in recalls else recalls[0] - recalls[1]  # type: ignore[operator]
-        if self.after.n_false >= self.before.n_false or lost > MOST_RECALL_LOST:
+        if self.after.n_false >= self.before.n_false:
+            return "did not help"
+        if self.before.recall is None or self.after.recall is None:
+            return "cannot be told"
+        if self.before.recall - self.after.recall > MOST_RECALL_LOST:
             return "did not help"
         return "helped" if self.false_ratio is not None and self.false_ratio[1] < 1.0 else "cannot be told"
 
@@ -157,18 +160,18 @@ def learn(
     """
     if n_folds < 2:
         raise ConfigError(f"--folds {n_folds}: expected 2 or more")
-    network = find_network(model)
+    network, store = find_network(model), ReviewStore.of_folder(reviews)
     out.mkdir(parents=True, exist_ok=True)
-    folder = export_reviews(ReviewStore.of_folder(reviews), out / "reviewed", body, progress=part_of(progress, 0, 0.05))
-    if min(folder.n_accepted, folder.n_rejected) < LEAST_REVIEWS:
+    folder = export_reviews(store, out / "reviewed", body, progress=part_of(progress, 0, 0.05))
+    if folder.n_rejected < LEAST_REJECTED:
         raise DataError(
-            f"{reviews} has {folder.n_accepted} accepted and {folder.n_rejected} rejected events with samples; "
-            f"expected {LEAST_REVIEWS} of each or more to learn from; review more, or use `edgequake tune --reviewed`"
+            f"{reviews} has {folder.n_rejected} rejected events with samples; expected {LEAST_REJECTED} or more to "
+            f"learn from: review more, or choose thresholds with `edgequake tune --reviewed`"
         )
     table = table_of_reviews(folder.folder)
     marks = {name: tuple(t for t, verdict in events if verdict == REJECT) for name, events in table.items()}
     job = FineTuningJob(str(network), str(folder.folder), "", marks, steps=steps)
-    before, after = _by_folds(job, model, out, folder, n_folds, progress)
+    before, after = _by_folds(job, model, out, folder, n_folds, threshold_of(store.run), progress)
     trained = _fine_tune(job, out, None, part_of(progress, 0.8, 1))
     keras_file = out / f"{_name_of(network)}.keras"
 
@@ -190,7 +193,13 @@ def learn(
 
 
 def _by_folds(
-    job: FineTuningJob, model: str, out: Path, folder: ReviewedFolder, n_folds: int, progress: Progress
+    job: FineTuningJob,
+    model: str,
+    out: Path,
+    folder: ReviewedFolder,
+    n_folds: int,
+    threshold: float | None,
+    progress: Progress,
 ) -> tuple[list[Counts], list[Counts]]:
     """Return the counts of each held-out record, with the network as it was and with that of its fold."""
     network = Path(job.network)
@@ -205,20 +214,34 @@ def _by_folds(
         _fine_tune(job, place, f"{k}/{n_folds}", part_of(report, 0, 0.8))
         report(0.8, f"fold {k}/{n_folds}: converting")
         tuned = _convert(place / f"{_name_of(network)}.keras", place / "model")
-        before += count_records(str(manifest), records)
-        after += count_records(str(tuned), records)
+        before += count_records(str(manifest), records, threshold)
+        after += count_records(str(tuned), records, threshold)
         report(1.0, f"fold {k}/{n_folds}")
     return before, after
 
 
-def count_records(model: str, records: Sequence[LabelledRecord]) -> list[Counts]:
-    """Return what the runner's detector finds in each record from its start, at the model's normal threshold."""
+def threshold_of(run: Path) -> float | None:
+    """Return the onset threshold that a run was made with; None where it says none, or several."""
+    for name in (SUMMARY, STATUS):
+        try:
+            found = json.loads((run / name).read_text(encoding="utf-8"))["onset_threshold"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        return float(found) if isinstance(found, float | int) else None
+    return None
+
+
+def count_records(model: str, records: Sequence[LabelledRecord], threshold: float | None = None) -> list[Counts]:
+    """Return what the runner's detector finds in each record from its start.
+
+    threshold : onset probability that declares an event; None: the model's normal one.
+    """
     tracer = DecisionTracer(model, None)
     trigger = tracer.manifest.trigger
     counts = []
     for record in records:
         trace = tracer(record, record.start_ns)
-        found = replay(trace, trigger, trigger.onset_thresholds["normal"])
+        found = replay(trace, trigger, trigger.onset_thresholds["normal"] if threshold is None else threshold)
         counts.append(Counts.of([score_record(record, record.start_ns, found)]))
     return counts
 
