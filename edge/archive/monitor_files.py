@@ -3,8 +3,8 @@
     samples/NET.STA.LOC.CHA/YYYYMMDDTHH.mseed      miniSEED records of one channel, appended as the samples come
     probability/NET_STA/YYYYMMDDTHH.frames         one `FRAME` for each decision of the station's network
 
-Each file is of the hour, UTC, in which its first sample lies, or in which its frames end. A file may end within a record or a frame, and
-samples or frames may come twice after a restart: readers here take whole ones, once.
+Each file is of the hour, UTC, in which its first sample lies, or in which its frames end. A file may end within a
+record or a frame, and samples or frames may come twice after a restart: readers here take whole ones, once.
 """
 
 from __future__ import annotations

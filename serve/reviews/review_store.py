@@ -102,8 +102,7 @@ class ReviewStore:
     @classmethod
     def beside(cls, run: Path) -> ReviewStore:
         """Open the reviews in ``RUN-reviews``, beside the run folder."""
-        whole = run.resolve()
-        return cls(whole.with_name(whole.name + SUFFIX), run)
+        return cls(folder_beside(run), run)
 
     @classmethod
     def of_folder(cls, folder: Path) -> ReviewStore:
@@ -249,6 +248,12 @@ class ReviewStore:
             write_bytes_atomically(path, json.dumps({"run": relative}).encode() + b"\n")
         elif run_of(self.folder).resolve() != self.run.resolve():
             raise ConfigError(f"{self.folder} has the reviews of {run_of(self.folder)}, not of {self.run}")
+
+
+def folder_beside(run: Path) -> Path:
+    """Return where the reviews of a run are by default."""
+    whole = run.resolve()
+    return whole.with_name(whole.name + SUFFIX)
 
 
 def run_of(folder: Path) -> Path:

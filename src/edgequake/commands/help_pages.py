@@ -19,6 +19,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "edgequake export kept --quakeml --csv",
         "edgequake export kept --quakeml --stations stations.xml --out events.xml",
         "edgequake export kept --sac",
+        "edgequake export kept --labels --out reviewed",
     ),
     "report": (
         "edgequake report kept",
@@ -41,6 +42,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "train": (
         "edgequake train tiny --data data --out runs/tiny",
         "edgequake train moon --data data --set fit.epochs=3 --out runs/moon",
+        "edgequake train earth --reviewed kept-reviews --out runs/mine",
     ),
     "rows": ("edgequake rows data --describe mine.toml --out rows.npz",),
     "convert": (
@@ -50,6 +52,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "inspect": ("edgequake inspect earth", "edgequake inspect models/tiny.json --variant int8 --json"),
     "tune": (
         "edgequake tune --model moon --data data --out tuned",
+        "edgequake tune --model earth --reviewed kept-reviews --out tuned",
         "edgequake tune --model earth --data archive --false-per-day 1 --out tuned",
     ),
     "export-c": ("edgequake export-c moon --out flight", "edgequake export-c earth --channels 3 --rate 100 --out c"),
