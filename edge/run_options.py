@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from edgequake.edge.base.errors import ConfigError, EdgequakeError
+from edgequake.edge.base.inert_text import one_line
 from edgequake.edge.formats.waveforms import parse_time
 from edgequake.edge.inputs.model_choice import AUTO
 from edgequake.edge.inputs.source import is_address
 from edgequake.edge.manifest.manifest import SENSITIVITIES
-from edgequake.edge.operation.config import CORES
+from edgequake.edge.operation.config import CORES, USUAL_HOURS
 
 SHAKE_STALLED_S = 60.0  # a Shake that sends four times a second is not heard any more
 _SHAKE = "shake://"
@@ -102,7 +103,7 @@ def _value(action: argparse.Action, value: Any, where: str) -> Any:
         raise ConfigError(f"{where}: expected text or a number, got {value!r}")
     try:
         converted = value if action.type is None else action.type(str(value))  # type: ignore[operator]
-    except (ValueError, EdgequakeError) as problem:
+    except (ValueError, argparse.ArgumentTypeError, EdgequakeError) as problem:
         raise ConfigError(f"{where}: {problem}") from problem
     if action.choices is not None and converted not in action.choices:
         raise ConfigError(f"{where}: expected one of {', '.join(action.choices)}, got {value!r}")
@@ -183,6 +184,15 @@ def _declare(parser: argparse.ArgumentParser) -> list[argparse.Action]:
     )
     add("--archive-bytes", type=int, metavar="N", help="archive all samples (SDS), the newest N bytes")
     add("--summary-channel", action="store_true", help="record the signal's spectral amplitude (SSAM)")
+    add(
+        "--monitor",
+        dest="monitor_h",
+        nargs="?",
+        const=USUAL_HOURS,
+        type=_hours,
+        metavar="HOURS",
+        help=f"keep samples and probabilities of the last hours for the station's page (alone: {USUAL_HOURS:g})",
+    )
     add("--budget", dest="budget_bytes", type=int, metavar="BYTES", help="deliver so much to DIR/outbox per UTC day")
     add_seconds("--pass-every", "pass_s", "time between two deliveries", 3600.0)
     add("--priority", metavar="MODULE:FUNCTION", help="function that ranks events, instead of ours")
@@ -198,6 +208,13 @@ def _declare(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 def _add_seconds(add: Callable[..., None], option: str, field: str, purpose: str, default: float | None = None) -> None:
     suffix = "" if default is None else f" (default: {default:g})"
     add(option, dest=field, type=float, default=default, metavar="SECONDS", help=f"{purpose}{suffix}")
+
+
+def _hours(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected hours, as --monitor=24, got '{one_line(text)}'") from None
 
 
 def _codes(text: str) -> tuple[str, ...]:

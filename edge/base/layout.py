@@ -12,6 +12,7 @@ STATUS = "status.json"
 HEARTBEAT = "heartbeat"  # the process that runs; its time is that of its last sign of life
 ARCHIVE = "archive"  # the raw stream, SDS
 CONTINUOUS = "continuous"  # SSAM channels, SDS
+MONITOR = "monitor"  # the last hours for the station's page, see `archive.monitor`
 SPOOL = "spool"  # recorded data from a pipe, until they have been processed
 REQUESTS = "requests"  # from the ground
 OUTBOX = "outbox"  # files for the radio

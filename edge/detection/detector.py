@@ -99,6 +99,7 @@ class Detector:
         self._last_block: tuple[int, int] | None = None  # time of the grid and block of the last rows, until flushed
         self.restarts = 0
         self._manifest = manifest
+        self.on_decision: Callable[[Decision], None] | None = None  # called with each decision of the network
         self._announcer: Announcer | None = None  # from the first call of `feed` on
         self._station_id: str | None = None
 
@@ -307,6 +308,8 @@ class Detector:
 
     def _triggered(self, decisions: Iterable[Decision]) -> Iterator[Event]:
         for decision in decisions:
+            if self.on_decision is not None:
+                self.on_decision(decision)
             event = self._trigger.push(decision)
             self._decided_until_ns = decision.stop_ns
             if event is not None:

@@ -14,7 +14,7 @@ from edgequake.edge.base.atomic_files import LEFT_BY_SEGMENTS_BYTES, DiskReserve
 from edgequake.edge.base.checkpoint import State, set_aside
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.base.layout import ARCHIVE, CONTINUOUS, OUTBOX, RESERVE
+from edgequake.edge.base.layout import ARCHIVE, CONTINUOUS, MONITOR, OUTBOX, RESERVE
 from edgequake.edge.formats.waveforms import Trace, merge_contiguous
 from edgequake.edge.inputs.source import Batch
 from edgequake.edge.operation.config import RunConfig
@@ -25,6 +25,7 @@ from edgequake.edge.results.ledger import Ledger
 
 if TYPE_CHECKING:
     from edgequake.edge.archive.archive import Archive
+    from edgequake.edge.archive.monitor import Monitor
     from edgequake.edge.archive.ssam import SsamWriter
     from edgequake.edge.detection.announcer import EventNotice
     from edgequake.edge.downlink.downlink import Downlink
@@ -66,6 +67,7 @@ class OnboardServices:
         self._missed_ns: int | None = None  # mission time of the newest pass that could not be made
         self.archive: Archive | None = None
         self.ssam: SsamWriter | None = None
+        self.monitor: Monitor | None = None
         self.downlink: Downlink | None = None
         self._hook: EventHook | None = None
         self._alarms: OpenAlarms | None = None
@@ -134,6 +136,13 @@ class OnboardServices:
                 self._newest.pop(next(iter(self._newest)))
             self._write(self.archive, trace)
             self._write(self.ssam, trace)
+            if self.monitor is not None:
+                self._guard("trace(s) for the monitor", partial(self.monitor.push, trace))
+
+    def add_frame(self, station_id: str, stop_ns: int, onset: float, event: float) -> None:
+        """Take a decision of a station's network for the monitor."""
+        if self.monitor is not None:
+            self.monitor.add_frame(station_id, stop_ns, onset, event)
 
     def _write(self, writer: Archive | SsamWriter | None, trace: Trace) -> None:
         """Have the archive, or the SSAM channels, take a trace."""
@@ -160,6 +169,8 @@ class OnboardServices:
         DataError
             Nothing can be delivered, in a run over files.
         """
+        if self.monitor is not None:
+            self._guard("what the monitor holds", self.monitor.flush_if_due)
         self._note_archives()
         self.handle_new_events()
         self._run_passes()
@@ -235,7 +246,9 @@ class OnboardServices:
         self.close()
 
     def close(self) -> None:
-        """Wait for the event hook, no longer than its time limit: the process ends."""
+        """Write what the monitor holds; wait for the event hook, no longer than its time limit: the process ends."""
+        if self.monitor is not None:
+            self._guard("the end of the monitor", self.monitor.flush)
         if self._hook is not None:
             self._hook.close()
 
@@ -260,8 +273,8 @@ class OnboardServices:
             self._reserve.fill()
 
     def _note_archives(self) -> None:
-        """Say that the archive, or the SSAM channels, cannot be written, or can be again."""
-        for writer in (self.archive, self.ssam):
+        """Say that the archive, the SSAM channels or the monitor cannot be written, or can be again."""
+        for writer in (self.archive, self.ssam, self.monitor):
             if writer is not None:
                 self._degraded.note(writer.folder.name, writer.problem)
 
@@ -340,6 +353,12 @@ class OnboardServices:
 
             is_live = not self._replayed
             self.ssam = SsamWriter(config.out / CONTINUOUS, diagnostics, self._make_room, is_live)
+        if config.monitor_h is not None:
+            from edgequake.edge.archive.monitor import Monitor
+
+            self.monitor = Monitor(config.out / MONITOR, config.monitor_h, diagnostics)
+            if state is None and self._replayed:
+                self.monitor.clear()
         if config.budget_bytes is not None:
             self.downlink = self._open_downlink(config.budget_bytes, None if state is None else state["downlink"])
 
@@ -368,7 +387,9 @@ class OnboardServices:
         return [] if self.archive is None else self.archive.unwritten()
 
     def _make_room(self, n_bytes: int) -> bool:
-        """Have the archive evict its oldest files: everything else that is written is worth more."""
+        """Have the monitor, then the archive drop their oldest files: everything else that is written is worth more."""
+        if self.monitor is not None and self.monitor.make_room(n_bytes):
+            return True
         return self.archive is not None and self.archive.make_room(n_bytes)
 
     def _make_room_or_give(self, n_bytes: int) -> bool:

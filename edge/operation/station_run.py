@@ -14,7 +14,7 @@ from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.detection.announcer import EventNotice
 from edgequake.edge.detection.detector import Detector
 from edgequake.edge.detection.onset import refiner
-from edgequake.edge.detection.trigger import Event
+from edgequake.edge.detection.trigger import Decision, Event
 from edgequake.edge.features.conditioning import GapCounts
 from edgequake.edge.formats.source_ids import channel_of
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from edgequake.edge.detection.follower import Follower
 
 _MOST_BEGUN = 256
+OnFrame = Callable[[str, int, float, float], None]  # station, end of the interval (ns), onset, event
 _MOST_STATIONS = 1024  # named by the summary: years of a live run, or a folder of a whole network
 
 
@@ -100,6 +101,7 @@ class StationRun:
         self._ledger, self._counters = ledger, counters
         self.follower: Follower | None = None  # of a model that may follow: it is fed the same samples
         self._found_by = found_by
+        self.on_frame: OnFrame | None = None
         self.last_onset_ns: int | None = None  # of an event that this process has found
         self._not_before_ns: int | None = None  # onset of the first event of this model: the one before it did the rest
         self.detector = detector
@@ -120,6 +122,10 @@ class StationRun:
             sigma_s = self._coarse_sigma_s
             self.begun.append(EventNotice("onset", 0, self.station_id, channels, onset_ns, sigma_s, None, probability))
 
+    def _show(self, decision: Decision) -> None:
+        if self.on_frame is not None:
+            self.on_frame(self.station_id, decision.stop_ns, decision.onset, decision.event)
+
     def push(self, traces: Sequence[Trace]) -> bool:
         """Process traces; return whether there is a new segment."""
         for trace in traces:
@@ -127,6 +133,8 @@ class StationRun:
             self._segments.add_trace(trace)
             self._counters.samples_in += len(trace.samples)
         self._counters.hear(self.station_id)
+        if self.on_frame is not None:
+            self.detector.on_decision = self._show  # which may be another one since
         wrote = self._write(self.detector.push(*traces), self.detector.horizon_ns)
         if self.follower is not None:
             self.follower.push(traces)
@@ -218,6 +226,7 @@ class StationRuns:
         self._model_of, self._out, self._ledger, self._diagnostics = model_of, out, ledger, diagnostics
         self._runs: dict[str, StationRun] = {}
         self._begun: deque[EventNotice] = deque(maxlen=_MOST_BEGUN)  # of streams that are over
+        self.on_frame: OnFrame | None = None  # called with each decision, for the monitor
         self.on_new: Callable[[StationRun], None] | None = None  # called with each stream that begins
 
     @property
@@ -338,6 +347,7 @@ class StationRuns:
                 self._diagnostics,
                 model.mark,
             )
+            self._runs[key].on_frame = self.on_frame
             if self.on_new is not None:
                 self.on_new(self._runs[key])
         return self._runs[key]

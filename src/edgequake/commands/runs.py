@@ -115,6 +115,9 @@ def export(
     csv: Annotated[bool, typer.Option("--csv", help="Events as a table.")] = False,
     snuffler: Annotated[bool, typer.Option("--snuffler", help="Events as markers of Pyrocko's Snuffler.")] = False,
     sac: Annotated[bool, typer.Option("--sac", help="Segments as SAC files with the onsets marked.")] = False,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Reviewed events, with the records around them, as a labelled data folder.")
+    ] = False,
     stations: Annotated[
         Path | None,
         typer.Option(
@@ -137,15 +140,30 @@ def export(
     """Export a run's events or segments for other programs, in one or several formats."""
     from edgequake.export.exporting import export_run
 
+    if labels:
+        if quakeml or csv or snuffler or sac or out is None:
+            raise typer.BadParameter("it goes alone, and needs --out FOLDER", param_hint="--labels")
+        _export_labels(run_dir, out, as_json)
+        return
     wanted = {"quakeml": quakeml, "csv": csv, "snuffler": snuffler, "sac": sac}
     forms = [form for form, is_wanted in wanted.items() if is_wanted]
     if not forms:
-        raise typer.BadParameter("name at least one format", param_hint="--quakeml|--csv|--snuffler|--sac")
+        raise typer.BadParameter("name at least one format", param_hint="--quakeml|--csv|--snuffler|--sac|--labels")
     with progress_bar() as show:
         results = export_run(run_dir, forms, out, force, show, stations)
     text = "\n".join(result.text() for result in results)
     made = [dataclasses.asdict(result) for result in results]
     print_result(made[0] if len(made) == 1 else {"exports": made}, text, as_json)
+
+
+def _export_labels(run_dir: Path, out: Path, as_json: bool) -> None:
+    from edgequake.serve.reviews.labelled_folder import export_reviews
+    from edgequake.serve.reviews.review_store import ReviewStore, folder_beside
+
+    store = ReviewStore.of_folder(folder_beside(run_dir))
+    with progress_bar() as show:
+        written = export_reviews(store, out, progress=show)
+    print_result({**dataclasses.asdict(written), "folder": str(written.folder)}, written.text(), as_json)
 
 
 def report(

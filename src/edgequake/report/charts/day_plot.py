@@ -41,6 +41,19 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class HourLines:
+    """The motion of each hour about its own median, in spaces between two lines, clipped; NaN where there is none.
+
+    below, above : shape (24, n_columns).
+    spacing : what the space between two lines represents, in the unit of the samples.
+    """
+
+    below: Floats
+    above: Floats
+    spacing: float
+
+
+@dataclass(frozen=True)
 class StationDay:
     """The data of one station on one day, [start_ns, start_ns + 24 h) in UTC."""
 
@@ -124,20 +137,30 @@ def _draw_lines(axes: Axes, day: StationDay) -> tuple[str, float, Band | None]:
     source_id = channel_order(samples, samples)[0]
     rate_hz = next(trace.sampling_rate_hz for trace in day.traces if trace.source_id == source_id)
     band = band_of(day.station_id, rate_hz, day.model) if samples[source_id].live else None
-    low, high = band_passed(samples[source_id], rate_hz, band).extremes(
-        day.start_ns, day.start_ns + NS_PER_DAY, 24 * N_COLUMNS
-    )
-    lows, highs = _centred(low.reshape(24, N_COLUMNS), high.reshape(24, N_COLUMNS))
-    sizes = np.maximum(np.abs(lows), np.abs(highs))
-    if not np.isfinite(sizes).any():
+    passed = band_passed(samples[source_id], rate_hz, band)
+    lines = hour_lines(*passed.extremes(day.start_ns, day.start_ns + NS_PER_DAY, 24 * N_COLUMNS))
+    if lines is None:
         return channel_of(source_id), 0.0, band
-    spacing = 2.0 * float(np.nanpercentile(sizes, USUAL_SHARE)) or 1.0
     minutes = (np.arange(N_COLUMNS) + 0.5) / N_COLUMNS * 60.0
     for hour in day.hours:
-        below, above = (np.clip(part[hour] / spacing, -MOST_SPACINGS, MOST_SPACINGS) for part in (lows, highs))
+        below, above = lines.below[hour], lines.above[hour]
         # The axis points downwards, from earlier to later hours: upward motion is subtracted.
         axes.fill_between(minutes, hour - below, hour - above, color=images.TRACE, lw=0.45)
-    return channel_of(source_id), spacing, band
+    return channel_of(source_id), lines.spacing, band
+
+
+def hour_lines(low: Floats, high: Floats) -> HourLines | None:
+    """Return the lines of a day from its extremes, shape (24 * n_columns,), NaN where there are no samples.
+
+    None where there are none on the whole day.
+    """
+    lows, highs = _centred(low.reshape(24, -1), high.reshape(24, -1))
+    sizes = np.maximum(np.abs(lows), np.abs(highs))
+    if not np.isfinite(sizes).any():
+        return None
+    spacing = 2.0 * float(np.nanpercentile(sizes, USUAL_SHARE)) or 1.0
+    below, above = (np.clip(part / spacing, -MOST_SPACINGS, MOST_SPACINGS) for part in (lows, highs))
+    return HourLines(below, above, spacing)
 
 
 def _centred(low: Floats, high: Floats) -> tuple[Floats, Floats]:
