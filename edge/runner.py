@@ -76,6 +76,7 @@ def _run(config: RunConfig, progress: Callable[[float], None] | None, control: C
     stations = StationRuns(models.of, config.out, ledger, priority, source.diagnostics, incidents)
     folder = RunFolder(config, models, source, ledger, stations, services, degraded, control.log)
     folder.prepare()  # from here on files are written
+    stations.on_frame = services.add_frame if config.monitor_h is not None else None
     folder.resume()
     folder.switch_models(is_start=True)
 
@@ -87,6 +88,7 @@ def _run(config: RunConfig, progress: Callable[[float], None] | None, control: C
             models.choice.announce(batch.traces)
             services.push(batch)
             stations.push(batch)
+        folder.announce_begun()
         folder.write_catalog_if_due()
         services.run_due()
         if control.reload:
@@ -109,6 +111,7 @@ def _run(config: RunConfig, progress: Callable[[float], None] | None, control: C
         services.push(batch)
         stations.push(batch)
     counters = stations.finish()
+    folder.announce_begun()
     ledger.finalize()
     degraded.is_ending = True
     if not control.stop:

@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from edgequake.train import networks
 from edgequake.train.classes.fit import learn_classes
 from edgequake.train.configuration.recipe import Recipe, load_recipe
 from edgequake.train.data.training_data import TrainingData, find_training_data
-from edgequake.train.examples.examples import Examples, join, recorded_examples, synthetic_examples
+from edgequake.train.examples.examples import NO_MARKS, Examples, join, recorded_examples, synthetic_examples
 from edgequake.train.fitting import CHECKPOINT_FILE, HISTORY_FILE, Epoch, fit
 
 VAL_STARTS = 5  # random starts of each validation record
@@ -78,7 +78,21 @@ def train(
         for the recipe's classes.
     """
     recipe = load_recipe(recipe_name, overrides)
-    training_data = find_training_data(recipe, data, fold)
+    return train_recipe(recipe, find_training_data(recipe, data, fold), out, progress, fold)
+
+
+def train_recipe(
+    recipe: Recipe,
+    training_data: TrainingData,
+    out: Path,
+    progress: Progress = silent,
+    fold: str | None = None,
+    marks_ns: Mapping[Path, Sequence[int]] = NO_MARKS,
+) -> TrainResult:
+    """Train a resolved recipe on records that have been found; otherwise as `train`.
+
+    marks_ns : further times to begin recorded examples before, see `recorded_examples`.
+    """
     identity = {
         "format": CHECKPOINT_FORMAT,
         "recipe": asdict(recipe),
@@ -88,7 +102,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, identity)
     classes = learn_classes(recipe, training_data.train) if recipe.classes else None
-    examples = _examples(recipe, training_data, progress)
+    examples = _examples(recipe, training_data, progress, marks_ns)
     n_val = VAL_STARTS * len(training_data.val)
     val = recorded_examples(recipe, training_data.val, n_val, 0, part_of(progress, 0, 1, "validation records"))
     network = networks.build(recipe.network, recipe.front_end.n_features, recipe.fit.seed)
@@ -109,13 +123,15 @@ def train(
     return result
 
 
-def _examples(recipe: Recipe, training_data: TrainingData, progress: Progress) -> Examples:
+def _examples(
+    recipe: Recipe, training_data: TrainingData, progress: Progress, marks_ns: Mapping[Path, Sequence[int]]
+) -> Examples:
     plan, seed = recipe.examples, recipe.fit.seed
     n_recorded = round(plan.n_examples * plan.real_share)
     report = part_of(progress, 0, 1, "injected examples")
     injected = synthetic_examples(recipe, training_data.banks(recipe), plan.n_examples - n_recorded, seed, report)
     report = part_of(progress, 0, 1, "recorded examples")
-    return join([injected, recorded_examples(recipe, training_data.train, n_recorded, seed, report)])
+    return join([injected, recorded_examples(recipe, training_data.train, n_recorded, seed, report, marks_ns)])
 
 
 def _write(

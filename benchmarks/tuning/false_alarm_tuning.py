@@ -9,23 +9,25 @@ weak evidence.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgequake.benchmarks.detectors.replay import DecisionTracer, StreamDecisionTrace, events_of
-from edgequake.benchmarks.scoring.pooling import mean_rates, poisson
+from edgequake.benchmarks.scoring.pooling import Counts, mean_rates, poisson
 from edgequake.benchmarks.scoring.random_starts import run_passes
 from edgequake.benchmarks.tuning.operating_point import Passes, count_passes
+from edgequake.benchmarks.tuning.threshold_intervals import count_table, threshold_intervals
 from edgequake.benchmarks.tuning.tuned_manifest import require_other_folder, write_tuned
 from edgequake.benchmarks.tuning.unlabelled import trace_folder
 from edgequake.data.dataset import data_hash, is_labelled
 from edgequake.data.selection import Selection
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.manifest.manifest import TriggerConfig
+from edgequake.results.accuracy import RateFigures
 from edgequake.results.progress import Progress, part_of, silent
 from edgequake.results.provenance import identify, provenance
-from edgequake.results.tuning import ChosenRate, QuietRecords, RatePoint, RateTuning
+from edgequake.results.tuning import ChosenRate, QuietRecords, RatePoint, RateTuning, ThresholdIntervals
 
 RULE = "edgequake.benchmarks.false_rate"  # the rule's name in manifests, which outlives this module's
 THRESHOLDS = (*(round(0.01 * i, 2) for i in range(2, 100)), 0.995)
@@ -41,6 +43,7 @@ def tune_to_rate(
     *,
     variant: str | None = None,
     seeds: int = 5,
+    intervals: bool = False,
     progress: Progress = silent,
 ) -> RateTuning:
     """Choose the onset thresholds by the rule that this module states, and write the tuned copy into `out`.
@@ -51,6 +54,7 @@ def tune_to_rate(
     data : folder of records. With labels, only what lies outside the labelled spans counts; without, all detections.
     false_per_day : requested of the normal sensitivity, per day of quiet time.
     seeds : random starts of labelled records.
+    intervals : also say how far the choice can be trusted, by the bootstrap over labelled records.
 
     Raises
     ------
@@ -63,8 +67,9 @@ def tune_to_rate(
         raise ConfigError(f"false-per-day {false_per_day:g}: expected a rate above 0")
     tracer = DecisionTracer(model, variant)
     require_other_folder(tracer.folder, out)
+    passes: Passes = ()
     if is_labelled(data):
-        quiet = _labelled(tracer, data, selection, range(seeds), false_per_day, progress)
+        quiet, passes = _labelled(tracer, data, selection, range(seeds), false_per_day, progress)
     else:
         quiet = _unlabelled(tracer, data, selection, false_per_day, progress)
     chosen = choose_rates(quiet.points, false_per_day)
@@ -81,6 +86,7 @@ def tune_to_rate(
         provenance=provenance(),
         manifest=out / f"{manifest.name}.json",
         trigger=dataclasses.replace(manifest.trigger, onset_thresholds=thresholds),
+        intervals=_intervals(passes, manifest.trigger, quiet.points, thresholds, false_per_day) if intervals else {},
     )
     write_tuned(tracer, out, result, _provenance(result))
     return result
@@ -88,7 +94,7 @@ def tune_to_rate(
 
 def _labelled(
     tracer: DecisionTracer, data: Path, selection: Selection, seeds: range, asked_per_day: float, progress: Progress
-) -> QuietRecords:
+) -> tuple[QuietRecords, Passes]:
     records = selection.records(data, tracer.manifest.body)
     passes = run_passes(tracer, records, seeds, part_of(progress, 0, 0.5, "network"))
     points = sweep(
@@ -96,7 +102,7 @@ def _labelled(
         asked_per_day,
         part_of(progress, 0.5, 1),
     )
-    return QuietRecords(
+    quiet = QuietRecords(
         labelled=True,
         part=selection.describe(data),
         stations=tuple(sorted({record.station_id for record in records})),
@@ -105,6 +111,28 @@ def _labelled(
         points=tuple(points),
         warnings=(),
     )
+    return quiet, passes
+
+
+def _intervals(
+    passes: Passes,
+    trigger: TriggerConfig,
+    points: Sequence[RatePoint],
+    chosen: dict[str, float],
+    asked_per_day: float,
+) -> dict[str, ThresholdIntervals]:
+    """Return the intervals of the thresholds; records without labels give none.
+
+    Thresholds below the last that was counted are not looked at: an interval that reaches it may reach further.
+    """
+    if not passes:
+        return {}
+
+    def rule(counts: Mapping[float, Counts]) -> dict[str, float]:
+        drawn = [_point(threshold, mean_rates([of])) for threshold, of in counts.items()]
+        return {name: rate.threshold for name, rate in choose_rates(drawn, asked_per_day).items()}
+
+    return threshold_intervals(count_table(passes, trigger, [one.threshold for one in points]), chosen, rule)
 
 
 def _unlabelled(
@@ -148,7 +176,10 @@ def count_labelled(passes: Passes, trigger: TriggerConfig, threshold: float) -> 
     ConfigError
         There is no quiet time.
     """
-    figures = mean_rates(count_passes(passes, trigger, threshold))
+    return _point(threshold, mean_rates(count_passes(passes, trigger, threshold)))
+
+
+def _point(threshold: float, figures: RateFigures) -> RatePoint:
     if figures.false_per_quiet_day is None:
         raise ConfigError("the records have no quiet time outside labelled arrivals and their codas; give more records")
     return RatePoint(threshold, figures.n_false, figures.quiet_days, figures.false_per_quiet_day, figures.recall)

@@ -28,6 +28,7 @@ from edgequake.benchmarks.tuning.operating_point import (
     grid,
     with_lag,
 )
+from edgequake.benchmarks.tuning.threshold_intervals import label_intervals
 from edgequake.benchmarks.tuning.tuned_manifest import require_other_folder, write_tuned
 from edgequake.data.dataset import data_hash, is_labelled
 from edgequake.data.selection import Selection
@@ -49,6 +50,7 @@ def tune_to_labels(
     variant: str | None = None,
     seeds: int = 5,
     prefer: str = QUIET,
+    intervals: bool = False,
     progress: Progress = silent,
 ) -> LabelTuning:
     """Choose the trigger by the rule of `edgequake.benchmarks.tuning.operating_point`, and write the copy into `out`.
@@ -62,6 +64,7 @@ def tune_to_labels(
     data : folder in either layout that `edgequake.data.dataset.load` reads.
     seeds : random starts; 0 begins every record at its own start.
     prefer : `QUIET` or `RECALL`: what decides between points that are equally good.
+    intervals : also say how far the choice can be trusted, by the bootstrap over records.
 
     Raises
     ------
@@ -108,6 +111,7 @@ def tune_to_labels(
         trigger_before=manifest.trigger,
         trigger=trigger,
         grid=tuple(GridPoint(setting, figures) for setting, figures in points.items()),
+        intervals=label_intervals(passes, trigger, prefer) if intervals else {},
     )
     rule = RULE if thresholds is None else hours_rule.RULE
     write_tuned(tracer, out, result, _provenance(result, rule))

@@ -61,6 +61,18 @@ class StoredDay:
     segments: tuple[Path, ...]
 
 
+def traces_of_files(paths: Iterable[Path], span: Span) -> list[Trace]:
+    """Return the samples of a span in miniSEED files, by channel and then by time; of those that come twice, the first.
+
+    A file that is missing is left out.
+    """
+    traces: list[Trace] = []
+    for path in paths:
+        for trace in _in_file(path, span):
+            traces += _without(trace, traces)
+    return _merged(traces)
+
+
 def get_run_waveforms(out: Path, span: Span, unwritten: Sequence[Trace] = ()) -> list[Trace]:
     """Return what a run folder contains of a span, as `get_waveforms` does.
 
@@ -145,14 +157,22 @@ def _in_archive(folder: Path, span: Span) -> Iterator[Trace]:
         yield from _in_file(path, span)
 
 
-def _in_file(path: Path, span: Span) -> list[Trace]:
-    """Return the traces of a span from a miniSEED file; none where it is missing: archives evict files at any time."""
+def file_records(path: Path, span: Span) -> Iterator[Trace]:
+    """Yield what each record of a miniSEED file has of a span, in the file's order; nothing where the file is missing.
+
+    Archives evict files at any time; a file that is replaced meanwhile is read to its end as it was.
+    """
     try:
         file = path.open("rb")
     except FileNotFoundError:
-        return []
-    with file:  # a file that is replaced meanwhile is read to its end as it was
-        return _merged(_decoded(file, path.name, span))
+        return
+    with file:
+        yield from _decoded(file, path.name, span)
+
+
+def _in_file(path: Path, span: Span) -> list[Trace]:
+    """Return the traces of a span from a miniSEED file."""
+    return _merged(file_records(path, span))
 
 
 def _merged(traces: Iterable[Trace]) -> list[Trace]:

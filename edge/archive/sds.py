@@ -61,12 +61,26 @@ def name_of(source_id: str) -> DayName:
 @lru_cache(maxsize=1024)
 def day_name(source_id: str, day: int) -> str:
     """Return the file name of a channel's day, relative to the archive's folder."""
-    name = name_of(source_id)
-    codes = [_quoted(code) for code in (name.network, name.station, name.location, name.channel)]
+    codes = _plain_codes(source_id)
     network, station, _, channel = (code or "-" for code in codes)
     date_of_day = _EPOCH + timedelta(days=day)
     year, day_of_year = f"{date_of_day.year:04d}", f"{date_of_day.timetuple().tm_yday:03d}"
     return f"{year}/{network}/{station}/{channel}.D/{'.'.join(codes)}.D.{year}.{day_of_year}"
+
+
+def channel_name(source_id: str) -> str:
+    """Return NET.STA.LOC.CHA of a channel, as the files of its days begin."""
+    return ".".join(_plain_codes(source_id))
+
+
+def station_name(station_id: str) -> str:
+    """Return NET_STA as the name of a file or folder, whatever characters the codes have."""
+    return _quoted(station_id)
+
+
+def _plain_codes(source_id: str) -> list[str]:
+    name = name_of(source_id)
+    return [_quoted(code) for code in (name.network, name.station, name.location, name.channel)]
 
 
 def parse_day_name(name: str) -> DayName | None:

@@ -77,6 +77,16 @@ def band_source_id(source_id: str, band: int, frame_s: int) -> str:
     return _short_enough(replace(codes, location=location, band=band_code), source_id)
 
 
+def band_of(location: str) -> tuple[int, str] | None:
+    """Return the band of an SSAM channel's location code, and the location of the channel it is of; None: of none."""
+    for tens, letters in enumerate(_BAND_LETTERS):
+        if len(location) == 2 and location[1].isdigit() and location[0] in letters:
+            return letters.index(location[0]), f"{tens}{location[1]}"
+    if location[-1:] and location[-1] in _BAND_LETTERS[0]:
+        return _BAND_LETTERS[0].index(location[-1]), location[:-1]
+    return None
+
+
 def _short_enough(codes: SourceCodes, source_id: str) -> str:
     """Return an identifier that libmseed can hold: in one that is too long, a checksum replaces part of a code."""
     values = list(astuple(codes))

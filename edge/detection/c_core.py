@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +103,9 @@ class CDetector:
             features are then computed here. None: without both.
         """
         self._library, self._manifest = library, manifest
+        self.on_declared: Callable[[int, float], None] | None = (
+            None  # never called: the library tells events at their end
+        )
         self._memory = (ctypes.c_uint64 * (-(-int(library.size()) // 8)))()
         self._events = (CEvent * MOST_EVENTS)()
         self._threshold = onset_threshold

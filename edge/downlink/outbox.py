@@ -165,20 +165,31 @@ def acknowledge_command(arguments: argparse.Namespace, control: Control) -> int:
     Raises
     ------
     DataError
+        As `acknowledge`.
+    """
+    numbers = None if arguments.all or arguments.up_to is not None else arguments.numbers
+    control.log(acknowledge(arguments.folder, numbers, arguments.up_to))
+    return 0
+
+
+def acknowledge(out: Path, numbers: Sequence[int] | None = None, up_to: int | None = None) -> str:
+    """Delete files that the radio has sent from the outbox; return a line that says what was deleted.
+
+    numbers : of the files; None: those up to `up_to`, or all that are there now.
+
+    Raises
+    ------
+    DataError
         There is no outbox, or it does not contain a number; nothing is deleted then.
     """
-    out: Path = arguments.folder
     if not (out / OUTBOX).is_dir():
         raise DataError(f"{out} has no outbox; a run with --budget makes one")
     by_number: dict[int, list[Path]] = {}
     for path in (path for path in outbox_files(out) if not path.is_dir()):
         by_number.setdefault(int(path.stem), []).append(path)
-    if arguments.all:
-        numbers = list(by_number)
-    elif arguments.up_to is not None:
-        numbers = [number for number in by_number if number <= arguments.up_to]
-    else:
-        numbers = list(dict.fromkeys(arguments.numbers))
+    if numbers is None:
+        numbers = [number for number in by_number if up_to is None or number <= up_to]
+    numbers = list(dict.fromkeys(numbers))
     unknown = [str(number) for number in numbers if number not in by_number]
     if unknown:
         there = f"{min(by_number)} to {max(by_number)}" if by_number else "nothing"
@@ -188,5 +199,4 @@ def acknowledge_command(arguments: argparse.Namespace, control: Control) -> int:
     for path in paths:
         path.unlink(missing_ok=True)
     sync(out / OUTBOX)
-    control.log(f"{len(paths)} file(s), {n_bytes} bytes deleted from the outbox; {len(outbox_files(out))} left")
-    return 0
+    return f"{len(paths)} file(s), {n_bytes} bytes deleted from the outbox; {len(outbox_files(out))} left"

@@ -149,7 +149,7 @@ def request_command(arguments: argparse.Namespace, control: Control) -> int:
     if not out.is_dir():
         raise DataError(f"{out} is no folder; expected the --out of a run")
     if arguments.send:
-        control.log(f"request {Request.new(span).write(out / REQUESTS)} is queued; the run sends what it has stored")
+        control.log(send_request(out, span))
         return 0
     coverage = Coverage(out, span)
     n_bytes = _write_span(out, span, arguments.out, coverage)
@@ -159,6 +159,17 @@ def request_command(arguments: argparse.Namespace, control: Control) -> int:
     for line in coverage.missing():
         control.log(line)
     return 0
+
+
+def send_request(out: Path, span: Span) -> str:
+    """Put a request for a span into a run folder; return a line that says so.
+
+    Raises
+    ------
+    DataError
+        It cannot be written.
+    """
+    return f"request {Request.new(span).write(out / REQUESTS)} is queued; the run sends what it has stored"
 
 
 class Coverage:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgequake.edge.inputs.ordering import ChannelRouter
 
 CORES = ("python", "c")
+USUAL_HOURS = 24.0  # of --monitor
 LEAST_BUDGET_BYTES = 1024  # of a UTC day: an event report or a record must fit
 
 
@@ -54,12 +55,14 @@ class RunConfig:
     public_key: Path | None = None  # of who signs models; None: that in the run folder, if there is one
     archive_bytes: int | None = None  # archive all samples, the newest so many bytes of them
     summary_channel: bool = False  # write SSAM channels
+    monitor_h: float | None = None  # keep a ring of so many hours for the station's page, see `archive.monitor`
     budget_bytes: int | None = None  # deliver at most so much to the radio per UTC day
     pass_s: float = 3600.0  # mission time between two passes
     # MODULE:FUNCTION that assigns priorities, or the function; by default that of edge/results/priority.py
     priority: str | PriorityFunction | None = None
     on_event: str | None = None  # command to run for each event
     on_event_timeout_s: float = 10.0
+    metrics: Path | None = None  # file of figures for Prometheus
 
     def __post_init__(self) -> None:
         if self.core not in CORES:
@@ -68,6 +71,8 @@ class RunConfig:
             raise ConfigError(f"--budget {self.budget_bytes}: expected at least {LEAST_BUDGET_BYTES} bytes a day")
         if not 1.0 <= self.pass_s <= 86_400.0:
             raise ConfigError(f"--pass-every {self.pass_s:g}: expected 1 to 86400 seconds")
+        if self.monitor_h is not None and not 1.0 <= self.monitor_h <= 240.0:
+            raise ConfigError(f"--monitor {self.monitor_h:g}: expected 1 to 240 hours")
         if self.spool_bytes < 0:
             raise ConfigError(f"--spool-bytes {self.spool_bytes}: expected 0 or more")
         for name in self.stations or ():
@@ -76,8 +81,9 @@ class RunConfig:
 
     @property
     def has_services(self) -> bool:
-        """Whether the run archives, measures or delivers anything beside the event segments."""
-        return self.archive_bytes is not None or self.summary_channel or self.budget_bytes is not None
+        """Whether the run archives, measures, shows or delivers anything beside the event segments."""
+        services = (self.archive_bytes, self.budget_bytes, self.monitor_h)
+        return self.summary_channel or any(service is not None for service in services)
 
     @property
     def is_live(self) -> bool:

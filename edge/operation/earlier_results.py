@@ -18,6 +18,7 @@ from edgequake.edge.base.layout import (
     HEARTBEAT,
     JOURNAL,
     MODELS,
+    MONITOR,
     OUTBOX,
     REQUESTS,
     RESERVE,
@@ -26,14 +27,15 @@ from edgequake.edge.base.layout import (
     SPOOL,
     STATUS,
     SUMMARY,
+    TOLD,
 )
 from edgequake.edge.inputs.source import Source
 from edgequake.edge.operation.config import RunConfig
 from edgequake.edge.operation.run_models import RunModels
 from edgequake.edge.results.summary import Summary
 
-_FILES = (CATALOG, CATALOG_CHECK, CHECKPOINT, JOURNAL, STATUS, SUMMARY, HEARTBEAT, RESERVE)
-_FOLDERS = (SEGMENTS, ARCHIVE, CONTINUOUS, OUTBOX, REQUESTS, SET_ASIDE, MODELS)
+_FILES = (CATALOG, CATALOG_CHECK, CHECKPOINT, JOURNAL, STATUS, SUMMARY, HEARTBEAT, RESERVE, TOLD)
+_FOLDERS = (SEGMENTS, ARCHIVE, CONTINUOUS, MONITOR, OUTBOX, REQUESTS, SET_ASIDE, MODELS)
 
 
 def finished_summary(config: RunConfig, models: RunModels, source: Source) -> Summary | None:
@@ -86,7 +88,9 @@ def results_in(out: Path) -> list[Path]:
         out / CATALOG_CHECK,
         *sorted((out / SEGMENTS).glob("*.mseed")),
     ]
-    results += [out / name for name in (STATUS, JOURNAL, OUTBOX, ARCHIVE, CONTINUOUS, SET_ASIDE, RESERVE)]
+    results += [
+        out / name for name in (STATUS, JOURNAL, OUTBOX, ARCHIVE, CONTINUOUS, MONITOR, SET_ASIDE, RESERVE, TOLD)
+    ]
     return [path for path in results if path.exists()]
 
 

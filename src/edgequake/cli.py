@@ -29,6 +29,8 @@ EXTRAS = {
     "distributed": "scan",
     "pyarrow": "scan",
     "fsspec": "scan",
+    "starlette": "serve",
+    "uvicorn": "serve",
     "tflite_runtime": "edge",
     "ai_edge_litert": "edge",
 }

@@ -22,6 +22,7 @@ PACKAGES = {
     "benchmarks": "benchmarks",
     "export_c": "export_c",
     "scan": "scan",
+    "serve": "serve",
     "src/edgequake": "",
 }
 _NAME = re.compile(r"edgequake(?:\.\w+)+")

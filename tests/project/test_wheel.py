@@ -16,7 +16,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-FOLDERS = ("src", "edge", "train", "convert", "export_c", "scan", "benchmarks")
+FOLDERS = ("src", "edge", "train", "convert", "export_c", "scan", "serve", "benchmarks")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,8 @@ def test_the_wheel_has_every_module_the_models_and_the_recipes(root: Path, wheel
     for folder in FOLDERS[1:]:
         expected |= {f"edgequake/{path.relative_to(root).as_posix()}" for path in (root / folder).rglob("*.py")}
     patterns = ("edge/models/*.json", "edge/models/*.tflite", "train/recipes/*.toml", "benchmarks/robustness/*.c")
-    for pattern in (*patterns, "export_c/sources/**/*.[ch]"):
+    pages = ("serve/templates/*.j2", "serve/static/*.*", "serve/static/vendor/*")
+    for pattern in (*patterns, *pages, "export_c/sources/**/*.[ch]"):
         expected |= {f"edgequake/{path.relative_to(root).as_posix()}" for path in root.glob(pattern)}
     packed = {name for name in wheel_names if name.startswith("edgequake/")}
     assert packed == expected

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgequake.data.tables import LabelledRecord
+from edgequake.data.tables import UNREVIEWED, LabelledRecord
 from edgequake.edge.features.conditioning import ContiguousRun, join_runs
 from edgequake.edge.features.resampling import on_model_grid
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
@@ -77,7 +77,10 @@ def build_bank(
         events_s = [] if is_noise else arrivals_s + [(t - start_ns) / NS_PER_S for t in catalogued_ns]
         quiet = _quiet_parts(channels, events_s, rate_hz, scales)
         noise += [RecordedNoise(part, components) for part in quiet]
+        open_s = {(a.time_ns - start_ns) / NS_PER_S for a in record.arrivals if a.event_type == UNREVIEWED}
         for t, next_s in pairwise([*arrivals_s, np.inf]):
+            if t in open_s:
+                continue
             longest_s = min(scales.quake_s, next_s - t)  # the next event is another one
             quakes += _clear_quake(channels, components, t, longest_s, quiet, rate_hz, scales)
     return NoiseBank(tuple(noise), tuple(quakes))

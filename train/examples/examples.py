@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.signal import resample_poly
 
-from edgequake.data.tables import LabelledRecord
+from edgequake.data.tables import UNREVIEWED, LabelledRecord
 from edgequake.edge.features.front_end import Rows, station_rows
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
 from edgequake.edge.manifest.tables import FrontEndConfig
@@ -22,6 +23,8 @@ from edgequake.train.data.noise_bank import NoiseBank
 from edgequake.train.data.records import record_traces
 from edgequake.train.examples.augmentation import injected_record
 from edgequake.train.examples.labels import Targets, doubt, loudest_bands, mark_event
+
+NO_MARKS: Mapping[Path, Sequence[int]] = {}
 
 
 @dataclass(frozen=True)
@@ -76,16 +79,24 @@ def synthetic_examples(
 
 
 def recorded_examples(
-    recipe: Recipe, records: list[LabelledRecord], n_examples: int, seed: int, progress: Progress = silent
+    recipe: Recipe,
+    records: list[LabelledRecord],
+    n_examples: int,
+    seed: int,
+    progress: Progress = silent,
+    marks_ns: Mapping[Path, Sequence[int]] = NO_MARKS,
 ) -> Examples:
-    """Cut `n_examples` examples with random starts from labelled records, in turn or by the recipe's `emphasis`."""
+    """Cut `n_examples` examples with random starts from labelled records, in turn or by the recipe's `emphasis`.
+
+    marks_ns : by file, times beside the arrivals that most examples begin before, as of false alarms.
+    """
     out = Examples.empty(n_examples, recipe)
     traces = {record.file: record_traces(record) for record in records}
     shares = _shares(records, recipe.examples)
     for i in range(n_examples):
         rng = np.random.default_rng([seed, 2, i])
         record = records[i % len(records) if shares is None else int(rng.choice(len(records), p=shares))]
-        out.put(i, *_recorded(rng, recipe, record, traces[record.file]))
+        out.put(i, *_recorded(rng, recipe, record, traces[record.file], marks_ns.get(record.file, ())))
         progress((i + 1) / n_examples, "examples")
     return out
 
@@ -111,6 +122,9 @@ def recorded_targets(
     targets = Targets.quiet(len(rows.block))
     for arrival in record.arrivals:
         elapsed_s = (arrival.time_ns - rows.t0_ns) / NS_PER_S
+        if arrival.event_type == UNREVIEWED:
+            _leave_out(targets, elapsed_s / block_s, scales, block_s)
+            continue
         exact_block = elapsed_s / block_s - _hops_to_newest(front_end)
         # An arrival before the record keeps its distance: the record begins inside the event.
         block = int(np.searchsorted(rows.block, exact_block)) if elapsed_s >= 0 else int(np.floor(exact_block))
@@ -124,6 +138,12 @@ def recorded_targets(
             targets.weight[max(0, block - reach) : max(0, block + reach)] = 0.0
     targets.weight[~rows.valid] *= 0.5
     return targets
+
+
+def _leave_out(targets: Targets, block: float, scales: Scales, block_s: float) -> None:
+    """Learn nothing from what may be an event or none, in place."""
+    first, stop = block - scales.before_event_s / block_s, block + scales.max_event_s / block_s
+    targets.weight[max(0, int(first)) : max(0, int(stop))] = 0.0
 
 
 def _shares(records: list[LabelledRecord], plan: ExamplesRecipe) -> npt.NDArray[np.float64] | None:
@@ -159,12 +179,16 @@ def _synthetic(
 
 
 def _recorded(
-    rng: np.random.Generator, recipe: Recipe, record: LabelledRecord, traces: list[Trace]
+    rng: np.random.Generator,
+    recipe: Recipe,
+    record: LabelledRecord,
+    traces: list[Trace],
+    marks_ns: Sequence[int],
 ) -> tuple[npt.NDArray[np.float32], Targets]:
     """Cut a record at a random start (its own without `random_starts`); half of the cuts get an arbitrary unit."""
     first_ns = min(trace.start_ns for trace in traces)
     plan = recipe.examples
-    start_ns = _start_ns(rng, record, traces, first_ns, plan.scales) if plan.random_starts else first_ns
+    start_ns = _start_ns(rng, record, traces, first_ns, plan.scales, marks_ns) if plan.random_starts else first_ns
     gain = 10.0 ** rng.uniform(-2.0, 2.0) if rng.random() < 0.5 else None
     n_samples = plan.n_blocks * recipe.front_end.hop_samples + recipe.front_end.window_samples
     stop_ns = start_ns + duration_ns(n_samples, recipe.sampling_rate_hz) + 5 * NS_PER_S  # filters use up some
@@ -204,13 +228,19 @@ def _slowed(trace: Trace, rate_hz: float) -> Trace:
 
 
 def _start_ns(
-    rng: np.random.Generator, record: LabelledRecord, traces: list[Trace], first_ns: int, scales: Scales
+    rng: np.random.Generator,
+    record: LabelledRecord,
+    traces: list[Trace],
+    first_ns: int,
+    scales: Scales,
+    marks_ns: Sequence[int],
 ) -> int:
-    """Draw a start before one of the arrivals or, in a fifth of the cases, anywhere in the record."""
+    """Draw a start before one of the arrivals or marks or, in a fifth of the cases, anywhere in the record."""
     latest_ns = max(trace.stop_ns for trace in traces) - round(scales.min_rest_s * NS_PER_S)
     earliest_ns = first_ns
-    if record.arrivals and rng.random() < 0.8:
-        arrival_ns = int(rng.choice([a.time_ns for a in record.arrivals]))
+    times_ns = [*(a.time_ns for a in record.arrivals), *marks_ns]
+    if times_ns and rng.random() < 0.8:
+        arrival_ns = int(rng.choice(times_ns))
         latest_ns = arrival_ns - round(scales.lead_s * NS_PER_S)
         earliest_ns = max(first_ns, latest_ns - round(scales.approach_s * NS_PER_S))
     return int(rng.integers(earliest_ns, latest_ns)) if latest_ns > earliest_ns else first_ns

@@ -20,11 +20,13 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "edgequake export kept --quakeml --csv",
         "edgequake export kept --quakeml --stations stations.xml --out events.xml",
         "edgequake export kept --sac",
+        "edgequake export kept --labels --out reviewed",
     ),
     "report": (
         "edgequake report kept",
         "edgequake report --markdown docs/results/moon-test.json --out results.md",
     ),
+    "serve": ("edgequake serve /data", "edgequake serve /data --host 0.0.0.0 --token-file token.txt"),
     "synth": ("edgequake synth --out day", "edgequake synth --kind dataset --seed 7 --out data"),
     "fetch": (
         "edgequake fetch moon --station S12 --start 1971-04-17 --stop 1971-04-24 --out archive",
@@ -41,6 +43,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "train": (
         "edgequake train tiny --data data --out runs/tiny",
         "edgequake train moon --data data --set fit.epochs=3 --out runs/moon",
+        "edgequake train earth --reviewed kept-reviews --out runs/mine",
     ),
     "rows": ("edgequake rows data --describe mine.toml --out rows.npz",),
     "convert": (
@@ -50,6 +53,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "inspect": ("edgequake inspect earth", "edgequake inspect models/tiny.json --variant int8 --json"),
     "tune": (
         "edgequake tune --model moon --data data --out tuned",
+        "edgequake tune --model earth --reviewed kept-reviews --out tuned",
         "edgequake tune --model earth --data archive --false-per-day 1 --out tuned",
     ),
     "export-c": ("edgequake export-c moon --out flight", "edgequake export-c earth --channels 3 --rate 100 --out c"),

@@ -7,28 +7,44 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
+import click
 import typer
 
-from edgequake.commands.options import AsJson, HeldOut, LabelledData, Model, Seeds, Split, Variant
+from edgequake.commands.options import AsJson, HeldOut, Model, OptionalData, Reviewed, Seeds, Split, Variant
 from edgequake.commands.terminal import native_stderr_silenced, print_result, progress_bar
 
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A bundled recipe (moon, tiny, seed, ...) or a TOML file.")
+        str,
+        typer.Argument(
+            metavar="RECIPE|NETWORK",
+            help="A bundled recipe (moon, tiny, seed, ...) or a TOML file; with --reviewed NAME.keras, or its folder.",
+        ),
     ],
-    data: LabelledData,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for NAME.keras, train.json and calibration.npz.")],
+    data: OptionalData = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Override a recipe field; repeatable.")
     ] = None,
     fold: Annotated[
         str | None, typer.Option(metavar="K/N", help="Cross-validation: hold out fold K, counted from 0, of N.")
     ] = None,
+    reviewed: Reviewed = None,
+    folds: Annotated[
+        int, typer.Option(metavar="N", min=2, help="With --reviewed: folds by which it says whether that has helped.")
+    ] = 3,
     as_json: AsJson = False,
 ) -> None:
-    """Train a network on labelled records."""
+    """Train a network on labelled records, or fine-tune one on the reviewed events of a station."""
     overrides = _parse_changes(changes)
+    if reviewed is not None:
+        if overrides or fold:
+            raise typer.BadParameter("it takes neither --set nor --fold", param_hint="--reviewed")
+        _learn(recipe, reviewed, out, folds, as_json)
+        return
+    if data is None:
+        raise _missing_data()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with native_stderr_silenced():  # no setting turns off what TensorFlow prints when it is imported
         from edgequake.train.trainer import train as train_network
@@ -36,6 +52,18 @@ def train(
     with progress_bar() as show:
         result = train_network(recipe, data, out, overrides, show, fold)
     print_result(result, result.table(), as_json)
+
+
+def _learn(network: str, reviewed: Path, out: Path, folds: int, as_json: bool) -> None:
+    from edgequake.serve.reviews.learning import learn
+
+    with progress_bar() as show:
+        learned = learn(network, reviewed, out, folds, progress=show)
+    print_result(learned.to_json(), learned.text(), as_json)
+
+
+def _missing_data() -> click.MissingParameter:
+    return click.MissingParameter(param_hint="'--data'", param_type="option")
 
 
 def rows(
@@ -136,12 +164,14 @@ def inspect(
 
 
 def tune(
-    data: Annotated[
-        Path, typer.Option(envvar="EDGEQUAKE_DATA", metavar="FOLDER", help="Folder of records, with or without labels.")
-    ],
     out: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Folder for the tuned copy: NAME.json, its graphs and tuning.json.")
     ],
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="EDGEQUAKE_DATA", metavar="FOLDER", help="Folder of records, with or without labels."),
+    ] = None,
+    reviewed: Reviewed = None,
     model: Model = "moon",
     false_per_day: Annotated[
         float | None,
@@ -174,11 +204,24 @@ def tune(
     result: LabelTuning | RateTuning
     with progress_bar() as show:
         common: dict[str, Any] = {"variant": variant, "seeds": seeds, "progress": show}
+        if reviewed is not None:
+            data, common["intervals"] = _reviewed_records(reviewed, model, out), True
+        if data is None:
+            raise _missing_data()
         if false_per_day is None:
             result = tune_to_labels(model, data, out, selection, prefer=prefer, **common)
         else:
             result = tune_to_rate(model, data, out, selection, false_per_day, **common)
     print_result(result.to_json(), report_text(result), as_json)
+
+
+def _reviewed_records(reviewed: Path, model: str, out: Path) -> Path:
+    """Write the reviewed events as a labelled data folder in `out`, and return it."""
+    from edgequake.edge.manifest.manifest import load_manifest
+    from edgequake.serve.reviews.labelled_folder import export_reviews
+    from edgequake.serve.reviews.review_store import ReviewStore
+
+    return export_reviews(ReviewStore.of_folder(reviewed), out / "reviewed", load_manifest(model)[0].body).folder
 
 
 def _parse_changes(changes: list[str] | None) -> dict[str, Any]:

@@ -16,6 +16,21 @@ LabelledData = Annotated[
         envvar="EDGEQUAKE_DATA", metavar="FOLDER", help="Folder with records.csv, or the NASA Space Apps packet."
     ),
 ]
+OptionalData = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="EDGEQUAKE_DATA", metavar="FOLDER", help="Folder with records.csv, or the NASA Space Apps packet."
+    ),
+]
+Reviewed = Annotated[
+    Path | None,
+    typer.Option(
+        "--reviewed",
+        metavar="REVIEWS",
+        help="Use the reviewed events of a run instead of --data: the folder RUN-reviews of `edgequake serve`.",
+        show_default=False,
+    ),
+]
 Model = Annotated[str, typer.Option(metavar="NAME|MANIFEST", help="A shipped model, or a manifest file.")]
 Variant = Annotated[
     str | None, typer.Option(metavar="VARIANT", help="float32, dynamic, int8 or int16x8; by default the manifest's.")

@@ -16,6 +16,7 @@ from edgequake.edge.base.inert_text import csv_line, text_of
 from edgequake.edge.formats.waveforms import parse_time
 
 BODIES = ("moon", "mars", "earth")
+UNREVIEWED = "unreviewed"  # event type of a detection of which nobody has said yet what it is: neither quake nor noise
 # All columns, as they are written. Readers need only those that `edgequake.data.dataset` names.
 RECORD_COLUMNS = tuple(
     "split,body,group,file,station,channel,sampling_rate_hz,start,duration_s,n_samples,units,source,note".split(",")

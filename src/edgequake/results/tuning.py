@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,32 @@ class GridPoint:
     figures: RateFigures
 
 
+@dataclass(frozen=True)
+class ThresholdIntervals:
+    """How far a choice can be trusted: 90 % intervals by the bootstrap over records; None where they show too little.
+
+    Attributes
+    ----------
+    threshold : of the threshold that the rule chooses on the records drawn.
+    recall, false_per_day : at the threshold that was chosen.
+    """
+
+    threshold: tuple[float, float] | None
+    recall: tuple[float, float] | None
+    false_per_day: tuple[float, float] | None
+
+
 class Tuning(Report):
     """Base class of what tuning found; its JSON lies beside the tuned manifest."""
 
     kind_field = "tuned"
     manifest: Path  # the copy that was written
+    intervals: dict[str, ThresholdIntervals]  # sensitivity -> intervals; empty where they were not asked for
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as values that JSON can hold, without intervals where there are none."""
+        fields = super().to_json()
+        return fields if self.intervals else {name: value for name, value in fields.items() if name != "intervals"}
 
     def derived(self) -> dict[str, Any]:
         """Return the manifest as text."""
@@ -67,6 +88,7 @@ class LabelTuning(Tuning):
     trigger_before: TriggerConfig
     trigger: TriggerConfig
     grid: tuple[GridPoint, ...]
+    intervals: dict[str, ThresholdIntervals] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,6 +143,7 @@ class RateTuning(Tuning):
     provenance: Provenance
     manifest: Path
     trigger: TriggerConfig
+    intervals: dict[str, ThresholdIntervals] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

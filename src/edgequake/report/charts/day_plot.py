@@ -12,6 +12,7 @@ import numpy as np
 from edgequake.edge.formats.source_ids import channel_of
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.report.charts import images
+from edgequake.report.recording.bands import Band, band_of, band_passed, band_text
 from edgequake.report.recording.samples import Floats, by_channel, channel_order, unit_of
 from edgequake.results.words import station_name
 
@@ -40,6 +41,19 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class HourLines:
+    """The motion of each hour about its own median, in spaces between two lines, clipped; NaN where there is none.
+
+    below, above : shape (24, n_columns).
+    spacing : what the space between two lines represents, in the unit of the samples.
+    """
+
+    below: Floats
+    above: Floats
+    spacing: float
+
+
+@dataclass(frozen=True)
 class StationDay:
     """The data of one station on one day, [start_ns, start_ns + 24 h) in UTC."""
 
@@ -48,6 +62,7 @@ class StationDay:
     traces: tuple[Trace, ...]  # of all its channels
     kept_ns: tuple[tuple[int, int], ...]
     marks: tuple[Mark, ...]
+    model: str = ""  # its name, which says whose quakes they are
 
     @property
     def date(self) -> str:
@@ -89,7 +104,7 @@ def day_figure(day: StationDay) -> Figure:
     axes = figure.subplots()
     for start_ns, stop_ns in day.kept_ns:
         _shade(axes, day, start_ns, stop_ns)
-    channel, spacing = _draw_lines(axes, day)
+    channel, spacing, band = _draw_lines(axes, day)
     _draw_marks(axes, day)
     axes.set_xlim(0, 60)
     axes.set_ylim(hours[-1] + 1.0, hours[0] - 1.0)
@@ -102,33 +117,50 @@ def day_figure(day: StationDay) -> Figure:
     axes.set_ylabel("hour (UTC)")
     axes.spines[["top", "right", "left"]].set_visible(False)
     unit = unit_of(day.traces) if day.traces else ""
-    scale = f"; the space between two lines is {spacing:.3g} {unit}; larger motion is clipped" if spacing else ""
+    scale = (
+        f", {band_text(band)}; space between two lines: {spacing:.3g} {unit}, larger motion clipped" if spacing else ""
+    )
     axes.set_title(f"{station_name(day.station_id)} {channel}, {day.date} UTC{scale}", loc="left", fontsize=9)
     _add_legend(axes, day)
     return figure
 
 
-def _draw_lines(axes: Axes, day: StationDay) -> tuple[str, float]:
+def _draw_lines(axes: Axes, day: StationDay) -> tuple[str, float, Band | None]:
     """Draw each hour of one channel about its own median.
 
-    Returns its code, and the motion that the space between two lines represents; 0 where there is nothing to draw.
+    Returns its code, the motion that the space between two lines represents, 0 where there is nothing to draw, and the
+    band of the filter.
     """
     samples = by_channel(day.traces)
     if not samples:
-        return "", 0.0
+        return "", 0.0, None
     source_id = channel_order(samples, samples)[0]
-    low, high = samples[source_id].extremes(day.start_ns, day.start_ns + NS_PER_DAY, 24 * N_COLUMNS)
-    lows, highs = _centred(low.reshape(24, N_COLUMNS), high.reshape(24, N_COLUMNS))
-    sizes = np.maximum(np.abs(lows), np.abs(highs))
-    if not np.isfinite(sizes).any():
-        return channel_of(source_id), 0.0
-    spacing = 2.0 * float(np.nanpercentile(sizes, USUAL_SHARE)) or 1.0
+    rate_hz = next(trace.sampling_rate_hz for trace in day.traces if trace.source_id == source_id)
+    band = band_of(day.station_id, rate_hz, day.model) if samples[source_id].live else None
+    passed = band_passed(samples[source_id], rate_hz, band)
+    lines = hour_lines(*passed.extremes(day.start_ns, day.start_ns + NS_PER_DAY, 24 * N_COLUMNS))
+    if lines is None:
+        return channel_of(source_id), 0.0, band
     minutes = (np.arange(N_COLUMNS) + 0.5) / N_COLUMNS * 60.0
     for hour in day.hours:
-        below, above = (np.clip(part[hour] / spacing, -MOST_SPACINGS, MOST_SPACINGS) for part in (lows, highs))
+        below, above = lines.below[hour], lines.above[hour]
         # The axis points downwards, from earlier to later hours: upward motion is subtracted.
         axes.fill_between(minutes, hour - below, hour - above, color=images.TRACE, lw=0.45)
-    return channel_of(source_id), spacing
+    return channel_of(source_id), lines.spacing, band
+
+
+def hour_lines(low: Floats, high: Floats) -> HourLines | None:
+    """Return the lines of a day from its extremes, shape (24 * n_columns,), NaN where there are no samples.
+
+    None where there are none on the whole day.
+    """
+    lows, highs = _centred(low.reshape(24, -1), high.reshape(24, -1))
+    sizes = np.maximum(np.abs(lows), np.abs(highs))
+    if not np.isfinite(sizes).any():
+        return None
+    spacing = 2.0 * float(np.nanpercentile(sizes, USUAL_SHARE)) or 1.0
+    below, above = (np.clip(part / spacing, -MOST_SPACINGS, MOST_SPACINGS) for part in (lows, highs))
+    return HourLines(below, above, spacing)
 
 
 def _centred(low: Floats, high: Floats) -> tuple[Floats, Floats]:

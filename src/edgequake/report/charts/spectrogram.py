@@ -31,8 +31,6 @@ def spectrogram_of(samples: Samples, rate_hz: float, window_samples: int, bridge
     Gaps up to `bridge_s` are interpolated linearly, as in the runner; longer ones stay NaN. None where there are too
     few samples, or all have one value.
     """
-    from matplotlib import mlab
-
     grid = even(samples, rate_hz, bridge_s)
     if grid is None or not samples.live:
         return None
@@ -41,11 +39,8 @@ def spectrogram_of(samples: Samples, rate_hz: float, window_samples: int, bridge
     if window < MIN_WINDOW_SAMPLES:
         return None
     step = min(window, max(window // 4, -(-n // MAX_SPECTRA)))
-    power: Floats
-    frequencies_hz: Floats
-    power, frequencies_hz, _ = mlab.specgram(  # type: ignore[assignment, unused-ignore]  # its types are too wide
-        grid.values, NFFT=window, Fs=rate_hz, detrend="linear", noverlap=window - step
-    )
+    power = _power(grid.values, rate_hz, window, step)
+    frequencies_hz: Floats = np.fft.rfftfreq(window, 1.0 / rate_hz)
     decibels: Floats = 10.0 * np.log10(np.maximum(power, power[power > 0].min(initial=1.0)))
     for i in range(power.shape[1]):
         if grid.missing[i * step : i * step + window].any():
@@ -56,3 +51,19 @@ def spectrogram_of(samples: Samples, rate_hz: float, window_samples: int, bridge
     firsts = np.arange(power.shape[1] + 1) * step + (window - step) / 2
     edges_ns = grid.start_ns + np.round(firsts * NS_PER_S / rate_hz).astype(np.int64)
     return Spectrogram(decibels, edges_hz, edges_ns) if np.isfinite(decibels).any() else None
+
+
+def _power(values: Floats, rate_hz: float, window: int, step: int) -> Floats:
+    """Return the one-sided power spectral density of each window, shape (window // 2 + 1, n_windows).
+
+    As `matplotlib.mlab.specgram` with detrend="linear": Hann windows, each without its own linear trend. Here without
+    matplotlib, which takes more memory than the whole server of a station's page.
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(values, window)[::step]
+    time = np.arange(window) - (window - 1) / 2.0
+    slopes = (windows @ time) / (time @ time)
+    hann = np.hanning(window)
+    spectra = np.fft.rfft((windows - windows.mean(1, keepdims=True) - slopes[:, np.newaxis] * time) * hann, axis=1)
+    power: Floats = (spectra.real**2 + spectra.imag**2).T / (rate_hz * float(hann @ hann))
+    power[1 : -1 if window % 2 == 0 else None] *= 2.0  # of the negative frequencies
+    return power

@@ -69,6 +69,23 @@ def rate_tuning_table(result: RateTuning) -> Table:
     return Table(title, columns, rows, tuple(notes))
 
 
+def interval_tables(result: LabelTuning | RateTuning) -> list[Table]:
+    """Return how far the thresholds can be trusted, where that was asked for."""
+    if not result.intervals:
+        return []
+    rows = tuple(
+        (name, *(_range(one) for one in (of.threshold, of.recall, of.false_per_day)))
+        for name, of in result.intervals.items()
+    )
+    title = "90 % intervals by the bootstrap over records: hours drawn again with their events"
+    columns = ("sensitivity", "threshold chosen on them", "recall", "false alarms per quiet day")
+    return [Table(title, columns, rows)]
+
+
+def _range(interval: tuple[float, float] | None) -> str:
+    return NONE if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}"
+
+
 def cross_validation_tables(result: CrossValidation) -> list[Table]:
     """Return the rounds side by side, their mean, the operating points chosen, and the curve."""
     title = (

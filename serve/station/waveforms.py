@@ -1,0 +1,233 @@
+"""Samples of a run folder for drawing: archive, segments and monitor, one channel and at most a day at a time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from edgequake.edge.archive.extract import Span, StoredDay, day_waveforms, file_records
+from edgequake.edge.archive.monitor_files import monitor_samples, monitored_channels, monitored_stations
+from edgequake.edge.archive.sds import DAY_NS, DayName, day_files, name_of, parse_day_name
+from edgequake.edge.base.errors import DataError
+from edgequake.edge.base.layout import ARCHIVE, SEGMENTS
+from edgequake.edge.formats.waveforms import Trace, merge_contiguous
+from edgequake.edge.results.catalog import CatalogRow
+from edgequake.report.charts.day_plot import NS_PER_DAY, NS_PER_HOUR, HourLines, hour_lines
+from edgequake.report.recording.samples import Floats, joined
+
+_LISTED_S = 10.0  # for so long a listing of the archive is right enough
+_COLUMNS = 900  # of an hour in a day's picture
+_MOST_SEGMENTS = 500  # of a day: more cannot be told apart in its picture
+_MOST_TRACES = 4096  # records or pieces held at once before they are reduced to extremes
+_MOST_SPAN_NS = DAY_NS
+
+
+@dataclass(frozen=True)
+class DayOfChannel:
+    """One channel on one day, ready to be drawn; arrays as in `HourLines`."""
+
+    channel: str
+    lines: HourLines | None  # None: no samples
+    unit: str
+    covered: tuple[tuple[int, int], ...]  # intervals with samples, ns since 1970, disjoint and rising
+
+
+@dataclass
+class _Listing:
+    at_s: float = float("-inf")
+    files: dict[tuple[str, int], list[tuple[DayName, Path]]] = field(default_factory=dict)  # by station and day
+
+
+class RunWaveforms:
+    """The samples that a run folder holds; safe for several threads."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._lock = threading.Lock()
+        self._listing = _Listing()
+
+    def stations(self) -> list[str]:
+        """Return the stations of the archive and of the monitor."""
+        listed = {station_id for station_id, _ in self._listed()}
+        return sorted(listed | set(monitored_stations(self._out)) | set(self._monitored()))
+
+    def days(self, station_id: str) -> set[int]:
+        """Return the days of a station in the archive, in days since 1970."""
+        return {day for name, day in self._listed() if name == station_id}
+
+    def channels(self, station_id: str, day: int | None = None) -> list[str]:
+        """Return the channels of a station in the archive, on a day or on its last, and in the monitor; vertical first.
+
+        Returns
+        -------
+        Codes as LOC.CHA.
+        """
+        listed = self._listed()
+        if day is None:
+            day = max((other for name, other in listed if name == station_id), default=0)
+        names = {_code(name) for name, _ in listed.get((station_id, day), ())}
+        return in_drawing_order(names | {_code(name) for name in self._monitored().get(station_id, {})})
+
+    def monitored(self, station_id: str) -> dict[str, str]:
+        """Return the channels of a station in the monitor, vertical ones first, each with its name there."""
+        names = {_code(name): folder for name, folder in self._monitored().get(station_id, {}).items()}
+        return {code: names[code] for code in in_drawing_order(names)}
+
+    def traces(
+        self, station_id: str, channel: str, start_ns: int, stop_ns: int, rows: Sequence[CatalogRow] = ()
+    ) -> list[Trace]:
+        """Return the samples of a channel (LOC.CHA) in a span of at most a day: monitor, archive, or segments of rows.
+
+        Raises
+        ------
+        DataError
+            The span is longer than a day, or a file is damaged.
+        """
+        if stop_ns - start_ns > _MOST_SPAN_NS:
+            raise DataError("a span of more than a day: choose a shorter one")
+        parts = self._in_monitor(station_id, channel, start_ns, stop_ns)
+        if _covers(parts, start_ns, stop_ns):
+            return parts
+        for day in range(start_ns // DAY_NS, (stop_ns - 1) // DAY_NS + 1):
+            first, last = max(start_ns, day * DAY_NS), min(stop_ns, (day + 1) * DAY_NS)
+            span = Span(first, last, station_id, (channel.partition(".")[2],))
+            files = [path for name, path in self._listed().get((station_id, day), ()) if _code(name) == channel]
+            stored = StoredDay(span, tuple(files), tuple(self._segments(rows)))
+            unwritten = [part.between(first, last) for part in parts]
+            parts_of_day = day_waveforms(stored, [part for part in unwritten if len(part.samples)])
+            parts = [part for part in parts if part.stop_ns <= first or part.start_ns >= last] + [
+                part for part in parts_of_day if _code(name_of(part.source_id)) == channel
+            ]
+        return merge_contiguous(sorted(parts, key=lambda part: part.start_ns))
+
+    def segment(self, row: CatalogRow) -> list[Trace]:
+        """Return the samples of an event's segment, all channels; none where it was sent and deleted."""
+        return merge_contiguous(
+            sorted(
+                (part for path in self._segments([row]) for part in file_records(path, Span(*_EVER, row.station_id))),
+                key=lambda part: (part.source_id, part.start_ns),
+            )
+        )
+
+    def day_of_channel(self, station_id: str, channel: str, day: int, rows: Sequence[CatalogRow] = ()) -> DayOfChannel:
+        """Return a day of a channel as hour lines; an hour of samples is in memory at a time.
+
+        rows : events of the day, whose segments stand in where the archive has nothing.
+        """
+        low, high = np.full(24 * _COLUMNS, np.nan), np.full(24 * _COLUMNS, np.nan)
+        files = [path for name, path in self._listed().get((station_id, day), ()) if _code(name) == channel]
+        span = Span(day * DAY_NS, (day + 1) * DAY_NS, station_id, (channel.partition(".")[2],))
+        unit, covered = "", list[tuple[int, int]]()
+        sources: list[Iterable[Trace]] = [file_records(path, span) for path in files]
+        if not files:
+            sources = [file_records(path, span) for path in self._segments(rows)]
+            sources += [self._in_monitor(station_id, channel, span.start_ns, span.stop_ns)]
+        for source in sources:
+            own = (part for part in source if _code(name_of(part.source_id)) == channel)
+            for hour in _by_hour(own):
+                unit = unit or ("counts" if np.issubdtype(hour[0].samples.dtype, np.integer) else "record's units")
+                covered += [(part.start_ns, part.stop_ns) for part in hour]
+                below, above = joined(hour).extremes(span.start_ns, span.start_ns + NS_PER_DAY, len(low))
+                low, high = np.fmin(low, below), np.fmax(high, above)
+        return DayOfChannel(channel, hour_lines(low, high), unit, tuple(_union(covered)))
+
+    def _segments(self, rows: Iterable[CatalogRow]) -> Iterator[Path]:
+        """Yield the segments of rows: plain files in the folder of segments, whatever the catalogue names."""
+        folder = self._out / SEGMENTS
+        for name in sorted({row.segment for row in rows})[:_MOST_SEGMENTS]:
+            path = self._out / name
+            if path.parent == folder and path.suffix == ".mseed" and path.is_file() and not path.is_symlink():
+                yield path
+
+    def _in_monitor(self, station_id: str, channel: str, start_ns: int, stop_ns: int) -> list[Trace]:
+        folder = self.monitored(station_id).get(channel)
+        return [] if folder is None else monitor_samples(self._out, folder, start_ns, stop_ns)
+
+    def _monitored(self) -> dict[str, dict[DayName, str]]:
+        """Return the channels of the monitor with their names there, by station."""
+        found: dict[str, dict[DayName, str]] = {}
+        for folder in monitored_channels(self._out):
+            name = parse_day_name(f"{folder}.D.1970.001")  # without its day, a folder there is named like a day file
+            if name is not None:
+                found.setdefault(name.station_id, {})[name] = folder
+        return found
+
+    def _listed(self) -> dict[tuple[str, int], list[tuple[DayName, Path]]]:
+        with self._lock:
+            now_s = time.monotonic()
+            if now_s - self._listing.at_s > _LISTED_S:
+                files: dict[tuple[str, int], list[tuple[DayName, Path]]] = {}
+                for _, name, path in day_files(self._out / ARCHIVE):
+                    files.setdefault((name.station_id, name.day), []).append((name, path))
+                self._listing = _Listing(now_s, files)
+            return self._listing.files
+
+
+_EVER = (-(1 << 62), 1 << 62)
+
+
+def in_drawing_order(channels: Iterable[str]) -> list[str]:
+    """Return channel codes with vertical ones first."""
+    return sorted(channels, key=lambda code: (not code.endswith("Z"), code))
+
+
+def _code(name: DayName) -> str:
+    return f"{name.location}.{name.channel}"
+
+
+def code_of(source_id: str) -> str:
+    """Return LOC.CHA of a source identifier."""
+    return _code(name_of(source_id))
+
+
+def _covers(parts: Sequence[Trace], start_ns: int, stop_ns: int) -> bool:
+    """Whether traces reach from the start of a span on without a gap, to its end or to the newest sample."""
+    return len(parts) == 1 and parts[0].start_ns - start_ns < 2 * NS_PER_HOUR // 3600
+
+
+def _by_hour(parts: Iterable[Trace]) -> Iterator[list[Trace]]:
+    """Yield the pieces of one channel in groups of at most an hour that follow each other."""
+    group: list[Trace] = []
+    for part in parts:
+        is_full = group and (part.start_ns // NS_PER_HOUR != group[0].start_ns // NS_PER_HOUR)
+        if is_full or len(group) >= _MOST_TRACES:
+            yield merge_contiguous(sorted(group, key=lambda one: one.start_ns))
+            group = []
+        group.append(part)
+    if group:
+        yield merge_contiguous(sorted(group, key=lambda one: one.start_ns))
+
+
+def _union(intervals: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return intervals joined where a second or less is between them."""
+    union: list[tuple[int, int]] = []
+    for start, stop in sorted(intervals):
+        if union and start - union[-1][1] <= NS_PER_HOUR // 3600:
+            union[-1] = (union[-1][0], max(stop, union[-1][1]))
+        else:
+            union.append((start, stop))
+    return union
+
+
+def extremes(
+    traces: Sequence[Trace], start_ns: int, stop_ns: int, n_columns: int
+) -> tuple[list[float], Floats, Floats] | None:
+    """Return the middle of each column (s since 1970) and its extremes about the median; None without samples.
+
+    Traces with fewer samples than columns come back sample by sample.
+    """
+    samples = joined(traces)
+    if not len(samples.values):
+        return None
+    middle = float(np.median(samples.values))
+    if len(samples.values) <= n_columns:
+        values = samples.values - middle
+        return (samples.times_ns / 1e9).tolist(), values, values
+    low, high = samples.extremes(start_ns, stop_ns, n_columns)
+    times = (start_ns + (np.arange(n_columns) + 0.5) / n_columns * (stop_ns - start_ns)) / 1e9
+    return times.tolist(), low - middle, high - middle
