@@ -202,7 +202,7 @@ class FitRecipe:
     # no good scale as integers. 0: no limit.
     cell_limit: float = 0.0
     start_weight: float = 20.0  # of the squared error of the output "start", beside the event's cross-entropy
-    start_from: str | None = None  # a .keras file of the same network with the initial weights (fine-tuning)
+    start_from: str | None = None  # a shipped network or a .keras file, the same network: initial weights
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,7 @@ class CommandGroups(TyperGroup):
 
 def _in_words(text: str) -> str:
     """Return the help of a parameter with its limits in words: `[x>=1]` becomes `[at least 1]`."""
+    text = re.sub(r"(-?[0-9.]+)<=x<=(-?[0-9.]+)", r"\1 to \2", text)
     return re.sub(r"\bx>=(-?[0-9.]+)", lambda found: f"at least {float(found[1]):g}", text)
 
 
