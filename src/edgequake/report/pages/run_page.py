@@ -208,8 +208,8 @@ def _where_from(run: RecordedRun) -> str:
         return f"The network's probabilities were computed again from the records that were run; {again}"
     why = "the record is long" if run.summary.samples_in > MOST_SAMPLES else "the records are not available"
     return (
-        f"The network's probabilities were computed again from each kept segment alone, as {why}. The network starts without state there, so they differ from those of the run at first; "
-        f"{again}"
+        f"The network's probabilities were computed again from each kept segment alone, as {why}. The network starts "
+        f"without state there, so they differ from those of the run at first; {again}"
     )
 
 

@@ -3,8 +3,8 @@
 References
 ----------
 Nakamura, Y. et al. (1982), Apollo lunar seismic experiments - final summary, J. Geophys. Res. 87, A117-A123,
-    doi:10.1029/JB087iS01p0A117: mid-period moonquakes are seen round the peak of the instrument at 0.45 Hz, those of the
-    short-period channels above 1 Hz.
+    doi:10.1029/JB087iS01p0A117: mid-period moonquakes are seen round the peak of the instrument at 0.45 Hz, those of
+    the short-period channels above 1 Hz.
 Clinton, J. F. et al. (2021), The Marsquake catalogue from InSight, Phys. Earth Planet. Inter. 310, 106595,
     doi:10.1016/j.pepi.2020.106595: low-frequency events below 1 Hz, high-frequency ones round the resonance at 2.4 Hz.
 Havskov, J. & Ottemoller, L. (2010), Routine Data Processing in Earthquake Seismology, doi:10.1007/978-90-481-8697-6:
