@@ -107,9 +107,7 @@ def day_figure(day: StationDay) -> Figure:
     axes.set_ylabel("hour (UTC)")
     axes.spines[["top", "right", "left"]].set_visible(False)
     unit = unit_of(day.traces) if day.traces else ""
-    scale = (
-        f", {band_text(band)}; space between two lines: {spacing:.3g} {unit}, larger motion clipped" if spacing else ""
-    )
+    scale = f", {band_text(band)}; lines {spacing:.3g} {unit} apart, more is clipped" if spacing else ""
     axes.set_title(f"{station_name(day.station_id)} {channel}, {day.date} UTC{scale}", loc="left", fontsize=9)
     _add_legend(axes, day)
     return figure
