@@ -199,7 +199,8 @@ class CatalogIndex:
             at += len(line) + 1
         return [
             np.array(offsets, np.uint64), np.array(times, "datetime64[us]").astype(np.int64),
-            np.array(peaks, np.uint16), np.array(stations, np.uint8), np.array(classes, np.uint8), np.array(hashes, np.uint32),
+            np.array(peaks, np.uint16), np.array(stations, np.uint8),
+            np.array(classes, np.uint8), np.array(hashes, np.uint32),
         ]  # fmt: skip
 
     def _quoted_cells(self, line: bytes) -> list[str]:

@@ -19,8 +19,8 @@ from edgequake.edge.base.inert_text import one_line
 from edgequake.serve.reviews.review_store import ReviewStore
 from edgequake.serve.web.context import Context, is_run_folder
 from edgequake.serve.web.guard import LOOPBACK_NAMES
-from edgequake.serve.web.sessions import LEAST_TOKEN_LETTERS, Sessions
 from edgequake.serve.web.routes import make_site
+from edgequake.serve.web.sessions import LEAST_TOKEN_LETTERS, Sessions
 
 _HEADERS_S = 10.0  # in which a connection must have sent the headers of its first request
 _KEPT_OPEN_S = 15
