@@ -148,7 +148,9 @@ def test_a_huge_selection_is_refused_whole(visitor: Visitor) -> None:
     answer = visitor.post("/events/review", fields)
     assert answer.status_code == 400 and "expected 1 to" in answer.text
     evids = visitor.evids()
-    assert visitor.post("/events/review", [("action", "reject"), ("event", evids[0]), ("event", "no")]).status_code == 400
+    assert (
+        visitor.post("/events/review", [("action", "reject"), ("event", evids[0]), ("event", "no")]).status_code == 400
+    )
     assert visitor.context.reviews.all() == {}
 
 
@@ -172,7 +174,9 @@ def test_texts_of_others_come_back_as_text(visitor: Visitor) -> None:
     assert "&lt;img" in visitor.get(f"/events/{evid}").text
 
 
-@pytest.mark.parametrize("back", ["//evil.example", "https://evil.example", "/events\\@evil", "/ground", "/events\r\nX: y"])
+@pytest.mark.parametrize(
+    "back", ["//evil.example", "https://evil.example", "/events\\@evil", "/ground", "/events\r\nX: y"]
+)
 def test_a_form_leads_to_no_other_site(visitor: Visitor, back: str) -> None:
     answer = visitor.post("/events/review", {"action": "accept", "event": visitor.evids()[0], "back": back})
     assert answer.headers["location"] == "/events"
@@ -220,7 +224,9 @@ def test_without_the_token_nothing_is_seen(finished_station: Path) -> None:
     assert "XX_LUN" not in stranger.get("/login").text
 
 
-def test_logging_in_needs_the_token_and_gives_a_new_session(finished_station: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logging_in_needs_the_token_and_gives_a_new_session(
+    finished_station: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("edgequake.serve.web.login_page._WRONG_S", 0.0)
     visitor = visit(finished_station, token=TOKEN)
 
