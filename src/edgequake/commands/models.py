@@ -32,7 +32,7 @@ def train(
     ] = None,
     reviewed: Reviewed = None,
     folds: Annotated[
-        int, typer.Option(metavar="N", min=2, help="With --reviewed: folds by which it says whether that has helped.")
+        int, typer.Option(metavar="N", min=0, help="With --reviewed: folds that show whether it has helped; 0: none.")
     ] = 3,
     as_json: AsJson = False,
 ) -> None:
