@@ -36,6 +36,7 @@ from edgequake.serve.reviews.review_log import ACCEPT, REJECT
 from edgequake.serve.reviews.review_store import ReviewStore
 from edgequake.synthetic.lunar_signals import coloured, log_uniform
 from edgequake.train.configuration.recipe import load_recipe
+from edgequake.train.fine_tuning import STEPS
 from edgequake.train.signals.earth import earthquake
 from edgequake.train.signals.noise import Float, add_at, bump, in_band, rise_and_decay, robust_rms
 
@@ -157,7 +158,7 @@ def loop(run_folder: Path, arrivals_ns: Sequence[int], work: Path, folds: int, s
 
 
 def machine_study(
-    out: Path, hours: float = 24.0, n_judged: int = 2, folds: int = 3, steps: int = 300
+    out: Path, hours: float = 24.0, n_judged: int = 2, folds: int = 3, steps: int = STEPS
 ) -> dict[str, Any]:
     """Learn from the reviews of one day beside the machine, and judge on other days."""
     days = [write_machine_day(out / "days", seed, hours, FIRST_DAY_NS + seed * DAY_NS) for seed in range(1 + n_judged)]
@@ -169,7 +170,7 @@ def machine_study(
     return _compare("days beside the machine that nobody reviewed", manifest, records, None, said)
 
 
-def record_study(out: Path, data: Path, folds: int = 3, steps: int = 300) -> dict[str, Any]:
+def record_study(out: Path, data: Path, folds: int = 3, steps: int = STEPS) -> dict[str, Any]:
     """Learn from hours 0 to 12 of a day of CI.CCA, and judge on hours 12 to 24."""
     (record,) = [one for one in load(data, "earth") if RECORD in one.file.name]
     noon_ns = record.start_ns - record.start_ns % DAY_NS + DAY_NS // 2
@@ -210,7 +211,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for everything that is made")
     parser.add_argument("--hours", type=float, default=24.0, help="of each synthetic day")
     parser.add_argument("--folds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=300, help="of each fine-tuning")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of each fine-tuning")
     options = parser.parse_args()
     if options.study == "machine":
         found = machine_study(options.out, options.hours, folds=options.folds, steps=options.steps)

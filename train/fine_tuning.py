@@ -34,7 +34,7 @@ SHIPPED = Path(__file__).parent / "models"  # of a source tree; packages have no
 RECORDED_SHARE = 0.5
 SYNTHETIC_QUAKES, SYNTHETIC_NOISE = 0.6, 0.1
 LEARNING_RATE = 0.001  # a third of a training's: the network is to stay what it is where reviews say nothing
-STEPS, BATCH, EXAMPLES = 300, 32, 1500
+STEPS, BATCH, EXAMPLES = 600, 32, 2500
 
 
 @dataclass(frozen=True)

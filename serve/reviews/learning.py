@@ -124,8 +124,8 @@ class Learned:
             )
         said = "too few reviews to say whether it helped" if self.verdict == "cannot be told" else f"it {self.verdict}"
         lines.append(
-            f"  recall changes by {_interval(self.recall_change)}, false alarms to {_interval(self.false_ratio)} of what "
-            f"they were (90 %): {said}"
+            f"  recall changes by {_interval(self.recall_change)}, false alarms to {_interval(self.false_ratio)} of "
+            f"what they were (90 %): {said}"
         )
         return lines
 

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from edgequake.commands.options import AsJson, HeldOut, Model, OptionalData, Reviewed, Seeds, Split, Variant
@@ -62,8 +61,8 @@ def _learn(network: str, reviewed: Path, out: Path, folds: int, as_json: bool) -
     print_result(learned.to_json(), learned.text(), as_json)
 
 
-def _missing_data() -> click.MissingParameter:
-    return click.MissingParameter(param_hint="'--data'", param_type="option")
+def _missing_data() -> typer.BadParameter:
+    return typer.BadParameter("missing: name a folder of records, or reviews with --reviewed", param_hint="--data")
 
 
 def rows(
