@@ -31,6 +31,7 @@ from edgequake.edge.formats.waveforms import NS_PER_S, Trace, format_time, parse
 from edgequake.edge.manifest.manifest import shipped_models
 from edgequake.edge.results.catalog import read_catalog
 from edgequake.edge.runner import RunConfig, run
+from edgequake.serve.reviews.labelled_folder import export_reviews
 from edgequake.serve.reviews.learning import HeldOutFigures, count_records, learn
 from edgequake.serve.reviews.review_log import ACCEPT, REJECT
 from edgequake.serve.reviews.review_store import ReviewStore
@@ -150,8 +151,10 @@ def figures_text(name: str, before: HeldOutFigures, after: HeldOutFigures) -> st
 
 
 def loop(run_folder: Path, arrivals_ns: Sequence[int], work: Path, folds: int, steps: int) -> tuple[Path, str]:
-    """Review, learn and convert; return the new manifest and what learning says."""
+    """Review, learn and convert; return the new manifest and what learning says. Without steps nothing is learned."""
     store = review(run_folder, arrivals_ns)
+    if not steps:
+        return shipped_models()["earth"], export_reviews(store, work / "reviewed", "earth").text()
     learned = learn("earth", store.folder, work / "learned", folds, steps, "earth", _print_progress)
     convert_model(learned.keras_file, work / "learned" / "model", "int8", verify=False)
     return work / "learned" / "model" / "earth.json", learned.text()
@@ -210,11 +213,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="data folder with the record")
     parser.add_argument("--out", type=Path, required=True, help="folder for everything that is made")
     parser.add_argument("--hours", type=float, default=24.0, help="of each synthetic day")
+    parser.add_argument("--judged", type=int, default=2, help="synthetic days that nobody reviews")
     parser.add_argument("--folds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=STEPS, help="of each fine-tuning")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of each fine-tuning; 0: none")
     options = parser.parse_args()
     if options.study == "machine":
-        found = machine_study(options.out, options.hours, folds=options.folds, steps=options.steps)
+        found = machine_study(options.out, options.hours, options.judged, folds=options.folds, steps=options.steps)
     else:
         found = record_study(options.out, options.data, options.folds, options.steps)
     (options.out / "study.json").write_text(json.dumps(found, indent=1))

@@ -37,6 +37,9 @@ RESULT = "reviewed.json"
 VARIANT = "int8"
 MOST_RECALL_LOST = 0.02  # for fewer false alarms to count as a help
 LEAST_REJECTED = 10  # quakes can be injected; the station's own noise is what only reviews can show
+# What share of a fine-tuning each stage takes, as the worker calls it; the rest is the optimisation.
+_STAGES = {"injected examples": (0.0, 0.15), "recorded examples": (0.15, 0.3), "validation records": (0.3, 0.35)}
+_FITTING = (0.35, 1.0)
 WORKER = (sys.executable, "-m", "edgequake.train.fine_tuning")
 
 
@@ -88,7 +91,7 @@ class Learned:
             return "did not help"
         if self.before.recall is None or self.after.recall is None:
             return "cannot be told"
-        if self.before.recall - self.after.recall > MOST_RECALL_LOST:
+        if round(self.before.recall - self.after.recall, 6) > MOST_RECALL_LOST:
             return "did not help"
         return "helped" if self.false_ratio is not None and self.false_ratio[1] < 1.0 else "cannot be told"
 
@@ -283,7 +286,8 @@ def _fine_tune(job: FineTuningJob, out: Path, fold: str | None, progress: Progre
             for line in process.stdout:
                 last = _fields(line) or last
                 if "share" in last:
-                    progress(last["share"], f"{what}: {last['doing']}")
+                    start, stop = _STAGES.get(last["doing"], _FITTING)
+                    progress(start + (stop - start) * last["share"], f"{what}: {last['doing']}")
         finally:
             process.kill()  # no effect if it has ended; after Ctrl-C it must not go on
             process.wait()
