@@ -27,6 +27,7 @@ _READ_BYTES = 1 << 21
 _LONGEST_ROW_BYTES = 1 << 16
 _MOST_NAMES = 255  # of stations or classes that can be told apart; further ones count as the last
 _NS_PER_US = 1_000
+_US_A_DAY = 86_400 * 1_000_000
 _SCALE = 10_000  # peak probabilities have four decimals
 # Knuth's multiplicative hash: a fixed permutation of row numbers that stays the same as rows are added.
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -70,7 +71,7 @@ class _Names:
 
 
 class CatalogIndex:
-    """The events of a run folder by row number, counted from 0 in the order of catalog.csv; safe for several threads."""
+    """The events of a run folder by row number, from 0 on in the order of catalog.csv; safe for several threads."""
 
     def __init__(self, out: Path) -> None:
         self._path = out / CATALOG
@@ -197,8 +198,9 @@ class CatalogIndex:
             hashes.append(zlib.crc32(cells[evid_at].encode()))
             at += len(line) + 1
         return [
-            np.array(offsets, np.uint64), np.array(times, "datetime64[us]").astype(np.int64), np.array(peaks, np.uint16),
-            np.array(stations, np.uint8), np.array(classes, np.uint8), np.array(hashes, np.uint32),
+            np.array(offsets, np.uint64), np.array(times, "datetime64[us]").astype(np.int64),
+            np.array(peaks, np.uint16), np.array(stations, np.uint8),
+            np.array(classes, np.uint8), np.array(hashes, np.uint32),
         ]  # fmt: skip
 
     def _quoted_cells(self, line: bytes) -> list[str]:
@@ -249,7 +251,7 @@ class CatalogIndex:
         with self._lock:
             hashes = {zlib.crc32(evid.encode()): evid for evid in evids}
             wanted = np.array(sorted(hashes), np.uint32)
-            places = np.flatnonzero(np.isin(self._hashes, wanted)) if len(wanted) else []
+            places: Rows = np.flatnonzero(np.isin(self._hashes, wanted))
             names = {evid: number for number, evid in ((int(i), hashes[int(self._hashes[i])]) for i in places)}
             if len(places) > len(wanted):  # two names with one check value: read the rows
                 rows = zip(places, self.rows(map(int, places)), strict=True)
@@ -291,14 +293,32 @@ class CatalogIndex:
             chosen = ordered[mask[ordered]]
             return len(chosen), chosen[first : first + n].astype(np.int64)
 
-    def onsets_ns(self, numbers: Rows) -> npt.NDArray[np.int64]:
-        """Return the onsets of rows, ns since 1970."""
-        return self._onsets_us[numbers] * _NS_PER_US
+    def around(self, number: int, wanted: EventFilter, order: str) -> tuple[int | None, int | None, int, int]:
+        """Return the rows before and after a row among those that a filter lets through, in an order.
 
-    def days(self) -> npt.NDArray[np.int64]:
-        """Return the days that have an onset, in days since 1970, rising."""
+        The row itself need not be among them: an event that has just been reviewed no longer is.
+
+        Returns
+        -------
+        The row before, the row after (None: there is none), the place of the row from 1 on, and how many there are.
+        """
         with self._lock:
-            return np.unique(self._onsets_us // (86_400 * 1_000_000))
+            ordered, mask = self._order(order), self._mask(wanted)
+            at = int(np.flatnonzero(ordered == number)[0])
+            passing = np.ones(len(ordered), np.bool_) if mask is None else mask[ordered]
+            before, after = np.flatnonzero(passing[:at]), np.flatnonzero(passing[at + 1 :])
+            return (
+                int(ordered[before[-1]]) if len(before) else None,
+                int(ordered[at + 1 + after[0]]) if len(after) else None,
+                len(before) + 1,
+                len(before) + int(passing[at]) + len(after),
+            )
+
+    def days(self, station_id: str) -> set[int]:
+        """Return the days on which a station has an event, in days since 1970."""
+        with self._lock:
+            own = self._onsets_us[self._stations == self._station_names.find(station_id)]
+            return set(np.unique(own // _US_A_DAY).tolist())
 
     def _order(self, order: str) -> npt.NDArray[np.uint32]:
         if order not in self._orders:

@@ -20,7 +20,7 @@ from edgequake.edge.archive.ssam import BAND_EDGES, N_BANDS, STEPS_A_DECADE, WIN
 from edgequake.edge.base.layout import CONTINUOUS
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
 from edgequake.report.charts.spectrogram import DEFAULT_BRIDGE_S, DEFAULT_WINDOW_SAMPLES, spectrogram_of
-from edgequake.report.recording.samples import joined, unit_of
+from edgequake.report.recording.samples import Floats, joined, unit_of
 from edgequake.serve.station.waveforms import code_of, extremes
 
 COLUMNS = 1200  # of a trace: about one for each pixel of a wide screen
@@ -49,6 +49,26 @@ def trace_picture(traces: Sequence[Trace], start_ns: int, stop_ns: int) -> dict[
     }
 
 
+def long_trace_picture(times: Floats, low: Floats, high: Floats, recent: Sequence[Trace]) -> dict[str, Any]:
+    """Return the trace of hours from extremes at `times` (s since 1970), about the middle of them; as `trace_picture`.
+
+    recent : newest samples of the channel, which tell its unit.
+    """
+    if not np.isfinite(low).any():
+        return {"times": [], "low": [], "high": [], "unit": "", "live": False}
+    middle = float(np.nanmedian((low + high) / 2.0))
+    group = -(-len(times) // COLUMNS)
+    low, high = -_thinned(-low, -(-len(low) // group), 0), _thinned(high, -(-len(high) // group), 0)
+    times = times[np.unique(np.arange(len(low)) * len(times) // len(low))]
+    return {
+        "times": [round(float(time), 1) for time in times],
+        "low": _numbers(low - middle),
+        "high": _numbers(high - middle),
+        "unit": unit_of(recent),
+        "live": bool(np.nanmax(high) > np.nanmin(low)),
+    }
+
+
 def spectrogram_picture(traces: Sequence[Trace]) -> dict[str, Any] | None:
     """Return the spectrogram of a channel as bytes, or None where there are too few samples."""
     if not traces:
@@ -69,8 +89,13 @@ def spectrogram_picture(traces: Sequence[Trace]) -> dict[str, Any] | None:
     }
 
 
-def ssam_picture(out: Path, station_id: str, start_ns: int, stop_ns: int) -> dict[str, Any] | None:
-    """Return the SSAM levels of a station's vertical channel as bytes, one row a band; None where there are none."""
+def ssam_picture(
+    out: Path, station_id: str, start_ns: int, stop_ns: int, rate_hz: float | None = None
+) -> dict[str, Any] | None:
+    """Return the SSAM levels of a station's vertical channel as bytes, one row a band; None where there are none.
+
+    rate_hz : sampling rate of the channel that they are of, which gives the bands in Hz; None: unknown.
+    """
     traces = get_waveforms(out / CONTINUOUS, start_ns, stop_ns, station_id)
     bands: dict[tuple[str, str], list[list[Trace]]] = {}
     for trace in traces:
@@ -85,17 +110,18 @@ def ssam_picture(out: Path, station_id: str, start_ns: int, stop_ns: int) -> dic
     frame_ns = duration_ns(1, next(trace.sampling_rate_hz for own in bands[channel, location] for trace in own))
     n_frames = int(-(-(stop_ns - start_ns) // frame_ns))
     levels = np.full((N_BANDS, n_frames), np.nan)
-    for band, own in enumerate(bands[channel, location]):
-        for trace in own:
-            first = round((trace.start_ns - start_ns) / frame_ns)
-            values = trace.samples[: max(0, n_frames - first)]
+    for band, parts in enumerate(bands[channel, location]):
+        for part in parts:
+            first = round((part.start_ns - start_ns) / frame_ns)
+            values = part.samples[: max(0, n_frames - first)]
             levels[band, max(0, first) : first + len(values)] = values[max(0, -first) :]
     levels *= _DECIBELS_A_DECADE / STEPS_A_DECADE
     return {
         **_bytes_of(_thinned(levels, _SPECTRA, 1)),
         "start": start_ns / NS_PER_S,
         "stop": (start_ns + n_frames * frame_ns) / NS_PER_S,
-        "bands": [[low / WINDOW, high / WINDOW] for low, high in zip(BAND_EDGES, BAND_EDGES[1:], strict=False)],
+        "bands": [_band_name(band, rate_hz) for band in range(N_BANDS)],
+        "axis": "band" if rate_hz is None else "band (Hz)",
         "label": "dB of 1 record unit, rms",
         "channel": f"{channel} ({location})" if location else channel,
     }
@@ -123,6 +149,13 @@ def packed(values: npt.NDArray[Any], scale: float) -> str:
     with np.errstate(invalid="ignore"):
         scaled = np.where(np.isfinite(values), np.round(values / scale * 100.0 + 100.0), _EMPTY)
     return base64.b64encode(np.clip(scaled, 0, _EMPTY).astype(np.uint8).tobytes()).decode("ascii")
+
+
+def _band_name(band: int, rate_hz: float | None) -> str:
+    if rate_hz is None:
+        return ("low", "middle", "high")[band]
+    low_hz, high_hz = (edge / WINDOW * rate_hz for edge in BAND_EDGES[band : band + 2])
+    return f"{low_hz:.2g}–{high_hz:.2g}"
 
 
 def _bytes_of(levels: npt.NDArray[np.float64]) -> dict[str, Any]:

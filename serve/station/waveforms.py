@@ -12,7 +12,7 @@ import numpy as np
 
 from edgequake.edge.archive.extract import Span, StoredDay, day_waveforms, file_records
 from edgequake.edge.archive.monitor_files import monitor_samples, monitored_channels, monitored_stations
-from edgequake.edge.archive.sds import DAY_NS, DayName, day_files, name_of
+from edgequake.edge.archive.sds import DAY_NS, DayName, day_files, name_of, parse_day_name
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import ARCHIVE, SEGMENTS
 from edgequake.edge.formats.waveforms import Trace, merge_contiguous
@@ -54,7 +54,7 @@ class RunWaveforms:
     def stations(self) -> list[str]:
         """Return the stations of the archive and of the monitor."""
         listed = {station_id for station_id, _ in self._listed()}
-        return sorted(listed | {station for station in monitored_stations(self._out)} | set(self._monitored()))
+        return sorted(listed | set(monitored_stations(self._out)) | set(self._monitored()))
 
     def days(self, station_id: str) -> set[int]:
         """Return the days of a station in the archive, in days since 1970."""
@@ -73,9 +73,10 @@ class RunWaveforms:
         names = {_code(name) for name, _ in listed.get((station_id, day), ())}
         return in_drawing_order(names | {_code(name) for name in self._monitored().get(station_id, {})})
 
-    def monitored(self, station_id: str) -> list[str]:
-        """Return the channels of a station in the monitor, as `channels`."""
-        return in_drawing_order({_code(name) for name in self._monitored().get(station_id, {})})
+    def monitored(self, station_id: str) -> dict[str, str]:
+        """Return the channels of a station in the monitor, vertical ones first, each with its name there."""
+        names = {_code(name): folder for name, folder in self._monitored().get(station_id, {}).items()}
+        return {code: names[code] for code in in_drawing_order(names)}
 
     def traces(
         self, station_id: str, channel: str, start_ns: int, stop_ns: int, rows: Sequence[CatalogRow] = ()
@@ -136,7 +137,7 @@ class RunWaveforms:
         return DayOfChannel(channel, hour_lines(low, high), unit, tuple(_union(covered)))
 
     def _segments(self, rows: Iterable[CatalogRow]) -> Iterator[Path]:
-        """Yield the segments of rows. Names are from the catalogue: only plain files in the folder of segments count."""
+        """Yield the segments of rows: plain files in the folder of segments, whatever the catalogue names."""
         folder = self._out / SEGMENTS
         for name in sorted({row.segment for row in rows})[:_MOST_SEGMENTS]:
             path = self._out / name
@@ -144,18 +145,15 @@ class RunWaveforms:
                 yield path
 
     def _in_monitor(self, station_id: str, channel: str, start_ns: int, stop_ns: int) -> list[Trace]:
-        for name, folder in self._monitored().get(station_id, {}).items():
-            if _code(name) == channel:
-                return monitor_samples(self._out, folder, start_ns, stop_ns)
-        return []
+        folder = self.monitored(station_id).get(channel)
+        return [] if folder is None else monitor_samples(self._out, folder, start_ns, stop_ns)
 
     def _monitored(self) -> dict[str, dict[DayName, str]]:
         """Return the channels of the monitor with their names there, by station."""
         found: dict[str, dict[DayName, str]] = {}
         for folder in monitored_channels(self._out):
-            codes = folder.split(".")
-            if len(codes) == 4:
-                name = DayName(*codes)
+            name = parse_day_name(f"{folder}.D.1970.001")  # without its day, a folder there is named like a day file
+            if name is not None:
                 found.setdefault(name.station_id, {})[name] = folder
         return found
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from edgequake._version import __version__
-from edgequake.commands import bench_accuracy, bench_cost, bench_faults, models, records, runs, scans
+from edgequake.commands import bench_accuracy, bench_cost, bench_faults, models, records, runs, scans, serving
 from edgequake.commands.bench_all import everything
 from edgequake.commands.help_pages import CommandGroups, CommandWithExamples, examples_of
 
@@ -60,7 +60,7 @@ _PASSED_ON: dict[str, Any] = {
     "context_settings": {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 }
 _add(app, RUNS, runs.run, **_PASSED_ON)
-_add(app, RUNS, runs.status, runs.plot, runs.export, runs.report, scans.scan)
+_add(app, RUNS, runs.status, runs.plot, runs.export, runs.report, serving.serve, scans.scan)
 _add(app, RECORDS, records.synth, records.fetch, records.labels)
 _add(app, MODELS, models.rows, models.train, models.convert, models.inspect, models.tune, models.export_c)
 _BENCH: dict[str, tuple[Callable[..., None], ...]] = {

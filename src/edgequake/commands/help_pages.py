@@ -25,6 +25,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "edgequake report kept",
         "edgequake report --markdown docs/results/moon-test.json --out results.md",
     ),
+    "serve": ("edgequake serve /data", "edgequake serve /data --host 0.0.0.0 --token-file token.txt"),
     "synth": ("edgequake synth --out day", "edgequake synth --kind dataset --seed 7 --out data"),
     "fetch": (
         "edgequake fetch moon --station S12 --start 1971-04-17 --stop 1971-04-24 --out archive",

@@ -9,7 +9,7 @@ import pytest
 
 from edgequake import cli
 
-from .browser import Browser, find_browser, outside
+from ...browser import Browser, find_browser, outside
 
 RESULTS = ("footprint", "latency", "mars-test", "mars-val", "moon-val-budget")  # of each kind of table one
 EVENT_LINKS = "[...document.querySelectorAll('#events tbody a')]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import os
@@ -23,7 +24,7 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-extensions", "--remote-debugging-pipe",
 )  # fmt: skip
-KEYS = {"Tab": 9, "Enter": 13}
+KEYS = {"Tab": 9, "Enter": 13, "ArrowLeft": 37, "ArrowRight": 39, "Escape": 27}
 
 
 def find_browser() -> str:
@@ -76,10 +77,10 @@ class Browser:
         os.close(self._write)
         os.close(self._read)
 
-    def open(self, path: Path) -> None:
-        """Load a page and wait until everything in it is loaded."""
+    def open(self, page: Path | str) -> None:
+        """Load a file, or an address, and wait until everything in it is loaded."""
         self._loaded = False
-        self.call("Page.navigate", url=path.as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
         self._listen(lambda: self._loaded)
 
     def evaluate(self, expression: str) -> Any:
@@ -91,14 +92,33 @@ class Browser:
     def press(self, *keys: str) -> None:
         """Press keys one after the other."""
         for key in keys:
-            described = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key]}
-            text = {"text": "\r"} if key == "Enter" else {}
+            is_letter = len(key) == 1
+            code = ord(key.upper()) if is_letter else KEYS[key]
+            described = {"key": key, "code": f"Key{key.upper()}" if is_letter else key, "windowsVirtualKeyCode": code}
+            text = {"text": "\r"} if key == "Enter" else {"text": key} if is_letter else {}
             self.call("Input.dispatchKeyEvent", type="keyDown", **described, **text)
             self.call("Input.dispatchKeyEvent", type="keyUp", **described)
 
     def set_width(self, width: int) -> None:
         """Give the window a width in CSS pixels."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+
+    def wait_until(self, expression: str) -> None:
+        """Wait until a JavaScript expression is true, however often the page is loaded anew meanwhile."""
+        deadline = time.monotonic() + ANSWER_S
+        while True:
+            answer = self.call("Runtime.evaluate", expression=f"Boolean({expression})", returnByValue=True)
+            if answer.get("result", {}).get("value") is True:
+                return
+            assert time.monotonic() < deadline, f"never true: {expression}"
+            self.call("Runtime.evaluate", expression="new Promise(requestAnimationFrame)", awaitPromise=True)
+
+    def picture(self, path: Path) -> None:
+        """Write a picture of the whole page."""
+        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
+        area = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 4000), "scale": 1}
+        shot = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=area)
+        path.write_bytes(base64.b64decode(shot["data"]))
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Send a command to the page and return its answer."""
