@@ -17,10 +17,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from edgequake import cli, seedlink
-from edgequake.commands.app import app
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.results.catalog import CatalogRow, read_catalog
