@@ -113,7 +113,7 @@ def test_each_fold_is_judged_by_a_network_that_has_not_learned_from_it(
     assert found.before == found.after == HeldOutFigures(2, 2, 1, found.before.quiet_days)
     assert found.verdict == "did not help" and found.trained == "trained"
     assert json.loads((out / "reviewed.json").read_text())["verdict"] == "did not help"
-    assert shares == sorted(shares) and shares[-1] == 1.0
+    assert shares == sorted(shares) and len(shares) > 8
 
 
 def test_what_the_fine_tuning_refuses_is_said_once(reviewed: ReviewStore, faked: list[Path], tmp_path: Path) -> None:
