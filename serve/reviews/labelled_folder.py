@@ -160,7 +160,7 @@ def _write_tables(
     write_bytes_atomically(out / "catalog.csv", table_bytes(CATALOG_COLUMNS, arrivals))
     write_bytes_atomically(out / REVIEWS_TABLE, table_bytes(REVIEW_COLUMNS, reviews))
     write_bytes_atomically(out / "records.csv", table_bytes(RECORD_COLUMNS, rows))
-    verdicts = [row["verdict"] for row in reviews]
+    verdicts = [row["verdict"] or "" for row in reviews]
     n_judged = sum(event.review.verdict is not None for event in events)
     recorded_s = sum(record.stop_ns - record.start_ns for record in records) / NS_PER_S
     return ReviewedFolder(

@@ -37,6 +37,15 @@ RESULT = "reviewed.json"
 VARIANT = "int8"
 MOST_RECALL_LOST = 0.02  # for fewer false alarms to count as a help
 LEAST_REJECTED = 10  # quakes can be injected; the station's own noise is what only reviews can show
+SAID = {
+    "helped": "it helped",
+    "did not help": "it did not help",
+    "may cost quakes": "fewer false alarms, but it may cost quakes; lower thresholds with `edgequake tune --reviewed`",
+    "cannot be told": "too few reviews to say whether it helped",
+}
+# What share of a fine-tuning each stage takes, as the worker calls it; the rest is the optimisation.
+_STAGES = {"injected examples": (0.0, 0.15), "recorded examples": (0.15, 0.3), "validation records": (0.3, 0.35)}
+_FITTING = (0.35, 1.0)
 WORKER = (sys.executable, "-m", "edgequake.train.fine_tuning")
 
 
@@ -52,7 +61,7 @@ class HeldOutFigures:
     @classmethod
     def of(cls, counts: Sequence[Counts]) -> HeldOutFigures:
         """Return the figures of records."""
-        total = Counts.total(counts)
+        total = Counts.total(counts) if counts else Counts()
         return cls(total.n_arrivals, total.n_recalled, total.n_false, total.quiet_ns / NS_PER_DAY)
 
     @property
@@ -81,14 +90,18 @@ class Learned:
 
     @property
     def verdict(self) -> str:
-        """Whether it helped: "helped", "did not help" or "cannot be told"."""
-        if self.after.n_false >= self.before.n_false:
+        """Whether it helped, one of the keys of `SAID`; blank where it was not compared."""
+        if not self.n_folds:
+            return ""
+        lost = 0.0
+        if self.before.recall is not None and self.after.recall is not None:
+            lost = round(self.before.recall - self.after.recall, 6)
+        surely_lost = self.recall_change is not None and self.recall_change[1] < -MOST_RECALL_LOST
+        if self.after.n_false >= self.before.n_false or surely_lost:
             return "did not help"
-        if self.before.recall is None or self.after.recall is None:
+        if self.before.recall is None or self.false_ratio is None or self.false_ratio[1] >= 1.0:
             return "cannot be told"
-        if self.before.recall - self.after.recall > MOST_RECALL_LOST:
-            return "did not help"
-        return "helped" if self.false_ratio is not None and self.false_ratio[1] < 1.0 else "cannot be told"
+        return "may cost quakes" if lost > MOST_RECALL_LOST else "helped"
 
     def to_json(self) -> dict[str, Any]:
         """Return all figures."""
@@ -105,26 +118,26 @@ class Learned:
 
     def text(self) -> str:
         """Return the figures, and what to do next, for the terminal."""
-        lines = [self.folder.text(), f"on {self.n_folds} folds of hours that each network has not learned from:"]
+        lines = [self.folder.text(), *(self._comparison() if self.n_folds else ()), self.trained]
+        model = self.keras_file.parent / "model"
+        lines.append(
+            f"next: edgequake convert {self.keras_file} --out {model}, then edgequake-edge install {model}/"
+            f"{self.keras_file.stem}.json RUN"
+        )
+        return "\n".join(lines)
+
+    def _comparison(self) -> list[str]:
+        lines = [f"on {self.n_folds} folds of hours that each network has not learned from:"]
         for name, figures in (("before", self.before), ("after", self.after)):
             lines.append(
                 f"  {name:7s} {figures.n_recalled} of {figures.n_arrivals} accepted events found, "
                 f"{figures.n_false} false alarm(s) in {figures.quiet_days:.2f} quiet days"
             )
         lines.append(
-            f"  recall changes by {_interval(self.recall_change)}, false alarms to {_interval(self.false_ratio)} "
-            f"of what they were (90 %): it {self.verdict}"
-            if self.verdict != "cannot be told"
-            else f"  recall changes by {_interval(self.recall_change)}, false alarms to {_interval(self.false_ratio)} "
-            f"of what they were (90 %): too few reviews to say whether it helped"
+            f"  recall changes by {_interval(self.recall_change)}, false alarms to {_interval(self.false_ratio)} of "
+            f"what they were (90 %): {SAID[self.verdict]}"
         )
-        model = self.keras_file.parent / "model"
-        lines += [
-            self.trained,
-            f"next: edgequake convert {self.keras_file} --out {model}, then edgequake-edge install {model}/"
-            f"{self.keras_file.stem}.json RUN",
-        ]
-        return "\n".join(lines)
+        return lines
 
 
 def _interval(interval: tuple[float, float] | None) -> str:
@@ -146,20 +159,20 @@ def learn(
     ----------
     model : as `edgequake.train.fine_tuning.find_network` takes it.
     reviews : folder of a `ReviewStore`.
-    n_folds : of the comparison, at least 2.
+    n_folds : of the comparison, 2 or more; 0: none is made.
     steps : of each fine-tuning.
 
     Raises
     ------
     ConfigError
-        No such network, fewer than two folds, or `out` holds something else.
+        No such network, a single fold, or `out` holds something else.
     DataError
         Too few reviews, or records that cannot be read or written.
     ModelError
         A fine-tuning or a conversion failed.
     """
-    if n_folds < 2:
-        raise ConfigError(f"--folds {n_folds}: expected 2 or more")
+    if n_folds == 1 or n_folds < 0:
+        raise ConfigError(f"--folds {n_folds}: expected 2 or more, or 0 to compare nothing")
     network, store = find_network(model), ReviewStore.of_folder(reviews)
     out.mkdir(parents=True, exist_ok=True)
     folder = export_reviews(store, out / "reviewed", body, progress=part_of(progress, 0, 0.05))
@@ -203,6 +216,8 @@ def _by_folds(
 ) -> tuple[list[Counts], list[Counts]]:
     """Return the counts of each held-out record, with the network as it was and with that of its fold."""
     network = Path(job.network)
+    if not n_folds:
+        return [], []
     manifest = shipped_models().get(model) or _convert(network, out / "before")
     before: list[Counts] = []
     after: list[Counts] = []
@@ -278,7 +293,8 @@ def _fine_tune(job: FineTuningJob, out: Path, fold: str | None, progress: Progre
             for line in process.stdout:
                 last = _fields(line) or last
                 if "share" in last:
-                    progress(last["share"], f"{what}: {last['doing']}")
+                    start, stop = _STAGES.get(last["doing"], _FITTING)
+                    progress(start + (stop - start) * last["share"], f"{what}: {last['doing']}")
         finally:
             process.kill()  # no effect if it has ended; after Ctrl-C it must not go on
             process.wait()

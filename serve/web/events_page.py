@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from edgequake.edge.base.errors import ConfigError, DataError
+from edgequake.edge.formats.waveforms import NS_PER_S
 from edgequake.edge.results.catalog import CatalogRow
 from edgequake.serve.reviews.review_log import ACCEPT, CLASS, NOTE, ONSET, REJECT
 from edgequake.serve.reviews.review_store import Review
@@ -25,6 +26,7 @@ STATES = {"": None, "open": UNREVIEWED, "accepted": ACCEPTED, "rejected": REJECT
 ORDER_NAMES = {"newest": "newest first", "doubtful": "doubtful first: lowest peak", "random": "random"}
 # Classes that a reviewer may give whatever the run's model knows; NASA's for the Moon, and those of the shipped models.
 CLASSES = ("impact_mq", "deep_mq", "shallow_mq", "local", "regional", "teleseism", "explosion", "noise")
+_FARTHEST_NS = 86_400 * NS_PER_S  # that an onset may be moved
 _NO_CLASS = "-"  # in an address: events without a class
 
 
@@ -137,17 +139,28 @@ class EventsPage:
         if not 0 < len(evids) <= MOST_SELECTED:
             return f"{len(evids)} events are selected: expected 1 to {MOST_SELECTED}"
         self._context.refresh()
-        unknown = [evid for evid in evids if self._context.index.number_of(evid) is None]
-        if unknown:
-            return f"{len(unknown)} of the events are not in the catalogue"
+        numbers = [self._context.index.number_of(evid) for evid in evids]
+        if None in numbers:
+            return f"{numbers.count(None)} of the events are not in the catalogue"
         if action == CLASS and value not in self.classes():
             return "no such class"
-        if action == ONSET and (len(evids) != 1 or not value.strip()):
-            return "an onset is of one event, and a time"
         try:
+            if action == ONSET:
+                return self._move_onset(evids, value, reviewer)
             self._context.reviews.review(action, evids, reviewer, value)
         except (ConfigError, DataError) as problem:
             return str(problem)
+        return ""
+
+    def _move_onset(self, evids: list[str], value: str, reviewer: str) -> str:
+        """Move the onset of an event; otherwise as `do`."""
+        onset_ns = time_of(value)
+        if len(evids) != 1 or onset_ns is None:
+            return "an onset is of one event, and a time"
+        row = self._context.index.row(self._context.index.find(evids)[evids[0]])
+        if abs(onset_ns - row.onset_ns) > _FARTHEST_NS:
+            return "the onset would be more than a day away from where the event is"
+        self._context.reviews.move_onset(evids[0], onset_ns, reviewer)
         return ""
 
     def _found(self, listing: Listing) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.formats.source_ids import station_of
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, parse_time
 from edgequake.serve.station.live import RECENT_NS, LiveSamples
 from edgequake.serve.station.pictures import (
@@ -143,7 +144,7 @@ class NowPage:
         """Return the time of a station's newest sample by the run's status, or else the end of its last day."""
         status = self._context.status()
         times = [] if status is None else list(status.get("last_sample", {}).items())
-        own = [parse_time(text) for name, text in times if str(name).startswith(f"{station_id}_") or name == station_id]
+        own = [parse_time(text) for name, text in times if station_of(str(name)) == station_id]
         days = self._context.waveforms.days(station_id)
         if own:
             return max(own)

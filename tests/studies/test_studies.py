@@ -170,6 +170,12 @@ STUDIES = {
         r"\| moon \| 6\.7 \| 50 \| 0\.1 \| 1 \| \d+\.\d\d \| ",
         "page.md",
     ),
+    "review_loop": Study(  # tests/serve/reviews/test_learning.py has the fine-tuning
+        ["machine", "--hours", "0.5", "--judged", "1", "--steps", "0", "--out", "OUT/loop"],
+        r" accepted and \d+ rejected events[\s\S]*before +\d of \d quakes found[\s\S]*\d false alarms in 0\.0\d quiet",
+        "loop",
+        is_here=True,
+    ),
     "same_events": Study(
         ["moon", "DATA", "val", "--variants", "int8", "int8", "--quick"],
         r"moon on val: events .* the same within 9\.66 s",

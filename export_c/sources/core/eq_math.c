@@ -11,11 +11,15 @@ static int64_t ceil_div(int64_t a, int64_t b)
     return -floor_div(-a, b);
 }
 
+#ifndef EQ_VOLATILE /* a host's library, whose options are known, leaves it out */
+#define EQ_VOLATILE volatile
+#endif
+
 /* Adding and taking away 2^52 with the sign of x rounds it to an integer, half to even; from there on all are. */
 static double round_even(double x)
 {
     const double big = x < 0.0 ? -4503599627370496.0 : 4503599627370496.0;
-    volatile double sum; /* volatile: no compiler may cancel the two */
+    EQ_VOLATILE double sum; /* volatile: no compiler may cancel the two */
     if (!(x > -4503599627370496.0 && x < 4503599627370496.0)) {
         return x;
     }

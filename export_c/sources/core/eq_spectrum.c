@@ -120,8 +120,19 @@ static void band_powers(const eq_grid_config *config, const double *values, doub
     }
 }
 
+/* Writes log10 of the power density of each band, above that of rounding. */
+static void band_levels(const eq_grid_config *config, const double *values, double floor, double *scratch,
+                        double *levels)
+{
+    uint32_t band;
+    band_powers(config, values, scratch, levels);
+    for (band = 0; band < config->n_bands; band++) {
+        levels[band] = log_10(levels[band] + floor);
+    }
+}
+
 #ifdef EQ_HOST_SPECTRUM /* a host's library may have its own, of the same bits */
 #include EQ_HOST_SPECTRUM
 #else
-#define host_band_powers band_powers
+#define host_band_levels band_levels
 #endif

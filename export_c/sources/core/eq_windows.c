@@ -60,7 +60,6 @@ static int window_features(const eq_grid_config *config, eq_grid *grid, double *
                            int16_t *steps)
 {
     double levels[EQ_MOST_BANDS];
-    uint32_t band;
     int is_valid;
     if (grid->fresh != 0) {
         grid->n_flat = 0;
@@ -71,10 +70,7 @@ static int window_features(const eq_grid_config *config, eq_grid *grid, double *
     is_valid = is_valid_window(config, grid);
     (void)memset(steps, 0, config->n_bands * sizeof *steps);
     if (is_valid != 0) {
-        host_band_powers(config, grid->values, scratch, levels);
-        for (band = 0; band < config->n_bands; band++) {
-            levels[band] = log_10(levels[band] + grid->floor);
-        }
+        host_band_levels(config, grid->values, grid->floor, scratch, levels);
         excess_of(config, grid, levels, steps);
     }
     return is_valid;

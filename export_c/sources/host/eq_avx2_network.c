@@ -11,14 +11,14 @@
 typedef struct {
     int32_t n_pairs, n_out; /* n_out: a multiple of EQ_LANES */
     const int16_t *weights; /* (n_pairs, n_out, 2) */
-    const int32_t *bias, *multiplier, *shift;
+    const int32_t *bias, *multiplier, *shift, *half; /* half: of the last digit that a shift drops */
     int32_t zero_point, low;
 } eq_packed;
 
 static struct {
     int16_t convs[(EQ_CONTEXT_VALUES + EQ_N_CONVS) * EQ_MOST_CONV];
     int16_t gates[(EQ_MOST_ROW + 1 + EQ_UNITS + 1) * 4 * EQ_PADDED(EQ_UNITS)];
-    int32_t numbers[3 * (EQ_N_CONVS * EQ_MOST_CONV + 8 * EQ_PADDED(EQ_UNITS))];
+    int32_t numbers[4 * (EQ_N_CONVS * EQ_MOST_CONV + 8 * EQ_PADDED(EQ_UNITS))];
 } eq_pool;
 
 static eq_packed eq_packed_convs[EQ_N_CONVS], eq_packed_x, eq_packed_h;
@@ -28,7 +28,7 @@ static eq_packed packed_layer(const eq_dense *layer, int16_t **weights, int32_t 
 {
     const int32_t n = EQ_PADDED(layer->n_out);
     eq_packed packed = {EQ_PAIRS(layer->n_in), n, *weights, *numbers, *numbers + n, *numbers + 2 * n,
-                        layer->zero_point, layer->low};
+                        *numbers + 3 * n, layer->zero_point, layer->low};
     int32_t i, o;
     for (o = 0; o < layer->n_out; o++) {
         for (i = 0; i < layer->n_in; i++) {
@@ -37,9 +37,10 @@ static eq_packed packed_layer(const eq_dense *layer, int16_t **weights, int32_t 
         (*numbers)[o] = layer->bias != NULL ? layer->bias[o] : 0;
         (*numbers)[n + o] = layer->multiplier[o];
         (*numbers)[2 * n + o] = layer->shift[o];
+        (*numbers)[3 * n + o] = (int32_t)(((uint32_t)1 << layer->shift[o]) >> 1);
     }
     *weights += 2 * packed.n_pairs * n;
-    *numbers += 3 * n;
+    *numbers += 4 * n;
     return packed;
 }
 
@@ -102,7 +103,7 @@ EQ_AVX2 static inline __m256i high_product_8(__m256i a, __m256i multiplier)
 EQ_AVX2 static inline __m256i scaled_output_8(const eq_packed *layer, __m256i sums, int32_t o)
 {
     const __m256i shift = _mm256_loadu_si256((const __m256i *)(layer->shift + o));
-    const __m256i half = _mm256_srli_epi32(_mm256_sllv_epi32(_mm256_set1_epi32(1), shift), 1);
+    const __m256i half = _mm256_loadu_si256((const __m256i *)(layer->half + o));
     const __m256i multiplier = _mm256_loadu_si256((const __m256i *)(layer->multiplier + o));
     const __m256i y = _mm256_srav_epi32(_mm256_add_epi32(high_product_8(sums, multiplier), half), shift);
     return clamp_8(_mm256_add_epi32(y, _mm256_set1_epi32(layer->zero_point)), layer->low, 127);

@@ -201,11 +201,51 @@ EQ_AVX2 static void band_powers_4(const eq_grid_config *config, const double *va
     }
 }
 
-static void host_band_powers(const eq_grid_config *config, const double *values, double *scratch, double *powers)
+/* log_10 of four numbers */
+EQ_AVX2 static __m256d log_10_4(__m256d x)
+{
+    const __m256d one = _mm256_set1_pd(1.0);
+    const __m256i bits = _mm256_castpd_si256(x), even = _mm256_setr_epi32(0, 2, 4, 6, 0, 0, 0, 0);
+    const __m256i mantissa = _mm256_and_si256(bits, _mm256_set1_epi64x(0xFFFFFFFFFFFFF));
+    const __m256i shifted = _mm256_permutevar8x32_epi32(_mm256_srli_epi64(bits, 52), even);
+    __m256d exponent = _mm256_cvtepi32_pd(_mm_sub_epi32(_mm256_castsi256_si128(shifted), _mm_set1_epi32(1023)));
+    __m256d is_large, s, s2, sum = _mm256_setzero_pd();
+    uint32_t i;
+    x = _mm256_or_pd(_mm256_castsi256_pd(mantissa), one);
+    is_large = _mm256_cmp_pd(x, _mm256_set1_pd(1.4142135623730951), _CMP_GT_OQ);
+    x = _mm256_blendv_pd(x, _mm256_mul_pd(x, _mm256_set1_pd(0.5)), is_large);
+    exponent = _mm256_add_pd(exponent, _mm256_and_pd(is_large, one));
+    s = _mm256_div_pd(_mm256_sub_pd(x, one), _mm256_add_pd(x, one));
+    s2 = _mm256_mul_pd(s, s);
+    for (i = 0; i < sizeof eq_odd_parts / sizeof eq_odd_parts[0]; i++) {
+        sum = _mm256_add_pd(_mm256_mul_pd(sum, s2), _mm256_set1_pd(eq_odd_parts[i]));
+    }
+    sum = _mm256_mul_pd(_mm256_mul_pd(sum, s), _mm256_set1_pd(0.86858896380650365));
+    return _mm256_add_pd(_mm256_mul_pd(exponent, _mm256_set1_pd(0.30102999566398120)), sum);
+}
+
+/* band_levels */
+EQ_AVX2 static void band_levels_4(const eq_grid_config *config, const double *values, double floor, double *levels)
+{
+    double powers[EQ_MOST_BANDS + 4];
+    uint32_t band;
+    for (band = config->n_bands; band < config->n_bands + 4; band++) {
+        powers[band] = 1.0;
+    }
+    band_powers_4(config, values, powers);
+    for (band = 0; band < config->n_bands; band += 4) {
+        const __m256d sum = _mm256_add_pd(_mm256_loadu_pd(powers + band), _mm256_set1_pd(floor));
+        _mm256_storeu_pd(powers + band, log_10_4(sum));
+    }
+    memcpy(levels, powers, config->n_bands * sizeof *levels);
+}
+
+static void host_band_levels(const eq_grid_config *config, const double *values, double floor, double *scratch,
+                             double *levels)
 {
     if (eq_has_avx2 != 0 && config->window >= EQ_LEAST_WINDOW) {
-        band_powers_4(config, values, powers);
+        band_levels_4(config, values, floor, levels);
     } else {
-        band_powers(config, values, scratch, powers);
+        band_levels(config, values, floor, scratch, levels);
     }
 }

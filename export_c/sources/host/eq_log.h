@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#define EQ_VOLATILE
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(EQ_PLAIN_C)
 #define EQ_HOST_SPECTRUM "../host/eq_avx2_spectrum.c"
 #define EQ_HOST_SAMPLES "../host/eq_avx2_samples.c"

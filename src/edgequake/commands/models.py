@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from edgequake.commands.options import AsJson, HeldOut, Model, OptionalData, Reviewed, Seeds, Split, Variant
@@ -32,7 +31,7 @@ def train(
     ] = None,
     reviewed: Reviewed = None,
     folds: Annotated[
-        int, typer.Option(metavar="N", min=2, help="With --reviewed: folds by which it says whether that has helped.")
+        int, typer.Option(metavar="N", min=0, help="With --reviewed: folds that show whether it has helped; 0: none.")
     ] = 3,
     as_json: AsJson = False,
 ) -> None:
@@ -62,8 +61,8 @@ def _learn(network: str, reviewed: Path, out: Path, folds: int, as_json: bool) -
     print_result(learned.to_json(), learned.text(), as_json)
 
 
-def _missing_data() -> click.MissingParameter:
-    return click.MissingParameter(param_hint="'--data'", param_type="option")
+def _missing_data() -> typer.BadParameter:
+    return typer.BadParameter("missing: name a folder of records, or reviews with --reviewed", param_hint="--data")
 
 
 def rows(

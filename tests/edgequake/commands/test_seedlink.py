@@ -17,10 +17,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from edgequake import cli, seedlink
-from edgequake.commands.app import app
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.results.catalog import CatalogRow, read_catalog
@@ -262,6 +260,6 @@ def test_the_address_may_be_in_a_configuration_file(monkeypatch: pytest.MonkeyPa
     called: list[list[str]] = []
     monkeypatch.setattr("edgequake.seedlink.run_seedlink", lambda words, log: called.append(list(words)) or 0)
     monkeypatch.setattr("edgequake.edge.__main__.main", lambda words, program: called.append(list(words)) or 0)
-    runner, words = CliRunner(), ["run", "--config", str(config)]
-    assert runner.invoke(app, words).exit_code == runner.invoke(app, [*words, "day.mseed"]).exit_code == 0
+    words = ["run", "--config", str(config)]
+    assert cli.main(words) == cli.main([*words, "day.mseed"]) == 0
     assert called == [["--config", str(config), "seedlink://host/XX_LUN"], [*words, "day.mseed"]]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.base.layout import CATALOG, SEGMENTS, SUMMARY
+from edgequake.edge.base.layout import CATALOG, SEGMENTS, STATUS, SUMMARY
 from edgequake.edge.formats.source_ids import channel_of
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.results.catalog import CatalogRow, read_catalog
@@ -100,7 +100,7 @@ def _files(run_dir: Path, inputs: Sequence[Path]) -> tuple[list[Path], bool]:
         return files_of(inputs, run_dir), any(path.is_dir() for path in inputs)
     live = live_files(run_dir)
     if not (run_dir / SUMMARY).is_file():
-        if (run_dir / CATALOG).is_file() and live:  # a live run that goes on
+        if (run_dir / STATUS).is_file() and live:  # a live run that goes on
             return live, True
         read_run(run_dir)  # raises
     named = [Path(name) for name in Summary.read(run_dir / SUMMARY).inputs]

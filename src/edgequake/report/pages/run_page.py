@@ -209,8 +209,7 @@ def _where_from(run: RecordedRun) -> str:
     why = "the record is long" if run.summary.samples_in > MOST_SAMPLES else "the records are not available"
     return (
         f"The network's probabilities were computed again from each kept segment alone, as {why}. The network starts "
-        "without state there, so they differ from those of the run at first; "
-        f"{again}"
+        f"without state there, so they differ from those of the run at first; {again}"
     )
 
 
