@@ -6,10 +6,9 @@ import importlib
 import importlib.util
 import os
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,14 +28,13 @@ def load(path: Path) -> ModuleType:
     return module
 
 
-@pytest.fixture(scope="module")
-def site(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the site, built in this process."""
+@pytest.fixture(autouse=True)
+def _tools() -> None:
+    """Skip the tests where the site cannot be built, unless it must be."""
     for name in ("mkdocs", "material", "mkdocstrings"):
         if not os.environ.get(REQUIRED):
             pytest.importorskip(name, reason="building the site needs: pip install 'edgequake[docs]'")
         importlib.import_module(name)
-    return build(root, tmp_path_factory.mktemp("site"))
 
 
 def build(root: Path, out: Path) -> Path:
@@ -53,7 +51,9 @@ def build(root: Path, out: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_every_page_is_built_and_in_a_group(root: Path, site: Path) -> None:
+def test_every_page_is_built_and_in_a_group(root: Path, tmp_path: Path) -> None:
+    """In one test, so that the site is built once; a warning of a link or an anchor ends the build."""
+    site = build(root, tmp_path)
     pages = {path.stem for path in (root / "docs").glob("*.md")} | {"cli"}
     assert {path.stem for path in site.glob("*.html")} == pages | {"404"}
     listed = (root / "docs/index.md").read_text(encoding="utf-8")
@@ -66,10 +66,10 @@ def test_every_page_is_built_and_in_a_group(root: Path, site: Path) -> None:
     sections = re.split(r"^## .*$", listed, flags=re.MULTILINE)[1:]
     for section, pages_of_group in zip(sections, groups[2::2], strict=True):
         assert set(re.findall(r"\(([\w-]+\.md)[)#]", section)) == set(re.findall(r"- ([\w-]+\.md)", pages_of_group))
+    _check_pages_from_the_source(site)
 
 
-@pytest.mark.slow
-def test_the_command_line_and_the_api_come_from_the_source(site: Path) -> None:
+def _check_pages_from_the_source(site: Path) -> None:
     text = (site / "cli.html").read_text(encoding="utf-8")
     for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
         assert f'id="edgequake-{name}"' in text
@@ -82,31 +82,36 @@ def test_the_command_line_and_the_api_come_from_the_source(site: Path) -> None:
     assert "onset probability that declares an event, 0..1, in their place." in api
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("link", "wrong"),
-    [("[a](nowhere.md)", "nowhere.md"), ("[b](index.md#nowhere)", "nowhere"), ("[c](../nowhere.py)", "does not exist")],
-)
-def test_a_link_that_leads_nowhere_is_refused(
-    link: str, wrong: str, root: Path, site: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "docs").mkdir()
-    for name in ("site_hooks.py", "site_docstrings.py"):
-        shutil.copy(root / "docs" / name, tmp_path / "docs" / name)
-    (tmp_path / "docs/index.md").write_text(f"# Title\n\n{link}\n")
-    for name in ("src/edgequake", "edge", "convert"):
-        (tmp_path / name).mkdir(parents=True)
-    settings = (root / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[0]
-    (tmp_path / "mkdocs.yml").write_text(f"{settings}\nnav: [index.md, cli.md]\n")
+def test_a_link_that_leads_nowhere_is_refused(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """With the rules of mkdocs.yml, and a theme that is built faster."""
     from mkdocs.exceptions import MkDocsException
 
-    with pytest.raises(MkDocsException) as refused:
+    text = (root / "mkdocs.yml").read_text(encoding="utf-8")
+    assert "\nstrict: true\n" in text
+    (rules,) = re.findall(r"(?<=\n)validation:\n(?:  .*\n)+", text)
+    (tmp_path / "mkdocs.yml").write_text(f"site_name: x\nstrict: true\n{rules}nav: [index.md]\nplugins: []\n")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/index.md").write_text("# Title\n\n[a](nowhere.md) [b](index.md#no-heading)\n")
+    (tmp_path / "docs/omitted.md").write_text("# In no group\n")
+    with pytest.raises(MkDocsException, match="3 warnings in strict mode"):
         build(tmp_path, tmp_path / "site")
-    assert wrong in f"{refused.value} {caplog.text}"
+    assert all(name in caplog.text for name in ("nowhere.md", "#no-heading", "omitted.md"))
+
+
+def test_a_link_out_of_the_pages_needs_its_file(root: Path) -> None:
+    from mkdocs.exceptions import PluginError
+
+    hooks, config = (
+        load(root / "docs/site_hooks.py"),
+        SimpleNamespace(config_file_path=root / "mkdocs.yml", repo_url=""),
+    )
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="index.md"))
+    assert hooks.on_page_markdown("see [the runner](../edge/runner.py)", page, config, ()) == "see `the runner`"
+    with pytest.raises(PluginError, match=r"index\.md: \.\./nowhere\.py does not exist"):
+        hooks.on_page_markdown("see [c](../nowhere.py)", page, config, ())
 
 
 def test_docstrings_say_what_parameters_are(root: Path) -> None:
-    pytest.importorskip("griffe")
     numpydoc: Callable[[str], Any] = load(root / "docs/site_docstrings.py").numpydoc
     text = "Do it.\n\nParameters\n----------\na, b : what they\n    are.\nRaises\n------\nE\n    not: this"
     assert numpydoc(text) == text.replace("a, b : what they", "a, b\n    what they")
