@@ -20,6 +20,7 @@ from edgequake.results.tables.table import Table
 from edgequake.results.words import duration, percent, plural, size, station_name, thousands, time_of_day
 
 ROWS_A_PAGE = 250
+MOST_WARNINGS = 10
 MOST_DAYS = 8  # station-days that are drawn: a picture takes some 0.8 s and 70 kB
 
 
@@ -73,13 +74,13 @@ def run_report(
         events.append(maker.entry(row, 1 + len(events) // ROWS_A_PAGE))
     parts = [events[first : first + ROWS_A_PAGE] for first in range(0, len(events), ROWS_A_PAGE)] or [[]]
     names = [page_name(name, number) for number in range(1, len(parts) + 1)]
-    title = f"edgequake: {plural(len(events), 'event')} at {_stations(run.summary)}"
+    title = f"edgequake: {plural(len(events), 'event')} at {_stations(run.summary, 5)}"
     common = {"title": title, "event_columns": EVENT_COLUMNS, "pages": names}
     html = render(
         "run.html.j2",
         **common,
         facts=_rows(run),
-        notes=[*run.notes, *run.summary.warnings],
+        notes=_notes(run),
         days=days,
         n_days=n_days,
         days_of_segments=not run.from_records and run.index is not None and not run.summary.samples_in > MOST_SAMPLES,
@@ -227,5 +228,16 @@ def _counters(summary: Summary) -> Table:
     return Table("Gaps and faults in the records", ("counter", "value", "what it counts"), tuple(rows))
 
 
-def _stations(summary: Summary) -> str:
-    return ", ".join(map(station_name, summary.stations)) or "no station"
+def _notes(run: RecordedRun) -> list[str]:
+    """Return what is missing, and the first warnings of the run."""
+    warnings = run.summary.warnings
+    more = [f"and {len(warnings) - MOST_WARNINGS} more, in summary.json"]
+    return [*run.notes, *warnings[:MOST_WARNINGS], *(more if len(warnings) > MOST_WARNINGS else [])]
+
+
+def _stations(summary: Summary, most: int = 40) -> str:
+    """Return the names of the stations, of many the first ones."""
+    names = list(map(station_name, summary.stations))
+    if len(names) > most:
+        names[most:] = [f"and {len(names) - most} more"]
+    return ", ".join(names) or "no station"
