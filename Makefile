@@ -9,6 +9,7 @@
 #   make rotten    each file of a run folder damaged in each way: a live run starts and goes on (two minutes)
 #   make archive   the archive killed at more instants, and below more size limits
 #   make c99       the detector in C against the runner: all records, Cortex-M boards, fuzzing (docs/c99.md; half an hour)
+#   make pages     the station's page in Chromium: reviews, live update, a million events, axe-core (docs/serve.md)
 #   make scan-proof  a scan against one serial run, kills, two drivers, 100 000 shards, cost (docs/scan.md; hours)
 #   make check     format, lint, types, tests
 #   make bench     everything measured, in the lander environments too, and compared with docs/results (docs/costs.md):
@@ -29,7 +30,7 @@ PIP := -m pip --disable-pip-version-check -q
 QUIET := PYTHONWARNINGS=ignore TF_CPP_MIN_LOG_LEVEL=3
 
 .DELETE_ON_ERROR:
-.PHONY: demo test golden studies pipeline conformance survey arm clocks flatness rotten archive c99 scan-proof check format bench picture landers environments lander-environments clean
+.PHONY: demo test golden studies pipeline conformance survey arm clocks flatness rotten archive c99 pages scan-proof check format bench picture landers environments lander-environments clean
 
 $(ENV)/ready: EXTRAS = dev
 $(DEMO_ENV)/ready: EXTRAS = cli,edge
@@ -120,6 +121,15 @@ archive: $(ENV)/ready
 c99: $(ENV)/ready
 	EDGEQUAKE_C99_LONG=1 EDGEQUAKE_REQUIRE_C=1 EDGEQUAKE_REQUIRE_CORTEXM=1 EDGEQUAKE_DATA="$(DATA)" $(QUIET) \
 		$(ENV)/bin/python -m pytest -q -s tests/export_c
+
+# The station's page worked with in Chromium; pictures of all screens in out/pages. axe-core comes from npm, where there is one.
+pages: $(ENV)/ready
+	@mkdir -p $(OUT)/pages/axe
+	@cd $(OUT)/pages/axe && { [ -f package/axe.min.js ] || { npm pack --silent axe-core@4.14.1 && tar xzf axe-core-*.tgz; }; } \
+		|| echo "no axe-core: accessibility will not be checked"
+	EDGEQUAKE_LONG_PAGES=1 EDGEQUAKE_PICTURES=$(OUT)/pages $(QUIET) \
+		EDGEQUAKE_AXE="$$(ls $(OUT)/pages/axe/package/axe.min.js 2>/dev/null)" \
+		$(ENV)/bin/python -m pytest -q -s -rs tests/serve/web/test_in_browser.py
 
 # A scan at length; ONLY="kills drivers" makes a choice, see studies/scan_proof.py.
 scan-proof: $(ENV)/ready

@@ -86,7 +86,7 @@
   }
   canvas.addEventListener("pointerdown", (event) => { if (day) { from = timeAt(event); canvas.setPointerCapture(event.pointerId); choose(from, from); } });
   canvas.addEventListener("pointermove", (event) => { if (from !== null) choose(from, timeAt(event)); });
-  canvas.addEventListener("pointerup", () => { from = null; });
+  canvas.addEventListener("pointerup", (event) => { if (from !== null) choose(from, timeAt(event)); from = null; });
   canvas.addEventListener("pointercancel", () => { from = null; });
   [start, stop].forEach((field) => field.addEventListener("change", () => {
     const [a, b] = [start, stop].map((one) => Date.parse(`${one.value.trim().replace(" ", "T").replace(/Z$/, "")}Z`) / 1000 - (day?.start ?? 0));

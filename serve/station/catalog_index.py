@@ -23,7 +23,7 @@ from edgequake.edge.results.catalog import TIME_COLUMN, CatalogRow, columns_of, 
 
 NEWEST, DOUBTFUL, RANDOM = "newest", "doubtful", "random"
 ORDERS = (NEWEST, DOUBTFUL, RANDOM)
-_READ_BYTES = 1 << 21
+_READ_BYTES = 1 << 19
 _LONGEST_ROW_BYTES = 1 << 16
 _MOST_NAMES = 255  # of stations or classes that can be told apart; further ones count as the last
 _NS_PER_US = 1_000
@@ -31,6 +31,8 @@ _US_A_DAY = 86_400 * 1_000_000
 _SCALE = 10_000  # peak probabilities have four decimals
 # Knuth's multiplicative hash: a fixed permutation of row numbers that stays the same as rows are added.
 _MIX = np.uint64(0x9E3779B97F4A7C15)
+
+_ARRAYS = ("_offsets", "_onsets_us", "_peaks", "_stations", "_classes", "_hashes")  # in the order of `_index`
 
 Rows = npt.NDArray[np.int64]
 
@@ -157,9 +159,8 @@ class CatalogIndex:
         except OSError as problem:
             raise self._unreadable(problem) from problem
         if parts:
-            own = [self._offsets, self._onsets_us, self._peaks, self._stations, self._classes, self._hashes]
-            whole = [np.concatenate([old, *new]) for old, new in zip(own, zip(*parts, strict=True), strict=True)]
-            self._offsets, self._onsets_us, self._peaks, self._stations, self._classes, self._hashes = whole
+            for name, new in zip(_ARRAYS, zip(*parts, strict=True), strict=True):  # one at a time: half the memory
+                setattr(self, name, np.concatenate([getattr(self, name), *new]))
             grown = np.zeros(len(self._offsets), np.uint8)
             grown[:n_before] = self._states
             self._states = grown
@@ -323,6 +324,7 @@ class CatalogIndex:
     def _order(self, order: str) -> npt.NDArray[np.uint32]:
         if order not in self._orders:
             numbers = np.arange(len(self), dtype=np.uint32)
+            self._orders = {}
             if order == NEWEST:
                 key = -self._onsets_us
             elif order == DOUBTFUL:  # those of one peak newest first

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from edgequake.edge.base.atomic_files import read_whole
@@ -111,8 +112,20 @@ def serve(
     store = ReviewStore.beside(run) if reviews is None else ReviewStore(reviews, run)
     context = Context(run, store, Sessions(token), lambda line: say(one_line(line)))
     known, any_address = names_of(host, names)
-    config = uvicorn.Config(
-        make_site(context, known, any_address),
+    listening = listen(host, port)
+    shown = f"[{host}]" if ":" in host else host
+    say(f"the page of {run}: http://{shown}:{listening.getsockname()[1]}/ (reviews in {store.folder})")
+    server = uvicorn.Server(limited(make_site(context, known, any_address)))
+    try:
+        asyncio.run(server.serve(sockets=[listening]))
+    finally:
+        listening.close()
+
+
+def limited(app: ASGIApp) -> uvicorn.Config:
+    """Return how uvicorn serves: one process, HTTP only, nothing without limits, no log of its own."""
+    return uvicorn.Config(
+        app,
         http=PatientProtocol,
         ws="none",
         lifespan="off",
@@ -126,17 +139,16 @@ def serve(
         timeout_graceful_shutdown=3,
         h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
     )
-    listening = _listen(host, port)
-    shown = f"[{host}]" if ":" in host else host
-    say(f"the page of {run}: http://{shown}:{listening.getsockname()[1]}/ (reviews in {store.folder})")
-    server = uvicorn.Server(config)
-    try:
-        asyncio.run(server.serve(sockets=[listening]))
-    finally:
-        listening.close()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on an address.
+
+    Raises
+    ------
+    DataError
+        It cannot.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)

@@ -21,9 +21,10 @@ def make_rows(n: int, seed: int = 1) -> list[CatalogRow]:
     for i in range(n):
         onset_ns += rng.randrange(-20, 200) * 1_000_000_000 + rng.randrange(10**6) * 1000
         station_id = rng.choice(["AM_R1", "XA_S12", 'X"_,q', "=A_1"])
+        mq_type, file = rng.choice(["", "deep_mq", "a b"]), rng.choice(["-", "a,b", "x'y"])
         rows.append(
             CatalogRow(
-                rng.choice(["-", "a,b", "x'y"]), onset_ns, float(i), f"{station_id}_{i}", rng.choice(["", "deep_mq", "a b"]),
+                file, onset_ns, float(i), f"{station_id}_{i}", mq_type,
                 station_id, ("EHZ",), onset_ns + 10**10, round(rng.random(), 4), 0.5, f"segments/{i}.mseed", 10, 20, None,
             )
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What is drawn against what is stored: extremes, spectrograms, SSAM levels, probabilities; and the tail of the monitor."""
+"""What is drawn against what is stored: extremes, spectrograms, SSAM levels, probabilities; the monitor's tail."""
 
 from __future__ import annotations
 

@@ -39,7 +39,8 @@ def test_its_own_names_are_taken_with_any_port(finished_station: Path, host: str
 
 
 PATHS = (
-    "/static/../web/server.py", "/static/%2e%2e/web/server.py", "/static/..%2f..%2fpyproject.toml", "/static//etc/passwd",
+    "/static/../web/server.py", "/static/%2e%2e/web/server.py", "/static/..%2f..%2fpyproject.toml",
+    "/static//etc/passwd",
     "/static/vendor/../../__init__.py", "/events/..%2f..%2fcatalog.csv", "/events/%00", "/events/segments%2fx.mseed",
     "/events/../../etc/passwd/data", "/catalog.csv", "/segments/", "/.git/config", "/events/" + "x" * 1000,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The pages: what they show of a run, reviews one by one and at once, undo, two reviewers, requests, acknowledgements."""
+"""The pages: what they show of a run, reviews one by one and at once, undo, two reviewers, the ground's files."""
 
 from __future__ import annotations
 
