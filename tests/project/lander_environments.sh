@@ -28,7 +28,7 @@ make_environment() {
     rm -rf "$folder"
     "$interpreter" -m venv "$folder"
     mkdir "$folder/source"  # a copy: another environment may be building here at the same time
-    cp -r pyproject.toml README.md LICENSE src edge train convert export_c scan serve benchmarks "$folder/source"
+    cp -r pyproject.toml README.md LICENSE CITATION.cff docs examples src edge train convert export_c scan serve benchmarks "$folder/source"
     "$folder/bin/python" $pip wheel --no-deps --wheel-dir "$folder/wheel" "$folder/source" >&2
     rm -rf "$folder/source"
     "$folder/bin/python" $pip install "$(ls "$PWD/$folder"/wheel/edgequake-*.whl)$extra" "$@" >&2
