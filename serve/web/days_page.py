@@ -25,7 +25,7 @@ _LISTED_DAYS = 60  # links to days with data around the one that is shown
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenDay:
     """A day of a channel of a station."""
 
     station_id: str
@@ -72,7 +72,7 @@ class DaysPage:
     def _stations(self) -> list[str]:
         return sorted({*self._context.waveforms.stations(), *self._context.index.stations})
 
-    def _chosen(self, request: Request, stations: list[str]) -> Chosen:
+    def _chosen(self, request: Request, stations: list[str]) -> ChosenDay:
         """Return what the address asks for, where there is such a thing, and the newest day else."""
         query, index = request.query_params, self._context.index
         named = query.get("station", "")
@@ -88,7 +88,7 @@ class DaysPage:
         channels = channels[:_MOST_CHANNELS]
         channel = query.get("channel", "")
         channel = channel if channel in channels else next(iter(channels), "")
-        return Chosen(station_id, day, channel, tuple(channels), days)
+        return ChosenDay(station_id, day, channel, tuple(channels), days)
 
     def _codes_in_segments(self, rows: list[CatalogRow]) -> list[str]:
         traces = [trace for row in rows for trace in self._context.waveforms.segment(row)]
@@ -100,10 +100,10 @@ class DaysPage:
         numbers = self._context.index.select(wanted)[::-1][:_MOST_EVENTS]
         return self._context.index.rows(map(int, numbers))
 
-    def _events(self, chosen: Chosen) -> list[CatalogRow]:
+    def _events(self, chosen: ChosenDay) -> list[CatalogRow]:
         return self._rows(chosen.station_id, chosen.day)
 
-    def _lines(self, chosen: Chosen) -> dict[str, Any]:
+    def _lines(self, chosen: ChosenDay) -> dict[str, Any]:
         rows = self._events(chosen)
         start_ns = chosen.day * DAY_NS
         found = self._context.waveforms.day_of_channel(chosen.station_id, chosen.channel, chosen.day, rows)
