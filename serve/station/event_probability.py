@@ -11,8 +11,10 @@ whose background level came from hours.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,8 @@ def event_probability(out: Path, row: CatalogRow) -> dict[str, Any]:
 
 def main(arguments: Sequence[str]) -> int:
     """Print the probabilities of an event, or why there are none."""
+    with suppress(AttributeError, OSError):  # no such thing on every system
+        os.nice(10)  # the machine is the runner's
     try:
         answer = event_probability(Path(arguments[0]), parse_row(sys.stdin.readline()))
     except (EdgequakeError, KeyError, TypeError, ValueError, OSError) as problem:

@@ -11,11 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from edgequake.edge.archive.extract import Span, StoredDay, day_waveforms, file_records
-from edgequake.edge.archive.monitor_files import monitor_samples, monitored_channels, monitored_stations
+from edgequake.edge.archive.monitor_files import (
+    SAMPLES,
+    SAMPLES_SUFFIX,
+    hour_of,
+    monitor_samples,
+    monitored_channels,
+    monitored_stations,
+)
 from edgequake.edge.archive.sds import DAY_NS, DayName, day_files, name_of, parse_day_name
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.base.layout import ARCHIVE, SEGMENTS
-from edgequake.edge.formats.waveforms import Trace, merge_contiguous
+from edgequake.edge.base.layout import ARCHIVE, MONITOR, SEGMENTS
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, merge_contiguous
 from edgequake.edge.results.catalog import CatalogRow
 from edgequake.report.charts.day_plot import NS_PER_DAY, NS_PER_HOUR, HourLines, hour_lines
 from edgequake.report.recording.samples import Floats, joined
@@ -25,6 +32,7 @@ _COLUMNS = 900  # of an hour in a day's picture
 _MOST_SEGMENTS = 500  # of a day: more cannot be told apart in its picture
 _MOST_TRACES = 4096  # records or pieces held at once before they are reduced to extremes
 _MOST_SPAN_NS = DAY_NS
+_JOINED_NS = NS_PER_S  # a shorter gap does not count as one
 
 
 @dataclass(frozen=True)
@@ -57,8 +65,11 @@ class RunWaveforms:
         return sorted(listed | set(monitored_stations(self._out)) | set(self._monitored()))
 
     def days(self, station_id: str) -> set[int]:
-        """Return the days of a station in the archive, in days since 1970."""
-        return {day for name, day in self._listed() if name == station_id}
+        """Return the days of a station in the archive and in the monitor, in days since 1970."""
+        folders = (self._out / MONITOR / SAMPLES / name for name in self._monitored().get(station_id, {}).values())
+        hours = (hour_of(path.name) for folder in folders for path in folder.glob(f"*{SAMPLES_SUFFIX}"))
+        live = {hour_ns // DAY_NS for hour_ns in hours if hour_ns is not None}
+        return live | {day for name, day in self._listed() if name == station_id}
 
     def channels(self, station_id: str, day: int | None = None) -> list[str]:
         """Return the channels of a station in the archive, on a day or on its last, and in the monitor; vertical first.
@@ -90,20 +101,18 @@ class RunWaveforms:
         """
         if stop_ns - start_ns > _MOST_SPAN_NS:
             raise DataError("a span of more than a day: choose a shorter one")
-        parts = self._in_monitor(station_id, channel, start_ns, stop_ns)
-        if _covers(parts, start_ns, stop_ns):
-            return parts
+        live = self._in_monitor(station_id, channel, start_ns, stop_ns)
+        if len(live) == 1 and live[0].start_ns - start_ns < _JOINED_NS:
+            return live
+        found: list[Trace] = []
         for day in range(start_ns // DAY_NS, (stop_ns - 1) // DAY_NS + 1):
             first, last = max(start_ns, day * DAY_NS), min(stop_ns, (day + 1) * DAY_NS)
             span = Span(first, last, station_id, (channel.partition(".")[2],))
             files = [path for name, path in self._listed().get((station_id, day), ()) if _code(name) == channel]
             stored = StoredDay(span, tuple(files), tuple(self._segments(rows)))
-            unwritten = [part.between(first, last) for part in parts]
-            parts_of_day = day_waveforms(stored, [part for part in unwritten if len(part.samples)])
-            parts = [part for part in parts if part.stop_ns <= first or part.start_ns >= last] + [
-                part for part in parts_of_day if _code(name_of(part.source_id)) == channel
-            ]
-        return merge_contiguous(sorted(parts, key=lambda part: part.start_ns))
+            of_day = day_waveforms(stored, [part for part in live if part.start_ns < last and part.stop_ns > first])
+            found += [part for part in of_day if code_of(part.source_id) == channel]
+        return merge_contiguous(sorted(found, key=lambda part: part.start_ns))
 
     def segment(self, row: CatalogRow) -> list[Trace]:
         """Return the samples of an event's segment, all channels; none where it was sent and deleted."""
@@ -185,11 +194,6 @@ def code_of(source_id: str) -> str:
     return _code(name_of(source_id))
 
 
-def _covers(parts: Sequence[Trace], start_ns: int, stop_ns: int) -> bool:
-    """Whether traces reach from the start of a span on without a gap, to its end or to the newest sample."""
-    return len(parts) == 1 and parts[0].start_ns - start_ns < 2 * NS_PER_HOUR // 3600
-
-
 def _by_hour(parts: Iterable[Trace]) -> Iterator[list[Trace]]:
     """Yield the pieces of one channel in groups of at most an hour that follow each other."""
     group: list[Trace] = []
@@ -207,7 +211,7 @@ def _union(intervals: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return intervals joined where a second or less is between them."""
     union: list[tuple[int, int]] = []
     for start, stop in sorted(intervals):
-        if union and start - union[-1][1] <= NS_PER_HOUR // 3600:
+        if union and start - union[-1][1] <= _JOINED_NS:
             union[-1] = (union[-1][0], max(stop, union[-1][1]))
         else:
             union.append((start, stop))

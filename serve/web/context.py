@@ -107,10 +107,10 @@ class Context:
             return 0
 
     def status(self) -> dict[str, Any] | None:
-        """Return the run's status; None where it writes none."""
+        """Return the run's status; None where it writes none, or one that is damaged."""
         try:
             return read_status(self.out)
-        except DataError:
+        except (DataError, KeyError, TypeError, ValueError, AttributeError, OSError):
             return None
 
     def page(self, request: Request, name: str, status: int = 200, /, **values: Any) -> Response:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import secrets
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from edgequake.serve.web.sessions import LEAST_TOKEN_LETTERS, Sessions
 
 _HEADERS_S = 10.0  # in which a connection must have sent the headers of its first request
 _KEPT_OPEN_S = 15
+_NICE = 5  # the machine is the runner's
 _MOST_CONNECTIONS = 128
 _MOST_HEADER_BYTES = 1 << 14
 _MOST_TOKEN_BYTES = 4096
@@ -112,6 +115,8 @@ def serve(
     store = ReviewStore.beside(run) if reviews is None else ReviewStore(reviews, run)
     context = Context(run, store, Sessions(token), lambda line: say(one_line(line)))
     known, any_address = names_of(host, names)
+    with suppress(AttributeError, OSError):  # no such thing on every system
+        os.nice(_NICE)
     listening = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     say(f"the page of {run}: http://{shown}:{listening.getsockname()[1]}/ (reviews in {store.folder})")

@@ -13,6 +13,7 @@ import pytest
 
 from edgequake.edge.archive.extract import get_waveforms
 from edgequake.edge.archive.monitor_files import monitor_frames, monitor_samples
+from edgequake.edge.archive.sds import day_name
 from edgequake.edge.formats.miniseed import encode
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.results.catalog import catalog_text, read_catalog
@@ -124,6 +125,23 @@ def test_samples_of_an_event_are_those_of_its_segment_or_archive(finished_statio
     assert np.array_equal(kept, np.concatenate([part.samples for part in archived]))
     assert np.array_equal(kept[: len(one.samples)], one.samples[: len(kept)])
     assert waveforms.stations() == ["XX_LUN"] and waveforms.channels("XX_LUN") == ["00.MHZ", "00.MH1", "00.MH2"]
+
+
+def test_a_span_across_midnight_is_whole(tmp_path: Path) -> None:
+    """Of a record that ends a fraction of a sample after midnight, too."""
+    for rate_hz in (100.0, 6.625):
+        whole = noise(int(600 * rate_hz), START_NS - 300 * NS_PER_S + 7_000_000, rate_hz)
+        for day in (-1, 0):
+            part = whole.between(START_NS + day * 24 * HOUR_NS, START_NS + (day + 1) * 24 * HOUR_NS)
+            path = tmp_path / str(rate_hz) / "archive" / day_name(SOURCE, (START_NS // (24 * HOUR_NS)) + day)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode([part]))
+        waveforms = RunWaveforms(tmp_path / str(rate_hz))
+        found = waveforms.traces("AM_R1", "00.EHZ", START_NS - 200 * NS_PER_S, START_NS + 200 * NS_PER_S)
+        expected = whole.between(START_NS - 200 * NS_PER_S, START_NS + 200 * NS_PER_S)
+        assert np.array_equal(np.concatenate([part.samples for part in found]), expected.samples)
+        until = waveforms.traces("AM_R1", "00.EHZ", START_NS - 100 * NS_PER_S, START_NS + 1_000_000)
+        assert abs(sum(len(part.samples) for part in until) - 100 * rate_hz) <= 1
 
 
 @pytest.mark.slow
