@@ -174,7 +174,10 @@ def _with_rows(table: dict[str, Any], built: tuple[int | None, ...] | None, wher
 
 def _network(network: dict[str, Any], built_rows: int | None, where: str) -> dict[str, Any]:
     """Return the network's table with mode and window; the other fields are read from the network later."""
-    known = {"mode", "outputs", "event_classes", "logits", "lag_rows", "window_rows", "window_hop_rows", "one_step"}
+    known = {
+        "mode", "outputs", "event_classes", "logits", "lag_rows", "window_rows", "window_hop_rows", "one_step",
+        "rows_per_step",
+    }  # fmt: skip
     unknown = sorted(set(network) - known)
     if unknown:
         raise ConfigError(f"{where}: unknown field 'network.{unknown[0]}'; known fields are {', '.join(sorted(known))}")
@@ -198,7 +201,7 @@ def _network(network: dict[str, Any], built_rows: int | None, where: str) -> dic
 def _check_types(network: dict[str, Any], where: str) -> None:
     kinds: dict[str, tuple[type, ...]] = {
         "outputs": (list,), "event_classes": (list,), "logits": (bool,), "lag_rows": (int,), "window_rows": (int,),
-        "window_hop_rows": (int,), "mode": (str,), "one_step": (bool,),
+        "window_hop_rows": (int,), "mode": (str,), "one_step": (bool,), "rows_per_step": (int,),
     }  # fmt: skip
     for name, value in network.items():
         if not isinstance(value, kinds[name]) or (isinstance(value, bool) and bool not in kinds[name]):

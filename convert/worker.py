@@ -92,8 +92,14 @@ def _convert(job: Job, folder: Path) -> Manifest:
     except ConfigError:
         build_step_graph(model, network["mode"], network.get("window_rows"))  # whether it can be stepped comes first
         raise
-    one_step = bool(network.get("one_step"))
-    graph = build_step_graph(model, network["mode"], network.get("window_rows"), columns.activation, one_step)
+    graph = build_step_graph(
+        model,
+        network["mode"],
+        network.get("window_rows"),
+        columns.activation,
+        bool(network.get("one_step")),
+        network.get("rows_per_step") if job.described_in != "train.json" else None,  # there it is to be checked
+    )
     named = {"outputs": list(columns.outputs), "event_classes": list(columns.event_classes)}
     partial = manifest_builder.complete({**job.partial, "network": {**network, **named}}, graph, job.described_in)
     with np.load(folder / "rows.npz") as arrays:

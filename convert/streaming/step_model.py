@@ -54,7 +54,12 @@ class StepGraph:
 
 
 def build_step_graph(
-    model: keras.Model, mode: str, window_rows: int | None = None, activation: str = "linear", one_step: bool = False
+    model: keras.Model,
+    mode: str,
+    window_rows: int | None = None,
+    activation: str = "linear",
+    one_step: bool = False,
+    rows_per_step: int | None = None,
 ) -> StepGraph:
     """Build the one-step form of a Keras model.
 
@@ -67,6 +72,8 @@ def build_step_graph(
     window_rows : rows in a window; by default those that the model was built for.
     activation : of the outputs, where the model gives logits.
     one_step : make the window one step, which `fits_one_step` must allow: less time for more memory.
+    rows_per_step : in windowed mode, a multiple of the fewest rows that a step can take (by default those): layers
+        without recurrence compute as many rows at once, and recurrent ones as many one after the other.
 
     Raises
     ------
@@ -83,14 +90,29 @@ def build_step_graph(
                 "window be one step; remove network.one_step"
             )
         return _in_one_step(folded, n_rows, end)
+    n_longer = _times_longer(folded.graph, n_rows, rows_per_step)
     try:
-        return _step_by_step(folded, mode, n_rows, end, may_pad_ends=False)
+        return _step_by_step(folded, mode, n_rows, end, n_longer, may_pad_ends=False)
     except ModelError:
         if n_rows is None:
             raise
         if _fits_one_step(folded.graph):
             return _in_one_step(folded, n_rows, end)
-    return _step_by_step(folded, mode, n_rows, end, may_pad_ends=True)
+    return _step_by_step(folded, mode, n_rows, end, n_longer, may_pad_ends=True)
+
+
+def _times_longer(graph: LayerGraph, n_rows: int | None, rows_per_step: int | None) -> int:
+    """Return how many of the shortest steps are one."""
+    fewest = _rows_per_step(graph)
+    if rows_per_step is None or rows_per_step == fewest:
+        return 1
+    if n_rows is None or rows_per_step % fewest or not fewest <= rows_per_step <= n_rows:
+        most = "" if n_rows is None else f" up to the {n_rows} rows of a window"
+        raise ModelError(
+            f"network.rows_per_step is {rows_per_step}: expected a multiple of {fewest}{most}, in windowed mode; a "
+            "stream has one output a step"
+        )
+    return rows_per_step // fewest
 
 
 @dataclass(frozen=True)
@@ -99,11 +121,13 @@ class _End:
     parameters: int
 
 
-def _step_by_step(folded: FoldedGraph, mode: str, window_rows: int | None, end: _End, may_pad_ends: bool) -> StepGraph:
+def _step_by_step(
+    folded: FoldedGraph, mode: str, window_rows: int | None, end: _End, n_longer: int, may_pad_ends: bool
+) -> StepGraph:
     graph = folded.graph
     for call in graph.calls:
         _check_supported(call)
-    rows_per_step = _rows_per_step(graph)
+    rows_per_step = _rows_per_step(graph) * n_longer
     rows = _rows_input(graph, rows_per_step)
     build = StepBuilder(mode=mode, window_rows=window_rows, rows_per_step=rows_per_step, may_pad_ends=may_pad_ends)
     first = TensorStream(

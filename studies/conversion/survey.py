@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from studies.conversion.conformance import ROOT, load
 from studies.conversion.published import prepared, seismic, sensors, sound, survey_page
 from studies.conversion.published.conversions import Converter
+from studies.conversion.published.file_parts import file_parts
 from studies.conversion.published.network import Network
 
 os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0", CUDA_VISIBLE_DEVICES="-1")
@@ -55,7 +56,12 @@ def main() -> int:
     if measured:
         versions = [f"{package} {metadata.version(package)}" for package in ("tensorflow", "keras", "tf-keras")]
         remarks = {name: network.remark for name, network in NETWORKS.items()}
-        options.page.write_text(survey_page.page(measured, ", ".join(versions), remarks), encoding="utf-8")
+        parts = {
+            row["name"]: file_parts(path, row["parameters"])
+            for row in measured
+            if row["converted"] and (path := options.work / row["name"] / "out" / "net.int8.tflite").is_file()
+        }
+        options.page.write_text(survey_page.page(measured, ", ".join(versions), remarks, parts), encoding="utf-8")
     for row in measured:
         if found := survey_page.faults(row):
             print(f"{row['name']}: {', '.join(found)}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from studies.conversion.published.file_parts import FileParts
+
 RUNTIMES = ("tflite-runtime", "ai-edge-litert")
 FLOAT_LIMIT, INT8_LIMIT = 1e-6, 0.01
 FILES = {"keras": ".keras", "h5": ".h5", "keras 2 h5": ".h5 of Keras 2"}
@@ -45,8 +47,19 @@ LEFT_OUT = """
 | network | variant | reason |
 |---|---|---|
 """
+SIZES = """
+## Bytes beyond the parameters
 
+The int8 file of {n_within} of {n} networks takes at most {limit} bytes more than one for each parameter. These take more.
+Most of it the format demands, and the more the wider the layers are: a bias takes four bytes, the scale of each output
+channel four, and for each different width there is a vector of zero points, eight bytes a channel, all of them 0 (without
+them, or with one for all channels, neither runtime loads the file). *constants* are masks and kernels that are
+made of others, less biases and normalisations that were folded away.
 
+| network | parameters | beyond | biases | scales | zero points | constants | structure |
+|---|---|---|---|---|---|---|---|
+"""
+SIZE_LIMIT_BYTES = 8192
 MISSED = """
 ## Limits that are missed
 
@@ -64,8 +77,13 @@ def line(row: dict[str, Any]) -> str:
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
-def page(rows: Sequence[dict[str, Any]], versions: str, remarks: Mapping[str, str] | None = None) -> str:
-    """Return the text of the page; `remarks` say, by network, why a limit is missed."""
+def page(
+    rows: Sequence[dict[str, Any]],
+    versions: str,
+    remarks: Mapping[str, str] | None = None,
+    parts: Mapping[str, FileParts] | None = None,
+) -> str:
+    """Return the text of the page; `remarks` say, by network, why a limit is missed; `parts` are of int8 files."""
     refused = [row for row in rows if not row["converted"]]
     with_way = [row for row in refused if row.get("way", {}).get("converted")]
     text = HEAD.format(
@@ -83,9 +101,21 @@ def page(rows: Sequence[dict[str, Any]], versions: str, remarks: Mapping[str, st
     if missed:
         text += MISSED.format(float_limit=FLOAT_LIMIT, int8_limit=INT8_LIMIT)
         text += "".join(f"| {name} | {found} | {(remarks or {}).get(name, '')} |\n" for name, found in missed)
+    if parts:
+        text += _sizes(rows, parts)
     reasons = [(row["name"], item) for row in rows for item in row.get("left_out", {}).items()]
     if reasons:
         text += LEFT_OUT + "".join(f"| {name} | {variant} | {reason} |\n" for name, (variant, reason) in reasons)
+    return text
+
+
+def _sizes(rows: Sequence[dict[str, Any]], parts: Mapping[str, FileParts]) -> str:
+    sizes = [(row, vars(parts[row["name"]])) for row in rows if row["name"] in parts]
+    beyond = [(row, found) for row, found in sizes if sum(found.values()) > SIZE_LIMIT_BYTES]
+    text = SIZES.format(n_within=len(sizes) - len(beyond), n=len(sizes), limit=SIZE_LIMIT_BYTES)
+    for row, found in beyond:
+        cells = (row["name"], row["parameters"], sum(found.values()), *found.values())
+        text += "| " + " | ".join(map(str, cells)) + " |\n"
     return text
 
 
