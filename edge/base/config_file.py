@@ -39,7 +39,8 @@ def _toml(text: str) -> dict[str, Any]:
         import tomllib
     except ModuleNotFoundError as problem:
         raise ConfigError("reading TOML needs Python 3.11 or newer; write the options as JSON") from problem
-    return tomllib.loads(text)
+    found: dict[str, Any] = tomllib.loads(text)
+    return found
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:

@@ -220,7 +220,8 @@ def report(
 def _write_run(
     folder: Path, out: Path, inputs: list[Path], model: str | None, since: str | None, limit: int | None
 ) -> None:
-    from edgequake.report.pages.run_page import MOST_DRAWN, page_name, run_report
+    from edgequake.report.pages.run_page import page_name, run_report
+    from edgequake.report.recording.recorded_run import MOST_DRAWN
 
     since_ns, most = None if since is None else _since_ns(since), MOST_DRAWN if limit is None else limit
     with progress_bar() as show:

@@ -68,6 +68,9 @@ def test_page_renders_without_errors_and_fetches_nothing(browser: Browser, page:
     assert browser.complaints == []
     assert browser.requests[0] == page.as_uri()
     assert outside(browser.requests) == []
+    browser.evaluate(  # those of events are decoded when they come into view
+        "Promise.all([...document.images].map(i => (i.loading = 'eager', i.decode()))).then(() => 0)"
+    )
     images = browser.evaluate("[...document.images].map(image => [image.complete, image.naturalWidth, image.alt])")
     assert len(images) >= 2
     assert all(complete and width > 300 and len(alt) > 40 for complete, width, alt in images)

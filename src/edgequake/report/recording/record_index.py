@@ -9,7 +9,8 @@ from pathlib import Path
 from edgequake.edge.archive.sds import day_files
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import ARCHIVE, SEGMENTS
-from edgequake.edge.formats.miniseed import FileIndex, RecordHeader, index_file, read_indexed
+from edgequake.edge.formats.miniseed import FileIndex, index_file, read_indexed
+from edgequake.edge.formats.record_scanner import RecordHeader
 from edgequake.edge.formats.source_ids import station_of
 from edgequake.edge.formats.space_apps_csv import read_packet_csv
 from edgequake.edge.formats.waveforms import Trace, merge_contiguous
