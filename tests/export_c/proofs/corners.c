@@ -1,9 +1,10 @@
 /* What records rarely reach: refusals, ends of ranges, damaged states. Included after eq_NAME.c and its self-test. */
 
-#define CHECK(is_so)         \
+#define CORNER_FILE 0
+#define CHECK(is_so)                       \
     do {                     \
         if (!(is_so)) {      \
-            return __LINE__; \
+            return CORNER_FILE + __LINE__; \
         }                    \
     } while (0)
 #define RATE_HZ (eq_rates[0].rate_hz)
@@ -209,11 +210,25 @@ static int check_arithmetic(void)
     return 0;
 }
 
+#include "corners_inside.c"
+
 int check_corners(void);
 int check_corners(void)
 {
-    int (*const checks[])(void) = {check_settings, check_refused_pieces, check_clocks,      check_waiting,
-                                   check_horizon,  check_saved_states,   check_arithmetic};
+    int (*const checks[])(void) = {
+        check_settings,    check_refused_pieces, check_clocks,      check_waiting,    check_horizon,
+        check_saved_states, check_arithmetic,    check_late_clocks, check_watermarks, check_background,
+        check_logged_rows, check_following_events,
+#if EQ_N_GRIDS > 1
+        check_waiting_frames,
+#endif
+#if EQ_HAS_SURE_EVENT
+        check_sure_events,
+#endif
+#if EQ_HAS_ONSET
+        check_onsets,
+#endif
+    };
     uint32_t i;
     for (i = 0; i < MANY; i++) {
         quiet[i] = 5 + (int32_t)(i % 2u); /* no fill values */

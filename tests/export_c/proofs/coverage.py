@@ -105,7 +105,7 @@ class CoveredExport:
         manifest, files = export_files(model, options)
         write_files(files | host_files(manifest), folder)
         (folder / "cover.c").write_text(f'#define EQ_HOST_MODEL "{name}"\n' + _UNIT.format(name=name, corners=_CORNERS))
-        command = "gcc -std=c99 -O0 --coverage -ffp-contract=off -fPIC -shared cover.c -o cover.so"
+        command = "gcc -std=c99 -O0 --coverage -DEQ_PLAIN_C -ffp-contract=off -fPIC -shared cover.c -o cover.so"
         subprocess.run(command.split(), cwd=folder, check=True)
         self.folder = folder
         self.library = CLibrary(folder / "cover.so")
