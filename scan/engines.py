@@ -135,7 +135,7 @@ class DaskEngine:
 
     def submit(self, name: str, work: Work, *arguments: Any) -> None:
         self._n_submitted += 1
-        # The scheduler keeps a few kB for ever for each first word of a key: a name of its own for each shard is too much.
+        # The scheduler keeps a few kB for each first word of a key, for ever: no name of its own for each shard.
         future = self._client.submit(work, *arguments, key=f"shard-{self._n_submitted}", pure=False)
         self._futures[name] = future
         future.add_done_callback(lambda ended: self._outcomes.put((name, ended)))
