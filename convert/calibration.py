@@ -28,6 +28,7 @@ T = TypeVar("T")
 MAX_ROWS = 30_000  # two thirds calibrate (two lunar days of 9.7 s frames), one third compares
 MAX_FILES = 48  # taken at even intervals from a data folder
 SEQUENCE_ROWS = 512  # length of the parts into which a continuous network's rows are cut
+MAX_WINDOWS = 6_000  # likewise; only windows of fewer than five rows are so many, and each takes a step more
 MIN_VERIFIED_ROWS = 2_000  # that graphs are compared on
 MAX_VERIFIED_ROWS = 10_000  # a lunar day of 9.7 s frames; takes 0.3 s per graph
 MIN_VERIFIED_WINDOWS = 16  # each window gives only one probability
@@ -171,7 +172,8 @@ def _divide(sequences: Iterable[FloatArray], layout: InputLayout, source: str) -
             f"the calibration rows from {source} are too few: expected at least {n_rows} consecutive rows; "
             "give --calibration a folder with longer records"
         )
-    cut = _thin(cut, max(3, MAX_ROWS * (1 if layout.window_rows else layout.rows_per_step) // n_rows))
+    most = MAX_ROWS * (1 if layout.window_rows else layout.rows_per_step) // n_rows
+    cut = _thin(cut, max(3, min(most, MAX_WINDOWS)))
     parts = tuple(part for index, part in enumerate(cut) if index % 3 != 2)
     calibration, verification = (
         np.stack([joined[i][start : start + n_rows] for i, start in chosen]) for chosen in (parts, cut[2::3] or cut)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgequake.edge.base.errors import ConfigError
+from edgequake.edge.features.front_end import channel_features
 from edgequake.edge.manifest import schema
 from edgequake.edge.manifest.manifest import TriggerConfig
 from edgequake.edge.manifest.tables import FrontEndConfig
@@ -54,6 +55,15 @@ DEFAULTS: dict[str, Any] = {
 KINDS: dict[str, dict[str, Any]] = {
     "spectrogram": {"clip_low": -1.0, "clip_high": 3.0, "steps_per_decade": 64},
     "scalogram": {"cycles": 5.0, "support_scales": 3.0, "clip_low": -1.0, "clip_high": 3.0, "steps_per_decade": 64},
+    "mel": {
+        "low_hz": 0.0,
+        "scale": "slaney",
+        "linear_in": "hz",
+        "equal_area": True,
+        "power": 2,
+        "log": "db",
+        "floor": 1e-10,
+    },
     "waveform": {"clip": 8.0, "steps_per_unit": 16},
     "rows": {},
 }
@@ -99,13 +109,17 @@ def read_description(
         )
     if table["body"] not in BODIES and kind != "rows":
         raise ConfigError(f"{where}: body is {table['body']!r}, expected one of {', '.join(BODIES)}")
+    rate_hz = table["sampling_rate_hz"]
+    if isinstance(rate_hz, bool) or not isinstance(rate_hz, (int, float)) or not 0 < rate_hz < 1e6:
+        raise ConfigError(f"{where}: sampling_rate_hz is {rate_hz!r}, expected a number of Hz")
     if kind not in KINDS:
         raise ConfigError(f"{where}: front_end.kind is {kind!r}, expected one of {', '.join(KINDS)}")
     channels, times = BODIES.get(table["body"], BODIES["earth"])
     channels = front_end.get("components") or channels
     by_body = {"channels": channels, "trigger": dict(zip(TRIGGER_TIMES, times, strict=True))}
     of_kind: dict[str, Any] = {kind: KINDS[kind]}
-    if isinstance(front_end.get("waveform"), dict) and front_end["waveform"].get("per_window"):
+    by_window = isinstance(front_end.get("waveform"), dict) and front_end["waveform"].get("per_window")
+    if by_window or kind == "mel":
         of_kind["despike_threshold"] = 0.0  # notebooks do not despike
     described = _merged(_merged(_merged(DEFAULTS, by_body), {"front_end": of_kind}), table)
     n_rows = built[1] if built is not None and len(built) > 2 else None
@@ -128,8 +142,13 @@ def described_front_end(path: Path) -> FrontEndConfig:
 
 
 def _complete_rows(described: dict[str, Any], built: tuple[int | None, ...] | None) -> None:
-    """Add what follows from the network's features, whether the last one is the gap flag, and waveforms' block."""
+    """Add what follows from the network's features, whether the last one is the gap flag, and from the rate."""
     front_end = described["front_end"]
+    mel = front_end.get("mel")
+    if front_end["kind"] == "mel" and isinstance(mel, dict):
+        mel.setdefault("high_hz", described["sampling_rate_hz"] / 2)
+        if "window_samples" in mel:
+            mel.setdefault("fft_samples", mel["window_samples"])
     if front_end["kind"] == "waveform":
         front_end.setdefault("hop_samples", max(1, round(float(described["sampling_rate_hz"]))))  # a second
     if "gap_flag" in front_end or built is None or None in built[2:]:
@@ -192,7 +211,12 @@ def _check_types(network: dict[str, Any], where: str) -> None:
 
 def _check(described: dict[str, Any], where: str) -> None:
     """Validate the tables that are already complete."""
-    schema.build(FrontEndConfig, described["front_end"], f"{where}: front_end", ConfigError)
+    front_end = schema.build(FrontEndConfig, described["front_end"], f"{where}: front_end", ConfigError)
+    if front_end.kind != "rows":
+        try:
+            channel_features(front_end, float(described["sampling_rate_hz"]))
+        except ConfigError as problem:  # bands that do not fit the rate: found here, before the network is loaded
+            raise ConfigError(f"{where}: {problem}") from problem
     schema.build(TriggerConfig, described["trigger"], f"{where}: trigger", ConfigError)
     known = {*REQUIRED, "channels", *DEFAULTS}
     unknown = sorted(set(described) - known)

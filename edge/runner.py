@@ -88,6 +88,7 @@ def _run(config: RunConfig, progress: Callable[[float], None] | None, control: C
             models.choice.announce(batch.traces)
             services.push(batch)
             stations.push(batch)
+        folder.announce_begun()
         folder.write_catalog_if_due()
         services.run_due()
         if control.reload:
@@ -110,6 +111,7 @@ def _run(config: RunConfig, progress: Callable[[float], None] | None, control: C
         services.push(batch)
         stations.push(batch)
     counters = stations.finish()
+    folder.announce_begun()
     ledger.finalize()
     degraded.is_ending = True
     if not control.stop:

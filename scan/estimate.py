@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from edgequake.edge.base.durations import duration
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.waveforms import NS_PER_S
 from edgequake.scan.planning import Shard
@@ -54,7 +55,7 @@ class ScanEstimate:
                 f"{self.n_stations} station(s), {self.station_days} station-days in {self.n_files} file(s), "
                 f"{self.n_bytes / 1e9:.3f} GB; {self.n_unusable} file(s) without records",
                 f"{self.n_shards} shard(s), {self.n_shards_done} of them done",
-                f"CPU a station-day, by a sample: {costs}; in all {self.cpu_hours:.3f} h",
+                f"CPU a station-day, by a sample: {costs}; in all {duration(3600.0 * self.cpu_hours)}",
                 f"bands: {', '.join(f'{place} {band}' for place, band in self.bands.items())}",
                 f"files to be written: up to {self.most_catalog_files} of the catalogue, and {self.n_shards} marks",
             ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,9 +21,11 @@ from edgequake.scan.band_choice import Chosen, choose_bands
 from edgequake.scan.planning import Plan, PlanOptions, Shard, make_shards
 from edgequake.scan.seams import sampled_seams
 from edgequake.scan.shard_run import ScanTask
-from edgequake.scan.storage.archive_index import ArchiveIndex, IndexUpdate
+from edgequake.scan.storage.archive_index import ArchiveIndex, IndexedFile, IndexUpdate
 from edgequake.scan.storage.archives import RecordArchive, open_archive
 from edgequake.scan.storage.scan_folder import ScanFolder, read_json, write_json
+
+_MOST_ADVICE = 3  # channels that a message names
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,7 @@ def prepare(
     choice = ModelChoice(manifests.named, None, manifests.of, log, None, config.stations)
     chosen = choose_bands(files, choice, None if manifests.named is None else config.model)
     if not chosen.bands:
-        why = f"; the first file left out was {unusable[0][10:]}" if unusable else ""
-        raise DataError(f"archive {archive.address} has no channel that the scan can use{why}")
+        raise DataError(f"archive {archive.address} has no channel that {_why_none(files, choice, config, unusable)}")
     left_out = [
         f"{place.title}: band {chosen.bands[place]} is used, {', '.join(bands)} left out"
         for place, bands in chosen.other_bands.items()
@@ -131,6 +132,15 @@ def prepare(
     return PreparedScan(
         folder, plan, replace(task, keep_states=states), seams, options.is_chained, update, chosen, warnings
     )
+
+
+def _why_none(files: Iterable[IndexedFile], choice: ModelChoice, config: ScanConfig, unusable: Sequence[str]) -> str:
+    """Return what no channel is: one that the model takes, or one at all."""
+    channels = sorted({(source_id, span[2]) for file in files for source_id, span in file.spans.items()})
+    if channels:
+        whose = "a shipped model" if config.model == AUTO else f"model {config.model}"
+        return f"{whose} takes: it has {', '.join(choice.advice(*one) for one in channels[:_MOST_ADVICE])}"
+    return "the scan can use" + (f"; the first file left out was {unusable[0][10:]}" if unusable else "")
 
 
 class _Manifests:

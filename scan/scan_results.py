@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edgequake.edge.base.atomic_files import write_bytes_atomically
+from edgequake.edge.base.durations import duration
 from edgequake.edge.base.errors import DataError
 from edgequake.scan.planning import Plan
 from edgequake.scan.seams import SeamReport
@@ -60,8 +61,9 @@ class ScanResult:
         lines = [
             f"{self.n_events} event(s) of {self.n_stations} station(s) in {self.record_s / 86_400:.1f} days of record; "
             f"{self.n_done} of {self.n_shards} shard(s) done",
-            f"kept {self.kept_s / 3600:.1f} h = {100 * self.kept_s / max(1e-9, self.record_s):.2f} % of the record",
-            f"{self.cpu_s:.1f} s of CPU, {self.read_cpu_s:.1f} s of them reading: {per_day:.2f} s a station-day",
+            f"kept {duration(self.kept_s)} = {100 * self.kept_s / max(1e-9, self.record_s):.2f} % of the record",
+            f"{duration(self.cpu_s)} of CPU, {duration(self.read_cpu_s)} of them reading: "
+            f"{per_day:.2f} s a station-day",
             f"catalogue: {self.out}/catalog, {self.catalog_bytes / max(1, self.n_events):.0f} bytes an event",
         ]
         if self.seams is not None:

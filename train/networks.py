@@ -114,6 +114,15 @@ def without_loss(recipe: NetworkRecipe, trained: keras.Model) -> keras.Model:
     return network
 
 
+SHIPPED = Path(__file__).parent / "models"  # NAME/NAME.keras
+
+
+def saved_network(name: str) -> Path:
+    """Return the file of a shipped network by its name, or the path that `name` is."""
+    path = SHIPPED / name / f"{name}.keras"
+    return path if Path(name).suffix == "" and path.is_file() else Path(name)
+
+
 def copy_weights(path: Path, network: keras.Model) -> None:
     """Give `network` the weights of a saved network of the same shape.
 

@@ -107,7 +107,7 @@ def train_recipe(
     val = recorded_examples(recipe, training_data.val, n_val, 0, part_of(progress, 0, 1, "validation records"))
     network = networks.build(recipe.network, recipe.front_end.n_features, recipe.fit.seed)
     if recipe.fit.start_from is not None:
-        networks.copy_weights(Path(recipe.fit.start_from), network)
+        networks.copy_weights(networks.saved_network(recipe.fit.start_from), network)
     progress(0.0, "training")
 
     def report(epoch: Epoch) -> None:

@@ -240,6 +240,9 @@ def _block_operations(config: FrontEndConfig) -> float:
     of_value = LOGARITHM + 2 + BACKGROUND + CLIP_AND_ROUND
     if config.kind == "spectrogram":  # mean and line removed, taper; spectrum; bands
         return 9 * n + 2.5 * n * math.log2(n) + 2 * n + n_values * of_value
+    if config.kind == "mel" and config.mel is not None:  # taper, spectrum, each line in two triangles, logarithms
+        n_fft = config.mel.fft_samples
+        return n + 2.5 * n_fft * math.log2(n_fft) + 3 * n_fft + n_values * (LOGARITHM + 2 + CLIP_AND_ROUND)
     if config.kind == "scalogram":  # one transform, one inverse for each wavelet; newest outputs squared
         transform = 5 * n * math.log2(n)
         return 2 * n + transform + n_values * (2 * n + transform + 4 * config.hop_samples + of_value)

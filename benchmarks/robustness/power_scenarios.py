@@ -38,8 +38,11 @@ from edgequake.synthetic.synthetic_dataset import synthetic_record, write_minise
 
 _START_NS = 1_704_067_200 * NS_PER_S  # 2024-01-01: old enough for a spool
 LONGEST_START_S = 60.0  # of a run, until it listens
-# Of each event the hook makes a folder, and another one where there is one already.
-_HOOK = "sh -c 'evid=$(cut -d\\\" -f4) && {{ mkdir {root}/hooked/$evid || mkdir {root}/hooked/$evid.again; }}'"
+# Of each announcement the hook makes a folder, and another one where there is one already.
+_HOOK = (
+    "sh -c 'evid=$EDGEQUAKE_PHASE-$(cut -d\\\" -f4) && "
+    "{{ mkdir {root}/hooked/$evid || mkdir {root}/hooked/$evid.again; }}'"
+)
 # The budget carries all events in the end.
 _SERVICES = ("--archive-bytes", "4000000", "--summary-channel", "--budget", "4000000", "--pass-every", "120")
 _SMALL = ("--archive-bytes", "20000", "--summary-channel", "--budget", "60000", "--pass-every", "300")

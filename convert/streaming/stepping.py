@@ -24,6 +24,7 @@ from edgequake.edge.manifest.manifest import NetworkConfig
 FloatArray = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 Tensors = dict[str, np.ndarray[tuple[int, ...], np.dtype[Any]]]
 StepFunction = Callable[[Tensors], Tensors]
+_BATCH_ROWS = 4096  # of all sequences that Keras computes at once: a batch has a cost of its own, above all a short one
 FLOAT_TOLERANCE = 1e-5  # float32 over thousands of recurrent steps; a wrong gate or a shifted row gives 1e-2 and more
 
 
@@ -138,7 +139,7 @@ def sequence_probabilities(model: keras.Model, graph: StepGraph, sequences: Floa
         sequences = sequences[:, : sequences.shape[1] // graph.rows_per_step * graph.rows_per_step]
     images = sequences.reshape(*sequences.shape[:2], *layer_graph.row_shape)
     network = _for_any_length(model, layer_graph, sequences.shape[1])
-    made = network.predict(images, batch_size=8, verbose=0)
+    made = network.predict(images, batch_size=max(8, _BATCH_ROWS // sequences.shape[1]), verbose=0)
     output = np.concatenate(made, axis=-1) if isinstance(made, (list, tuple)) else np.asarray(made)
     output = _ACTIVATIONS[graph.activation](output.astype(np.float64)).astype(np.float32)
     expected: FloatArray = output

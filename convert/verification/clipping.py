@@ -65,12 +65,14 @@ class _RangeCounter:
         limits = np.iinfo(self._form.dtype)
         self._low, self._high = int(limits.min), int(limits.max)
         self._least, self._most, self._n_clipped, self._n_values = self._high, self._low, 0, 0
+        self._n_zero = 0
 
     def add(self, values: npt.NDArray[Any]) -> None:
         self._least, self._most = min(self._least, int(values.min())), max(self._most, int(values.max()))
         if self._form.zero_point != self._low:
             self._n_clipped += int(np.count_nonzero(values == self._low))
         self._n_clipped += int(np.count_nonzero(values == self._high))
+        self._n_zero += int(np.count_nonzero(values == self._form.zero_point))
         self._n_values += values.size
 
     def add_unquantized(self, values: FloatArray) -> None:
@@ -84,7 +86,8 @@ class _RangeCounter:
     def use(self, layer: str) -> TensorUse:
         ends = (self._low, self._high, self._least, self._most)
         low, high, least, most = ((step - self._form.zero_point) * self._form.scale for step in ends)
-        share = self._n_clipped / max(1, self._n_values)
+        is_mask = self._n_clipped + self._n_zero == self._n_values  # ones and zeros, which nothing has cut
+        share = 0.0 if is_mask else self._n_clipped / max(1, self._n_values)
         return TensorUse(self._name, layer, self._form.dtype, low, high, least, most, share)
 
 

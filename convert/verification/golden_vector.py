@@ -34,6 +34,8 @@ def golden_rows(manifest: Manifest) -> npt.NDArray[np.float32]:
         values += np.where(since >= 0, 1.5 * np.exp(-np.maximum(since, 0) / 8.0), 0.0) * shape
     if front_end.kind == "rows":  # of any scale: taken as standardised
         values, low, high, steps = 2.0 * values, -4.0, 4.0, 64
+    elif front_end.mel is not None and front_end.kind == "mel":  # a few nepers or some ten decibels about the level
+        values, low, high, steps = 10.0 * values, -100.0, 100.0, front_end.mel.steps_per_unit
     elif front_end.waveform is not None:
         limit = front_end.waveform.clip
         values, low, high, steps = 4.0 * values, -limit, limit, front_end.waveform.steps_per_unit

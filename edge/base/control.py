@@ -195,6 +195,9 @@ def beating(heart: Heart) -> Iterator[None]:
         heart.close()
 
 
+PIPE_CLOSED = 141  # exit code of a program whose output nobody reads: as a shell reports one that SIGPIPE has ended
+
+
 def flush_output() -> bool:
     """Write what stdout has buffered; return False where nobody reads it any more, as behind `| head`.
 

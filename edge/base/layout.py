@@ -17,6 +17,7 @@ SPOOL = "spool"  # recorded data from a pipe, until they have been processed
 REQUESTS = "requests"  # from the ground
 OUTBOX = "outbox"  # files for the radio
 JOURNAL = "downlink.log"  # the passes handed over so far
+TOLD = "told.log"  # the announcements for which the command of --on-event has begun
 SET_ASIDE = "set-aside"  # input that could not be processed
 RESERVE = ".reserve"  # disk space for checkpoint and catalogue, see `base.atomic_files`
 MODELS = "models"  # installed ones, see `operation.model_store`

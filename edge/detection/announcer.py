@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from edgequake.edge.base.checkpoint import State
 from edgequake.edge.detection.onset import refiner
 from edgequake.edge.detection.trigger import Event
 from edgequake.edge.formats.source_ids import channel_of
@@ -93,6 +94,22 @@ class Announcer:
             needed_ns = min([horizon_ns, *(event.onset_ns for event in self._closed)])
             self._history.drop_before(needed_ns - self._pre_ns)
         return sorted(told, key=lambda notice: (notice.number, notice.phase == "final"))
+
+    def state(self) -> State:
+        return {
+            "history": self._history.state(),
+            "declared": list(self._declared),
+            "closed": [vars(event) for event in self._closed],
+            "numbers": [self._n_declared, self._n_final],
+            "station_id": self._station_id,
+        }
+
+    def restore(self, state: State) -> None:
+        self._history.restore(state["history"])
+        self._declared = deque((onset_ns, probability) for onset_ns, probability in state["declared"])
+        self._closed = deque(Event(**event) for event in state["closed"])
+        self._n_declared, self._n_final = state["numbers"]
+        self._station_id = state["station_id"]
 
     def _begun(self, onset_ns: int, probability: float) -> EventNotice:
         self._n_declared += 1

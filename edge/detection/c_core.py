@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +103,9 @@ class CDetector:
             features are then computed here. None: without both.
         """
         self._library, self._manifest = library, manifest
+        self.on_declared: Callable[[int, float], None] | None = (
+            None  # never called: the library tells events at their end
+        )
         self._memory = (ctypes.c_uint64 * (-(-int(library.size()) // 8)))()
         self._events = (CEvent * MOST_EVENTS)()
         self._threshold = onset_threshold
@@ -118,6 +122,8 @@ class CDetector:
         self._row_blocks = np.zeros(n_rows, np.int64)
         self._row_features = np.zeros((n_rows, int(library.n_features())), np.float32)
         self._n_rows = _INT(0)
+        # Made once: numpy takes longer to name an array's address than C to take a record.
+        self._log = (self._row_blocks.ctypes.data, self._row_features.ctypes.data, n_rows, ctypes.byref(self._n_rows))
         self.front_end, self.network = _FrontEnd(self), _Network()
         library.init(self._memory, onset_threshold)
 
@@ -327,11 +333,12 @@ class CDetector:
         """Push samples of a trace; return how many were taken, and the result."""
         n_found, n_taken, total = _INT(0), _UINT(0), 0
         kind = 0 if samples.dtype.kind == "i" else 1 if samples.dtype.itemsize == 4 else 2
+        address = samples.ctypes.data
         while True:
-            rest = samples[total:]
             self._log_rows()
             result = self._library.push(
-                self._memory, channel, trace.start_ns, trace.sampling_rate_hz, kind, rest.ctypes.data, len(rest),
+                self._memory, channel, trace.start_ns, trace.sampling_rate_hz, kind,
+                address + total * samples.itemsize, len(samples) - total,
                 self._events, MOST_EVENTS, ctypes.byref(n_found), ctypes.byref(n_taken),
             )  # fmt: skip
             total += n_taken.value
@@ -358,14 +365,13 @@ class CDetector:
 
     def _log_rows(self) -> None:
         """Have the rows of the next call logged, where event classes need them; the library serves other stations."""
-        pointers = (self._row_blocks.ctypes.data, self._row_features.ctypes.data)
-        self._library.log_rows(*pointers, len(self._row_blocks), ctypes.byref(self._n_rows))
+        self._library.log_rows(*self._log)
 
     def _found(self, n: int) -> list[Event]:
         """Return the events that a call has returned."""
         if n or self._n_rows.value > _MOST_ROWS // 2:
             self._add_rows()
-        events = [self._event(event) for event in self._events[:n]]
+        events = [self._event(event) for event in self._events[:n]] if n else []
         if self._classifier is not None and not self._n_rows.value:
             self._classifier.forget_before(self.horizon_ns)
         return events

@@ -163,6 +163,15 @@ class Detector:
         """Number of rises of the onset probability that were too short for an event: false triggers."""
         return self._trigger.n_short_rises
 
+    @property
+    def on_declared(self) -> Callable[[int, float], None] | None:
+        """Called with the onset (ns) and the probability so far of each event that begins; `feed` sets its own."""
+        return self._trigger.on_declared
+
+    @on_declared.setter
+    def on_declared(self, function: Callable[[int, float], None] | None) -> None:
+        self._trigger.on_declared = function
+
     def feed(
         self,
         *waveforms: Any,
@@ -184,12 +193,17 @@ class Detector:
             No waveforms, those of several stations, or a sampling rate that does not fit the model.
         """
         traces = traces_of(*waveforms, sampling_rate_hz=sampling_rate_hz, start=start, channels=channels)
-        if self._announcer is None:
-            self._announcer = Announcer(self._manifest)
-            self._trigger.on_declared = self._announcer.declare
+        self._announce()
+        assert self._announcer is not None
         self._station_id = _the_station(traces, self._station_id)
         self._announcer.add(traces)
         return self._announcer.notices(self.push(*traces), self.horizon_ns, self.front_end.next_ns())
+
+    def _announce(self) -> None:
+        """Tell events from now on."""
+        if self._announcer is None:
+            self._announcer = Announcer(self._manifest)
+            self.on_declared = self._announcer.declare
 
     def flush(self) -> list[EventNotice]:
         """Return what is still to be told of the samples that were fed: no more will come for a long time."""
@@ -227,6 +241,7 @@ class Detector:
             "restarts": self.restarts,
             **({} if self._votes is None else {"votes": self._votes.state()}),
             **({"last_block": self._last_block} if self._late_ns else {}),
+            **({} if self._announcer is None else {"announcer": self._announcer.state()}),
         }
 
     def restore(self, state: State) -> None:
@@ -239,6 +254,10 @@ class Detector:
         if self._votes is not None:
             self._votes.restore(state["votes"])
         self._decided_until_ns, self.restarts = state["decided_until_ns"], state["restarts"]
+        if "announcer" in state:  # of a detector that is fed
+            self._announce()
+            assert self._announcer is not None
+            self._announcer.restore(state["announcer"])
         last_block = state.get("last_block")  # earlier releases did not flush
         self._last_block = None if last_block is None else (int(last_block[0]), int(last_block[1]))
 
@@ -327,7 +346,7 @@ def _require_front_end(manifest: Manifest) -> None:
     """Raise ManifestError for a front end that no channel can be processed with, before any channel comes."""
     try:
         ChannelFrontEnd(manifest.front_end, manifest.sampling_rate_hz, manifest.sampling_rate_hz, 0, 0)
-    except (ValueError, ArithmeticError) as problem:
+    except (ConfigError, ValueError, ArithmeticError) as problem:
         raise ManifestError(f"model '{manifest.name}': its front end cannot run: {problem}") from problem
 
 

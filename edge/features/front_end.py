@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgequake.edge.base.checkpoint import State
-from edgequake.edge.base.errors import DataError
+from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.features.conditioning import ContiguousRun, Despike, GapCounts, gap_bridge
 from edgequake.edge.features.contrast import Contrast
 from edgequake.edge.features.high_bands import HighBands
@@ -25,6 +25,9 @@ from edgequake.edge.features.spectra import BandPower, WaveletPower, WindowBatch
 from edgequake.edge.formats.source_ids import channel_of
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, same_rate
 from edgequake.edge.manifest.tables import FrontEndConfig, SpectrogramConfig, takes_high_bands
+
+if TYPE_CHECKING:
+    from edgequake.edge.features.mel_bands import MelFeatures
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class ChannelFrontEnd:
         self.clock = self._to_grid.clock
         stuck_blocks = max(1, round(config.stuck_s * model_rate_hz / config.hop_samples))
         self.windower = Windower(config.window_samples, config.hop_samples, config.max_gap_fraction, stuck_blocks)
-        self._features = _features(config, model_rate_hz)
+        self._features = channel_features(config, model_rate_hz)
         self.has_high_bands = takes_high_bands(config, sampling_rate_hz)
         self._n_features = config.n_channel_features
         self._high: HighBands | None = None
@@ -136,8 +139,27 @@ class ChannelFrontEnd:
         self.queue = [ChannelFeatures(**blocks) for blocks in state["queue"]]
 
 
-def _features(config: FrontEndConfig, rate_hz: float) -> PowerFeatures | WaveformFeatures:
+def channel_features(config: FrontEndConfig, rate_hz: float) -> PowerFeatures | WaveformFeatures | MelFeatures:
+    """Return what turns the windows of one channel into features.
+
+    Raises
+    ------
+    ConfigError
+        Bands or wavelets do not fit the sampling rate.
+    """
+    try:
+        return _features(config, rate_hz)
+    except ValueError as problem:
+        raise ConfigError(f"front_end.{config.kind}: {problem}") from problem
+
+
+def _features(config: FrontEndConfig, rate_hz: float) -> PowerFeatures | WaveformFeatures | MelFeatures:
     bands = config.bands
+    if config.kind == "mel":
+        from edgequake.edge.features.mel_bands import MelFeatures  # few models need it, and it takes memory
+
+        assert config.mel is not None
+        return MelFeatures(config.mel, rate_hz)
     if isinstance(bands, SpectrogramConfig):
         return PowerFeatures(BandPower(bands, rate_hz), bands, config.background, rate_hz)
     if bands is not None:

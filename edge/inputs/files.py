@@ -307,10 +307,10 @@ def _of_named_stations(
 
 def _mismatch(spans: dict[str, ChannelSpan], choice: ModelChoice) -> str:
     """Return which channels were expected, which there are, and how to have them processed."""
-    expected = dict.fromkeys(code for name, span in spans.items() for code in choice.patterns(name, span[2]))
+    expected = choice.expected((source_id, span[2]) for source_id, span in spans.items())
     found = sorted({channel_of(source_id) or source_id for source_id in spans})
     return (
-        f"channel that matches {', '.join(expected)}: it has {', '.join(found)}; name the channels with --channels, "
+        f"channel that matches {expected}: it has {', '.join(found)}; name the channels with --channels, "
         f"or another model: {_advice(spans, choice)}"
     )
 
@@ -390,8 +390,8 @@ def _with_usable_rate(
             require_rate(manifest.front_end, manifest.sampling_rate_hz, span[2])
             fitting[source_id] = span
         except DataError as error:
-            problem = error
-            diagnostics.warn(f"{path}: {channel_of(source_id)} left out: {error}") if len(spans) > 1 else None
+            problem = DataError(f"model {manifest.name}: {error}")
+            diagnostics.warn(f"{path}: {channel_of(source_id)} left out: {problem}") if len(spans) > 1 else None
     if not fitting:
         raise DataError(f"{path}: {problem}: {_advice(spans, choice)}") from problem
     return fitting

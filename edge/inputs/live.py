@@ -10,6 +10,7 @@ from typing import Protocol
 from edgequake.edge.base.checkpoint import State, Stateful
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.diagnostics import Diagnostics
+from edgequake.edge.base.durations import duration
 from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.inputs.hearing import Hearing
 from edgequake.edge.inputs.ordering import ChannelRouter
@@ -46,7 +47,7 @@ class StallMonitor:
         if self.stall_after_s is not None and silent_s >= self.stall_after_s and not self._stalled:
             self._stalled = True
             self.diagnostics.count("time(s) the input stalled")
-            self.control.log(f"no input for {silent_s:.0f} s: check its source")
+            self.control.log(f"no input for {duration(silent_s)}: check its source")
         return self.idle_stop_s is not None and silent_s >= self.idle_stop_s
 
     def _check_hearing(self) -> None:

@@ -92,6 +92,16 @@ class ModelChoice:
         """Return the patterns of channel codes, one of which a channel must match."""
         return self._channels or self.manifest(source_id, rate_hz).channels
 
+    def expected(self, channels: Iterable[tuple[str, float]]) -> str:
+        """Return the patterns that channels (source id, rate in Hz) must match, and of which models they are."""
+        codes: dict[str, None] = {}
+        names: dict[str, None] = {}
+        for source_id, rate_hz in channels:
+            codes |= dict.fromkeys(self.patterns(source_id, rate_hz))
+            names[self.manifest(source_id, rate_hz).name] = None
+        whose = "" if self._channels else f", the channels of model {' or '.join(names)}"
+        return f"{', '.join(codes)}{whose}"
+
     def names(self, source_id: str) -> bool:
         """Return whether a channel's station is one of those that the run uses."""
         return is_named(station_of(source_id), self.station_names)

@@ -83,6 +83,39 @@ class ScalogramConfig:
 
 
 @dataclass(frozen=True)
+class MelConfig:
+    """Logarithm of the energy in triangular bands on the mel scale; formula in `edge/features/mel_bands.py`."""
+
+    window_samples: int
+    n_mels: int
+    low_hz: float  # left corner of the first band
+    high_hz: float  # right corner of the last band, at most half the sampling rate
+    fft_samples: int  # the window is followed by zeros up to this length
+    scale: str  # "slaney" or "htk"
+    linear_in: str  # the sides of a triangle are straight lines over "hz" or over "mel"
+    equal_area: bool  # each band is divided by half its width in Hz
+    power: int  # of the spectrum's magnitude: 2 or 1
+    log: str  # "ln": ln(energy + floor); "db": 10 log10 of the energy, of the floor where that is larger
+    floor: float
+    remove_mean: bool = False  # of each window, before the taper
+    steps_per_unit: int = 256  # features are rounded to 1 / steps_per_unit: the same bits on every machine
+
+    def __post_init__(self) -> None:
+        choices = {"scale": ("slaney", "htk"), "linear_in": ("hz", "mel"), "power": (1, 2), "log": ("ln", "db")}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, got {getattr(self, name)!r}")
+        if not 2 <= self.window_samples <= self.fft_samples <= LONGEST_SAMPLES:
+            raise ValueError(f"expected 2 <= window_samples <= fft_samples <= {LONGEST_SAMPLES}")
+        if not 1 <= self.n_mels <= self.fft_samples:
+            raise ValueError(f"n_mels must be 1 to fft_samples, got {self.n_mels}")
+        if not 0 <= self.low_hz < self.high_hz:
+            raise ValueError(f"expected 0 <= low_hz < high_hz, got {self.low_hz:g} and {self.high_hz:g}")
+        if not 0 < self.floor < 1e30 or self.steps_per_unit < 1:
+            raise ValueError("floor must be above 0, and steps_per_unit at least 1")
+
+
+@dataclass(frozen=True)
 class WaveformConfig:
     """Samples minus their running mean, divided by their running scale."""
 

@@ -10,6 +10,7 @@ from edgequake.edge.manifest.feature_tables import (
     LONGEST_SAMPLES,
     ContrastConfig,
     HighBandsConfig,
+    MelConfig,
     RowsConfig,
     ScalogramConfig,
     SpectrogramConfig,
@@ -29,6 +30,7 @@ __all__ = [
     "ContrastConfig",
     "FrontEndConfig",
     "HighBandsConfig",
+    "MelConfig",
     "OnsetConfig",
     "RowsConfig",
     "ScalogramConfig",
@@ -90,10 +92,10 @@ class BackgroundConfig:
 class FrontEndConfig:
     """How raw samples become rows of features, one block of `hop_samples` samples at a time.
 
-    A block becomes one row (spectrogram, scalogram) or `hop_samples` rows (waveform: one row per sample).
+    A block becomes one row (spectrogram, scalogram, mel) or `hop_samples` rows (waveform: one row per sample).
     """
 
-    kind: str  # "spectrogram", "scalogram" or "waveform"; "rows": rows of any other kind, no samples
+    kind: str  # "spectrogram", "scalogram", "mel" or "waveform"; "rows": rows of any other kind, no samples
     hop_samples: int  # at the model's sampling rate
     bridge_s: float  # gaps up to this long are interpolated and flagged; longer gaps reset the front end
     max_gap_fraction: float  # a block with more interpolated samples in its window is not valid
@@ -114,10 +116,11 @@ class FrontEndConfig:
     # Patterns of channel codes (fnmatch): a row holds the features of each component in this order, 0 where it has no
     # valid channel. Empty: the mean over all channels.
     components: tuple[str, ...] = ()
+    mel: MelConfig | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in ("spectrogram", "scalogram", "waveform", "rows"):
-            raise ValueError(f"kind must be 'spectrogram', 'scalogram', 'waveform' or 'rows', got {self.kind!r}")
+        if self.kind not in ("spectrogram", "scalogram", "mel", "waveform", "rows"):
+            raise ValueError(f"kind must be 'spectrogram', 'scalogram', 'mel', 'waveform' or 'rows', got {self.kind!r}")
         if getattr(self, self.kind) is None:
             raise ValueError(f"kind is '{self.kind}' but the table '{self.kind}' is missing")
         if not 1 <= self.hop_samples <= LONGEST_SAMPLES:
@@ -139,7 +142,7 @@ class FrontEndConfig:
 
     @property
     def bands(self) -> SpectrogramConfig | ScalogramConfig | None:
-        """The table of the bands or wavelets in use; None for waveforms."""
+        """The table of the bands or wavelets in use, relative to a background; None for waveforms and mel bands."""
         return {"spectrogram": self.spectrogram, "scalogram": self.scalogram}.get(self.kind)
 
     @property
@@ -155,6 +158,8 @@ class FrontEndConfig:
     @property
     def window_samples(self) -> int:
         """Samples that a block's rows are computed from; the newest `hop_samples` of them are new in this block."""
+        if self.kind == "mel" and self.mel is not None:
+            return self.mel.window_samples
         table = self.bands
         return self.hop_samples if table is None else table.window_samples
 
@@ -169,6 +174,8 @@ class FrontEndConfig:
         """Features that each channel has: one per band or wavelet, or the sample."""
         if self.kind == "rows" and self.rows is not None:
             return self.rows.n_features
+        if self.kind == "mel" and self.mel is not None:
+            return self.mel.n_mels
         if isinstance(self.bands, SpectrogramConfig):
             return len(self.lower_edges_hz)
         return 1 if self.bands is None else len(self.bands.centre_frequencies_hz)

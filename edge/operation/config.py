@@ -62,6 +62,7 @@ class RunConfig:
     priority: str | PriorityFunction | None = None
     on_event: str | None = None  # command to run for each event
     on_event_timeout_s: float = 10.0
+    metrics: Path | None = None  # file of figures for Prometheus
 
     def __post_init__(self) -> None:
         if self.core not in CORES:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edgequake.edge.base.atomic_files import Backoff, may_pass, write_bytes_atomically
 from edgequake.edge.base.diagnostics import Diagnostics
+from edgequake.edge.base.durations import duration
 from edgequake.edge.base.errors import DataError, EdgequakeError
 from edgequake.edge.base.layout import SET_ASIDE
 from edgequake.edge.base.own_folder import OwnFolder
@@ -142,7 +143,7 @@ class Degraded:
         """Strike a task that has been done; say so where everything has."""
         if self._failing.pop(task, None) is not None and not self._failing:
             after_s = self._now_s() - self._begun_s
-            self._log(f"no longer degraded: everything that waited is written, after {after_s:.0f} s")
+            self._log(f"no longer degraded: everything that waited is written, after {duration(after_s)}")
 
 
 def _reason(problem: Exception) -> str:

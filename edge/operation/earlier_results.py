@@ -27,13 +27,14 @@ from edgequake.edge.base.layout import (
     SPOOL,
     STATUS,
     SUMMARY,
+    TOLD,
 )
 from edgequake.edge.inputs.source import Source
 from edgequake.edge.operation.config import RunConfig
 from edgequake.edge.operation.run_models import RunModels
 from edgequake.edge.results.summary import Summary
 
-_FILES = (CATALOG, CATALOG_CHECK, CHECKPOINT, JOURNAL, STATUS, SUMMARY, HEARTBEAT, RESERVE)
+_FILES = (CATALOG, CATALOG_CHECK, CHECKPOINT, JOURNAL, STATUS, SUMMARY, HEARTBEAT, RESERVE, TOLD)
 _FOLDERS = (SEGMENTS, ARCHIVE, CONTINUOUS, MONITOR, OUTBOX, REQUESTS, SET_ASIDE, MODELS)
 
 
@@ -87,7 +88,9 @@ def results_in(out: Path) -> list[Path]:
         out / CATALOG_CHECK,
         *sorted((out / SEGMENTS).glob("*.mseed")),
     ]
-    results += [out / name for name in (STATUS, JOURNAL, OUTBOX, ARCHIVE, CONTINUOUS, MONITOR, SET_ASIDE, RESERVE)]
+    results += [
+        out / name for name in (STATUS, JOURNAL, OUTBOX, ARCHIVE, CONTINUOUS, MONITOR, SET_ASIDE, RESERVE, TOLD)
+    ]
     return [path for path in results if path.exists()]
 
 

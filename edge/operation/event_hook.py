@@ -1,8 +1,7 @@
-"""The event hook: a command that is run for each event; nothing it does can hold up or stop the detector."""
+"""The event hook: a command that is run for each announcement; nothing it does can hold up or stop the detector."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import queue
@@ -13,35 +12,37 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Mapping
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.control import beat
 from edgequake.edge.base.diagnostics import Diagnostics
-from edgequake.edge.base.errors import ConfigError
-from edgequake.edge.base.inert_text import one_line
-from edgequake.edge.formats.waveforms import format_time
-from edgequake.edge.results.catalog import CatalogRow
+from edgequake.edge.base.errors import ConfigError, DataError
+from edgequake.edge.base.layout import TOLD
+from edgequake.edge.operation.announcements import Announcement, ToldLog
 
-_MOST_QUEUED = 32  # events whose command has not begun; more are dropped and counted
-_MOST_NAMES = 1024  # events remembered, so that none is reported twice
+_MOST_QUEUED = 64  # announcements whose command has not begun; more are dropped and counted
 _GRACE_S = 1.0  # for a killed command to end
 _LOOK_S = 0.25  # between two signs of life while commands are waited for
 
 
 class EventHook:
-    """Runs a command once for each event, one at a time, with the event as one JSON object on its standard input.
+    """Runs a command once for each announcement, one at a time, with one JSON object on its standard input.
 
-    The commands run beside the detector in a thread: `fire` returns at once, however long they take. A command that
+    The commands run beside the detector in a thread: `tell` returns at once, however long they take. A command that
     exceeds `timeout_s` is killed, and what it has started ends with it in any case. What it prints goes to stderr. The
-    environment variable EDGEQUAKE_OUT names the folder that the segment's name is relative to.
+    environment variable EDGEQUAKE_OUT names the folder that the segment's name is relative to, EDGEQUAKE_PHASE says
+    "onset" or "final".
+
+    An announcement whose command has not begun is in the state for a checkpoint, and is made after a restart.
     """
 
     def __init__(self, command: str, timeout_s: float, diagnostics: Diagnostics, out: Path | None = None) -> None:
         """Prepare to run `command`, which is split as a shell would split it but not run by one.
+
+        out : the run folder, which remembers what has been told; None: no restart will ask.
 
         Raises
         ------
@@ -52,28 +53,64 @@ class EventHook:
             raise ConfigError(f"--on-event-timeout {timeout_s:g}: expected seconds above 0")
         self._command = parse_command(command)
         self._timeout_s, self._diagnostics = timeout_s, diagnostics
-        self._environment = None if out is None else {**os.environ, "EDGEQUAKE_OUT": str(out.absolute())}
-        self._queued: queue.Queue[bytes | None] = queue.Queue(_MOST_QUEUED)
-        self._fired: deque[str] = deque(maxlen=_MOST_NAMES)
+        self._environment = dict(os.environ) if out is None else {**os.environ, "EDGEQUAKE_OUT": str(out.absolute())}
+        self._out, self._log = out, ToldLog(None)
+        self._queued: queue.Queue[str | None] = queue.Queue()
+        self._waiting: dict[str, tuple[str, bytes]] = {}  # phase and JSON by name, of what has not begun
+        self._held: list[str] = []  # names of those that are not in the queue yet
         self._outcomes: Counter[str] = Counter()  # warnings that are not in the diagnostics yet
-        self._lock = threading.Lock()  # guards the outcomes and the process
+        self._lock = threading.Lock()  # guards all of these and the process
         self._process: subprocess.Popen[bytes] | None = None
         self._worker: threading.Thread | None = None
         self._is_over = False
 
-    def fire(self, row: CatalogRow) -> None:
-        """Queue the command for an event, unless it has been run for it."""
-        if self._is_over or row.evid in self._fired:
-            return
-        self._fired.append(row.evid)
-        try:
-            self._queued.put_nowait(json.dumps(event_fields(row)).encode() + b"\n")
-        except queue.Full:
-            self._count(f"event(s) without --on-event: more than {_MOST_QUEUED} were queued for the command")
-        if self._worker is None:
+    def open(self, state: State | None) -> None:
+        """Continue with what has been told, and with what a checkpoint had still to tell.
+
+        Raises
+        ------
+        DataError
+            The list of what has been told cannot be read.
+        """
+        self._log = ToldLog(None if self._out is None else self._out / TOLD)
+        for name, phase, text in [] if state is None else state["waiting"]:
+            self._wait(name, phase, text.encode())
+        self.release()
+
+    def state(self) -> State:
+        with self._lock:
+            return {"waiting": [[name, phase, text.decode()] for name, (phase, text) in self._waiting.items()]}
+
+    def hold(self, announcement: Announcement) -> None:
+        """Note what is to be told after the next `release`, unless it has been."""
+        text = json.dumps(announcement.fields).encode() + b"\n"
+        self._wait(announcement.name, announcement.phase, text)
+
+    def release(self) -> None:
+        """Tell what was held."""
+        with self._lock:
+            released, self._held = self._held, []
+        for name in released:
+            self._queued.put(name)
+        if released and self._worker is None and not self._is_over:
             self._worker = threading.Thread(target=self._work, name="on-event", daemon=True)
             self._worker.start()
         self.report()
+
+    def tell(self, announcement: Announcement) -> None:
+        """Queue the command for an announcement, unless it has been run for it."""
+        self.hold(announcement)
+        self.release()
+
+    def _wait(self, name: str, phase: str, text: bytes) -> None:
+        with self._lock:
+            if self._is_over or name in self._log or name in self._waiting:
+                return
+            if len(self._waiting) < _MOST_QUEUED:
+                self._waiting[name] = phase, text
+                self._held.append(name)
+                return
+        self._count(f"announcement(s) without --on-event: more than {_MOST_QUEUED} were queued for the command")
 
     def report(self) -> None:
         """Move the warnings to the diagnostics, which belong to the thread of the run."""
@@ -86,41 +123,39 @@ class EventHook:
         """Wait for the queued commands, all together no longer than the time limit of one; drop the rest."""
         if self._worker is not None and not self._is_over:
             until_s = time.monotonic() + self._timeout_s
-            with suppress(queue.Full):  # then the time is up
-                self._put_last(until_s)
+            self._queued.put(None)  # after what is queued
             while self._worker.is_alive() and (left_s := until_s - time.monotonic()) > 0:
                 beat()  # the wait is bounded
                 self._worker.join(min(left_s, _LOOK_S))
             self._is_over = True
             self._kill()
             self._worker.join(_GRACE_S)
-            self._drop_queued()
+            self._count_left()
         self._is_over = True
         self.report()
 
-    def _put_last(self, until_s: float) -> None:
-        """Tell the worker to end after the queued commands; raise `queue.Full` when the time is up."""
-        while True:
-            beat()
-            with suppress(queue.Full):
-                return self._queued.put(None, timeout=max(0.0, min(_LOOK_S, until_s - time.monotonic())))
-            if time.monotonic() >= until_s:
-                raise queue.Full
-
     def _work(self) -> None:
-        while not self._is_over and (event := self._queued.get()) is not None:
-            if (outcome := self._run(event)) is not None:
+        while (name := self._queued.get()) is not None and not self._is_over:
+            with self._lock:
+                phase, text = self._waiting[name]
+            try:
+                self._log.add(name)  # before the command: a power loss may cost it, and repeats none
+            except (DataError, OSError):
+                self._count("time(s) told.log could not be written: after a power loss an announcement may be repeated")
+            with self._lock:
+                del self._waiting[name]
+            if (outcome := self._run(phase, text)) is not None:
                 self._count(outcome)
 
-    def _run(self, event: bytes) -> str | None:
-        """Run the command for one event; return a warning where it failed."""
+    def _run(self, phase: str, text: bytes) -> str | None:
+        """Run the command for one announcement; return a warning where it failed."""
         try:
             process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,
                 stdout=_error_stream(),
                 stderr=_error_stream(),
-                env=self._environment,
+                env={**self._environment, "EDGEQUAKE_PHASE": phase},
                 start_new_session=True,  # a process group of its own: killed whole, and out of reach of Ctrl-C
             )
         except OSError as problem:
@@ -128,7 +163,7 @@ class EventHook:
         with self._lock:
             self._process = process
         try:
-            process.communicate(event, self._timeout_s)
+            process.communicate(text, self._timeout_s)
         except subprocess.TimeoutExpired:
             self._kill()
         with self._lock:
@@ -154,14 +189,13 @@ class EventHook:
                 return
             _kill_group(process)
 
-    def _drop_queued(self) -> None:
-        n_left = 0
-        with suppress(queue.Empty):
-            while True:
-                n_left += self._queued.get_nowait() is not None
-        self._queued.put_nowait(None)  # ends the worker
+    def _count_left(self) -> None:
+        """Count what is left for the next start of a live run, and else is not told."""
+        with self._lock:
+            n_left = len(self._waiting)
+        self._queued.put(None)  # ends the worker
         if n_left:
-            self._count("event(s) without --on-event: the run ended", n_left)
+            self._count("announcement(s) without --on-event: the run ended", n_left)
 
     def _count(self, text: str, n: int = 1) -> None:
         with self._lock:
@@ -197,15 +231,6 @@ def parse_command(command: str) -> list[str]:
             f"(no shell is used: for pipes and the like give sh -c '...')"
         )
     return parts
-
-
-def event_fields(row: CatalogRow) -> Mapping[str, Any]:
-    """Return a row as JSON values: the fields of `CatalogRow`, inert, and onset and stop as text too."""
-    times = {"onset": format_time(row.onset_ns) + "Z", "stop": format_time(row.stop_ns) + "Z"}
-    values = {
-        name: one_line(value) if isinstance(value, str) else value for name, value in dataclasses.asdict(row).items()
-    }
-    return {"evid": values["evid"], **times, **values}
 
 
 def _error_stream() -> int:

@@ -61,7 +61,7 @@ class RunFolder:
         self._stations, self._services, self._degraded, self._log = stations, services, degraded, log
         ledger.may_wait = not source.replayed
         self._out = config.out
-        self._has_status = config.has_services or not source.replayed
+        self._has_status = config.has_services or not source.replayed or config.metrics is not None
         self.n_resumed = 0
         self._next_checkpoint_s = 0.0
         self._alarms: tuple[str | None, ...] = (None, None)  # when the status was last written
@@ -211,6 +211,19 @@ class RunFolder:
             state["installed"] = installed
         write_checkpoint(self._out / CHECKPOINT, Checkpoint(self._identity(), state), self._ledger.make_room)
 
+    def announce_begun(self) -> None:
+        """Have the event hook tell the events that have begun; a live run remembers first that they are open.
+
+        Raises
+        ------
+        DataError
+            As `write_checkpoint`.
+        """
+        if self._services.hold_begun(self._stations.take_begun()):
+            if not self._source.replayed:
+                self.write_checkpoint()
+            self._services.tell_begun()
+
     def write_catalog_if_due(self) -> None:
         """Write the catalogue where there are events that are not in it.
 
@@ -296,6 +309,10 @@ class RunFolder:
             self._config, self._models, self._services, self._stations, n_events, warnings, deaf, degraded, ended
         )
         write_bytes_atomically(self._out / STATUS, json.dumps(status).encode() + b"\n", self._ledger.make_room)
+        if self._config.metrics is not None:
+            from edgequake.edge.results.metrics import metrics_text
+
+            write_bytes_atomically(self._config.metrics, metrics_text(status).encode(), self._ledger.make_room)
 
     def _give_memory_back(self) -> None:
         if not self._source.replayed:  # a live run may take months

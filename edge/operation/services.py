@@ -6,7 +6,7 @@ They are imported only where a run asks for them: what is not imported takes no 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,13 +20,16 @@ from edgequake.edge.inputs.source import Batch
 from edgequake.edge.operation.config import RunConfig
 from edgequake.edge.operation.degraded import Degraded, Incidents
 from edgequake.edge.operation.mission_clock import MissionClock
+from edgequake.edge.results.catalog import CatalogRow
 from edgequake.edge.results.ledger import Ledger
 
 if TYPE_CHECKING:
     from edgequake.edge.archive.archive import Archive
     from edgequake.edge.archive.monitor import Monitor
     from edgequake.edge.archive.ssam import SsamWriter
+    from edgequake.edge.detection.announcer import EventNotice
     from edgequake.edge.downlink.downlink import Downlink
+    from edgequake.edge.operation.announcements import OpenAlarms
     from edgequake.edge.operation.event_hook import EventHook
 
 _MOST_CHANNELS = 256
@@ -67,6 +70,7 @@ class OnboardServices:
         self.monitor: Monitor | None = None
         self.downlink: Downlink | None = None
         self._hook: EventHook | None = None
+        self._alarms: OpenAlarms | None = None
         self.clock = MissionClock(config.pass_s, replayed)
         self._newest: dict[str, Trace | int] = {}  # by channel: its newest trace, or the time where that stopped
         self.received_at_ns: int | None = None  # the machine's time when samples last came
@@ -75,8 +79,10 @@ class OnboardServices:
 
             require_cap(config.archive_bytes)
         if config.on_event is not None:
+            from edgequake.edge.operation.announcements import OpenAlarms
             from edgequake.edge.operation.event_hook import EventHook
 
+            self._alarms = OpenAlarms()
             self._hook = EventHook(config.on_event, config.on_event_timeout_s, diagnostics, config.out)
 
     def open(self, state: State | None) -> None:
@@ -98,6 +104,7 @@ class OnboardServices:
                 self.archive.restore(state["archive"], self._replayed)
             if self.ssam is not None and state["ssam"] is not None:
                 self.ssam.restore(state["ssam"], self._replayed)
+        self._open_hook(None if state is None else state.get("hook"))  # older versions have none
         if self.downlink is not None:
             # A replayed run detects again what it had detected since the checkpoint; a live stream does not come again.
             for entry in [] if self._replayed else self._ledger.pending():
@@ -180,7 +187,45 @@ class OnboardServices:
                 self._guard("segment(s) of the downlink", partial(self.downlink.enqueue, entry))
             if self._hook is not None and entry.is_new:
                 for row in entry.rows:
-                    self._guard("event(s) for --on-event", partial(self._hook.fire, row))
+                    self._guard("event(s) for --on-event", partial(self._tell_final, row))
+
+    def hold_begun(self, begun: Iterable[EventNotice]) -> bool:
+        """Note events that have begun, to be told by `tell_begun`; return whether there is any to tell.
+
+        A checkpoint in between lets a restart know that they are open, and tell them if this process does not.
+        """
+        if self._hook is None or self._alarms is None:
+            return False
+        is_any = False
+        for notice in begun:
+            is_any = True
+            self._guard("event(s) for --on-event", partial(self._hold_begun, notice))
+        return is_any
+
+    def tell_begun(self) -> None:
+        """Tell what `hold_begun` has noted."""
+        if self._hook is not None:
+            self._hook.release()
+
+    def _hold_begun(self, notice: EventNotice) -> None:
+        assert self._hook is not None and self._alarms is not None
+        self._hook.hold(self._alarms.begin(notice))
+
+    def _tell_final(self, row: CatalogRow) -> None:
+        assert self._hook is not None and self._alarms is not None
+        self._hook.tell(self._alarms.end(row))
+
+    def _open_hook(self, state: State | None) -> None:
+        """Continue with the announcements; rows that were catalogued after the checkpoint may not have been told."""
+        if self._hook is None or self._alarms is None:
+            return
+        self._hook.open(state)
+        if state is not None:
+            self._alarms.restore(state["alarms"])
+            for entry in self._ledger.pending():
+                if entry.offset is not None and entry.offset >= state["check_bytes"]:
+                    for row in entry.rows:
+                        self._tell_final(row)
 
     def finish(self) -> None:
         """Write what is buffered and make a last pass.
@@ -244,7 +289,14 @@ class OnboardServices:
             "archive": None if self.archive is None else self.archive.state(),
             "ssam": None if self.ssam is None else self.ssam.state(),
             "downlink": None if self.downlink is None else self.downlink.state(),
+            **({} if self._hook is None else {"hook": self._hook_state()}),
         }
+
+    def _hook_state(self) -> State:
+        assert self._hook is not None and self._alarms is not None
+        files = self._ledger.files
+        check_bytes = 0 if files is None else files.check_bytes
+        return {**self._hook.state(), "alarms": self._alarms.state(), "check_bytes": check_bytes}
 
     def _close(self, writer: Archive | SsamWriter) -> None:
         """Have the archive, or the SSAM channels, write what they hold."""

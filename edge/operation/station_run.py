@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from edgequake.edge.base.checkpoint import State, restored_state
 from edgequake.edge.base.diagnostics import Diagnostics
+from edgequake.edge.detection.announcer import EventNotice
 from edgequake.edge.detection.detector import Detector
 from edgequake.edge.detection.onset import refiner
 from edgequake.edge.detection.trigger import Decision, Event
 from edgequake.edge.features.conditioning import GapCounts
+from edgequake.edge.formats.source_ids import channel_of
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.inputs.source import Batch
 from edgequake.edge.manifest.manifest import Manifest
@@ -27,6 +30,7 @@ from edgequake.edge.results.summary import RecordTime
 if TYPE_CHECKING:
     from edgequake.edge.detection.follower import Follower
 
+_MOST_BEGUN = 256
 OnFrame = Callable[[str, int, float, float], None]  # station, end of the interval (ns), onset, event
 _MOST_STATIONS = 1024  # named by the summary: years of a live run, or a folder of a whole network
 
@@ -86,7 +90,10 @@ class StationRun:
         diagnostics: Diagnostics | None = None,
         found_by: str = "",
     ) -> None:
-        self.detector, self.station_id = detector, station_id
+        # events that have begun and are not taken yet; not every user takes them
+        self.begun: deque[EventNotice] = deque(maxlen=_MOST_BEGUN)
+        self.station_id = station_id
+        self._coarse_sigma_s = None if manifest.onset is None else manifest.onset.coarse_sigma_s
         self.time = RecordTime(round(manifest.front_end.bridge_s * NS_PER_S))
         self._segments = SegmentWriter(
             out, station_id, manifest.trigger, ledger, refiner(manifest), priorities, diagnostics
@@ -97,6 +104,23 @@ class StationRun:
         self.on_frame: OnFrame | None = None
         self.last_onset_ns: int | None = None  # of an event that this process has found
         self._not_before_ns: int | None = None  # onset of the first event of this model: the one before it did the rest
+        self.detector = detector
+
+    @property
+    def detector(self) -> Detector:
+        """The detector of the stream's model."""
+        return self._detector
+
+    @detector.setter
+    def detector(self, detector: Detector) -> None:
+        self._detector = detector
+        detector.on_declared = self._note_begun
+
+    def _note_begun(self, onset_ns: int, probability: float) -> None:
+        if self._not_before_ns is None or onset_ns >= self._not_before_ns:
+            channels = tuple(sorted({channel_of(source_id) for source_id in self._detector.front_end.channels}))
+            sigma_s = self._coarse_sigma_s
+            self.begun.append(EventNotice("onset", 0, self.station_id, channels, onset_ns, sigma_s, None, probability))
 
     def _show(self, decision: Decision) -> None:
         if self.on_frame is not None:
@@ -145,6 +169,7 @@ class StationRun:
         not_before_ns, manifest = self.detector.horizon_ns, follower.manifest
         self._counters.move(self.detector, follower.detector)
         self.detector, self.follower, self._found_by = follower.detector, None, found_by
+        self._coarse_sigma_s = None if manifest.onset is None else manifest.onset.coarse_sigma_s
         self.time.bridge(round(manifest.front_end.bridge_s * NS_PER_S))
         self._segments.use(manifest.trigger, refiner(manifest), priorities)
         self._not_before_ns = not_before_ns
@@ -200,6 +225,7 @@ class StationRuns:
         self._priorities = Priorities(0.0, function)  # only to be shared: each model has its own longest event
         self._model_of, self._out, self._ledger, self._diagnostics = model_of, out, ledger, diagnostics
         self._runs: dict[str, StationRun] = {}
+        self._begun: deque[EventNotice] = deque(maxlen=_MOST_BEGUN)  # of streams that are over
         self.on_frame: OnFrame | None = None  # called with each decision, for the monitor
         self.on_new: Callable[[StationRun], None] | None = None  # called with each stream that begins
 
@@ -213,6 +239,15 @@ class StationRuns:
         assert stream.follower is not None
         priorities = self._priorities.sharing(model.manifest.trigger.max_event_s)
         stream.hand_over(stream.follower, priorities, model.mark)
+
+    def take_begun(self) -> list[EventNotice]:
+        """Return the events that have begun since the last call, in the order of their onsets."""
+        begun = list(self._begun)
+        self._begun.clear()
+        for run in self._runs.values():
+            begun += run.begun
+            run.begun.clear()
+        return sorted(begun, key=lambda notice: (notice.onset_ns, notice.station_id))
 
     def push(self, batch: Batch) -> bool:
         """Process a batch with the detector of its stream; return whether there is a new segment.
@@ -252,6 +287,7 @@ class StationRuns:
                 run.finish()
         with suppress(Exception):
             if run is not None:
+                self._begun += run.begun
                 self.counters.add(run)
 
     def _push(self, batch: Batch) -> bool:
@@ -264,6 +300,7 @@ class StationRuns:
         if batch.over and batch.key in self._runs:
             run = self._runs.pop(batch.key)
             wrote |= run.finish()
+            self._begun += run.begun
             self.counters.add(run)
         return wrote
 

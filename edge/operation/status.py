@@ -18,15 +18,16 @@ from edgequake.edge.archive.day_records import RECORD_BYTES
 from edgequake.edge.archive.sds import DAY_NS, day_files
 from edgequake.edge.base.atomic_files import read_whole
 from edgequake.edge.base.control import Control
+from edgequake.edge.base.durations import duration
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.inert_text import one_line
-from edgequake.edge.base.layout import ARCHIVE, STATUS
+from edgequake.edge.base.layout import ARCHIVE, CHECKPOINT, STATUS, SUMMARY
 from edgequake.edge.base.memory import peak_memory_bytes
 from edgequake.edge.base.process_identity import age_s, process_identity, why_dead
 from edgequake.edge.downlink.outbox import outbox_files
 from edgequake.edge.formats.miniseed import index_file
 from edgequake.edge.formats.waveforms import NS_PER_S, format_time, parse_time
-from edgequake.edge.results.summary import model_fields
+from edgequake.edge.results.summary import Summary, model_fields
 
 if TYPE_CHECKING:
     from edgequake.edge.downlink.downlink import Downlink
@@ -99,10 +100,7 @@ def read_status(out: Path) -> dict[str, Any]:
     try:
         status: dict[str, Any] = json.loads(read_whole(path, _MOST_BYTES))
     except FileNotFoundError as problem:
-        raise DataError(
-            f"{out} has no {STATUS}: expected the --out of a live run, or of one with --archive-bytes, "
-            f"--summary-channel or --budget"
-        ) from problem
+        raise DataError(f"{out} has neither {STATUS} nor {SUMMARY}: expected the --out of a run") from problem
     except (OSError, ValueError) as problem:
         raise DataError(f"{path} cannot be read: {problem}") from problem
     process = status.get("process") or {}  # older versions do not write it
@@ -125,12 +123,12 @@ def _health(status: dict[str, Any]) -> str:
     if status["dead"] is not None:
         return f"dead or hanging: {status['dead']}"
     if status["age_s"] > _DEAD_S + 5 * status["checkpoint_every_s"]:
-        return f"dead or hanging: nothing written for {status['age_s']:.0f} s"
+        return f"dead or hanging: nothing written for {duration(status['age_s'])}"
     if status.get("degraded") is not None:
         return f"degraded: {status['degraded']}"
     stall_after_s, silent_s = status["stall_after_s"], status["silent_s"]
     if stall_after_s is not None and silent_s is not None and silent_s >= stall_after_s:
-        return f"stalled: no samples for {silent_s:.0f} s"
+        return f"stalled: no samples for {duration(silent_s)}"
     if status.get("deaf") is not None:  # older versions do not write it
         return f"deaf: {status['deaf']}"
     return "well"
@@ -139,7 +137,7 @@ def _health(status: dict[str, Any]) -> str:
 def add_status_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `status`."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="the run's --out")
-    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
 def status_command(arguments: argparse.Namespace, control: Control) -> int:
@@ -148,17 +146,47 @@ def status_command(arguments: argparse.Namespace, control: Control) -> int:
     Raises
     ------
     DataError
-        As `read_status`.
+        As `read_status` and `read_file_run`.
     """
-    status = read_status(arguments.folder)
-    print(json.dumps(status, indent=1) if arguments.json else status_text(status))
+    status, text = read_file_run(arguments.folder) or _live(arguments.folder)
+    print(json.dumps(status, indent=1) if arguments.json else text)
     return 0
+
+
+def _live(out: Path) -> tuple[dict[str, Any], str]:
+    status = read_status(out)
+    return status, status_text(status)
+
+
+def read_file_run(out: Path) -> tuple[dict[str, Any], str] | None:
+    """Return `state` and `health` of a run over files, with the fields of its summary.json, and the same as text.
+
+    Such a run writes no status.json unless it has an archive, a summary channel or a downlink. None where there is one,
+    or where there is no run.
+
+    Raises
+    ------
+    DataError
+        As `Summary.read`.
+    """
+    if (out / STATUS).exists():
+        return None
+    if (out / SUMMARY).exists():
+        summary = Summary.read(out / SUMMARY)
+        fields = {"state": _ENDED, "health": _ENDED, **json.loads(summary.to_json())}
+        when = _iso((out / SUMMARY).stat().st_mtime_ns)
+        return fields, f"ended at {when}; inputs {one_line(', '.join(summary.inputs))}\n{summary.text()}"
+    if (out / CHECKPOINT).exists():
+        health = "a run over files that goes on, or was stopped: then --resume continues it"
+        return {"state": _RUNNING, "health": health}, health
+    return None
 
 
 def status_text(status: dict[str, Any]) -> str:
     """Return a status as text."""
     lines = [
-        f"{status['health']}, as of {status['age_s']:.0f} s ago; mission time {status['mission_time'] or 'unknown'}",
+        f"{status['health']}, as of {duration(status['age_s'])} ago; "
+        f"mission time {status['mission_time'] or 'unknown'}",
         f"{_models_text(status)}, edgequake {status['edgequake_version']}",
         f"{status['events']} event(s), {status['rises_let_go']} rise(s) too short for an event; "
         f"{status['samples_in']} samples, {status['peak_memory_bytes'] / 1e6:.0f} MB peak",

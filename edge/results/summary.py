@@ -12,6 +12,7 @@ from typing import Any
 
 from edgequake.edge.base.atomic_files import read_whole
 from edgequake.edge.base.checkpoint import State
+from edgequake.edge.base.durations import duration
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.inert_text import one_line
 from edgequake.edge.base.layout import CATALOG, SUMMARY
@@ -147,14 +148,13 @@ class Summary:
 
     def text(self) -> str:
         """Return the summary as text."""
-        hours = self.record_s / 3600
         lines = [
-            f"{self.n_events} event(s) in {hours:.1f} h of {', '.join(self.stations) or 'nothing'}",
-            f"kept {self.kept_s / 3600:.2f} h = {100 * self.kept_fraction:.1f} % of the record, "
+            f"{self.n_events} event(s) in {duration(self.record_s)} of {', '.join(self.stations) or 'nothing'}",
+            f"kept {duration(self.kept_s)} = {100 * self.kept_fraction:.1f} % of the record, "
             f"{self.samples_kept} of {self.samples_in} samples, {_size(self.bytes_kept)} of {_size(self.bytes_in)}",
             f"gaps interpolated {self.tears_bridged}, restarts {self.restarts}, fill values {self.fill_samples}, "
             f"not finite {self.not_finite_samples}, unreadable {self.unreadable_bytes} bytes",
-            f"{self.wall_s:.2f} s wall, {self.cpu_s:.2f} s CPU, {self.peak_memory_bytes / 1e6:.0f} MB peak; "
+            f"{duration(self.wall_s)} wall, {duration(self.cpu_s)} CPU, {self.peak_memory_bytes / 1e6:.0f} MB peak; "
             f"model {self.model} {self.variant}, {self.runtime}",
         ]
         return "\n".join(map(one_line, lines))

@@ -37,6 +37,12 @@ RESULT = "reviewed.json"
 VARIANT = "int8"
 MOST_RECALL_LOST = 0.02  # for fewer false alarms to count as a help
 LEAST_REJECTED = 10  # quakes can be injected; the station's own noise is what only reviews can show
+SAID = {
+    "helped": "it helped",
+    "did not help": "it did not help",
+    "may cost quakes": "fewer false alarms, but it may cost quakes; lower thresholds with `edgequake tune --reviewed`",
+    "cannot be told": "too few reviews to say whether it helped",
+}
 # What share of a fine-tuning each stage takes, as the worker calls it; the rest is the optimisation.
 _STAGES = {"injected examples": (0.0, 0.15), "recorded examples": (0.15, 0.3), "validation records": (0.3, 0.35)}
 _FITTING = (0.35, 1.0)
@@ -84,16 +90,18 @@ class Learned:
 
     @property
     def verdict(self) -> str:
-        """Whether it helped: "helped", "did not help", "cannot be told", or blank where it was not compared."""
+        """Whether it helped, one of the keys of `SAID`; blank where it was not compared."""
         if not self.n_folds:
             return ""
-        if self.after.n_false >= self.before.n_false:
+        lost = 0.0
+        if self.before.recall is not None and self.after.recall is not None:
+            lost = round(self.before.recall - self.after.recall, 6)
+        surely_lost = self.recall_change is not None and self.recall_change[1] < -MOST_RECALL_LOST
+        if self.after.n_false >= self.before.n_false or surely_lost:
             return "did not help"
-        if self.before.recall is None or self.after.recall is None:
+        if self.before.recall is None or self.false_ratio is None or self.false_ratio[1] >= 1.0:
             return "cannot be told"
-        if round(self.before.recall - self.after.recall, 6) > MOST_RECALL_LOST:
-            return "did not help"
-        return "helped" if self.false_ratio is not None and self.false_ratio[1] < 1.0 else "cannot be told"
+        return "may cost quakes" if lost > MOST_RECALL_LOST else "helped"
 
     def to_json(self) -> dict[str, Any]:
         """Return all figures."""
@@ -125,10 +133,9 @@ class Learned:
                 f"  {name:7s} {figures.n_recalled} of {figures.n_arrivals} accepted events found, "
                 f"{figures.n_false} false alarm(s) in {figures.quiet_days:.2f} quiet days"
             )
-        said = "too few reviews to say whether it helped" if self.verdict == "cannot be told" else f"it {self.verdict}"
         lines.append(
             f"  recall changes by {_interval(self.recall_change)}, false alarms to {_interval(self.false_ratio)} of "
-            f"what they were (90 %): {said}"
+            f"what they were (90 %): {SAID[self.verdict]}"
         )
         return lines
 

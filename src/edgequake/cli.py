@@ -10,13 +10,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from edgequake.edge.base.control import flush_output
+from edgequake.edge.base.control import PIPE_CLOSED, flush_output
 from edgequake.edge.base.errors import EdgequakeError, GateError, unforeseen
 from edgequake.edge.base.inert_text import one_line
 
 GATE_FAILED = 3
 INTERRUPTED = 130
-PIPE_CLOSED = 141  # as a shell reports a program that SIGPIPE has ended
 PROGRAM = (sys.executable, "-m", "edgequake.cli")  # how a command starts another one in a process
 
 # The extra of the package that installs an import; `desktop` for all others.
@@ -39,13 +38,15 @@ EXTRAS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    output = sys.stdout
     try:
         from edgequake.commands.app import app
 
         app(args=None if argv is None else list(argv), prog_name="edgequake", obj=PROGRAM)
     except SystemExit as stop:  # typer always ends in this way
         code = stop.code if isinstance(stop.code, int) else 0
-        return code if flush_output() else PIPE_CLOSED
+        is_gone = sys.stdout is not output  # replaced by typer once nobody reads it, whose code is 1
+        return code if flush_output() and not is_gone else PIPE_CLOSED
     except BrokenPipeError:
         flush_output()
         return PIPE_CLOSED

@@ -109,7 +109,7 @@ def test_the_rows_of_a_window_are_read_from_the_file(network: Path) -> None:
     [
         ({"name": None}, "'name' is missing; a network that train did not make needs name, body, sampling_rate_hz and"),
         ({"body": "venus"}, "body is 'venus', expected one of moon, mars, earth"),
-        ({"front_end.kind": "wavelet"}, "kind is 'wavelet', expected one of spectrogram, scalogram, waveform"),
+        ({"front_end.kind": "wavelet"}, "kind is 'wavelet', expected one of spectrogram, scalogram, mel, waveform"),
         ({"front_end.hop_samples": 0}, "front_end: hop_samples must be 1 to 1000000, got 0"),
         ({"front_end.hops": 3}, "front_end: unknown field 'hops'"),
         ({"trigger.hold_s": "long"}, "trigger.hold_s: expected float, got 'long'"),

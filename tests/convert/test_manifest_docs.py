@@ -19,6 +19,7 @@ SECTIONS = {
     "`front_end.high_bands`": tables.HighBandsConfig,
     "`front_end.contrast`": tables.ContrastConfig,
     "`front_end.scalogram`": tables.ScalogramConfig,
+    "`front_end.mel`": tables.MelConfig,
     "`front_end.waveform`": tables.WaveformConfig,
     "`front_end.rows`": tables.RowsConfig,
     "`network`": manifest.NetworkConfig,

@@ -159,7 +159,7 @@ def test_the_summary_counts_what_obspy_counts(quake_file: Path, moon_path: Path,
     assert "tflite-runtime" in written["runtime"] or "ai-edge-litert" in written["runtime"]
     fields = {field.name for field in dataclasses.fields(Summary)} - {"out"}
     assert set(written) == fields
-    assert "1 event(s) in 2.5 h of XX_LUN" in summary.text()
+    assert "1 event(s) in 2 h 30 min of XX_LUN" in summary.text()
 
 
 def test_a_quiet_record_leaves_an_empty_catalogue(write: Write, noise: np.ndarray, tmp_path: Path) -> None:
@@ -399,7 +399,7 @@ def test_the_command_prints_the_summary(quake_file: Path, tmp_path: Path, capsys
     assert main(["run", str(quake_file), "--out", str(out), "--channels", " MH1, MHZ", "--sensitivity", "high"]) == 0
     said = capsys.readouterr()
     assert said.err.startswith("edgequake-edge: XX_LUN: model moon (") and said.err.count("\n") == 1
-    assert "1 event(s) in 2.5 h of XX_LUN" in said.out and said.out.endswith(f"in {out}\n")
+    assert "1 event(s) in 2 h 30 min of XX_LUN" in said.out and said.out.endswith(f"in {out}\n")
     assert json.loads((out / "summary.json").read_text())["ignored_channels"] == ["MH2"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgequake.edge.__main__ import main
+from edgequake.edge.run_options import RunOptions
 from edgequake.synthetic import synthetic_dataset
 
 
@@ -30,7 +32,7 @@ def test_every_option_is_explained(root: Path, capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit):
         main(["run", "--help"])
     options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}
-    text = "".join((root / name).read_text() for name in ("README.md", "docs/runner.md"))
+    text = "".join((root / name).read_text() for name in ("docs/commands.md", "docs/runner.md"))
     undocumented = {option for option in options if option not in text}
     assert undocumented <= {
         "--force",
@@ -42,6 +44,27 @@ def test_every_option_is_explained(root: Path, capsys: pytest.CaptureFixture[str
         "--json",
         "--sensitivity",
     }
+
+
+def option_rows() -> list[str]:
+    """Return the rows of the table of keys, from the declared options."""
+    parser = argparse.ArgumentParser()
+    declared = RunOptions(parser)
+    by_name = {(one.option_strings or [one.dest])[0].removeprefix("--"): one for one in parser._actions}
+    rows = []
+    for name in declared.names:
+        one = by_name[name]
+        kind = "true or false" if one.nargs == 0 else "number" if one.type in (int, float) else "text"
+        kind = "seconds" if one.metavar == "SECONDS" else kind
+        kind = "text, or a list of texts" if name in ("inputs", "channels", "station") else kind
+        rows.append(f"| `{name}` | {kind} | {one.help} |")
+    return rows
+
+
+def test_the_table_of_keys_is_that_of_the_options(root: Path) -> None:
+    text = (root / "docs" / "runner.md").read_text()
+    section = text.split("## Configuration file")[1].split("\n## ")[0]
+    assert [line for line in section.splitlines() if line.startswith("| `")] == option_rows(), "\n".join(option_rows())
 
 
 def test_the_service_uses_options_that_exist(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

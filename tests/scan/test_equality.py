@@ -159,6 +159,11 @@ def test_other_options_need_another_folder(nights: Path, scanned: Path) -> None:
         scan_here(nights, scanned, keeps_segments=True, threshold=0.7)
 
 
+def test_an_archive_that_the_model_does_not_take_is_refused_by_its_name(nights: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no channel that model earth takes: it has FDSN:.* \(--model moon takes it\)"):
+        scan_here(nights, tmp_path / "out", model="earth")
+
+
 def test_an_archive_without_records_is_refused(tmp_path: Path) -> None:
     (tmp_path / "archive").mkdir()
     (tmp_path / "archive" / "notes.txt").write_text("no records")

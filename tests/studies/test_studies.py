@@ -85,6 +85,11 @@ class Study:
 
 
 STUDIES = {
+    "arrivals_found": Study(
+        ["moon", "DATA", "--seeds", "1"],
+        r"\| \S+\.mseed` \| \S+ at \d+ \| [01]/1 \| [01]/1 \|[\s\S]*primary arrivals recalled from",
+        is_here=True,
+    ),
     "body_folds": Study(
         ["OUT/data", "OUT", "--plan", "OUT/body_folds.toml", "--seeds", "1", "--cache", "OUT/rows", "--json", "OUT"],
         r"\nfinished\nMoon: 2 folds, 2 held-out records[\s\S]*\n0/2 +1 [\s\S]*\n1/2 +1 ",

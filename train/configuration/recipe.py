@@ -202,7 +202,7 @@ class FitRecipe:
     # no good scale as integers. 0: no limit.
     cell_limit: float = 0.0
     start_weight: float = 20.0  # of the squared error of the output "start", beside the event's cross-entropy
-    start_from: str | None = None  # a .keras file of the same network with the initial weights (fine-tuning)
+    start_from: str | None = None  # a shipped network or a .keras file, the same network: initial weights
 
 
 @dataclass(frozen=True)
@@ -230,8 +230,11 @@ class Recipe:
             )
         if self.network.has_start and self.onset is not None:
             raise ValueError("the output 'start' already gives the onset: set onset = false in the recipe")
-        if self.front_end.components or self.front_end.per_window or self.front_end.kind == "rows":
-            raise ValueError("training takes neither components nor windows normalised as a whole, nor other rows")
+        if self.front_end.components or self.front_end.per_window or self.front_end.kind in ("rows", "mel"):
+            raise ValueError(
+                "training takes neither components nor windows normalised as a whole, nor mel bands, nor other rows: "
+                "train in a notebook, on rows of `edgequake rows`"
+            )
         if self.front_end.kind == "waveform" and self.classes is not None:
             raise ValueError("event classes need spectral bands, which a waveform lacks: set classes = false")
 

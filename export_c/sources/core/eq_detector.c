@@ -195,6 +195,10 @@ static void take_sample(eq_channel *c, const eq_samples *x, uint32_t i)
     c->piece_left--;
 }
 
+#ifdef EQ_HOST_SAMPLES /* a host's library may take runs of samples at once, of the same bits */
+#include EQ_HOST_SAMPLES
+#endif
+
 static eq_result push_samples(eq_t *s, int channel, int64_t start_ns, double rate_hz, const eq_samples *x, uint32_t n,
                               uint32_t *taken)
 {
@@ -224,6 +228,11 @@ static eq_result push_samples(eq_t *s, int channel, int64_t start_ns, double rat
             return EQ_LEAD;
         }
         while (c->grids[0].next_block == block) {
+#ifdef EQ_HOST_SAMPLES
+            const uint32_t n_run = x->i32 != NULL ? host_take_run(s, c, x->i32 + *taken, n - *taken) : 0;
+            *taken += n_run;
+            n_done += 2 * n_run;
+#endif
             if (n_done++ > 2 * n_most) { /* a sample is taken, then emitted */
                 return EQ_MORE;
             }

@@ -11,11 +11,15 @@ static int64_t ceil_div(int64_t a, int64_t b)
     return -floor_div(-a, b);
 }
 
+#ifndef EQ_VOLATILE /* a host's library, whose options are known, leaves it out */
+#define EQ_VOLATILE volatile
+#endif
+
 /* Adding and taking away 2^52 with the sign of x rounds it to an integer, half to even; from there on all are. */
 static double round_even(double x)
 {
     const double big = x < 0.0 ? -4503599627370496.0 : 4503599627370496.0;
-    volatile double sum; /* volatile: no compiler may cancel the two */
+    EQ_VOLATILE double sum; /* volatile: no compiler may cancel the two */
     if (!(x > -4503599627370496.0 && x < 4503599627370496.0)) {
         return x;
     }
@@ -43,6 +47,10 @@ static double magnitude(double x)
     return x < 0.0 ? -x : x;
 }
 
+/* 1/23, 1/21, ... 1: of the series of atanh. */
+static const double eq_odd_parts[] = {1.0 / 23.0, 1.0 / 21.0, 1.0 / 19.0, 1.0 / 17.0, 1.0 / 15.0, 1.0 / 13.0,
+                                      1.0 / 11.0, 1.0 / 9.0,  1.0 / 7.0,  1.0 / 5.0,  1.0 / 3.0,  1.0};
+
 /* log10 of a normal number, to about 1e-16: 2 atanh((m - 1) / (m + 1)) of its mantissa m, and its exponent. */
 static double log_10(double x)
 {
@@ -60,8 +68,8 @@ static double log_10(double x)
     }
     s = (x - 1.0) / (x + 1.0);
     s2 = s * s;
-    for (i = 23; i > 0; i -= 2) {
-        sum = sum * s2 + 1.0 / (double)i;
+    for (i = 0; i < (int)(sizeof eq_odd_parts / sizeof eq_odd_parts[0]); i++) {
+        sum = sum * s2 + eq_odd_parts[i];
     }
     return (double)exponent * 0.30102999566398120 + sum * s * 0.86858896380650365; /* log10(2), 2 log10(e) */
 }

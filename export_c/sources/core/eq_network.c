@@ -222,3 +222,9 @@ static double probability_of(int8_t q)
 {
     return (double)(((float)q - (float)EQ_PROBABILITY_ZERO) * EQ_PROBABILITY_SCALE);
 }
+
+#ifdef EQ_HOST_NETWORK /* a host's library may have a step of its own, of the same integers */
+#include EQ_HOST_NETWORK
+#else
+#define host_step step_network
+#endif

@@ -1,5 +1,7 @@
 /* Power spectral density of a window in bands: linear detrend, periodic Hann window, FFT. */
 
+#define EQ_SIDES 8 /* sums of a window, added side by side */
+
 /* cos(2 pi i / n) of the largest window length n, of which shorter ones use every other value. */
 static double cosine(uint32_t i)
 {
@@ -16,19 +18,36 @@ static double sine(uint32_t i)
     return cosine(i + 3 * (EQ_MOST_WINDOW / 4));
 }
 
+/* The sum of what stands in turn in EQ_SIDES sums. */
+static double sum_of_sides(const double *sums)
+{
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+}
+
+/* Sets the mean and the slope of a window's linear trend. Eight sums, each of every eighth sample, let processors add
+   side by side; their order is part of the result. */
+static void find_trend(const eq_grid_config *config, const double *values, double *mean, double *slope)
+{
+    const uint32_t n = config->window;
+    const double centre = ((double)n - 1.0) / 2.0;
+    double sums[EQ_SIDES] = {0.0}, moments[EQ_SIDES] = {0.0};
+    uint32_t i;
+    for (i = 0; i < n; i++) {
+        sums[i % EQ_SIDES] += values[i];
+        moments[i % EQ_SIDES] += values[i] * ((double)i - centre);
+    }
+    *mean = sum_of_sides(sums) / (double)n;
+    *slope = sum_of_sides(moments) / config->ramp_power;
+}
+
 /* Writes the detrended and tapered window to `out`. */
 static void detrend_and_taper(const eq_grid_config *config, const double *values, double *out)
 {
     const uint32_t n = config->window, stride = EQ_MOST_WINDOW / n;
     const double centre = ((double)n - 1.0) / 2.0;
-    double sum = 0.0, moment = 0.0, mean, slope;
+    double mean, slope;
     uint32_t i;
-    for (i = 0; i < n; i++) {
-        sum += values[i];
-        moment += values[i] * ((double)i - centre);
-    }
-    mean = sum / (double)n;
-    slope = moment / config->ramp_power;
+    find_trend(config, values, &mean, &slope);
     for (i = 0; i < n; i++) {
         out[i] = (values[i] - mean - slope * ((double)i - centre)) * (0.5 - 0.5 * cosine(i * stride));
     }
@@ -100,3 +119,20 @@ static void band_powers(const eq_grid_config *config, const double *values, doub
         powers[band] = total / (double)(config->starts[band + 1] - config->starts[band]);
     }
 }
+
+/* Writes log10 of the power density of each band, above that of rounding. */
+static void band_levels(const eq_grid_config *config, const double *values, double floor, double *scratch,
+                        double *levels)
+{
+    uint32_t band;
+    band_powers(config, values, scratch, levels);
+    for (band = 0; band < config->n_bands; band++) {
+        levels[band] = log_10(levels[band] + floor);
+    }
+}
+
+#ifdef EQ_HOST_SPECTRUM /* a host's library may have its own, of the same bits */
+#include EQ_HOST_SPECTRUM
+#else
+#define host_band_levels band_levels
+#endif

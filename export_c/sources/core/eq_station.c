@@ -96,7 +96,7 @@ static void decide_row(eq_t *s, int64_t block, int is_restart)
     for (i = 0; i < EQ_N_FEATURES; i++) {
         row[i] = quantize_feature(features[i]);
     }
-    step_network(&s->network, row, s->gates, probabilities);
+    host_step(&s->network, row, s->gates, probabilities);
 #ifdef EQ_ON_ROW /* for tests: sees every row */
     EQ_ON_ROW(block, is_restart, row, probabilities);
 #endif

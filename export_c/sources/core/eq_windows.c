@@ -28,17 +28,26 @@ static double quantization_density(const eq_grid_config *config, const double *v
     return larger(quantum * quantum / (6.0 * config->rate_hz), 1e-60);
 }
 
+/* Whether all samples of the window are the same. */
+static int is_flat_window(const eq_grid_config *config, const double *values)
+{
+    uint32_t i;
+    for (i = 1; i < config->window; i++) {
+        if (values[i] < values[0] || values[i] > values[0]) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 /* Whether the window holds enough true samples, and is not the last of many without any change. */
 static int is_valid_window(const eq_grid_config *config, eq_grid *grid)
 {
-    double low = grid->values[0], high = grid->values[0];
     uint32_t i, n_interpolated = 0;
     for (i = 0; i < config->window; i++) {
-        low = smaller(low, grid->values[i]);
-        high = larger(high, grid->values[i]);
         n_interpolated += grid->valid[i] != 0 ? 0u : 1u;
     }
-    if (high > low) {
+    if (!is_flat_window(config, grid->values)) {
         grid->n_flat = 0;
     } else {
         grid->n_flat += grid->n_flat < INT32_MAX ? 1 : 0;
@@ -51,7 +60,6 @@ static int window_features(const eq_grid_config *config, eq_grid *grid, double *
                            int16_t *steps)
 {
     double levels[EQ_MOST_BANDS];
-    uint32_t band;
     int is_valid;
     if (grid->fresh != 0) {
         grid->n_flat = 0;
@@ -62,10 +70,7 @@ static int window_features(const eq_grid_config *config, eq_grid *grid, double *
     is_valid = is_valid_window(config, grid);
     (void)memset(steps, 0, config->n_bands * sizeof *steps);
     if (is_valid != 0) {
-        band_powers(config, grid->values, scratch, levels);
-        for (band = 0; band < config->n_bands; band++) {
-            levels[band] = log_10(levels[band] + grid->floor);
-        }
+        host_band_levels(config, grid->values, grid->floor, scratch, levels);
         excess_of(config, grid, levels, steps);
     }
     return is_valid;

@@ -4,6 +4,13 @@
 #include <stdint.h>
 #include <string.h>
 
+#define EQ_VOLATILE
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(EQ_PLAIN_C)
+#define EQ_HOST_SPECTRUM "../host/eq_avx2_spectrum.c"
+#define EQ_HOST_SAMPLES "../host/eq_avx2_samples.c"
+#define EQ_HOST_NETWORK "../host/eq_avx2_network.c"
+#endif
+
 static struct {
     int64_t *blocks;
     float *features;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -85,6 +86,12 @@ def examples_of(words: str) -> str | None:
 class CommandWithExamples(TyperCommand):
     """A command whose help names arguments by what they are, and not by their types in Python."""
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line: arguments by their names, in brackets those that may be left out."""
+        arguments = [one for one in self.get_params(ctx) if one.param_type_name == "argument"]
+        names = [(one.metavar or str(one.name).upper(), one.required) for one in arguments]
+        return [self.options_metavar, *(name if is_required else f"[{name}]" for name, is_required in names)]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments and the options."""
         parts: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
@@ -93,9 +100,9 @@ class CommandWithExamples(TyperCommand):
             if record is None:
                 continue
             if parameter.param_type_name == "argument":
-                parts["Arguments"].append((parameter.metavar or str(parameter.name).upper(), record[1]))
+                parts["Arguments"].append((parameter.metavar or str(parameter.name).upper(), _in_words(record[1])))
             else:
-                parts["Options"].append(record)
+                parts["Options"].append((record[0], _in_words(record[1])))
         for title, records in parts.items():
             if records:
                 with formatter.section(title):
@@ -116,5 +123,16 @@ class CommandGroups(TyperGroup):
         width = max(len(name) for name in self.commands)
         for title, commands in titles.items():
             with formatter.section(title):
-                limit = formatter.width - 6 - width
-                formatter.write_dl([(f"{name:{width}}", one.get_short_help_str(limit)) for name, one in commands])
+                formatter.write_dl([(f"{name:{width}}", _first_sentence(one)) for name, one in commands])
+
+
+def _in_words(text: str) -> str:
+    """Return the help of a parameter with its limits in words: `[x>=1]` becomes `[at least 1]`."""
+    text = re.sub(r"(-?[0-9.]+)<=x<=(-?[0-9.]+)", r"\1 to \2", text)
+    return re.sub(r"\bx>=(-?[0-9.]+)", lambda found: f"at least {float(found[1]):g}", text)
+
+
+def _first_sentence(command: Any) -> str:
+    """Return what a command does, whole: formatters break lines, click cuts them off."""
+    words = " ".join((command.help or "").partition("\n\n")[0].split())
+    return words.partition(". ")[0].rstrip(".")

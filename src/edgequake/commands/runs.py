@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import time
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from edgequake.commands.options import AsJson, RunFolder
 from edgequake.commands.terminal import print_result, progress_bar, say
-from edgequake.edge.base.errors import ConfigError
+from edgequake.edge.base.errors import ConfigError, EdgequakeError
 from edgequake.edge.base.inert_text import one_line
 from edgequake.scan.storage.scan_folder import is_scan
 
@@ -28,22 +31,47 @@ def run(context: typer.Context) -> None:
     from edgequake.edge.__main__ import main
     from edgequake.seedlink import SCHEME, run_seedlink
 
-    if any(argument.startswith(SCHEME) for argument in context.args):
-        raise typer.Exit(
-            run_seedlink(with_core_library(context.args), lambda line: say(one_line(f"edgequake: {line}"), err=True))
-        )
-    raise typer.Exit(main(["run", *with_core_library(context.args)], program="edgequake"))
+    arguments = with_core_library(context.args)
+    if not any(argument.startswith(SCHEME) for argument in arguments):
+        inputs = _configured(context.args).get("inputs", ())
+        arguments += [name for name in inputs if name.startswith(SCHEME)]
+    if any(argument.startswith(SCHEME) for argument in arguments):
+        raise typer.Exit(run_seedlink(arguments, lambda line: say(one_line(f"edgequake: {line}"), err=True)))
+    raise typer.Exit(main(["run", *arguments], program="edgequake"))
+
+
+class _Quiet(ArgumentParser):
+    """A parser that leaves it to the runner to say what is wrong with a command line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigError."""
+        raise ConfigError(message)
+
+
+def _configured(arguments: list[str]) -> dict[str, Any]:
+    """Return the values of all options where a file gives some of them; nothing without one, and where one is wrong."""
+    from edgequake.edge.run_options import RunOptions
+
+    if not any(name == "--config" for name, _ in _options(arguments)):
+        return {}
+    parser = _Quiet(add_help=False)
+    options = RunOptions(parser)
+    try:
+        return options.merged(vars(parser.parse_known_args(arguments)[0]))
+    except ConfigError:
+        return {}
 
 
 def with_core_library(arguments: list[str]) -> list[str]:
     """Return the arguments of `run`, for `--core c` with a folder of libraries, which are built if need be."""
-    options = dict(_options(arguments))
-    if options.get("--core") != "c" or "--core-library" in options:
+    configured = {f"--{name}": value for name, value in _configured(arguments).items() if value is not None}
+    options = {**configured, **dict(_options(arguments))}
+    if options.get("--core") != "c" or not {"--core-library", "--core_library"}.isdisjoint(options):
         return arguments
     from edgequake.edge.inputs.model_choice import AUTO, BODIES
     from edgequake.export_c.library_cache import cached_libraries
 
-    named = options.get("--model", AUTO)
+    named = str(options.get("--model", AUTO))
     return [*arguments, "--core-library", str(cached_libraries(BODIES if named == AUTO else (named,)))]
 
 
@@ -60,13 +88,15 @@ def plot(
         Path | None, typer.Option(metavar="FILE.png", help="The picture; by default picture.png in RUN_DIR.")
     ] = None,
     station: Annotated[
-        str | None, typer.Option(metavar="NET_STA", help="NET_STA; by default the station with most samples.")
+        str | None, typer.Option(metavar="NET_STA", help="NET_STA; by default the station with most events.")
     ] = None,
 ) -> None:
     """Draw the records of a run, with the segments shaded and the onsets marked."""
     from edgequake.report.charts.picture import draw_run
 
-    say(f"drawn: {draw_run(run_dir, out or run_dir / 'picture.png', inputs or (), station)}")
+    with progress_bar() as show:
+        drawn = draw_run(run_dir, out or run_dir / "picture.png", inputs or (), station, show)
+    say(f"drawn: {drawn}")
 
 
 def status(
@@ -122,7 +152,8 @@ def export(
     with progress_bar() as show:
         results = export_run(run_dir, forms, out, force, show, stations)
     text = "\n".join(result.text() for result in results)
-    print_result(results[0] if len(results) == 1 else results, text, as_json)
+    made = [dataclasses.asdict(result) for result in results]
+    print_result(made[0] if len(made) == 1 else {"exports": made}, text, as_json)
 
 
 def _export_labels(run_dir: Path, out: Path, as_json: bool) -> None:
@@ -156,6 +187,13 @@ def report(
         str | None,
         typer.Option(metavar="NAME|MANIFEST", help="The run's model; by default the shipped model of that name."),
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME|7d|24h", help="Of a run: leave out events before, a time in UTC or a time ago."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Of a run: draw N events, of highest priority (default: 30).")
+    ] = None,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Write results as Markdown tables, to --out or to the terminal.")
     ] = False,
@@ -167,26 +205,49 @@ def report(
     folders = [path for path in paths if path.is_dir()]
     if folders and (markdown or readme or len(paths) > 1):
         raise ConfigError(f"{folders[0]} is a folder: a run is reported alone and as HTML; expected files of results")
-    if (inputs or model) and not folders:
-        raise ConfigError("--input and --model need the folder of a run; got files of results")
+    if (inputs or model or since or limit is not None) and not folders:
+        raise ConfigError("--input, --model, --since and --limit need the folder of a run; got files of results")
     if markdown or readme:
         _write_markdown(paths, out, readme, whole_page=markdown)
     elif folders and is_scan(folders[0]):
         _write_scan(folders[0], out or folders[0] / "report.html")
     elif folders:
-        _write_run(folders[0], out or folders[0] / "report.html", inputs or [], model)
+        _write_run(folders[0], out or folders[0] / "report.html", inputs or [], model, since, limit)
     else:
         _write_results(paths, out)
 
 
-def _write_run(folder: Path, out: Path, inputs: list[Path], model: str | None) -> None:
-    from edgequake.report.pages.run_page import run_report
+def _write_run(
+    folder: Path, out: Path, inputs: list[Path], model: str | None, since: str | None, limit: int | None
+) -> None:
+    from edgequake.report.pages.run_page import MOST_DRAWN, page_name, run_report
 
+    since_ns, most = None if since is None else _since_ns(since), MOST_DRAWN if limit is None else limit
     with progress_bar() as show:
-        page = run_report(folder, inputs, model, show)
-    _write(out, page.html)
-    for note in page.notes:
+        report = run_report(folder, inputs, model, show, since_ns, most, out.name)
+    for number, html in enumerate(report.more, start=2):
+        _write(out.with_name(page_name(out.name, number)), html)
+    _write(out, report.html)
+    for note in report.notes:
         say(f"note: {note}", err=True)
+
+
+def _since_ns(text: str) -> int:
+    """Return a time in ns: UTC, or so many days or hours ago.
+
+    Raises
+    ------
+    ConfigError
+        Neither of the two.
+    """
+    from edgequake.edge.formats.waveforms import NS_PER_S, parse_time
+
+    if found := re.fullmatch(r"(\d+)([dh])", text.strip()):
+        return time.time_ns() - int(found[1]) * {"d": 86_400, "h": 3_600}[found[2]] * NS_PER_S
+    try:
+        return parse_time(text)
+    except (ValueError, EdgequakeError) as problem:
+        raise ConfigError(f"--since {text}: expected a time in UTC, or days or hours ago, as 7d or 24h") from problem
 
 
 def _write_scan(folder: Path, out: Path) -> None:

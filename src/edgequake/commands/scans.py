@@ -12,6 +12,7 @@ import typer
 
 from edgequake.commands.options import AsJson
 from edgequake.commands.terminal import print_result, say
+from edgequake.edge.base.durations import duration
 
 if TYPE_CHECKING:
     from edgequake.scan.driving import Progress
@@ -136,7 +137,7 @@ def _progress_lines() -> Callable[[Progress], None]:
 
 def _line(progress: Progress) -> str:
     left_s = progress.left_s
-    left = "" if left_s is None else f", {left_s / 60:.0f} min left"
+    left = "" if left_s is None else f", {duration(left_s)} left"
     failed = f", {progress.n_failed} failed" if progress.n_failed else ""
     return (
         f"{progress.n_done} of {progress.n_pieces} shard(s) done{failed}, {progress.n_events} new event(s), "

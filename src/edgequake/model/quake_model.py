@@ -174,6 +174,18 @@ class QuakeModel:
         batches = self._batches(waveforms, sampling_rate_hz, start, channels, Diagnostics())
         return annotated(self.manifest, self._loaded.graph, self._loaded.variant, self.threshold, batches)
 
+    def to_seisbench(self) -> Any:
+        """Return the model as a `seisbench.models.WaveformModel`, for programs that take one.
+
+        Raises
+        ------
+        ConfigError
+            SeisBench is not installed.
+        """
+        from edgequake.model.seisbench_model import seisbench_model
+
+        return seisbench_model(self, load_model)
+
     def detector(self) -> Detector:
         """Return a detector of one station, for an acquisition loop: `Detector.feed`."""
         return Detector(self.manifest, self._loaded.graph, self._loaded.variant, self.threshold)

@@ -92,7 +92,7 @@ def _rate_problem(manifest: Manifest, trace: Trace) -> DataError | None:
     try:
         require_rate(manifest.front_end, manifest.sampling_rate_hz, trace.sampling_rate_hz)
     except DataError as problem:
-        return problem
+        return DataError(f"model {manifest.name}: {problem}")
     return None
 
 

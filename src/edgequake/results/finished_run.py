@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.base.layout import CATALOG, JOURNAL, SUMMARY
+from edgequake.edge.base.layout import CATALOG, JOURNAL, STATUS, SUMMARY
 from edgequake.edge.downlink.journal import sent_segments
 from edgequake.edge.formats.miniseed import index_file
-from edgequake.edge.formats.source_ids import split_source_id
+from edgequake.edge.formats.source_ids import split_source_id, station_of
+from edgequake.edge.formats.waveforms import NS_PER_S
+from edgequake.edge.operation.status import read_status
 from edgequake.edge.results.catalog import CatalogRow, read_catalog
-from edgequake.edge.results.summary import Summary
+from edgequake.edge.results.catalog_files import CatalogFiles
+from edgequake.edge.results.summary import Summary, UsedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,10 @@ class FinishedRun:
         return tuple(segment.file for segment in self.summary.segments)
 
 
-def read_run(folder: Path) -> FinishedRun:
+def read_run(folder: Path, summary: Summary | None = None) -> FinishedRun:
     """Read summary.json and catalog.csv of a run; fields of a newer version are ignored.
+
+    summary : in place of summary.json, as `summary_so_far` returns it.
 
     Raises
     ------
@@ -71,7 +77,7 @@ def read_run(folder: Path) -> FinishedRun:
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder; give the --out of a finished `edgequake run`")
-    summary = _read_summary(folder / SUMMARY)
+    summary = _read_summary(folder / SUMMARY) if summary is None else summary
     n_named: Counter[str] = Counter()
     locations: dict[str, str | None] = {}
     events = []
@@ -90,6 +96,40 @@ def read_run(folder: Path) -> FinishedRun:
         is_sent = row.segment in sent
         events.append(RunEvent(**values, name=name, location=locations[row.segment], sent=is_sent))
     return FinishedRun(folder, summary, tuple(events))
+
+
+def summary_so_far(folder: Path) -> Summary | None:
+    """Return what is known of a run that goes on, from its status; None where it has ended, or is no live run.
+
+    Fields that only the end of a run tells are 0 or blank.
+
+    Raises
+    ------
+    DataError
+        The status or the catalogue cannot be read.
+    """
+    if (folder / SUMMARY).exists() or not (folder / STATUS).is_file():
+        return None
+    status = read_status(folder)
+    used = tuple(
+        UsedModel(one["name"], one["variant"], one["graph_sha256"], one["onset_threshold"], tuple(one["stations"]))
+        for one in status.get("models", ())
+    )
+    segments = [block.segment(block.rows) for block in CatalogFiles(folder).blocks(0)]
+    values: dict[str, Any] = {
+        field.name: () if "tuple" in str(field.type) else "" if field.type == "str" else 0 for field in fields(Summary)
+    }
+    kept_s = sum(one.stop_ns - one.start_ns for one in segments) / NS_PER_S
+    values |= {
+        "edgequake_version": status["edgequake_version"], "model": status["model"],
+        "graph_sha256": status["graph_sha256"], "onset_threshold": status["onset_threshold"],
+        "stations": tuple(sorted({station_of(name) for name in status["last_sample"]} | {
+            one.station_id for one in segments})), "samples_in": status["samples_in"],
+        "samples_kept": sum(one.n_samples for one in segments), "bytes_kept": sum(one.size_bytes for one in segments),
+        "kept_s": kept_s, "warnings": tuple(status["warnings"]), "peak_memory_bytes": status["peak_memory_bytes"],
+        "n_events": status["events"], "models": used, "out": folder,
+    }  # fmt: skip
+    return Summary(**values)
 
 
 def _read_summary(path: Path) -> Summary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgequake.edge.base.durations import duration as duration
 from edgequake.edge.formats.waveforms import NS_PER_S, format_time
 
 NONE = "–"  # where there is no figure
@@ -41,15 +42,6 @@ def moment(time_ns: int) -> str:
 def time_of_day(time_ns: int) -> str:
     """Return the hours, minutes and seconds (UTC) of a time."""
     return moment(time_ns)[11:19]
-
-
-def duration(seconds: float) -> str:
-    """Return a length of time."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s"
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
 def thousands(number: int) -> str:

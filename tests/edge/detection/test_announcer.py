@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edgequake.benchmarks.robustness.shake_signal import RATE_HZ, START_NS, shake_signal
+from edgequake.edge.base.checkpoint import restored_state
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.detection.announcer import EventNotice
 from edgequake.edge.detection.detector import Detector
@@ -74,6 +75,22 @@ def test_however_the_samples_are_cut_the_final_notices_are_the_same(samples: np.
     at_once += whole.flush()
     assert [notice for notice in at_once if notice.phase == "final"] == finals
     assert told(at_once) == [(phase, n) for n in range(len(finals)) for phase in ("onset", "final")]
+
+
+def test_a_state_goes_on_with_the_announcements(samples: np.ndarray) -> None:
+    """A detector that continues from a state in the middle of an event tells what one without a break tells."""
+    whole, first = Detector.load("earth"), Detector.load("earth")
+    parts = packets(samples)
+    notices = [notice for traces in parts for notice in whole.feed(*traces)]
+    assert notices[0].phase == "onset"
+    again: list[EventNotice] = []
+    left = iter(parts)
+    while not again:  # up to the first onset
+        again += first.feed(*next(left))
+    second = Detector.load("earth")
+    second.restore(restored_state(first.state()))
+    again += [notice for traces in left for notice in second.feed(*traces)]
+    assert again == notices
 
 
 def test_records_and_obspy_traces_are_taken_as_they_are(samples: np.ndarray) -> None:

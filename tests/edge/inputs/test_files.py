@@ -175,7 +175,8 @@ def test_a_file_without_a_matching_channel_is_refused(
     code: str, write: Write, noise: np.ndarray, manifest: Manifest
 ) -> None:
     path = write("a.mseed", noise, source_id=f"FDSN:XX_LUN_00_{code}", version=3)
-    with pytest.raises(DataError, match=r"no channel that matches MH\?: it has .*; name the channels with --channels"):
+    named = r"no channel that matches MH\?, the channels of model moon: it has .*; name the channels with --channels"
+    with pytest.raises(DataError, match=named):
         plan_inputs((str(path),), manifest)
 
 
@@ -205,7 +206,7 @@ def test_the_longest_identifier_goes_into_a_segment(write: Write, loud: np.ndarr
 
 def test_a_rate_the_model_does_not_take_is_refused(write: Write, noise: np.ndarray, manifest: Manifest) -> None:
     path = write("a.mseed", noise, rate_hz=5.0)
-    with pytest.raises(DataError, match=r"a\.mseed: sampling rate 5 Hz: this model takes 6\.492 to 106 Hz"):
+    with pytest.raises(DataError, match=r"a\.mseed: model moon: sampling rate 5 Hz: this model takes 6\.492 to 106 Hz"):
         plan_inputs((str(path),), manifest)
 
 

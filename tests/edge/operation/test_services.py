@@ -331,5 +331,7 @@ def test_the_hook_gets_each_event_once_also_after_a_stop(record: Path, tmp_path:
     with pytest.raises(Stopped):
         run(everything((str(record),), tmp_path / "out", on_event=hook), progress, control)
     summary = run(everything((str(record),), tmp_path / "out", on_event=hook, resume=True))
-    evids = [json.loads(line)["evid"] for line in reported.read_text().splitlines()]
-    assert evids == [row.evid for row in summary.events]
+    told = [json.loads(line) for line in reported.read_text().splitlines()]
+    assert [one["evid"] for one in told if one["phase"] == "final"] == [row.evid for row in summary.events]
+    alarms = {one["alarm"]: one["phase"] for one in told}
+    assert list(alarms.values()) == ["final", "final"] and len(told) == 4  # each was told at its onset first

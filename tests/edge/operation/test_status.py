@@ -103,8 +103,8 @@ def test_a_runner_that_writes_nothing_any_more(done: Path, tmp_path: Path) -> No
     status = json.loads((done / "status.json").read_text())
     for state, age_s, heard_s, expected in (
         ("running", 5.0, 5.0, "well"),
-        ("running", 1000.0, 1000.0, "dead or hanging: nothing written for 1000 s"),
-        ("running", 5.0, 700.0, "stalled: no samples for 700 s"),
+        ("running", 1000.0, 1000.0, "dead or hanging: nothing written for 16 min 40 s"),
+        ("running", 5.0, 700.0, "stalled: no samples for 11 min 40 s"),
         ("ended", 1e6, 1e6, "ended"),
     ):
         heard_at = f"{format_time(time.time_ns() - round(heard_s * NS_PER_S))}Z"
@@ -146,15 +146,32 @@ def test_a_run_that_hangs_is_found_although_the_clock_was_set_back(done: Path, t
     process = {**process_identity(), "at_s": process_identity()["at_s"] - 1000.0}
     (tmp_path / "status.json").write_text(json.dumps({**status, "state": "running", "process": process}))
     os.utime(tmp_path / "status.json", (time.time() + 5e7, time.time() + 5e7))
-    assert read_status(tmp_path)["health"] == "dead or hanging: nothing written for 1000 s"
+    assert read_status(tmp_path)["health"] == "dead or hanging: nothing written for 16 min 40 s"
 
 
 def test_a_folder_without_a_status_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", str(tmp_path)]) == 1
-    assert f"{tmp_path} has no status.json: expected the --out of a live run" in capsys.readouterr().err
+    assert f"{tmp_path} has neither status.json nor summary.json: expected the --out" in capsys.readouterr().err
     (tmp_path / "status.json").write_text("{")
     assert main(["status", str(tmp_path)]) == 1
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_a_run_over_files_is_told_from_its_summary(
+    done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = json.loads((done / "summary.json").read_text())
+    (tmp_path / "checkpoint.edgequake").write_bytes(b"")
+    assert main(["status", str(tmp_path)]) == 0 and "--resume continues it" in capsys.readouterr().out
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    assert main(["status", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"state": "ended", "health": "ended", **summary}
+    assert main(["status", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("ended at 20") and summary["inputs"][0] in said.splitlines()[0]
+    assert f"{summary['n_events']} event(s) in 9 h 00 min of XX_LUN" in said
+    (tmp_path / "summary.json").write_text("{}")
+    assert main(["status", str(tmp_path)]) == 1 and "summary.json" in capsys.readouterr().err
 
 
 def test_rises_too_short_for_an_event_are_counted() -> None:

@@ -251,3 +251,15 @@ def test_a_runner_that_refuses_its_options_ends_the_client_too(
         arguments = [f"seedlink://{server.address}/XX_LUN", "--out", str(tmp_path / "out"), "--model", "venus"]
         assert run_seedlink(arguments, lambda line: None) == 1
     assert "venus" in capfd.readouterr().err
+
+
+def test_the_address_may_be_in_a_configuration_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The runner is then told to read its standard input, and finds the other options in the file."""
+    config = tmp_path / "run.conf"
+    config.write_text(json.dumps({"inputs": ["seedlink://host/XX_LUN"], "out": "kept", "model": "moon"}))
+    called: list[list[str]] = []
+    monkeypatch.setattr("edgequake.seedlink.run_seedlink", lambda words, log: called.append(list(words)) or 0)
+    monkeypatch.setattr("edgequake.edge.__main__.main", lambda words, program: called.append(list(words)) or 0)
+    words = ["run", "--config", str(config)]
+    assert cli.main(words) == cli.main([*words, "day.mseed"]) == 0
+    assert called == [["--config", str(config), "seedlink://host/XX_LUN"], [*words, "day.mseed"]]

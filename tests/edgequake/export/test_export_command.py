@@ -160,7 +160,7 @@ def test_several_formats_in_one_call(tmp_path: Path, capsys: pytest.CaptureFixtu
     words = ["export", str(run_dir), "--csv", "--quakeml", "--snuffler", "--sac", "--out", str(tmp_path / "all")]
     assert cli.main([*words, "--json"]) == 0
     results = json.loads(capsys.readouterr().out)
-    assert [one["form"] for one in results] == ["quakeml", "csv", "snuffler", "sac"]
+    assert [one["form"] for one in results["exports"]] == ["quakeml", "csv", "snuffler", "sac"]
     for name, form in (("events.xml", "quakeml"), ("events.csv", "csv"), ("events.markers", "snuffler")):
         assert (tmp_path / "all" / name).read_bytes() == single[form]
     assert any((tmp_path / "all" / "sac").glob("*.SAC"))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgequake import cli
+from edgequake.edge.formats.waveforms import format_time
 from edgequake.edge.manifest.manifest import load_manifest, shipped_models
 from edgequake.edge.results.catalog import read_catalog
 from edgequake.report.pages.bench_page import BEGIN, STOP
@@ -81,6 +82,54 @@ def test_report_of_a_run_whose_segments_were_sent(own_run: Path) -> None:
     assert cli.main(["report", str(own_run)]) == 0
     page = without_pictures((own_run / "report.html").read_text(encoding="utf-8"))
     assert page.count("Its samples are neither in") == 2 and "<img" in page  # the day has its shades and marks
+
+
+@pytest.mark.slow
+def test_a_long_table_goes_over_several_pages(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgequake.report.pages.run_page.ROWS_A_PAGE", 1)
+    out = own_run / "x.html"
+    assert cli.main(["report", str(own_run), "--limit", "1", "--out", str(out)]) == 0
+    first, second = (without_pictures(path.read_text(encoding="utf-8")) for path in (out, own_run / "x-2.html"))
+    assert not (own_run / "x-3.html").exists()
+    best = max(read_catalog(own_run / "catalog.csv"), key=lambda row: row.priority)
+    assert first.count('<article id="event-') == 1 and best.evid in first
+    assert "The 1 events of highest priority are drawn, of 2." in first
+    assert first.count("<tr id=") == second.count("<tr id=") == 1 and first.count('class="line"') == 1
+    targets = {"x.html": first, "x-2.html": second}
+    for name, page in targets.items():  # each link leads somewhere
+        for file, place in re.findall(r'href="([^"#:]*)#([^"]+)"', page):
+            assert f'id="{place}"' in targets[file or name], (file, place)
+
+
+def test_earlier_events_can_be_left_out(own_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = read_catalog(own_run / "catalog.csv")
+    since = format_time(second.onset_ns - 10**9)
+    assert cli.main(["report", str(own_run), "--since", since, "--limit", "0"]) == 0
+    page = without_pictures((own_run / "report.html").read_text(encoding="utf-8"))
+    assert page.count("<tr id=") == 1 and "<article" not in page and "1 event at XX LUN" in page
+    assert second.evid not in page and first.evid not in page and format_time(second.onset_ns)[:10] in page
+    capsys.readouterr()
+    assert "--since yesterday: expected a time in UTC" in refused(
+        ["report", str(own_run), "--since", "yesterday"], capsys
+    )
+
+
+def test_a_run_that_goes_on_is_reported_and_plotted(own_run: Path) -> None:
+    """Its folder has a status in place of a summary; here it has no archive, so its segments are drawn."""
+    summary = json.loads((own_run / "summary.json").read_text())
+    status = {name: summary[name] for name in ("edgequake_version", "model", "graph_sha256", "onset_threshold")}
+    status |= {"state": "running", "written_at": "2024-01-01T00:00:00Z", "heard_at": None, "stall_after_s": None,
+               "checkpoint_every_s": 60.0, "last_sample": {"FDSN:XX_LUN_00_M_H_Z": "2024-01-01T00:00:00Z"},
+               "samples_in": 4711, "events": 2, "rises_let_go": 0, "peak_memory_bytes": 5, "downlink": None,
+               "warnings": ["a warning"]}  # fmt: skip
+    (own_run / "status.json").write_text(json.dumps(status))
+    (own_run / "summary.json").unlink()
+    assert cli.main(["report", str(own_run), "--limit", "1"]) == 0
+    page = without_pictures((own_run / "report.html").read_text(encoding="utf-8"))
+    assert "2; the run goes on" in page and "4 711 samples so far" in page and "a warning" in page
+    assert page.count('<article id="event-') == 1 and 'href="#faults"' not in page
+    assert cli.main(["plot", str(own_run)]) == 0
+    assert (own_run / "picture.png").stat().st_size > 10_000
 
 
 def test_report_of_a_run_without_events(own_run: Path) -> None:

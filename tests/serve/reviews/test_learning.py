@@ -49,9 +49,13 @@ def figures(n_arrivals: int, n_recalled: int, n_false: int) -> HeldOutFigures:
 
 
 def learned(
-    before: HeldOutFigures, after: HeldOutFigures, ratio: tuple[float, float] | None, n_folds: int = 3
+    before: HeldOutFigures,
+    after: HeldOutFigures,
+    ratio: tuple[float, float] | None,
+    n_folds: int = 3,
+    change: tuple[float, float] = (-0.1, 0.1),
 ) -> Learned:
-    return Learned(Path("out/moon.keras"), "trained", FOLDER, n_folds, before, after, (-0.1, 0.1), ratio)
+    return Learned(Path("out/moon.keras"), "trained", FOLDER, n_folds, before, after, change, ratio)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +63,7 @@ def learned(
     [
         (figures(50, 50, 10), (0.1, 0.8), "helped"),
         (figures(50, 49, 10), (0.1, 0.8), "helped"),
-        (figures(50, 48, 10), (0.1, 0.8), "did not help"),  # two of fifty lost: .04
+        (figures(50, 48, 10), (0.1, 0.8), "may cost quakes"),  # two of fifty lost: .04
         (figures(50, 50, 40), (0.5, 1.5), "did not help"),
         (figures(50, 50, 30), (0.5, 1.2), "cannot be told"),
         (figures(50, 50, 30), None, "cannot be told"),
@@ -71,6 +75,11 @@ def test_the_verdict(after: HeldOutFigures, ratio: tuple[float, float] | None, v
     assert found.verdict == verdict == found.to_json()["verdict"]
     assert ("too few reviews" in found.text()) == (verdict == "cannot be told")
     assert "next: edgequake convert" in found.text() and "edgequake-edge install" in found.text()
+
+
+def test_quakes_that_are_surely_lost_are_no_help() -> None:
+    found = learned(figures(50, 50, 40), figures(50, 40, 1), (0.0, 0.1), change=(-0.3, -0.1))
+    assert found.verdict == "did not help"
 
 
 def test_without_folds_nothing_is_said() -> None:
@@ -113,7 +122,7 @@ def test_each_fold_is_judged_by_a_network_that_has_not_learned_from_it(
     assert found.before == found.after == HeldOutFigures(2, 2, 1, found.before.quiet_days)
     assert found.verdict == "did not help" and found.trained == "trained"
     assert json.loads((out / "reviewed.json").read_text())["verdict"] == "did not help"
-    assert shares == sorted(shares) and shares[-1] == 1.0
+    assert shares == sorted(shares) and len(shares) == 8
 
 
 def test_what_the_fine_tuning_refuses_is_said_once(reviewed: ReviewStore, faked: list[Path], tmp_path: Path) -> None:

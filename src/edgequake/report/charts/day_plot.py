@@ -8,10 +8,12 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from edgequake.edge.formats.source_ids import channel_of
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.report.charts import images
+from edgequake.report.recording.bands import Band, band_of, band_passed, band_text
 from edgequake.report.recording.samples import Floats, by_channel, channel_order, unit_of
 from edgequake.results.words import station_name
 
@@ -26,6 +28,8 @@ NS_PER_DAY = 24 * NS_PER_HOUR
 N_COLUMNS = 1800  # of an hour: about two for each pixel
 WHOLE_DAY_HOURS = 6  # records that cover fewer hours are drawn without the empty lines of the day
 USUAL_SHARE = 97.0  # percentile of the motion that fills half the space between two lines
+EVENT_SHARE = 98.0  # percentile of the kept motion that is not clipped
+MOST_USUAL = 6.0  # times the space that usual motion needs: quiet hours are still seen beside a large quake
 MOST_SPACINGS = 0.95  # larger motion is clipped at this distance from its line
 MARK_MINUTES, LETTER_MINUTES = 0.9, 0.7  # width of a mark and of each letter of its label, on a line
 LINE_HEIGHT_IN = 0.33
@@ -61,6 +65,7 @@ class StationDay:
     traces: tuple[Trace, ...]  # of all its channels
     kept_ns: tuple[tuple[int, int], ...]
     marks: tuple[Mark, ...]
+    model: str = ""  # its name, which says whose quakes they are
 
     @property
     def date(self) -> str:
@@ -102,7 +107,7 @@ def day_figure(day: StationDay) -> Figure:
     axes = figure.subplots()
     for start_ns, stop_ns in day.kept_ns:
         _shade(axes, day, start_ns, stop_ns)
-    channel, spacing = _draw_lines(axes, day)
+    channel, spacing, band = _draw_lines(axes, day)
     _draw_marks(axes, day)
     axes.set_xlim(0, 60)
     axes.set_ylim(hours[-1] + 1.0, hours[0] - 1.0)
@@ -115,44 +120,67 @@ def day_figure(day: StationDay) -> Figure:
     axes.set_ylabel("hour (UTC)")
     axes.spines[["top", "right", "left"]].set_visible(False)
     unit = unit_of(day.traces) if day.traces else ""
-    scale = f"; the space between two lines is {spacing:.3g} {unit}; larger motion is clipped" if spacing else ""
+    scale = f", {band_text(band)}; lines {spacing:.3g} {unit} apart, more is clipped" if spacing else ""
     axes.set_title(f"{station_name(day.station_id)} {channel}, {day.date} UTC{scale}", loc="left", fontsize=9)
     _add_legend(axes, day)
     return figure
 
 
-def _draw_lines(axes: Axes, day: StationDay) -> tuple[str, float]:
+def _draw_lines(axes: Axes, day: StationDay) -> tuple[str, float, Band | None]:
     """Draw each hour of one channel about its own median.
 
-    Returns its code, and the motion that the space between two lines represents; 0 where there is nothing to draw.
+    Returns its code, the motion that the space between two lines represents, 0 where there is nothing to draw, and the
+    band of the filter.
     """
     samples = by_channel(day.traces)
     if not samples:
-        return "", 0.0
+        return "", 0.0, None
     source_id = channel_order(samples, samples)[0]
-    lines = hour_lines(*samples[source_id].extremes(day.start_ns, day.start_ns + NS_PER_DAY, 24 * N_COLUMNS))
+    rate_hz = next(trace.sampling_rate_hz for trace in day.traces if trace.source_id == source_id)
+    band = band_of(day.station_id, rate_hz, day.model) if samples[source_id].live else None
+    passed = band_passed(samples[source_id], rate_hz, band)
+    extremes = passed.extremes(day.start_ns, day.start_ns + NS_PER_DAY, 24 * N_COLUMNS)
+    lines = hour_lines(*extremes, _kept_columns(day))
     if lines is None:
-        return channel_of(source_id), 0.0
+        return channel_of(source_id), 0.0, band
     minutes = (np.arange(N_COLUMNS) + 0.5) / N_COLUMNS * 60.0
     for hour in day.hours:
         below, above = lines.below[hour], lines.above[hour]
         # The axis points downwards, from earlier to later hours: upward motion is subtracted.
         axes.fill_between(minutes, hour - below, hour - above, color=images.TRACE, lw=0.45)
-    return channel_of(source_id), lines.spacing
+    return channel_of(source_id), lines.spacing, band
 
 
-def hour_lines(low: Floats, high: Floats) -> HourLines | None:
+def hour_lines(low: Floats, high: Floats, kept: npt.NDArray[np.bool_] | None = None) -> HourLines | None:
     """Return the lines of a day from its extremes, shape (24 * n_columns,), NaN where there are no samples.
 
-    None where there are none on the whole day.
+    None where there are none on the whole day. What `kept` marks, of the shape (24, n_columns), fits between the lines
+    unless it is huge.
     """
     lows, highs = _centred(low.reshape(24, -1), high.reshape(24, -1))
     sizes = np.maximum(np.abs(lows), np.abs(highs))
     if not np.isfinite(sizes).any():
         return None
-    spacing = 2.0 * float(np.nanpercentile(sizes, USUAL_SHARE)) or 1.0
+    spacing = _spacing(sizes, np.zeros(sizes.shape, np.bool_) if kept is None else kept)
     below, above = (np.clip(part / spacing, -MOST_SPACINGS, MOST_SPACINGS) for part in (lows, highs))
     return HourLines(below, above, spacing)
+
+
+def _spacing(sizes: Floats, kept: npt.NDArray[np.bool_]) -> float:
+    """Return the motion between two lines: the usual one fills half of it, and what is kept fits, unless it is huge."""
+    usual = 2.0 * float(np.nanpercentile(sizes, USUAL_SHARE)) or 1.0
+    events = sizes[kept & np.isfinite(sizes)]
+    largest = float(np.percentile(events, EVENT_SHARE)) / MOST_SPACINGS if len(events) else 0.0
+    return min(max(usual, largest), MOST_USUAL * usual)
+
+
+def _kept_columns(day: StationDay) -> npt.NDArray[np.bool_]:
+    """Return which columns of the 24 lines are kept, (24, N_COLUMNS)."""
+    kept = np.zeros(24 * N_COLUMNS, np.bool_)
+    for start_ns, stop_ns in day.kept_ns:
+        first, last = ((time_ns - day.start_ns) * N_COLUMNS // NS_PER_HOUR for time_ns in (start_ns, stop_ns))
+        kept[first:last] = True
+    return kept.reshape(24, N_COLUMNS)
 
 
 def _centred(low: Floats, high: Floats) -> tuple[Floats, Floats]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from edgequake.edge.results.catalog import CatalogRow, Segment
 from edgequake.report.charts import images
 from edgequake.report.charts.day_plot import Mark
 from edgequake.report.charts.spectrogram import DEFAULT_BRIDGE_S, DEFAULT_WINDOW_SAMPLES, spectrogram_of
+from edgequake.report.recording.bands import Band, band_of, band_passed, band_text, shown_limit
 from edgequake.report.recording.probabilities import ProbabilityTrace
 from edgequake.report.recording.samples import Floats, Samples, by_channel, channel_order, unit_of
 
@@ -40,6 +42,11 @@ class EventPanel:
     event_threshold: float | None  # None without a model
     window_samples: int = DEFAULT_WINDOW_SAMPLES  # of a spectrum
     bridge_s: float = DEFAULT_BRIDGE_S  # longer gaps stay empty in the spectrogram
+    model: str = ""  # its name, which says whose quakes they are
+
+    def band_of(self, rate_hz: float) -> Band | None:
+        """Return the band in which the waveforms are drawn."""
+        return band_of(self.row.station_id, rate_hz, self.model)
 
 
 def event_figure(panel: EventPanel) -> Figure:
@@ -64,8 +71,31 @@ def event_figure(panel: EventPanel) -> Figure:
     return figure
 
 
+def draw_segment(row: CatalogRow, segment: Path, out: Path) -> Path:
+    """Draw an event from its segment alone, as PNG, and return the picture's path.
+
+    Raises
+    ------
+    DataError
+        The segment cannot be read.
+    """
+    from edgequake.report.recording.samples import read_record
+
+    traces = tuple(read_record(segment))
+    start_ns, stop_ns = min(one.start_ns for one in traces), max(one.stop_ns for one in traces)
+    described = Segment(row.segment, row.station_id, start_ns, stop_ns, row.n_samples, row.size_bytes)
+    figure = event_figure(EventPanel(row, described, traces, None, (Mark(row.onset_ns, 1),), 0.0, None))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=images.PNG_DPI)
+    return out
+
+
 def _draw_waveform(axes: Axes, panel: EventPanel, source_id: str, samples: Samples) -> None:
     start_ns, stop_ns = panel.segment.start_ns, panel.segment.stop_ns
+    own = [trace for trace in panel.traces if trace.source_id == source_id]
+    is_live, band = samples.live, panel.band_of(own[0].sampling_rate_hz)
+    if is_live:
+        samples = band_passed(samples, own[0].sampling_rate_hz, band)
     n_columns = min(N_COLUMNS, max(1, len(samples.values)))
     low, high = samples.extremes(start_ns, stop_ns, n_columns)
     middle = float(np.median(samples.values)) if len(samples.values) else 0.0
@@ -76,11 +106,13 @@ def _draw_waveform(axes: Axes, panel: EventPanel, source_id: str, samples: Sampl
         axes.fill_between(days, low - middle, high - middle, color=images.TRACE, lw=0.5)
     else:
         axes.plot(_days(0, samples.times_ns), samples.values - middle, color=images.TRACE, lw=0.8)
-    unit = unit_of([trace for trace in panel.traces if trace.source_id == source_id])
-    axes.set_ylabel(f"{channel_of(source_id)}\n[{unit}]" if samples.live else f"{channel_of(source_id)}\ndead")
-    if not samples.live:
+    axes.set_ylabel(f"{channel_of(source_id)}\n[{unit_of(own)}]" if is_live else f"{channel_of(source_id)}\ndead")
+    if not is_live:
         axes.set_yticks([])
         return
+    limit = shown_limit(low - middle, high - middle, np.ones(n_columns, np.bool_))
+    axes.set_ylim(-limit, limit)
+    axes.annotate(band_text(band), (0.003, 0.04), xycoords="axes fraction", fontsize=8, color=images.GREY)
     axes.locator_params(axis="y", nbins=4)
     axes.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4), useOffset=False)
 

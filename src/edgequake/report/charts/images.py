@@ -91,5 +91,11 @@ def svg_uri(figure: Figure) -> str:
     return _uri("image/svg+xml", drawn.getvalue())
 
 
+def pixels_of(uri: str) -> tuple[int, int]:
+    """Return width and height of a picture of `png_uri`, which a page needs before it is shown."""
+    head = base64.b64decode(uri.partition(",")[2][:44])  # a PNG's first chunk: signature, length, IHDR, width, height
+    return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+
+
 def _uri(media_type: str, data: bytes) -> str:
     return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"

@@ -16,6 +16,7 @@ from edgequake.results.cost import EnergyReport, FootprintReport, LatencyReport
 from edgequake.results.missions import MissionReport
 from edgequake.results.reader import OtherReport, ResultFile, read_results
 from edgequake.results.tables.accuracy_tables import curve_tables, detail_tables, detectors_table, peers_table
+from edgequake.results.tables.brief import brief_table
 from edgequake.results.tables.continuous_tables import continuous_tables
 from edgequake.results.tables.cost_tables import energy_tables, footprint_tables, run_tables, steps_table
 from edgequake.results.tables.headline import headline_table
@@ -72,6 +73,8 @@ def results_page(paths: Sequence[Path]) -> str:
     files = read_results(paths)
     names = ", ".join(dict.fromkeys(file.name for file in files))
     parts = ["# Results", f"Written by `edgequake report --markdown` from {names}: do not edit by hand."]
+    if (every := headline_table([file.report for file in files])) is not None:
+        parts += ["## All detectors, with their costs", every.markdown()]
     for name, tables in result_tables(files).items():
         title = SECTIONS[name]
         parts += [f"## {title}", *(_markdown(table, title) for table in tables)] if tables else []
@@ -79,17 +82,17 @@ def results_page(paths: Sequence[Path]) -> str:
 
 
 def headline(paths: Sequence[Path]) -> str:
-    """Return the headline table, which a README shows, as Markdown.
+    """Return the table that a README shows, as Markdown with its note.
 
     Raises
     ------
     DataError
         As `read_results`; or none of the files is a result of `bench accuracy`.
     """
-    table = headline_table([file.report for file in read_results(paths)])
+    table = brief_table([file.report for file in read_results(paths)])
     if table is None:
         raise DataError("the headline table needs a result of `bench accuracy`: none of the files is one")
-    return table.markdown()
+    return "\n\n".join([table.markdown(), *table.notes])
 
 
 def result_tables(files: Sequence[ResultFile]) -> dict[str, list[Table]]:

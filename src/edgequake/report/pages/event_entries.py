@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.results.catalog import CatalogRow, Segment
 from edgequake.report.charts.day_plot import Mark
 from edgequake.report.charts.event_panels import EventPanel, event_figure
-from edgequake.report.charts.images import png_uri
+from edgequake.report.charts.images import pixels_of, png_uri
+from edgequake.report.charts.sparkline import sparkline
 from edgequake.report.charts.spectrogram import DEFAULT_BRIDGE_S, DEFAULT_WINDOW_SAMPLES
 from edgequake.report.recording.recorded_run import RecordedRun
 from edgequake.report.recording.samples import read_record
@@ -21,48 +23,74 @@ EVENT_COLUMNS = ("±", "station", "lasts", "peak probability", "class", "channel
 
 @dataclass(frozen=True)
 class EventEntry:
-    """The page's entry for one event."""
+    """The page's entry for one event; facts and picture are of drawn events alone."""
 
     number: int  # from 1, in the catalogue's order
     onset: str
     station: str
     cells: tuple[str, ...]  # under EVENT_COLUMNS
-    facts: tuple[tuple[str, str], ...]
-    picture: str | None  # data: address; None where its samples are not available
-    alt: str
+    sparkline: str | None  # path of its waveform; None where its samples are not available
+    page: int = 1  # that its row is on
+    is_drawn: bool = False
+    facts: tuple[tuple[str, str], ...] = ()
+    picture: str | None = None  # data: address; None where its samples are not available
+    pixels: tuple[int, int] = (0, 0)  # width and height of the picture
+    alt: str = ""
 
 
-def event_entry(run: RecordedRun, row: RunEvent, marks: Sequence[Mark]) -> EventEntry:
-    """Return an event with its panel drawn; `marks` are those of all events of the run, in the catalogue's order.
+class EventEntries:
+    """Makes the entries for the events of a run."""
 
-    Raises
-    ------
-    DataError
-        The kept segment is damaged, or of another run.
-    """
-    segment = run.segment_of(row)
-    together = [mark for other, mark in zip(run.events, marks, strict=True) if other.segment == row.segment]
-    number = next(mark.number for other, mark in zip(run.events, marks, strict=True) if other is row)
-    traces, source = _samples(run, segment)
-    panel = _panel(run, row, segment, traces, together)
-    length = duration((row.stop_ns - row.onset_ns) / NS_PER_S)
-    shared = f", shared by {plural(len(together), 'event')}" if together[1:] else ""
-    return EventEntry(
-        number=number,
-        onset=moment(row.onset_ns),
-        station=station_name(row.station_id),
-        cells=(
-            _uncertainty(row).removeprefix(" ± ") or "–",
-            station_name(row.station_id),
-            length,
-            f"{row.peak_probability:.3f}",
-            row.mq_type or "–",
-            " ".join(row.channels),
-            thousands(row.n_samples),
-            size(row.size_bytes),
-            "yes" if row.sent else "no",
-        ),
-        facts=(
+    def __init__(self, run: RecordedRun, marks: Sequence[Mark]) -> None:
+        """`marks` are those of all events of the run, in the catalogue's order."""
+        self._run = run
+        self._numbers = {id(row): mark.number for row, mark in zip(run.events, marks, strict=True)}
+        self._drawn = {id(row) for row in run.drawn}
+        self._together: dict[str, list[Mark]] = defaultdict(list)  # by segment
+        for row, mark in zip(run.events, marks, strict=True):
+            self._together[row.segment].append(mark)
+
+    def entry(self, row: RunEvent, page: int = 1) -> EventEntry:
+        """Return an event, with its panel where it is drawn.
+
+        Raises
+        ------
+        DataError
+            The kept segment is damaged, or of another run.
+        """
+        run, segment = self._run, self._run.segment_of(row)
+        number, (traces, source) = self._numbers[id(row)], _samples(run, segment)
+        length = duration((row.stop_ns - row.onset_ns) / NS_PER_S)
+        line = sparkline(traces, segment.start_ns, segment.stop_ns, run.summary.model_of(row.station_id).name)
+        entry = EventEntry(
+            number=number,
+            onset=moment(row.onset_ns),
+            station=station_name(row.station_id),
+            cells=(
+                _uncertainty(row).removeprefix(" ± ") or "–",
+                station_name(row.station_id),
+                length,
+                f"{row.peak_probability:.3f}",
+                row.mq_type or "–",
+                " ".join(row.channels),
+                thousands(row.n_samples),
+                size(row.size_bytes),
+                "yes" if row.sent else "no",
+            ),
+            sparkline=line,
+            page=page,
+        )
+        return self._with_panel(entry, row, segment, traces, source) if id(row) in self._drawn else entry
+
+    def _with_panel(
+        self, entry: EventEntry, row: RunEvent, segment: Segment, traces: tuple[Trace, ...], source: str
+    ) -> EventEntry:
+        together = self._together[row.segment]
+        panel = _panel(self._run, row, segment, traces, together)
+        shared = f", shared by {plural(len(together), 'event')}" if together[1:] else ""
+        length = duration((row.stop_ns - row.onset_ns) / NS_PER_S)
+        picture = png_uri(event_figure(panel)) if traces else None
+        facts = (
             ("onset", f"{moment(row.onset_ns)} UTC{_uncertainty(row)}"),
             ("lasts", f"{length}, until {moment(row.stop_ns)[11:]}"),
             ("peak probability", f"{row.peak_probability:.4f}"),
@@ -70,10 +98,11 @@ def event_entry(run: RecordedRun, row: RunEvent, marks: Sequence[Mark]) -> Event
             ("kept segment", f"{row.segment}, {size(row.size_bytes)}, {time_of_day(segment.start_ns)} to "
              f"{time_of_day(segment.stop_ns)}{shared}{source}"),
             ("name", row.evid),
-        ),
-        picture=png_uri(event_figure(panel)) if traces else None,
-        alt=_alt(panel, number),
-    )  # fmt: skip
+        )  # fmt: skip
+        return replace(
+            entry, is_drawn=True, facts=facts, picture=picture, alt=_alt(panel, entry.number),
+            pixels=(0, 0) if picture is None else pixels_of(picture),
+        )  # fmt: skip
 
 
 def _uncertainty(row: CatalogRow) -> str:
@@ -85,9 +114,7 @@ def _samples(run: RecordedRun, segment: Segment) -> tuple[tuple[Trace, ...], str
     path = run.folder / segment.file
     if path.is_file():
         return tuple(read_record(path)), ""
-    own = (trace for trace in run.traces if run.from_records and trace.station_id == segment.station_id)
-    cut = (trace.between(segment.start_ns, segment.stop_ns) for trace in own)
-    traces = tuple(trace for trace in cut if len(trace.samples))
+    traces = tuple(run.day_traces(segment.station_id, segment.start_ns, segment.stop_ns))
     return traces, "; no longer in the run's folder" + (": drawn from the records" if traces else "")
 
 
@@ -107,6 +134,7 @@ def _panel(
         event_threshold=manifest.trigger.event_threshold if manifest else None,
         window_samples=manifest.front_end.window_samples if manifest and spectral else DEFAULT_WINDOW_SAMPLES,
         bridge_s=manifest.front_end.bridge_s if manifest else DEFAULT_BRIDGE_S,
+        model=used.name,
     )
 
 

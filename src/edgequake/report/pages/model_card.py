@@ -59,6 +59,9 @@ def _front_end(config: FrontEndConfig) -> str:
     if config.scalogram is not None and config.kind == "scalogram":
         centres = config.scalogram.centre_frequencies_hz
         return f"scalogram, {len(centres)} wavelets from {centres[0]:g} to {centres[-1]:g} Hz"
+    if config.mel is not None and config.kind == "mel":
+        mel = config.mel
+        return f"log-mel, {mel.n_mels} bands from {mel.low_hz:g} to {mel.high_hz:g} Hz"
     return config.kind
 
 

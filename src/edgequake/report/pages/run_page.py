@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgequake.edge.formats.waveforms import NS_PER_S
 from edgequake.edge.results.summary import Summary
-from edgequake.report.charts.day_plot import Mark, StationDay, day_figure, station_days
-from edgequake.report.charts.images import plain_png_uri
-from edgequake.report.pages.event_entries import EVENT_COLUMNS, EventEntry, event_entry
+from edgequake.report.charts.day_plot import NS_PER_DAY, Mark, StationDay, day_figure, station_days
+from edgequake.report.charts.images import pixels_of, plain_png_uri
+from edgequake.report.pages.event_entries import EVENT_COLUMNS, EventEntries, EventEntry
 from edgequake.report.pages.model_card import model_card
 from edgequake.report.pages.page import render
-from edgequake.report.recording.recorded_run import RecordedRun, read_run
-from edgequake.results.progress import Progress, silent
+from edgequake.report.recording.recorded_run import MOST_DRAWN, MOST_SAMPLES, RecordedRun, read_run
+from edgequake.results.progress import Progress, part_of, silent
 from edgequake.results.tables.table import Table
 from edgequake.results.words import duration, percent, plural, size, station_name, thousands, time_of_day
+
+ROWS_A_PAGE = 250
+MOST_WARNINGS = 10
+MOST_DAYS = 8  # station-days that are drawn: a picture takes some 0.8 s and 70 kB
 
 
 @dataclass(frozen=True)
@@ -25,55 +30,103 @@ class DayPicture:
 
     title: str
     picture: str  # data: address
+    pixels: tuple[int, int]
     alt: str
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """The page, and notes on what is missing in it."""
+    """The pages, the first one with all but the later rows of the table, and notes on what is missing in them."""
 
     html: str
+    more: tuple[str, ...]  # further pages, from the second
     notes: tuple[str, ...]
 
 
 def run_report(
-    folder: Path, inputs: Sequence[Path] = (), model: str | None = None, progress: Progress = silent
+    folder: Path,
+    inputs: Sequence[Path] = (),
+    model: str | None = None,
+    progress: Progress = silent,
+    since_ns: int | None = None,
+    limit: int = MOST_DRAWN,
+    name: str = "report.html",
 ) -> RunReport:
-    """Return the report of a run as one HTML page.
+    """Return the report of a run as HTML: one page, and further ones where the table of events is long.
+
+    Parameters
+    ----------
+    since_ns, limit : as `edgequake.report.recording.recorded_run.read_run`.
+    name : of the first page's file, to which the others refer; they have its name with -2, -3, ...
 
     Raises
     ------
     DataError, ManifestError
         As `edgequake.report.recording.recorded_run.read_run`; or a kept segment that is damaged.
     """
-    run = read_run(folder, inputs, model, progress)
+    run = read_run(folder, inputs, model, part_of(progress, 0.0, _READ), since_ns, limit)
     marks = [Mark(row.onset_ns, i + 1) for i, row in enumerate(run.events)]
-    days = _days(run, marks)
-    events: list[EventEntry] = []
+    days, n_days = _days(run, marks, part_of(progress, _READ, _DRAWN))
+    maker, events = EventEntries(run, marks), list[EventEntry]()
     for row in run.events:
-        progress(len(events) / len(marks), "drawing the events")
-        events.append(event_entry(run, row, marks))
+        done = len(events) / len(marks)
+        progress(_DRAWN + (1.0 - _DRAWN) * done, "drawing the events")
+        events.append(maker.entry(row, 1 + len(events) // ROWS_A_PAGE))
+    parts = [events[first : first + ROWS_A_PAGE] for first in range(0, len(events), ROWS_A_PAGE)] or [[]]
+    names = [page_name(name, number) for number in range(1, len(parts) + 1)]
+    title = f"edgequake: {plural(len(events), 'event')} at {_stations(run.summary, 5)}"
+    common = {"title": title, "event_columns": EVENT_COLUMNS, "pages": names}
     html = render(
         "run.html.j2",
-        title=f"edgequake: {plural(len(events), 'event')} at {_stations(run.summary)}",
-        facts=_rows(run.summary),
-        notes=[*run.notes, *run.summary.warnings],
+        **common,
+        facts=_rows(run),
+        notes=_notes(run),
         days=days,
-        days_of_segments=not run.from_records,
-        events=events,
-        event_columns=EVENT_COLUMNS,
+        n_days=n_days,
+        days_of_segments=not run.from_records and run.index is not None and not run.summary.samples_in > MOST_SAMPLES,
+        events=parts[0],
+        n_events=len(events),
+        drawn=[event for event in events if event.is_drawn],
         probabilities=_where_from(run),
-        counters=_counters(run.summary),
+        counters=_counters(run.summary) if run.is_over else None,
         card=_cards(run),
     )
-    return RunReport(html, run.notes)
+    more = tuple(render("run_more.html.j2", **common, events=part, page=i) for i, part in enumerate(parts[1:], start=2))
+    return RunReport(html, more, run.notes)
 
 
-def _rows(summary: Summary) -> list[tuple[str, str]]:
+_READ, _DRAWN = 0.3, 0.5  # share of the time until the records are read, and until the days are drawn
+
+
+def page_name(name: str, number: int) -> str:
+    """Return the file name of a page of a report whose first page is `name`."""
+    stem, dot, suffix = name.rpartition(".")
+    return name if number == 1 else f"{stem or suffix}-{number}{dot}{suffix if stem else ''}"
+
+
+def _rows(run: RecordedRun) -> list[tuple[str, str]]:
+    """Return the facts of a run; of one that goes on, what is known of it."""
+    if run.is_over:
+        return _rows_at_the_end(run.summary, len(run.events))
+    summary = run.summary
+    return [
+        ("events", f"{len(run.events)}; the run goes on"),
+        ("stations", _stations(summary)),
+        ("record", f"{thousands(summary.samples_in)} samples so far"),
+        (
+            "kept",
+            f"{summary.kept_s / 3600:.2f} h, {thousands(summary.samples_kept)} samples, {size(summary.bytes_kept)}",
+        ),
+        *_model_rows(summary),
+        ("version", f"edgequake {summary.edgequake_version}"),
+    ]
+
+
+def _rows_at_the_end(summary: Summary, n_events: int) -> list[tuple[str, str]]:
     saved_bytes = summary.bytes_in - summary.bytes_kept
     share_saved = saved_bytes / summary.bytes_in if summary.bytes_in else None
     return [
-        ("events", str(len(summary.events))),
+        ("events", str(n_events)),
         ("stations", _stations(summary)),
         ("record", f"{summary.record_s / 3600:.2f} h, {thousands(summary.samples_in)} samples"),
         ("kept", f"{summary.kept_s / 3600:.2f} h = {percent(summary.kept_fraction)} of the time; "
@@ -92,7 +145,8 @@ def _model_rows(summary: Summary) -> list[tuple[str, str]]:
     rows = []
     for one in summary.used_models:
         stations = f", for {', '.join(map(station_name, one.stations))}" if len(summary.used_models) > 1 else ""
-        text = f"{one.name}, variant {one.variant}, onset threshold {one.onset_threshold:g}{stations}"
+        variant = f", variant {one.variant}" if one.variant else ""
+        text = f"{one.name}{variant}, onset threshold {one.onset_threshold:g}{stations}"
         rows += [("model", text), ("graph's sha256", one.graph_sha256)]
     return rows
 
@@ -104,16 +158,33 @@ def _cards(run: RecordedRun) -> list[Table]:
     return [replace(table, title=f"{name}: {table.title}") for name, table in cards]
 
 
-def _days(run: RecordedRun, marks: Sequence[Mark]) -> list[DayPicture]:
+def _days(run: RecordedRun, marks: Sequence[Mark], progress: Progress) -> tuple[list[DayPicture], int]:
+    """Return the days that are drawn, of many those with most events, and how many days there are."""
+    numbered = list(zip(run.events, marks, strict=True))
+    counts = Counter((row.station_id, row.onset_ns // NS_PER_DAY) for row in run.events)
+    counts.update((row.station_id, row.onset_ns // NS_PER_DAY) for row in run.drawn for _ in range(100))
+    found = {(one.station_id, day): 0 for one in run.traces for day in _days_of(one.start_ns, one.stop_ns)}
+    for station_id in {row.station_id for row in run.events}:
+        found |= {(station_id, day): 0 for span in run.kept_ns(station_id) for day in _days_of(*span)}
+    keys = [key for key in found if run.since_ns is None or (key[1] + 1) * NS_PER_DAY > run.since_ns]
+    chosen = sorted(sorted(keys, key=lambda key: (-counts[key], key))[:MOST_DAYS])
     days = []
-    for station_id in run.summary.stations:
-        own = [trace for trace in run.traces if trace.station_id == station_id]
-        numbered = zip(run.events, marks, strict=True)
+    for i, (station_id, day) in enumerate(chosen):
+        progress(i / len(chosen), "drawing the days")
+        start_ns, stop_ns = day * NS_PER_DAY, (day + 1) * NS_PER_DAY
+        own = run.day_traces(station_id, start_ns, stop_ns)
         onsets = [mark for row, mark in numbered if row.station_id == station_id]
-        for day in station_days(station_id, own, run.kept_ns(station_id), onsets):
-            title = f"{station_name(station_id)}, {day.date}"
-            days.append(DayPicture(title, plain_png_uri(day_figure(day)), _alt(day)))
-    return days
+        kept = [span for span in run.kept_ns(station_id) if span[0] < stop_ns and span[1] > start_ns]
+        for drawn in station_days(station_id, own, [(max(a, start_ns), min(b, stop_ns)) for a, b in kept], onsets):
+            title = f"{station_name(station_id)}, {drawn.date}"
+            model = run.summary.model_of(station_id).name if run.events else ""
+            picture = plain_png_uri(day_figure(replace(drawn, model=model)))
+            days.append(DayPicture(title, picture, pixels_of(picture), _alt(drawn)))
+    return days, len(keys)
+
+
+def _days_of(start_ns: int, stop_ns: int) -> range:
+    return range(start_ns // NS_PER_DAY, -(-stop_ns // NS_PER_DAY))
 
 
 def _alt(day: StationDay) -> str:
@@ -131,15 +202,15 @@ def _where_from(run: RecordedRun) -> str:
     if not run.models:
         return "The network's probabilities are not shown: its manifest and graph are not available."
     again = (
-        f"they lead to {run.n_events_found_again} of the {plural(len(run.events), 'event')} of the catalogue, "
-        "to the microsecond."
+        f"they lead to {run.n_events_found_again} of the {plural(len(run.drawn), 'event')} "
+        f"{'of the catalogue' if len(run.drawn) == len(run.events) else 'that are drawn'}, to the microsecond."
     )
     if run.from_records:
         return f"The network's probabilities were computed again from the records that were run; {again}"
+    why = "the record is long" if run.summary.samples_in > MOST_SAMPLES else "the records are not available"
     return (
-        "The network's probabilities were computed again from each kept segment alone, as the records are not "
-        "available. The network starts without state there, so they differ from those of the run at first; "
-        f"{again}"
+        f"The network's probabilities were computed again from each kept segment alone, as {why}. The network starts "
+        f"without state there, so they differ from those of the run at first; {again}"
     )
 
 
@@ -157,5 +228,16 @@ def _counters(summary: Summary) -> Table:
     return Table("Gaps and faults in the records", ("counter", "value", "what it counts"), tuple(rows))
 
 
-def _stations(summary: Summary) -> str:
-    return ", ".join(map(station_name, summary.stations)) or "no station"
+def _notes(run: RecordedRun) -> list[str]:
+    """Return what is missing, and the first warnings of the run."""
+    warnings = run.summary.warnings
+    more = [f"and {len(warnings) - MOST_WARNINGS} more, in summary.json"]
+    return [*run.notes, *warnings[:MOST_WARNINGS], *(more if len(warnings) > MOST_WARNINGS else [])]
+
+
+def _stations(summary: Summary, most: int = 40) -> str:
+    """Return the names of the stations, of many the first ones."""
+    names = list(map(station_name, summary.stations))
+    if len(names) > most:
+        names[most:] = [f"and {len(names) - most} more"]
+    return ", ".join(names) or "no station"

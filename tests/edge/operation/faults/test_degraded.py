@@ -87,7 +87,9 @@ def test_a_condition_is_said_once_with_each_reason_and_once_at_its_end() -> None
     problem, clock.now_s = None, 100.0
     assert degraded.attempt("catalogue", write) and len(said) == 2  # the archive still fails
     degraded.note("archive", None)
-    assert degraded.text is None and said[2:] == ["no longer degraded: everything that waited is written, after 100 s"]
+    assert degraded.text is None and said[2:] == [
+        "no longer degraded: everything that waited is written, after 1 min 40 s"
+    ]
     assert diagnostics.texts() == ["1 time(s) the run could not write to its folder, and went on in memory"]
 
 
