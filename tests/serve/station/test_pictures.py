@@ -46,8 +46,8 @@ def test_few_samples_come_one_by_one_and_many_as_extremes() -> None:
     picture = trace_picture([many], START_NS, START_NS + 600 * NS_PER_S)
     middle = np.median(many.samples)
     blocks = many.samples.reshape(1200, 50) - middle
-    assert picture["low"] == pytest.approx(blocks.min(1), abs=60.0)  # a sample may fall on an edge
-    assert picture["high"] == pytest.approx(blocks.max(1), abs=60.0)
+    assert picture["low"] == pytest.approx(blocks.min(1), abs=68.0)  # a sample may fall on an edge: one step
+    assert picture["high"] == pytest.approx(blocks.max(1), abs=68.0)
 
 
 def test_a_gap_stays_empty() -> None:
