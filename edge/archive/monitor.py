@@ -168,18 +168,21 @@ class Monitor:
 
     def _write_samples(self, source_id: str, traces: list[Trace]) -> None:
         ring = self._ring(self.folder / SAMPLES / channel_name(source_id), SAMPLES_SUFFIX)
+        if ring is None:
+            return
         for trace in merge_contiguous(traces):
-            for part in _by_hour(trace) if ring is not None else ():
+            for part in _by_hour(trace):
                 ring.append(hour_name(part.start_ns), b"".join(records_of(part, _record_bytes(len(part.samples)))))
 
     def _write_frames(self, station_id: str, decided: list[tuple[int, float, float]]) -> None:
         ring = self._ring(self.folder / FRAMES / station_name(station_id), FRAMES_SUFFIX)
+        if ring is None:
+            return
         frames = np.array(decided, FRAME)
         hours = frames["stop_ns"] // HOUR_NS
         cuts = [0, *(np.flatnonzero(np.diff(hours)) + 1).tolist(), len(frames)]
         for first, stop in pairwise(cuts):
-            if ring is not None:
-                ring.append(hour_name(int(frames["stop_ns"][first])), frames[first:stop].tobytes())
+            ring.append(hour_name(int(frames["stop_ns"][first])), frames[first:stop].tobytes())
 
     def _ring(self, folder: Path, suffix: str) -> _RingFolder | None:
         """Return the files of a channel, or of a station; None where there are too many."""

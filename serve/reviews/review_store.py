@@ -206,7 +206,8 @@ class ReviewStore:
         return action
 
     def _clear(self) -> None:
-        self._offset = self.n_damaged = 0
+        self._offset: int = 0  # in the log, of what has been read
+        self.n_damaged: int = 0  # lines that could not be read
         self._reviews: dict[str, Review] = {}
         self._by_event: dict[str, list[ReviewAction]] = {}  # that stand
         self._standing: dict[str, list[ReviewAction]] = {}  # by reviewer
