@@ -138,6 +138,24 @@ def copy_weights(path: Path, network: keras.Model) -> None:
         raise ConfigError(f"fit.start_from = '{path}': cannot begin with these weights: {reason}") from problem
 
 
+def blend(path: Path, network: keras.Model, new_share: float) -> None:
+    """Move the weights of `network` back towards those of the saved network that it began with, in place.
+
+    The mean of the weights before and after a fine-tuning forgets less of what the few new records do not show.
+
+    Parameters
+    ----------
+    new_share : of the weights of `network`; 1 leaves it as it is.
+
+    References
+    ----------
+    Wortsman, M. et al. (2022), Robust fine-tuning of zero-shot models, doi:10.1109/CVPR52688.2022.00780.
+    """
+    old = keras.saving.load_model(path, compile=False).get_weights()
+    mixed = [(1.0 - new_share) * a + new_share * b for a, b in zip(old, network.get_weights(), strict=True)]
+    network.set_weights(mixed)
+
+
 def _cnn_lstm(recipe: NetworkRecipe, n_features: int, cells: bool = False) -> keras.Model:
     rows = keras.Input((None, n_features), name="rows")
     x = rows

@@ -88,10 +88,12 @@ def train_recipe(
     progress: Progress = silent,
     fold: str | None = None,
     marks_ns: Mapping[Path, Sequence[int]] = NO_MARKS,
+    new_share: float = 1.0,
 ) -> TrainResult:
     """Train a resolved recipe on records that have been found; otherwise as `train`.
 
     marks_ns : further times to begin recorded examples before, see `recorded_examples`.
+    new_share : of the trained weights in the result, beside those of `fit.start_from`, see `networks.blend`.
     """
     identity = {
         "format": CHECKPOINT_FORMAT,
@@ -116,6 +118,8 @@ def train_recipe(
         progress(min(1.0, done), f"step {epoch.step}/{recipe.fit.steps}, {losses}")
 
     history = fit(network, recipe, examples, val, out, report)
+    if recipe.fit.start_from is not None and new_share < 1.0:
+        networks.blend(Path(recipe.fit.start_from), network, new_share)
     keras_file = out / f"{recipe.name}.keras"
     n_train, n_val = len(training_data.train), len(training_data.val)
     result = TrainResult(keras_file, int(network.count_params()), tuple(history), n_train, n_val, fold)

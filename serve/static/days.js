@@ -36,6 +36,8 @@
     for (let hour = 0; hour < 24; hour++) { c.textAlign = "right"; c.fillText(`${String(hour).padStart(2, "0")}:00`, LEFT - 6, TOP + (hour + 0.5) * lineHeight()); }
     day.kept.forEach(([a, b]) => pieces(a, b, (x, y, width) => { c.globalAlpha = 0.35; c.fillStyle = edgequake.colour("kept"); c.fillRect(x, y - lineHeight() / 2, width, lineHeight()); c.globalAlpha = 1; }));
     if (day.columns) lines(c, wide);
+    // Dense lines hide the shade: a bar under them stays visible.
+    day.kept.forEach(([a, b]) => pieces(a, b, (x, y, width) => { c.fillStyle = edgequake.colour("kept"); c.fillRect(x, y + lineHeight() / 2 - 4, Math.max(3, width), 4); }));
     day.events.forEach((event, i) => mark(c, event, i));
     if (chosen) pieces(...chosen, (x, y, width) => { c.strokeStyle = edgequake.colour("chosen"); c.lineWidth = 2; c.strokeRect(x, y - lineHeight() / 2 + 1, Math.max(2, width), lineHeight() - 2); c.lineWidth = 1; });
   }

@@ -148,13 +148,14 @@ const edgequake = (() => {
     context.restore();
     context.font = FONT; context.fillStyle = colour("text"); context.strokeStyle = colour("grid"); context.strokeRect(AXIS, top, w - AXIS - RIGHT, high);
     context.textAlign = "right"; context.textBaseline = "middle";
-    if (isSsam) picture.bands.forEach((name, i) => context.fillText(name, AXIS - 6, top + high * (1 - (i + 0.5) / picture.rows)));
+    if (isSsam && picture.edges) picture.edges.forEach((hz, i) => context.fillText(number(hz), AXIS - 6, Math.min(top + high - 5, Math.max(top + 5, top + high * (1 - i / picture.rows)))));
+    else if (isSsam) picture.bands.forEach((name, i) => context.fillText(name, AXIS - 6, top + high * (1 - (i + 0.5) / picture.rows)));
     else {
       const most = picture.frequencies[1], step = niceStep(most / 4);
       for (let f = 0; f <= most * 0.999; f += step) context.fillText(number(f), AXIS - 6, Math.min(top + high - 5, Math.max(top + 5, top + high * (1 - f / most))));
     }
     context.save(); context.translate(9, top + high / 2); context.rotate(-Math.PI / 2); context.textAlign = "center";
-    context.fillText(isSsam ? picture.axis : "frequency (Hz)", 0, 0); context.restore();
+    context.fillText(isSsam && !picture.edges ? "band" : "frequency (Hz)", 0, 0); context.restore();
     context.textAlign = "center"; context.textBaseline = "top";
     const span = to - from, step = STEPS.find((s) => span / s <= (w - AXIS) / 80) ?? 86400;
     for (let t = Math.ceil(from / step) * step; t <= to; t += step) context.fillText(clock(t, span > 1200 ? 5 : 8), Math.min(w - 20, x(t)), h - bottom + 8);

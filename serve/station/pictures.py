@@ -120,8 +120,8 @@ def ssam_picture(
         **_bytes_of(_thinned(levels, _SPECTRA, 1)),
         "start": start_ns / NS_PER_S,
         "stop": (start_ns + n_frames * frame_ns) / NS_PER_S,
-        "bands": [_band_name(band, rate_hz) for band in range(N_BANDS)],
-        "axis": "band" if rate_hz is None else "band (Hz)",
+        "edges": None if rate_hz is None else [float(f"{edge / WINDOW * rate_hz:.2g}") for edge in BAND_EDGES],
+        "bands": ["low", "middle", "high"],
         "label": "dB of 1 record unit, rms",
         "channel": f"{channel} ({location})" if location else channel,
     }
@@ -149,13 +149,6 @@ def packed(values: npt.NDArray[Any], scale: float) -> str:
     with np.errstate(invalid="ignore"):
         scaled = np.where(np.isfinite(values), np.round(values / scale * 100.0 + 100.0), _EMPTY)
     return base64.b64encode(np.clip(scaled, 0, _EMPTY).astype(np.uint8).tobytes()).decode("ascii")
-
-
-def _band_name(band: int, rate_hz: float | None) -> str:
-    if rate_hz is None:
-        return ("low", "middle", "high")[band]
-    low_hz, high_hz = (edge / WINDOW * rate_hz for edge in BAND_EDGES[band : band + 2])
-    return f"{low_hz:.2g}–{high_hz:.2g}"
 
 
 def _bytes_of(levels: npt.NDArray[np.float64]) -> dict[str, Any]:

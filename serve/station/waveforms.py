@@ -24,12 +24,13 @@ from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import ARCHIVE, MONITOR, SEGMENTS
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, merge_contiguous
 from edgequake.edge.results.catalog import CatalogRow
-from edgequake.report.charts.day_plot import NS_PER_DAY, NS_PER_HOUR, HourLines, hour_lines
+from edgequake.report.charts.day_plot import NS_PER_DAY, HourLines, hour_lines
 from edgequake.report.recording.samples import Floats, joined
 
 _LISTED_S = 10.0  # for so long a listing of the archive is right enough
 _COLUMNS = 900  # of an hour in a day's picture
 _MOST_SEGMENTS = 500  # of a day: more cannot be told apart in its picture
+_PART_NS = 900 * NS_PER_S  # of a day that is in memory at a time
 _MOST_TRACES = 4096  # records or pieces held at once before they are reduced to extremes
 _MOST_SPAN_NS = DAY_NS
 _JOINED_NS = NS_PER_S  # a shorter gap does not count as one
@@ -124,7 +125,7 @@ class RunWaveforms:
         )
 
     def day_of_channel(self, station_id: str, channel: str, day: int, rows: Sequence[CatalogRow] = ()) -> DayOfChannel:
-        """Return a day of a channel as hour lines; an hour of samples is in memory at a time.
+        """Return a day of a channel as hour lines; a quarter of an hour is in memory at a time.
 
         rows : events of the day, whose segments stand in where the archive has nothing.
         """
@@ -138,10 +139,10 @@ class RunWaveforms:
             sources += [self._in_monitor(station_id, channel, span.start_ns, span.stop_ns)]
         for source in sources:
             own = (part for part in source if _code(name_of(part.source_id)) == channel)
-            for hour in _by_hour(own):
-                unit = unit or ("counts" if np.issubdtype(hour[0].samples.dtype, np.integer) else "record's units")
-                covered += [(part.start_ns, part.stop_ns) for part in hour]
-                below, above = joined(hour).extremes(span.start_ns, span.start_ns + NS_PER_DAY, len(low))
+            for group in _by_parts(own):
+                unit = unit or ("counts" if np.issubdtype(group[0].samples.dtype, np.integer) else "record's units")
+                covered += [(part.start_ns, part.stop_ns) for part in group]
+                below, above = joined(group).extremes(span.start_ns, span.start_ns + NS_PER_DAY, len(low))
                 low, high = np.fmin(low, below), np.fmax(high, above)
         return DayOfChannel(channel, hour_lines(low, high), unit, tuple(_union(covered)))
 
@@ -194,11 +195,11 @@ def code_of(source_id: str) -> str:
     return _code(name_of(source_id))
 
 
-def _by_hour(parts: Iterable[Trace]) -> Iterator[list[Trace]]:
-    """Yield the pieces of one channel in groups of at most an hour that follow each other."""
+def _by_parts(parts: Iterable[Trace]) -> Iterator[list[Trace]]:
+    """Yield the pieces of one channel in groups of a quarter of an hour at most."""
     group: list[Trace] = []
     for part in parts:
-        is_full = group and (part.start_ns // NS_PER_HOUR != group[0].start_ns // NS_PER_HOUR)
+        is_full = group and (part.start_ns // _PART_NS != group[0].start_ns // _PART_NS)
         if is_full or len(group) >= _MOST_TRACES:
             yield merge_contiguous(sorted(group, key=lambda one: one.start_ns))
             group = []

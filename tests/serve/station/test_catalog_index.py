@@ -24,8 +24,9 @@ def make_rows(n: int, seed: int = 1) -> list[CatalogRow]:
         mq_type, file = rng.choice(["", "deep_mq", "a b"]), rng.choice(["-", "a,b", "x'y"])
         rows.append(
             CatalogRow(
-                file, onset_ns, float(i), f"{station_id}_{i}", mq_type, station_id, ("EHZ",), onset_ns + 10**10,
-                round(rng.random(), 4), 0.5, f"segments/{i}.mseed", 10, 20, None,
+                file, onset_ns, float(i), f"{station_id}_{i}", mq_type,
+                station_id, ("EHZ",), onset_ns + 10**10, round(rng.random(), 4), 0.5,
+                f"segments/{i}.mseed", 10, 20, None,
             )
         )  # fmt: skip
     return rows

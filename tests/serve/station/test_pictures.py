@@ -46,9 +46,8 @@ def test_few_samples_come_one_by_one_and_many_as_extremes() -> None:
     picture = trace_picture([many], START_NS, START_NS + 600 * NS_PER_S)
     middle = np.median(many.samples)
     blocks = many.samples.reshape(1200, 50) - middle
-    assert picture["low"] == pytest.approx(blocks.min(1), rel=1e-4) and picture["high"] == pytest.approx(
-        blocks.max(1), rel=1e-4
-    )
+    assert picture["low"] == pytest.approx(blocks.min(1), abs=68.0)  # a sample may fall on an edge: one step
+    assert picture["high"] == pytest.approx(blocks.max(1), abs=68.0)
 
 
 def test_a_gap_stays_empty() -> None:
@@ -73,7 +72,7 @@ def test_ssam_levels_are_those_of_the_files(finished_station: Path) -> None:
     first = min(trace.start_ns for trace in get_waveforms(finished_station / "continuous", 0, 1 << 62))
     found = get_waveforms(finished_station / "continuous", first, first + HOUR_NS, "XX_LUN", ("W?Z",))
     picture = ssam_picture(finished_station, "XX_LUN", first, first + HOUR_NS, 6.625)
-    assert picture is not None and picture["rows"] == 3 and picture["bands"] == ["0.1–0.31", "0.31–0.98", "0.98–3"]
+    assert picture is not None and picture["rows"] == 3 and picture["edges"] == [0.1, 0.31, 0.98, 3.0]
     data = np.frombuffer(base64.b64decode(picture["data"]), np.uint8).reshape(3, -1)
     low, high = picture["range"]
     for band, letter in enumerate("LMH"):

@@ -20,6 +20,7 @@ SUFFIXES = (".mseed", ".miniseed", ".ms")
 GAP_COUNTS = -1  # marks lost samples in archived integer records
 SPIKE_LOCAL = 7.4  # five robust standard deviations, in median absolute deviations of five samples
 SPIKE_USUAL = 5.0  # times what 95 % of the samples differ from the median of their neighbours
+BLOCK = 1 << 15  # samples that are despiked at once
 USUAL_SHARE = 95.0
 
 
@@ -124,9 +125,12 @@ def despiked(values: Floats) -> Floats:
     if len(values) < 5:
         return values
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(values, 2, mode="edge"), 5)
-    medians: Floats = np.median(windows, axis=1)
+    medians, spread = np.empty(len(values)), np.empty(len(values))
+    for i in range(0, len(values), BLOCK):  # their windows take five times the memory of the samples
+        part = windows[i : i + BLOCK]
+        medians[i : i + BLOCK] = np.median(part, axis=1)
+        spread[i : i + BLOCK] = np.median(np.abs(part - medians[i : i + BLOCK, np.newaxis]), axis=1)
     away = np.abs(values - medians)
-    spread = np.median(np.abs(windows - medians[:, np.newaxis]), axis=1)
     spikes = (away > SPIKE_LOCAL * spread) & (away > SPIKE_USUAL * np.percentile(away, USUAL_SHARE))
     return np.where(spikes, medians, values)
 
