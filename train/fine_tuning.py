@@ -27,6 +27,7 @@ from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import ConfigError, DataError, EdgequakeError
 from edgequake.edge.features.contrast import VERTICAL
 from edgequake.edge.manifest import schema
+from edgequake.edge.manifest.manifest import load_manifest
 from edgequake.results.progress import Progress, silent
 from edgequake.train.configuration.recipe import Recipe
 from edgequake.train.data.training_data import TrainingData
@@ -54,6 +55,7 @@ class FineTuningJob:
     out : folder for the result.
     marks_ns : by file under `reviewed`, the onsets of rejected events.
     fold : "K/N": learn from the other folds alone; None: from all records.
+    manifest : whose trigger the result gets, which may have been tuned since; blank: that of the training.
     steps, batch, n_examples : of the optimisation.
     """
 
@@ -62,6 +64,7 @@ class FineTuningJob:
     out: str
     marks_ns: dict[str, tuple[int, ...]]
     fold: str | None = None
+    manifest: str = ""
     steps: int = STEPS
     batch: int = BATCH
     n_examples: int = EXAMPLES
@@ -130,7 +133,8 @@ def fine_tuning_recipe(job: FineTuningJob, records: Sequence[LabelledRecord]) ->
         learning_rate=min(LEARNING_RATE, recipe.fit.learning_rate),
         start_from=str(Path(job.network).resolve()),
     )
-    return replace(recipe, examples=examples, fit=fit)
+    trigger = load_manifest(job.manifest)[0].trigger if job.manifest else recipe.trigger
+    return replace(recipe, examples=examples, fit=fit, trigger=trigger)
 
 
 def fine_tune(job: FineTuningJob, progress: Progress = silent) -> str:

@@ -183,7 +183,10 @@ def learn(
         )
     table = table_of_reviews(folder.folder)
     marks = {name: tuple(t for t, verdict in events if verdict == REJECT) for name, events in table.items()}
-    job = FineTuningJob(str(network), str(folder.folder), "", marks, steps=steps)
+    manifest = shipped_models().get(model)
+    job = FineTuningJob(
+        str(network), str(folder.folder), "", marks, manifest=str(manifest) if manifest else "", steps=steps
+    )
     before, after = _by_folds(job, model, out, folder, n_folds, threshold_of(store.run), progress)
     trained = _fine_tune(job, out, None, part_of(progress, 0.8, 1))
     keras_file = out / f"{_name_of(network)}.keras"

@@ -114,6 +114,7 @@ def test_each_fold_is_judged_by_a_network_that_has_not_learned_from_it(
 
     out = tmp_path / "out"
     jobs = [json.loads((place / "kept.json").read_text()) for place in (out / "folds/0", out / "folds/1", out)]
+    assert all(job["manifest"] == str(shipped_models()["moon"]) for job in jobs)
     assert [job["fold"] for job in jobs] == ["0/2", "1/2", None]
     assert all(job["reviewed"] == str(out / "reviewed") for job in jobs)
     assert [len(times) for times in jobs[0]["marks_ns"].values()] == [1, 0]  # the rejected event
@@ -167,6 +168,9 @@ def test_the_recipe_of_a_fine_tuning_is_that_of_the_network_with_the_stations_re
     assert recipe.network.lstm_units == tuple(trained["network"]["lstm_units"])
     assert not recipe.examples.emphasis and not recipe.examples.picked_records
     earth = fine_tuning_recipe(FineTuningJob(str(find_network("earth")), "", "", {}), records)
+    shipped = load_manifest("earth")[0].trigger
+    tuned = FineTuningJob(str(find_network("earth")), "", "", {}, manifest=str(shipped_models()["earth"]))
+    assert fine_tuning_recipe(tuned, records).trigger == shipped != earth.trigger
     assert earth.examples.rates_hz == () and earth.examples.components == ("?",)  # one channel of 6.6 Hz
 
 
