@@ -50,10 +50,10 @@ LEFT_OUT = """
 SIZES = """
 ## Bytes beyond the parameters
 
-The int8 file of {n_within} of {n} networks takes at most {limit} bytes more than one for each parameter. These take more.
-Most of it the format demands, and the more the wider the layers are: a bias takes four bytes, the scale of each output
-channel four, and for each different width there is a vector of zero points, eight bytes a channel, all of them 0 (without
-them, or with one for all channels, neither runtime loads the file). *constants* are masks and kernels that are
+The int8 file of {n_within} of {n} networks takes at most {limit} bytes more than one for each parameter. These take
+more. Most of it the format demands, and the more the wider the layers are: a bias takes four bytes, the scale of each
+output channel four, and for each different width there is a vector of zero points, eight bytes a channel, all of them 0
+(without them, or with one for all channels, neither runtime loads the file). *constants* are masks and kernels that are
 made of others, less biases and normalisations that were folded away.
 
 | network | parameters | beyond | biases | scales | zero points | constants | structure |
