@@ -163,7 +163,7 @@ def test_columns_are_said_and_what_does_not_suit_the_description(folder: Path, t
     plan = device_rows.plan_windows(folder / "mine.toml", three, 100)
     assert plan.columns() == "features of a row: 6 (3 of each of 2 components); no gap flag"
     with pytest.raises(
-        DataError, match=r"no channel that matches BHZ: it has MHZ; the description names channels"
+        DataError, match=r"no channel that matches BHZ: it has MH1, MH2, MHZ; the description names channels"
     ) as it:
         path = folder / "data" / "moon" / "synthetic_val_00.mseed"
         changes = {"front_end.components": ["BHZ"]}
