@@ -72,6 +72,11 @@ def from_file(path: Path, layout: InputLayout) -> CalibrationRows:
             f"calibration file {path} cannot be read: expected an .npz with the array 'rows' ({problem}); "
             "train again or give --calibration DIR"
         ) from problem
+    if rows.ndim == 3 and rows.shape[2] == layout.n_features + 1 and np.isin(rows[..., -1], (0, 1)).all():
+        raise ConfigError(
+            f"calibration file {path}: its rows have {rows.shape[2]} features and the network takes "
+            f"{layout.n_features}; the last one is the gap flag: make the rows again with front_end.gap_flag = false"
+        )
     if rows.ndim != 3 or rows.shape[2] != layout.n_features or not np.isfinite(rows).all():
         raise ConfigError(
             f"calibration file {path}: expected finite rows of shape (n_sequences, n_rows, {layout.n_features}), "

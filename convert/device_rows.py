@@ -94,6 +94,16 @@ class WindowPlan:
     hop_rows: int
     event_s: float
 
+    def columns(self) -> str:
+        """Return in words what the features of a row are."""
+        config = self.manifest.front_end
+        n_components = len(config.components)
+        of_each = f" ({config.n_channel_features} of each of {n_components} components)" if n_components else ""
+        values = f"{config.n_features - int(config.gap_flag)}{of_each}"
+        if not config.gap_flag:
+            return f"features of a row: {values}; no gap flag"
+        return f"features of a row: {values}, and the gap flag; front_end.gap_flag = false leaves it out"
+
 
 def plan_windows(
     description: Path | str | None,
@@ -218,7 +228,12 @@ def _unlabelled(path: Path, plan: WindowPlan, arrivals_ns: list[int] | None) -> 
 
 def _streams(path: Path, manifest: Manifest, patterns: Sequence[str] | None) -> Iterator[Iterator[Trace]]:
     """Yield the traces of each station, as the runner reads them."""
-    plan = plan_inputs((str(path),), manifest, None if patterns is None else tuple(patterns))
+    try:
+        plan = plan_inputs((str(path),), manifest, None if patterns is None else tuple(patterns))
+    except DataError as problem:  # it goes on with what other models would take, which is no help here
+        reason = str(problem).partition(";")[0].replace("this model takes", "the description takes")
+        where = "the description names channels, front_end.components and sampling_rate_hz"
+        raise DataError(f"{reason}; {where}") from problem
     for stream in plan.streams:
         yield stream.traces(Diagnostics())
 

@@ -104,6 +104,12 @@ def test_unsuitable_files_are_refused(tmp_path: Path, arrays: dict[str, Any], me
         calibration.from_file(tmp_path / "calibration.npz", WINDOWED)
 
 
+def test_rows_with_a_gap_flag_that_the_network_does_not_take_are_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", rows=np.pad(numbered(3, 60), ((0, 0), (0, 0), (0, 1))))
+    with pytest.raises(ConfigError, match=r"6 features and the network takes 5; .* front_end\.gap_flag = false"):
+        calibration.from_file(tmp_path / "rows.npz", WINDOWED)
+
+
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "calibration.npz", rows=numbered(3, 40))
     whole = (tmp_path / "calibration.npz").read_bytes()

@@ -38,12 +38,20 @@ LONG_ONLY = {
 }
 
 
+@pytest.fixture
+def short(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, conformance_run: Any) -> None:
+    """Calibrate on few rows; in the short form, convert within this process, which has loaded TensorFlow already."""
+    monkeypatch.setattr(conformance_run, "CALIBRATION_ROWS", 1_000)  # calibration takes most of the time
+    if not LONG:
+        request.getfixturevalue("worker_here")
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("name", [name for name in FEW if LONG or name not in LONG_ONLY])
 def test_an_architecture_is_converted_and_measured(
-    name: str, conformance: Any, conformance_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, conformance: Any, conformance_run: Any, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(conformance_run, "CALIBRATION_ROWS", 1_000)  # calibration takes most of the time
     landers = conformance_run.interpreters() or {"tflite-runtime": sys.executable}
     measured = conformance_run.measure(name, conformance, tmp_path / "graphs", landers)
     assert measured.n_compared >= conformance_run.N_FRAMES

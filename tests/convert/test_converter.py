@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgequake.convert import launcher
+from edgequake.convert import converter, launcher
 from edgequake.convert.converter import convert_model
 from edgequake.convert.inspection.report import ConversionReport, report_of
 from edgequake.edge.base.errors import ConfigError, GateError, ModelError
@@ -112,12 +112,20 @@ def test_the_report_is_a_table(converted: tuple[ConversionReport, list[str]]) ->
 
 @pytest.mark.slow
 def test_the_report_names_operators_that_depend_on_the_runtime(
-    converted: tuple[ConversionReport, list[str]], conformance: Any, conformance_run: Any, tmp_path: Path
+    converted: tuple[ConversionReport, list[str]],
+    conformance: Any,
+    conformance_run: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    worker_here: None,
 ) -> None:
     report = converted[0]
     assert report.variants[2].rounded_apart == () and "between runtimes" not in report.table()
-    name = "SeparableConv1D, GRU"
-    conformance_run.measure(name, conformance, tmp_path, {"tflite-runtime": sys.executable})
+    architecture = conformance.ARCHITECTURES["SeparableConv1D, GRU"]
+    monkeypatch.setattr(conformance_run, "CALIBRATION_ROWS", 200)
+    monkeypatch.setitem(converter.QUANTIZE, "all", ("float32", "int8"))
+    calibration, _ = conformance_run.calibration_and_rows(conformance, architecture)
+    conformance_run.convert(conformance.build("SeparableConv1D, GRU"), architecture, calibration, tmp_path)
     manifest, _ = load_manifest(tmp_path / "manifest.json")
     separable = report_of(manifest, tmp_path, 1.0, {"invoked_in": None})
     assert {item.variant: item.rounded_apart for item in separable.variants if item.rounded_apart} == {

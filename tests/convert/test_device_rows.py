@@ -154,3 +154,18 @@ def test_what_gives_no_windows_is_refused(
         )
     with pytest.raises(DataError, match="a stream of int: expected an obspy Stream or traces"):
         edgequake.rows([3], folder / "mine.toml")
+
+
+def test_columns_are_said_and_what_does_not_suit_the_description(folder: Path, tmp_path: Path) -> None:
+    plan = device_rows.plan_windows(folder / "mine.toml", {}, 100)
+    assert plan.columns() == "features of a row: 3, and the gap flag; front_end.gap_flag = false leaves it out"
+    three = {"front_end.components": ["?HZ", "?HN"], "front_end.gap_flag": False}
+    plan = device_rows.plan_windows(folder / "mine.toml", three, 100)
+    assert plan.columns() == "features of a row: 6 (3 of each of 2 components); no gap flag"
+    with pytest.raises(
+        DataError, match=r"no channel that matches BHZ: it has MH1, MH2, MHZ; the description names channels"
+    ) as it:
+        path = folder / "data" / "moon" / "synthetic_val_00.mseed"
+        changes = {"front_end.components": ["BHZ"]}
+        device_rows.rows_of_folder(path, device_rows.plan_windows(folder / "mine.toml", changes, 100))
+    assert "--model" not in str(it.value)

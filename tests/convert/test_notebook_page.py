@@ -65,6 +65,6 @@ def test_every_description_of_the_page_is_complete(root: Path, tmp_path: Path) -
         if language == "toml":
             (tmp_path / "x.toml").write_text(text, encoding="utf-8")
             described.append(read_description(tmp_path / "x.toml", {}, (None, 3000, 3)))
-    assert [one["front_end"]["kind"] for one in described] == ["spectrogram", "waveform", "mel", "rows"]
+    assert [one["front_end"]["kind"] for one in described] == ["spectrogram", "waveform", "waveform", "mel", "rows"]
     assert described[1]["channels"] == ["?HZ", "?H[N1]", "?H[E2]"]
-    assert described[3]["front_end"]["rows"] == {"n_features": 3}
+    assert described[4]["front_end"]["rows"] == {"n_features": 3}

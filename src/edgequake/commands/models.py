@@ -105,7 +105,7 @@ def rows(
     made.save(out)
     counts = {name: int((made.split == name).sum()) for name in device_rows.SPLITS}
     result = {"written": str(out), "shape": list(made.rows.shape), "windows": counts, "left_out": left_out}
-    print_result(result, "\n".join([made.table(str(out)), *left_out]), as_json)
+    print_result(result, "\n".join([made.table(str(out)), plan.columns(), *left_out]), as_json)
 
 
 def convert(
