@@ -77,7 +77,13 @@ def host_files(manifest: Manifest) -> dict[str, str]:
     variant = manifest.variants[VARIANT]
     model = f'#define EQ_HOST_MODEL "{model_hash(manifest, variant)}"\n'
     unit = f'#include "host/eq_log.h"\n#include "{prefix}.c"\n{model}#include "host/eq_host.c"\n'
-    names = ("host/eq_host.c", "host/eq_log.h", "host/eq_avx2_network.c", "host/eq_avx2_spectrum.c", "host/eq_avx2_samples.c")
+    names = (
+        "host/eq_host.c",
+        "host/eq_log.h",
+        "host/eq_avx2_network.c",
+        "host/eq_avx2_spectrum.c",
+        "host/eq_avx2_samples.c",
+    )
     return {f"{prefix}_host.c": unit} | {name: _source(name) for name in names}
 
 
