@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgequake.cli import main
-from edgequake.edge.base.errors import ModelError
+from edgequake.edge.base.errors import DataError, ModelError
+from edgequake.edge.detection.c_core import CDetector
 from edgequake.edge.detection.c_library import CLibrary, library_of
+from edgequake.edge.detection.detector import Detector
 from edgequake.edge.formats.miniseed import encode
+from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.manifest.manifest import load_manifest
 
 from .exports import Exported
@@ -69,3 +75,35 @@ def test_a_library_of_another_model_is_refused(exported: object, tmp_path: Path)
     (tmp_path / "zeros.so").write_bytes(bytes(1000))  # another file: the first is mapped into this process
     with pytest.raises(ModelError, match="is no library of a model in C"):
         CLibrary(tmp_path / "zeros.so")
+
+
+@pytest.mark.parametrize("extreme", [1 << 31, -(1 << 31) - 1])
+def test_samples_beyond_32_bits_are_refused(extreme: int, exported: Callable[[str], Exported]) -> None:
+    model = exported("moon")
+    rate_hz = model.manifest.sampling_rate_hz
+    c = model.c_detector(0.5)
+    with pytest.raises(DataError, match=r"XX_ABC.*: samples beyond 32 bits, which the detector in C does not take"):
+        c.push(Trace("FDSN:XX_ABC_00_M_H_Z", 0, rate_hz, np.array([0, extreme], np.int64)))
+    within = np.array([-(1 << 31), (1 << 31) - 1], np.int64)  # as wide a type, but values that fit
+    assert c.push(Trace("FDSN:XX_ABC_00_M_H_Z", 0, rate_hz, within)) == []
+    (counts,) = c.counts().values()
+    assert counts.overlap_samples == 0
+
+
+def test_classes_with_the_detector_in_c_are_the_runners(exported: Callable[[str], Exported]) -> None:
+    model = exported("moon")
+    manifest, _ = load_manifest("moon")
+    assert manifest.classes is not None
+    told = dataclasses.replace(
+        manifest.classes, min_probability=0.5, max_deviation=1e9, untold=()
+    )  # none is left blank
+    manifest = dataclasses.replace(manifest, classes=told)
+    records = traces(Scene(1, 400), manifest)
+    threshold = min(manifest.trigger.onset_thresholds.values())
+    python = Detector(manifest, model.graph, model.variant, threshold)
+    expected = [*python.push(*records), *python.finish()]
+    c = CDetector(model.library, threshold, manifest)
+    assert [*c.push(*records), *c.finish()] == expected
+    assert {event.mq_type for event in expected} - {""}
+    plain = CDetector(model.library, threshold)  # without the manifest, as on a board: events without a class
+    assert {event.mq_type for event in [*plain.push(*records), *plain.finish()]} == {""}

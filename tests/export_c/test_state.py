@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from edgequake.edge.base.errors import ModelError
+from edgequake.edge.detection.c_core import CDetector
+from edgequake.edge.detection.c_library import CLibrary
 from edgequake.edge.formats.waveforms import NS_PER_S
+from edgequake.export_c.host_library import FLAGS
 
 from .exports import Exported
 from .scenes import Scene, facts, traces
@@ -75,3 +80,22 @@ def test_a_state_taken_over_goes_on_as_the_first(halfway: tuple[Exported, dict[s
         assert c.state()["core"].tobytes() == state["core"].tobytes()
         found.append(facts([*c.push(*later), *c.finish()]))
     assert found[0] == found[1] != []
+
+
+@pytest.mark.parametrize("name", ["mars", "earth"])
+def test_plain_c_and_the_hosts_vector_code_leave_the_same_state(name: str, exported: Export, tmp_path: Path) -> None:
+    """Bit for bit: the vector code is another order of the same operations (without AVX2 both are plain C)."""
+    model = exported(name)
+    for path in model.folder.rglob("*.[ch]"):
+        to = tmp_path / path.relative_to(model.folder)
+        to.parent.mkdir(exist_ok=True, parents=True)
+        to.write_bytes(path.read_bytes())
+    flags = [*FLAGS[:1], "-O1", *FLAGS[2:], "-DEQ_PLAIN_C", "-fPIC", "-shared"]
+    subprocess.run(["cc", *flags, f"eq_{name}_host.c", "-o", "plain.so"], cwd=tmp_path, check=True)
+    records = traces(Scene(6, 220), model.manifest)
+    states = []
+    for library in (model.library, CLibrary(tmp_path / "plain.so")):
+        c = CDetector(library, 0.1)
+        c.push(*records)
+        states.append(c.state()["core"].tobytes())
+    assert states[0] == states[1]

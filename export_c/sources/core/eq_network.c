@@ -24,10 +24,11 @@ static int32_t clamp(int32_t x, int32_t low, int32_t high)
     return high + (beyond & sign_of(beyond));
 }
 
-/* High half of 2 a b, rounded half up. No multiplier is -2^31, so it cannot overflow. */
+/* High half of 2 a b, rounded half up: one instruction (SMMULR) where there is one. `a` is at least -2^30 and below 2^30:
+   a sum of 8-bit products, a 16-bit number times 2^15, or a product of two of which one is not negative. */
 static int32_t high_product(int32_t a, int32_t b)
 {
-    return (int32_t)(((int64_t)a * (int64_t)b + 0x40000000) >> 31);
+    return (int32_t)(((int64_t)(a * 2) * (int64_t)b + INT64_C(0x80000000)) >> 32);
 }
 
 /* a * multiplier * 2^-shift, the shift rounded half up. Sums of 8-bit products are below 2^30: so is `product`. */
@@ -122,7 +123,7 @@ static int16_t logistic_16(int16_t x, eq_table_scale scale)
     return (int16_t)((with_sign(value, sign) + (sign & ((1 << 25) - 1)) + 512) >> 10); /* of -x: 1 minus that of x */
 }
 
-static int16_t tanh_16(int16_t x, eq_table_scale scale)
+static inline int16_t tanh_16(int16_t x, eq_table_scale scale)
 {
     const int32_t input = table_input(x, scale), sign = sign_of(input);
     const int32_t value = table_value(input < 0 ? -input : input, 8, 0xFFFF) - (1 << 23);

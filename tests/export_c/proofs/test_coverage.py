@@ -1,4 +1,4 @@
-"""Nearly every line and branch of the fixed C sources is run by tests; in `make c99` only. docs/c99.md has figures."""
+"""Every line of the fixed C sources is run by tests, and 95 % of the branches; in `make c99` only. docs/c99.md has figures."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..scenes import traces
 from ..test_equality import SCENES, cut
 from .coverage import Coverage, CoveredExport, without_catch_up
 
-LEAST_LINES, LEAST_BRANCHES = 0.985, 0.935  # what is reached; all lines and 95 % of branches are the aim
+LEAST_BRANCHES = 0.95
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not IS_LONG, reason="a minute: make c99")
-def test_nearly_every_line_is_run(tmp_path: Path) -> None:
+def test_every_line_is_run(tmp_path: Path) -> None:
     if shutil.which("gcov") is None or shutil.which("gcc") is None:
         assert not os.environ.get("EDGEQUAKE_REQUIRE_C"), "no gcov, and EDGEQUAKE_REQUIRE_C is set"
         pytest.skip("no gcov: apt-get install gcc")
@@ -44,5 +44,5 @@ def test_nearly_every_line_is_run(tmp_path: Path) -> None:
     print(f"{len(coverage.lines)} lines, not run: {', '.join(missed) or 'none'}")
     print(f"branches {coverage.share_of_branches():.1%} taken, but for")
     print("\n".join(coverage.missed_branches()))
-    assert len(missed) <= (1 - LEAST_LINES) * len(coverage.lines), missed
+    assert missed == []
     assert coverage.share_of_branches() >= LEAST_BRANCHES
