@@ -1,4 +1,4 @@
-"""Every line of the fixed C sources is run by tests, and 95 % of the branches; in `make c99` only. docs/c99.md has figures."""
+"""Every line of the fixed C sources is run by tests, and 95 % of the branches; in `make c99` only."""
 
 from __future__ import annotations
 
