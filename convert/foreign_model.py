@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgequake.edge.base.errors import ConfigError
-from edgequake.edge.features.front_end import channel_features
+from edgequake.edge.features.normalization import channel_features
 from edgequake.edge.manifest import schema
 from edgequake.edge.manifest.manifest import TriggerConfig
 from edgequake.edge.manifest.tables import FrontEndConfig

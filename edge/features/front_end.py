@@ -9,25 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgequake.edge.base.checkpoint import State
-from edgequake.edge.base.errors import ConfigError, DataError
+from edgequake.edge.base.errors import DataError
 from edgequake.edge.features.conditioning import ContiguousRun, Despike, GapCounts, gap_bridge
 from edgequake.edge.features.contrast import Contrast
 from edgequake.edge.features.high_bands import HighBands
-from edgequake.edge.features.normalization import PowerFeatures, WaveformFeatures
+from edgequake.edge.features.normalization import channel_features
 from edgequake.edge.features.resampling import ToModelGrid
-from edgequake.edge.features.spectra import BandPower, WaveletPower, WindowBatch, Windower
+from edgequake.edge.features.spectra import WindowBatch, Windower
 from edgequake.edge.formats.source_ids import channel_of
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, same_rate
-from edgequake.edge.manifest.tables import FrontEndConfig, SpectrogramConfig, takes_high_bands
-
-if TYPE_CHECKING:
-    from edgequake.edge.features.mel_bands import MelFeatures
+from edgequake.edge.manifest.tables import FrontEndConfig, takes_high_bands
 
 
 @dataclass(frozen=True)
@@ -137,36 +134,6 @@ class ChannelFrontEnd:
         if self._high is not None:
             self._high.restore(state["high_bands"])
         self.queue = [ChannelFeatures(**blocks) for blocks in state["queue"]]
-
-
-def channel_features(config: FrontEndConfig, rate_hz: float) -> PowerFeatures | WaveformFeatures | MelFeatures:
-    """Return what turns the windows of one channel into features.
-
-    Raises
-    ------
-    ConfigError
-        Bands or wavelets do not fit the sampling rate.
-    """
-    try:
-        return _features(config, rate_hz)
-    except ValueError as problem:
-        raise ConfigError(f"front_end.{config.kind}: {problem}") from problem
-
-
-def _features(config: FrontEndConfig, rate_hz: float) -> PowerFeatures | WaveformFeatures | MelFeatures:
-    bands = config.bands
-    if config.kind == "mel":
-        from edgequake.edge.features.mel_bands import MelFeatures  # few models need it, and it takes memory
-
-        assert config.mel is not None
-        return MelFeatures(config.mel, rate_hz)
-    if isinstance(bands, SpectrogramConfig):
-        return PowerFeatures(BandPower(bands, rate_hz), bands, config.background, rate_hz)
-    if bands is not None:
-        power = WaveletPower(bands, config.hop_samples, rate_hz)
-        return PowerFeatures(power, bands, config.background, rate_hz)
-    assert config.waveform is not None
-    return WaveformFeatures(config.waveform, config.background, rate_hz)
 
 
 @dataclass

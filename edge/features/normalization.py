@@ -7,19 +7,24 @@ the textbook window classifiers, in samples over a running scale.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from edgequake.edge.base.checkpoint import State
-from edgequake.edge.features.spectra import WindowBatch
+from edgequake.edge.base.errors import ConfigError
+from edgequake.edge.features.spectra import BandPower, WaveletPower, WindowBatch
 from edgequake.edge.manifest.tables import (
     BackgroundConfig,
+    FrontEndConfig,
     ScalogramConfig,
     SpectrogramConfig,
     WaveformConfig,
 )
+
+if TYPE_CHECKING:
+    from edgequake.edge.features.mel_bands import MelFeatures
 
 Float = npt.NDArray[np.float64]
 Power: TypeAlias = Callable[[Float], Float]  # windows (n_windows, window_samples) -> densities (n_windows, n_values)
@@ -241,3 +246,33 @@ class WaveformFeatures:
         config = self._config
         clipped = np.clip(centred / scale, -config.clip, config.clip)
         return np.asarray(np.rint(clipped * config.steps_per_unit) / config.steps_per_unit, np.float32)
+
+
+def channel_features(config: FrontEndConfig, rate_hz: float) -> PowerFeatures | WaveformFeatures | MelFeatures:
+    """Return what turns the windows of one channel into features.
+
+    Raises
+    ------
+    ConfigError
+        Bands or wavelets do not fit the sampling rate.
+    """
+    try:
+        return _features(config, rate_hz)
+    except ValueError as problem:
+        raise ConfigError(f"front_end.{config.kind}: {problem}") from problem
+
+
+def _features(config: FrontEndConfig, rate_hz: float) -> PowerFeatures | WaveformFeatures | MelFeatures:
+    bands = config.bands
+    if config.kind == "mel":
+        from edgequake.edge.features.mel_bands import MelFeatures  # few models need it, and it takes memory
+
+        assert config.mel is not None
+        return MelFeatures(config.mel, rate_hz)
+    if isinstance(bands, SpectrogramConfig):
+        return PowerFeatures(BandPower(bands, rate_hz), bands, config.background, rate_hz)
+    if bands is not None:
+        power = WaveletPower(bands, config.hop_samples, rate_hz)
+        return PowerFeatures(power, bands, config.background, rate_hz)
+    assert config.waveform is not None
+    return WaveformFeatures(config.waveform, config.background, rate_hz)
