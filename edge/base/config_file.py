@@ -36,7 +36,7 @@ def read_config(path: Path, names: Sequence[str]) -> dict[str, Any]:
 
 def _toml(text: str) -> dict[str, Any]:
     try:
-        import tomllib
+        import tomllib  # type: ignore[import-not-found,unused-ignore]  # from Python 3.11 on
     except ModuleNotFoundError as problem:
         raise ConfigError("reading TOML needs Python 3.11 or newer; write the options as JSON") from problem
     found: dict[str, Any] = tomllib.loads(text)

@@ -80,6 +80,12 @@ _NONE = Review()
 class ReviewStore:
     """The folder of reviews of one run; several processes may read and write it at once, and several threads."""
 
+    n_damaged: int  # lines that could not be read
+    _offset: int  # in the log, of what has been read
+    _reviews: dict[str, Review]
+    _by_event: dict[str, list[ReviewAction]]  # that stand
+    _standing: dict[str, list[ReviewAction]]  # by reviewer
+
     def __init__(self, folder: Path, run: Path) -> None:
         """Open, or make, a folder of reviews of the events in a run folder.
 
@@ -206,11 +212,9 @@ class ReviewStore:
         return action
 
     def _clear(self) -> None:
-        self._offset: int = 0  # in the log, of what has been read
-        self.n_damaged: int = 0  # lines that could not be read
-        self._reviews: dict[str, Review] = {}
-        self._by_event: dict[str, list[ReviewAction]] = {}  # that stand
-        self._standing: dict[str, list[ReviewAction]] = {}  # by reviewer
+        self._offset = 0
+        self.n_damaged = 0
+        self._reviews, self._by_event, self._standing = {}, {}, {}
 
     def _take(self, action: ReviewAction) -> None:
         standing = self._standing.setdefault(action.reviewer, [])

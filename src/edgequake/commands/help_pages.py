@@ -90,7 +90,7 @@ class CommandWithExamples(TyperCommand):
         """Return the words of the usage line: arguments by their names, in brackets those that may be left out."""
         arguments = [one for one in self.get_params(ctx) if one.param_type_name == "argument"]
         names = [(one.metavar or str(one.name).upper(), one.required) for one in arguments]
-        return [self.options_metavar, *(name if is_required else f"[{name}]" for name, is_required in names)]
+        return [self.options_metavar or "", *(name if is_required else f"[{name}]" for name, is_required in names)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments and the options."""

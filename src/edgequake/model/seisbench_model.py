@@ -72,7 +72,7 @@ def _adapter(base: Any, lists: Any, load_model: Callable[..., Any]) -> Any:
         @property
         def name(self) -> str:
             """Name of the model, with which the channels of its annotations begin."""
-            return self.model.name
+            return str(self.model.name)
 
         def __str__(self) -> str:
             return f"SeisBench model\t\t{self.name}\n\n{self.model!r}"
