@@ -55,7 +55,7 @@ def option_rows() -> list[str]:
     for name in declared.names:
         one = by_name[name]
         kind = "true or false" if one.nargs == 0 else "number" if one.type in (int, float) else "text"
-        kind = "seconds" if one.metavar == "SECONDS" else kind
+        kind = {"SECONDS": "seconds", "HOURS": "hours"}.get(str(one.metavar), kind)
         kind = "text, or a list of texts" if name in ("inputs", "channels", "station") else kind
         rows.append(f"| `{name}` | {kind} | {one.help} |")
     return rows

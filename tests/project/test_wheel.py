@@ -41,7 +41,7 @@ def sdist(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert built.returncode == 0, built.stderr
     (archive,) = (source / "dist").glob("*.tar.gz")
     with tarfile.open(archive) as tar:
-        tar.extractall(source / "unpacked", filter="data")
+        tar.extractall(source / "unpacked", **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     (unpacked,) = (source / "unpacked").iterdir()
     return unpacked
 

@@ -29,7 +29,7 @@ from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.inert_text import cell, lines, one_line, text_of
 from edgequake.edge.downlink.send_queue import event_report
-from edgequake.edge.operation.event_hook import event_fields
+from edgequake.edge.operation.announcements import event_fields
 from edgequake.edge.operation.status import status_text
 from edgequake.edge.results.catalog import CatalogRow
 from edgequake.export.exporting import to_csv, to_snuffler
