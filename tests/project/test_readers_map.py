@@ -12,7 +12,7 @@ import pytest
 
 from edgequake.synthetic.synthetic_dataset import synthetic_record, write_miniseed
 
-MAX_FILES_OF_A_SAMPLE = 38
+MAX_FILES_OF_A_SAMPLE = 37
 TRACER = Path(__file__).with_name("trace_sample.py")
 
 
