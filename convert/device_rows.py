@@ -104,6 +104,13 @@ class WindowPlan:
             return f"features of a row: {values}; no gap flag"
         return f"features of a row: {values}, and the gap flag; front_end.gap_flag = false leaves it out"
 
+    def missing(self, made: DeviceRows) -> dict[str, int]:
+        """Return in how many windows each component is 0 throughout: no channel matches it there, or a dead one."""
+        n = self.manifest.front_end.n_channel_features
+        parts = [made.rows[..., i * n : (i + 1) * n] for i in range(len(self.manifest.front_end.components))]
+        counts = [int(np.all(part == 0, axis=(1, 2)).sum()) for part in parts]
+        return {name: count for name, count in zip(self.manifest.front_end.components, counts, strict=True) if count}
+
 
 def plan_windows(
     description: Path | str | None,

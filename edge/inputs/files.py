@@ -309,10 +309,10 @@ def _mismatch(spans: dict[str, ChannelSpan], choice: ModelChoice) -> str:
     """Return which channels were expected, which there are, and how to have them processed."""
     expected = choice.expected((source_id, span[2]) for source_id, span in spans.items())
     found = sorted({channel_of(source_id) or source_id for source_id in spans})
-    return (
-        f"channel that matches {expected}: it has {', '.join(found)}; name the channels with --channels, "
-        f"or another model: {_advice(spans, choice)}"
-    )
+    # Naming channels is no help to a network with one column for each component.
+    by_component = any(choice.manifest(source_id, span[2]).front_end.components for source_id, span in spans.items())
+    way_out = "name another model" if by_component else "name the channels with --channels, or another model"
+    return f"channel that matches {expected}: it has {', '.join(found)}; {way_out}: {_advice(spans, choice)}"
 
 
 def _advice(spans: dict[str, ChannelSpan], choice: ModelChoice) -> str:

@@ -95,10 +95,14 @@ class ModelChoice:
     def expected(self, channels: Iterable[tuple[str, float]]) -> str:
         """Return the patterns that channels (source id, rate in Hz) must match, and of which models they are."""
         codes: dict[str, None] = {}
+        components: dict[str, None] = {}
         names: dict[str, None] = {}
         for source_id, rate_hz in channels:
             codes |= dict.fromkeys(self.patterns(source_id, rate_hz))
             names[self.manifest(source_id, rate_hz).name] = None
+            components |= dict.fromkeys(self._components(source_id, rate_hz))
+        if self._channels and components and set(codes) != set(components):
+            return f"{', '.join(codes)} and a component of model {' or '.join(names)}, {', '.join(components)}"
         whose = "" if self._channels else f", the channels of model {' or '.join(names)}"
         return f"{', '.join(codes)}{whose}"
 
@@ -107,8 +111,17 @@ class ModelChoice:
         return is_named(station_of(source_id), self.station_names)
 
     def matches(self, source_id: str, rate_hz: float) -> bool:
-        """Return whether a channel's station and code are among those that the run uses."""
-        return self.names(source_id) and matches(source_id, self.patterns(source_id, rate_hz))
+        """Return whether a channel's station and code are among those that the run uses.
+
+        A network with one column for each component has none for other channels, whatever channels the user names.
+        """
+        if not (self.names(source_id) and matches(source_id, self.patterns(source_id, rate_hz))):
+            return False
+        components = self._components(source_id, rate_hz)
+        return not components or matches(source_id, components)
+
+    def _components(self, source_id: str, rate_hz: float) -> tuple[str, ...]:
+        return self.manifest(source_id, rate_hz).front_end.components
 
     def takes_rate(self, source_id: str, rate_hz: float) -> bool:
         """Return whether the model takes a channel's sampling rate."""

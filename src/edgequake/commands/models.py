@@ -104,8 +104,11 @@ def rows(
     made, left_out = device_rows.rows_of_folder(data, plan, arrivals, split)
     made.save(out)
     counts = {name: int((made.split == name).sum()) for name in device_rows.SPLITS}
-    result = {"written": str(out), "shape": list(made.rows.shape), "windows": counts, "left_out": left_out}
-    print_result(result, "\n".join([made.table(str(out)), plan.columns(), *left_out]), as_json)
+    missing, n = plan.missing(made), len(made.rows)
+    result = {"written": str(out), "shape": list(made.rows.shape), "windows": counts, "missing": missing}
+    lines = [f"{name}: 0 throughout in {count} of {n} windows (no channel matches)" for name, count in missing.items()]
+    text = "\n".join([made.table(str(out)), plan.columns(), *lines, *left_out])
+    print_result({**result, "left_out": left_out}, text, as_json)
 
 
 def convert(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -178,6 +179,9 @@ def test_a_file_without_a_matching_channel_is_refused(
     named = r"no channel that matches MH\?, the channels of model moon: it has .*; name the channels with --channels"
     with pytest.raises(DataError, match=named):
         plan_inputs((str(path),), manifest)
+    by_component = replace(manifest, front_end=replace(manifest.front_end, components=("MHZ",)))
+    with pytest.raises(DataError, match=r"matches \?, \* and a component of model moon, MHZ: it has .*; name another"):
+        plan_inputs((str(path),), by_component, ("?", "*"))
 
 
 @pytest.mark.parametrize("source_id", ["FDSN:_LUN__M_H_Z", "FDSN:XX___M_H_Z", "FDSN:___M_H_Z"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -122,3 +123,16 @@ def test_true_samples() -> None:
         (np.array([-1, 5], np.int32), (-1, 0), False),
     ):
         assert is_void(trace("FDSN:XX_A_00_B_H_Z", 1.0, samples), fill_values) is expected
+
+
+def test_only_components_of_the_network_are_taken_whatever_channels_are_named() -> None:
+    moon = manifest_of("moon")
+    manifest = replace(moon, front_end=replace(moon.front_end, components=("?HZ", "?HN")))
+    named = ModelChoice(manifest, channels=("EL?", "EH?"))
+    taken = [code for code in ("E_H_Z", "E_H_N", "E_H_E", "E_L_Z") if named.matches(f"FDSN:XX_A__{code}", 100.0)]
+    assert taken == ["E_H_Z", "E_H_N"]
+    expected = "EL?, EH? and a component of model moon, ?HZ, ?HN"
+    assert named.expected([("FDSN:XX_A__E_L_Z", 100.0)]) == expected
+    same = ModelChoice(manifest, channels=("?HZ", "?HN"))
+    assert same.expected([("FDSN:XX_A__E_L_Z", 100.0)]) == "?HZ, ?HN"
+    assert not ModelChoice(manifest, station_names=("XX_B",)).matches("FDSN:XX_A__E_H_Z", 100.0)
