@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgequake.edge.formats.waveforms import Trace
@@ -36,7 +37,8 @@ class BoardRun:
     stack_bytes: int
     step_instructions: int  # of the network, mean of the 256 steps of the self-test
     most_instructions: int  # of a call
-    frame_instructions: int  # mean of a frame
+    frame_instructions: int  # mean of a frame, but for the examination of onsets
+    onset_instructions: int  # mean of the examination of an onset, which is spread over many calls; 0 without one
     n_rows: int
 
 
@@ -58,10 +60,15 @@ def run_on_board(
     export_model(model, folder, ExportOptions(1, rates), force=True)
     (folder / "record.h").write_text(_record(model, traces, sensitivity, folder))
     said, counts = _emulate(board, optimise, [f"eq_{model}.c", "main.c"], folder)
+    examined = np.frombuffer((folder / "examined.bin").read_bytes(), np.uint8)
+    calls = np.array(counts[1:])
+    assert len(calls) == len(examined)
+    n_onsets = int(np.sum(examined == 2))
     told = {line.split()[0]: int(line.split()[1]) for line in said.splitlines() if len(line.split()) == 2}
     return BoardRun(
         (folder / "events.bin").read_bytes(), (folder / "state.bin").read_bytes(), _flash_bytes(folder / "app.map"),
-        told["state"], told["stack"], counts[0] // 256, max(counts[1:]), sum(counts[1:]) // told["rows"], told["rows"],
+        told["state"], told["stack"], counts[0] // 256, int(calls.max()), int(calls[examined == 0].sum()) // told["rows"],
+        int(calls[examined > 0].sum()) // max(n_onsets, 1), told["rows"],
     )  # fmt: skip
 
 

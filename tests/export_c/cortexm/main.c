@@ -11,6 +11,29 @@ static uint8_t saved[sizeof(eq_t) + 4096];
 
 static uint32_t n_events;
 
+static uint8_t examined[1 << 12]; /* of each call: 1 where it examined an onset, 2 where the examination began */
+static uint32_t n_calls;
+static int32_t stage_before;
+
+static void begin_call(void)
+{
+    stage_before = station.onset.stage;
+    roi_mark_begin();
+}
+
+static void end_call(void)
+{
+    roi_mark_end();
+    if (n_calls < sizeof examined) {
+        if (stage_before != 0) {
+            examined[n_calls] = 1;
+        } else if (station.onset.stage != 0) {
+            examined[n_calls] = 2;
+        }
+    }
+    n_calls++;
+}
+
 static void poll_events(void)
 {
     while (n_events < sizeof events / sizeof events[0] && eq_poll(&station, &events[n_events])) {
@@ -24,9 +47,9 @@ static int push_piece(const piece *p)
     uint32_t done = 0;
     while (result == EQ_MORE || result == EQ_FULL) {
         uint32_t taken;
-        roi_mark_begin();
+        begin_call();
         result = eq_push_i32(&station, p->channel, p->start_ns, p->rate_hz, p->samples + done, p->n - done, &taken);
-        roi_mark_end();
+        end_call();
         done += taken;
         poll_events();
     }
@@ -48,11 +71,14 @@ int main(void)
     }
     bad |= eq_save(&station, saved, sizeof saved, &n_bytes) != EQ_OK;
     while (result == EQ_MORE || result == EQ_FULL) {
+        begin_call();
         result = eq_finish(&station);
+        end_call();
         poll_events();
     }
     put("stack "); put_u32(stack_used()); put("\n");
     put("state "); put_u32(sizeof(eq_t)); put("\n");
     put("rows "); put_u32(station.n_rows); put("\n");
+    bad |= n_calls > sizeof examined || save("examined.bin", examined, n_calls) != 0;
     return bad | save("events.bin", events, n_events * sizeof events[0]) | save("state.bin", saved, n_bytes);
 }
