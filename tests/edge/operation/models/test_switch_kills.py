@@ -148,7 +148,7 @@ def test_kills_of_install_and_of_a_run_of_two_stations_that_switches(days: tuple
 
 
 def test_live_two_stations_switch_to_a_windowed_model(days: tuple[Path, Path], tmp_path: Path) -> None:
-    """Five hours of both come, the model is installed, then ten more: each station's events are one model's, and once.
+    """Five hours of both come, the model is installed, then five more: each station's events are one model's, and once.
 
     The textbook classifier has another front end and takes whole windows, which begin when it does.
     """
@@ -161,7 +161,7 @@ def test_live_two_stations_switch_to_a_windowed_model(days: tuple[Path, Path], t
     parts = [b"", b""]
     for header, data in headers:
         hours = (header.start_ns - begin_ns) / (3600 * NS_PER_S)
-        if hours < 15:
+        if hours < 10:
             parts[hours >= 5] += data[header.offset : header.offset + header.size_bytes]
     command, alone = [*EDGE, "run", "-", "--spool-bytes", "0"], []
     for name in ("moon", str(windows)):
@@ -188,7 +188,7 @@ def test_live_two_stations_switch_to_a_windowed_model(days: tuple[Path, Path], t
         rest = process.stderr.read().decode()
         assert process.wait() == 0 and rest.count("detects from now on") == 1, rest
     at_ns, rows = from_ns(out), read_catalog(out / "catalog.csv")
-    assert all(begin_ns < one < begin_ns + 15 * 3600 * NS_PER_S for one in at_ns.values())
+    assert all(begin_ns < one < begin_ns + 10 * 3600 * NS_PER_S for one in at_ns.values())
     before, expected = ([row for row in some if row.onset_ns < at_ns[row.station_id]] for some in (rows, alone[0]))
     assert found(before) == found(expected) and before
     after, expected = ([row for row in some if row.onset_ns >= at_ns[row.station_id]] for some in (rows, alone[1]))
