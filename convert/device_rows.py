@@ -239,6 +239,7 @@ def _streams(path: Path, manifest: Manifest, patterns: Sequence[str] | None) -> 
         plan = plan_inputs((str(path),), manifest, None if patterns is None else tuple(patterns))
     except DataError as problem:  # it goes on with what other models would take, which is no help here
         reason = str(problem).partition(";")[0].replace("this model takes", "the description takes")
+        reason = reason.replace(f", the channels of model {manifest.name}", "")
         where = "the description names channels, front_end.components and sampling_rate_hz"
         raise DataError(f"{reason}; {where}") from problem
     for stream in plan.streams:

