@@ -159,8 +159,9 @@ typedef struct {
     double smallest;               /* change between its samples */
     double last_value, from_value; /* the newest true samples, between which gaps are interpolated */
     double n_before, sum_before, n_all, sum_all;
+    double most, total; /* of the gains; sum of the edges' probabilities */
     int64_t rise; /* position on the channel's grid */
-    int32_t at, next, last, from, n_line, edge, n_frames, frame, width;
+    int32_t at, next, last, from, n_line, edge, n_frames, first, frame, width;
     uint16_t counts[EQ_ONSET_FRAMES]; /* samples of each frame */
     uint8_t line_valid[EQ_ONSET_TAPS];
     uint8_t is_second;

@@ -67,8 +67,9 @@ def run_on_board(
     told = {line.split()[0]: int(line.split()[1]) for line in said.splitlines() if len(line.split()) == 2}
     return BoardRun(
         (folder / "events.bin").read_bytes(), (folder / "state.bin").read_bytes(), _flash_bytes(folder / "app.map"),
-        told["state"], told["stack"], counts[0] // 256, int(calls.max()), int(calls[examined == 0].sum()) // told["rows"],
-        int(calls[examined > 0].sum()) // max(n_onsets, 1), told["rows"],
+        told["state"], told["stack"], counts[0] // 256, int(calls.max()),
+        int(calls[examined == 0].sum()) // told["rows"], int(calls[examined > 0].sum()) // max(n_onsets, 1),
+        told["rows"],
     )  # fmt: skip
 
 

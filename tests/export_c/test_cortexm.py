@@ -93,7 +93,8 @@ def figures(run: BoardRun) -> str:
     """Return a run's figures as text."""
     return (
         f"flash {run.flash_bytes} B, state {run.state_bytes} B, stack {run.stack_bytes} B, network step "
-        f"{run.step_instructions}, mean frame {run.frame_instructions}, onset {run.onset_instructions}, largest call {run.most_instructions} instr"
+        f"{run.step_instructions}, mean frame {run.frame_instructions}, onset {run.onset_instructions}, "
+        f"largest call {run.most_instructions} instr"
     )
 
 

@@ -47,9 +47,11 @@ static double magnitude(double x)
     return x < 0.0 ? -x : x;
 }
 
-/* 1/23, 1/21, ... 1: of the series of atanh. */
-static const double eq_odd_parts[] = {1.0 / 23.0, 1.0 / 21.0, 1.0 / 19.0, 1.0 / 17.0, 1.0 / 15.0, 1.0 / 13.0,
-                                      1.0 / 11.0, 1.0 / 9.0,  1.0 / 7.0,  1.0 / 5.0,  1.0 / 3.0,  1.0};
+#define ODD_PARTS 12
+
+/* 1/23, 1/21, ... 1: of the series of atanh; a host's spectrum reads it too. */
+static const double eq_odd_parts[ODD_PARTS] = {1.0 / 23.0, 1.0 / 21.0, 1.0 / 19.0, 1.0 / 17.0, 1.0 / 15.0, 1.0 / 13.0,
+                                               1.0 / 11.0, 1.0 / 9.0,  1.0 / 7.0,  1.0 / 5.0,  1.0 / 3.0,  1.0};
 
 /* log10 of a normal number, to about 1e-16: 2 atanh((m - 1) / (m + 1)) of its mantissa m, and its exponent. */
 static double log_10(double x)
@@ -68,7 +70,7 @@ static double log_10(double x)
     }
     s = (x - 1.0) / (x + 1.0);
     s2 = s * s;
-    for (i = 0; i < (int)(sizeof eq_odd_parts / sizeof eq_odd_parts[0]); i++) {
+    for (i = 0; i < ODD_PARTS; i++) {
         sum = sum * s2 + eq_odd_parts[i];
     }
     return (double)exponent * 0.30102999566398120 + sum * s * 0.86858896380650365; /* log10(2), 2 log10(e) */

@@ -28,7 +28,7 @@ static int32_t clamp(int32_t x, int32_t low, int32_t high)
    a sum of 8-bit products, a 16-bit number times 2^15, or a product of two of which one is not negative. */
 static int32_t high_product(int32_t a, int32_t b)
 {
-    return (int32_t)(((int64_t)(a * 2) * (int64_t)b + INT64_C(0x80000000)) >> 32);
+    return (int32_t)(((int64_t)(a * 2) * (int64_t)b + INT64_C(2147483648)) >> 32);
 }
 
 /* a * multiplier * 2^-shift, the shift rounded half up. Sums of 8-bit products are below 2^30: so is `product`. */

@@ -290,48 +290,61 @@ static int32_t edge_of(const eq_refinement *r, int32_t edge, double part)
     return edge;
 }
 
-/* Finds the edge where the frames become louder, and how many frames hold the middle two thirds of its probability;
-   returns whether that is certain. */
-static int find_split(eq_t *s)
+/* Finds the likeliest of the edges that have enough before them; returns whether a rise there is certain. */
+static int begin_split(eq_t *s)
 {
     eq_refinement *r = &s->scratch.refinement;
-    const int32_t n = r->n_frames - 1;
-    double most = 0.0, recorded = 0.0, total = 0.0;
-    int32_t first = n, k, middle;
-    for (k = 0; k < n; k++) {
+    double recorded = 0.0;
+    int32_t k;
+    r->most = 0.0;
+    r->first = r->n_frames - 1;
+    for (k = 0; k < r->n_frames - 1; k++) {
 #if EQ_N_CHANNELS > 1
         recorded += r->recorded[k];
 #else
         recorded += weight_of(r, &eq_onset_rates[s->channels[0].rate - 1], k);
 #endif
         if (recorded * EQ_ONSET_FRAME_S >= EQ_ONSET_MIN_QUIET_S) {
-            first = k < first ? k : first;
-            most = larger(most, r->gain[k]);
+            r->first = k < r->first ? k : r->first;
+            r->most = larger(r->most, r->gain[k]);
         }
     }
-    if (most < EQ_ONSET_MIN_GAIN) {
-        return 0;
+    r->edge = r->first;
+    r->total = 0.0;
+    return r->most >= EQ_ONSET_MIN_GAIN;
+}
+
+/* Turns what the next edges gain into the probability that the frames become louder up to there; returns whether that
+   was the last. */
+static int sum_edges(eq_refinement *r)
+{
+    int32_t i;
+    for (i = 0; i < ONSET_EDGES && r->edge < r->n_frames - 1; i++, r->edge++) {
+        const double late = EQ_ONSET_LATE - (double)r->edge * EQ_ONSET_LATE_STEP;
+        r->total += exponential(larger(r->gain[r->edge] - r->most, -1000.0)) / (1.0 + late * late);
+        r->gain[r->edge] = r->total;
     }
-    for (k = first; k < n; k++) {
-        const double late = EQ_ONSET_LATE - (double)k * EQ_ONSET_LATE_STEP;
-        total += exponential(larger(r->gain[k] - most, -1000.0)) / (1.0 + late * late);
-        r->gain[k] = total;
-    }
-    middle = edge_of(r, first, total * 3.0 / 6.0);
-    if (middle == first) { /* the earliest allowed: it began before the record shows it */
+    return i < ONSET_EDGES;
+}
+
+/* Finds the edge where the frames become louder, and how many frames hold the middle two thirds of its probability;
+   returns whether that is certain. */
+static int find_split(eq_refinement *r)
+{
+    const int32_t middle = edge_of(r, r->first, r->total * 3.0 / 6.0);
+    if (middle == r->first) { /* the earliest allowed: it began before the record shows it */
         return 0;
     }
     r->frame = middle + 1;
-    r->width = edge_of(r, middle, total * 5.0 / 6.0) - edge_of(r, first, total / 6.0);
+    r->width = edge_of(r, middle, r->total * 5.0 / 6.0) - edge_of(r, r->first, r->total / 6.0);
     return 1;
 }
 
 /* Takes a split; a second search, up to shortly after it, finds a weak beginning before a loud later phase. */
-static void finish_search(eq_t *s)
+static void finish_search(eq_t *s, int is_found)
 {
     eq_refinement *r = &s->scratch.refinement;
-    const int is_found = find_split(s);
-    if (is_found && r->is_second == 0) {
+    if (is_found != 0 && r->is_second == 0) {
         const int32_t n_frames = r->frame + EQ_ONSET_TAIL_FRAMES;
         r->n_frames = n_frames < EQ_ONSET_FRAMES ? n_frames : EQ_ONSET_FRAMES;
         r->is_second = 1;
@@ -370,7 +383,16 @@ static int refine_onset(eq_t *s, int is_end)
         examine_edges(s);
         break;
     case EQ_STAGE_SPLIT:
-        finish_search(s);
+        if (begin_split(s) != 0) {
+            s->onset.stage = EQ_STAGE_SUM;
+        } else {
+            finish_search(s, 0);
+        }
+        break;
+    case EQ_STAGE_SUM:
+        if (sum_edges(r) != 0) {
+            finish_search(s, find_split(r));
+        }
         break;
     default:
         for (i = 0; i < EQ_N_CHANNELS && !is_end; i++) {

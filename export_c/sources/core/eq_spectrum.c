@@ -30,7 +30,7 @@ static void find_trend(const eq_grid_config *config, const double *values, doubl
 {
     const uint32_t n = config->window;
     const double centre = ((double)n - 1.0) / 2.0;
-    double sums[EQ_SIDES] = {0.0}, moments[EQ_SIDES] = {0.0};
+    double sums[EQ_SIDES] = {0}, moments[EQ_SIDES] = {0};
     uint32_t i;
     for (i = 0; i < n; i++) {
         sums[i % EQ_SIDES] += values[i];

@@ -59,7 +59,8 @@ enum {
     EQ_STAGE_CHANNEL = 1,
     EQ_STAGE_SAMPLES = 2,
     EQ_STAGE_EDGES = 3,
-    EQ_STAGE_SPLIT = 4
+    EQ_STAGE_SPLIT = 4,
+    EQ_STAGE_SUM = 5
 };
 
 typedef struct {

@@ -217,7 +217,7 @@ EQ_AVX2 static __m256d log_10_4(__m256d x)
     exponent = _mm256_add_pd(exponent, _mm256_and_pd(is_large, one));
     s = _mm256_div_pd(_mm256_sub_pd(x, one), _mm256_add_pd(x, one));
     s2 = _mm256_mul_pd(s, s);
-    for (i = 0; i < sizeof eq_odd_parts / sizeof eq_odd_parts[0]; i++) {
+    for (i = 0; i < ODD_PARTS; i++) {
         sum = _mm256_add_pd(_mm256_mul_pd(sum, s2), _mm256_set1_pd(eq_odd_parts[i]));
     }
     sum = _mm256_mul_pd(_mm256_mul_pd(sum, s), _mm256_set1_pd(0.86858896380650365));

@@ -266,21 +266,33 @@ static eq_refinement *recorded_frames(double gain, double step)
     return r;
 }
 
+/* Searches the split of the frames that are recorded, call by call. */
+static int search_split(void)
+{
+    int32_t n = 0;
+    corner.onset.is_waiting = 1;
+    corner.onset.rise_ns = 0;
+    corner.onset.stage = EQ_STAGE_SPLIT;
+    while (corner.onset.stage == EQ_STAGE_SPLIT || corner.onset.stage == EQ_STAGE_SUM) {
+        CHECK(refine_onset(&corner, 0) == 1 && n++ <= EQ_ONSET_FRAMES / ONSET_EDGES + 2);
+    }
+    return 0;
+}
+
 static int check_splits(void)
 {
     eq_refinement *r = recorded_frames(0.0, 0.0);
-    CHECK(find_split(&corner) == 0); /* nothing becomes louder */
+    CHECK(begin_split(&corner) == 0); /* nothing becomes louder */
+    CHECK(search_split() == 0 && corner.onset.is_waiting == 0);
     r = recorded_frames(1e6, 100.0);
-    CHECK(find_split(&corner) == 0); /* it is loud from the first frame on that counts */
+    CHECK(begin_split(&corner) == 1 && search_split() == 0); /* it is loud from the first frame on that counts */
+    CHECK(corner.onset.is_waiting == 0 && corner.onset.sigma_ms == EQ_COARSE_SIGMA_MS);
     r = recorded_frames(2.0 * EQ_ONSET_MIN_GAIN + 1.0, 0.0);
     r->is_second = 1;
-    corner.onset.is_waiting = 1;
-    corner.onset.rise_ns = 0;
-    finish_search(&corner);
-    CHECK(corner.onset.is_waiting == 0); /* any frame may be the one */
+    CHECK(search_split() == 0 && corner.onset.is_waiting == 0); /* any frame may be the one */
     CHECK(r->width < EQ_N_SIGMAS || corner.onset.sigma_ms == EQ_COARSE_SIGMA_MS);
     r = recorded_frames(2.0 * EQ_ONSET_MIN_GAIN + 1.0, 0.0);
-    finish_search(&corner);
+    CHECK(search_split() == 0 && corner.onset.is_waiting != 0);
     CHECK(r->is_second == 1 && r->n_frames <= EQ_ONSET_FRAMES);
     return 0;
 }
