@@ -49,6 +49,11 @@ ONSET_INSTRUCTIONS = {
     "m7": {"moon": 1_030_000, "mars": 5_100_000, "earth": 200_000},
     "m0+": {"moon": 18_000_000, "mars": 101_000_000, "earth": 10_700_000},
 }
+CALL_INSTRUCTIONS = {  # of the largest call
+    "m4": {"moon": 500_000, "mars": 860_000, "earth": 370_000},
+    "m7": {"moon": 54_000, "mars": 73_000, "earth": 101_000},
+    "m0+": {"moon": 1_330_000, "mars": 2_470_000, "earth": 632_000},
+}
 
 
 @pytest.mark.slow
@@ -106,6 +111,7 @@ def require_small(name: str, board: str, optimise: str, run: BoardRun) -> None:
         assert run.flash_bytes <= FLASH_BYTES[name]
     if optimise == "-O2":
         assert run.frame_instructions <= FRAME_INSTRUCTIONS[board][name]
+        assert run.most_instructions <= CALL_INSTRUCTIONS[board][name]
         assert 0 < run.onset_instructions <= ONSET_INSTRUCTIONS[board][name]
         if board == "m4":
             assert run.step_instructions <= STEP_INSTRUCTIONS[name]
