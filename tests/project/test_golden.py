@@ -9,7 +9,8 @@ import pytest
 
 from .golden import GROUPS, SLOW, collect, compare, read_golden, skipped
 
-LONG = ("convert", "train")  # TensorFlow's work takes most of the time, and other tests compare what it makes
+# TensorFlow's work and the measurements take most of the time, and other tests compare what they make.
+LONG = ("convert", "train", "accuracy")
 
 
 @pytest.mark.parametrize(
