@@ -10,6 +10,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from edgequake.edge.base.durations import duration
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.source_ids import station_of
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, parse_time
@@ -170,7 +171,7 @@ def health_of(status: dict[str, Any] | None) -> dict[str, Any]:
     state, _, detail = health.partition(": ")
     grade, meaning = _HEALTH.get(state, ("bad", ""))
     rows = [
-        ("Written", f"{status['age_s']:.0f} s ago"),
+        ("Written", f"{duration(status['age_s'])} ago"),
         ("Mission time", _shown(status.get("mission_time"))),
         ("Clock", _clock(status)),
         ("Model", f"{status.get('model')}, onset threshold {status.get('onset_threshold')}"),
