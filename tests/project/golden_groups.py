@@ -150,7 +150,13 @@ def resume(place: Workplace) -> None:
     place.add_run("whole", "whole", 6)
     hook = "sh -c 'test -e stopped || { touch stopped; kill -TERM $PPID; }'"
     words = ("run", "in", "--out", "stopped-run", "--checkpoint-every", "0", "--on-event", hook, "--resume")
-    place.edge(*words, expect=143)
+    for _ in range(20):
+        if place.refused("edge", *words)[0] == 143:
+            break
+        shutil.rmtree(place.folder / "stopped-run")  # the last record was read before the signal came: once more
+        (place.folder / "stopped").unlink()
+    else:
+        raise RuntimeError("no run was stopped before its last record")
     place.edge(*words)
     place.add_run("resumed", "stopped-run", 6)  # `resumed` in the summary shows that it was stopped
     for name in [key for key in place.found if "/whole/" in key and "summary" not in key]:
