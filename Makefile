@@ -71,7 +71,7 @@ conformance: landers
 	EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) $(ENV)/bin/python studies/conversion/conformance.py
 	EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) $(ENV)/bin/python studies/conversion/plain_route.py
 	EDGEQUAKE_LONG_CONFORMANCE=1 EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) \
-		$(ENV)/bin/python -m pytest -q tests/convert/test_conformance.py
+		$(ENV)/bin/python -m pytest -q tests/convert/test_conformance.py tests/convert/test_any_network.py
 
 survey: landers
 	EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" $(QUIET) $(ENV)/bin/python studies/conversion/survey.py
@@ -95,7 +95,7 @@ arm: $(ENV)/ready
 # -s prints the errors as they are found.
 clocks: $(ENV)/ready
 	EDGEQUAKE_LONG_CLOCKS=1 OPENBLAS_NUM_THREADS=1 $(QUIET) \
-		$(ENV)/bin/python -m pytest -q -s tests/edge/operation/clocks/test_long_clocks.py
+		$(ENV)/bin/python -m pytest -q -s tests/edge/operation/clocks
 
 # A live run in a folder with a million rows against one in an empty folder; -s prints the figures.
 flatness: $(ENV)/ready
