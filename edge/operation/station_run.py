@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,6 +90,7 @@ class StationRun:
         priorities: Priorities | None = None,
         diagnostics: Diagnostics | None = None,
         found_by: str = "",
+        on_frame: OnFrame | None = None,
     ) -> None:
         # events that have begun and are not taken yet; not every user takes them
         self.begun: deque[EventNotice] = deque(maxlen=_MOST_BEGUN)
@@ -101,7 +103,7 @@ class StationRun:
         self._ledger, self._counters = ledger, counters
         self.follower: Follower | None = None  # of a model that may follow: it is fed the same samples
         self._found_by = found_by
-        self.on_frame: OnFrame | None = None
+        self._on_frame = on_frame
         self.last_onset_ns: int | None = None  # of an event that this process has found
         self._not_before_ns: int | None = None  # onset of the first event of this model: the one before it did the rest
         self.detector = detector
@@ -115,6 +117,7 @@ class StationRun:
     def detector(self, detector: Detector) -> None:
         self._detector = detector
         detector.on_declared = self._note_begun
+        detector.on_decision = None if self._on_frame is None else partial(self._show, self._on_frame)
 
     def _note_begun(self, onset_ns: int, probability: float) -> None:
         if self._not_before_ns is None or onset_ns >= self._not_before_ns:
@@ -122,9 +125,8 @@ class StationRun:
             sigma_s = self._coarse_sigma_s
             self.begun.append(EventNotice("onset", 0, self.station_id, channels, onset_ns, sigma_s, None, probability))
 
-    def _show(self, decision: Decision) -> None:
-        if self.on_frame is not None:
-            self.on_frame(self.station_id, decision.stop_ns, decision.onset, decision.event)
+    def _show(self, on_frame: OnFrame, decision: Decision) -> None:
+        on_frame(self.station_id, decision.stop_ns, decision.onset, decision.event)
 
     def push(self, traces: Sequence[Trace]) -> bool:
         """Process traces; return whether there is a new segment."""
@@ -133,8 +135,6 @@ class StationRun:
             self._segments.add_trace(trace)
             self._counters.samples_in += len(trace.samples)
         self._counters.hear(self.station_id)
-        if self.on_frame is not None:
-            self.detector.on_decision = self._show  # which may be another one since
         wrote = self._write(self.detector.push(*traces), self.detector.horizon_ns)
         if self.follower is not None:
             self.follower.push(traces)
@@ -346,8 +346,8 @@ class StationRuns:
                 priorities,
                 self._diagnostics,
                 model.mark,
+                self.on_frame,
             )
-            self._runs[key].on_frame = self.on_frame
             if self.on_new is not None:
                 self.on_new(self._runs[key])
         return self._runs[key]

@@ -33,6 +33,7 @@ from edgequake.edge.formats.miniseed import encode, index_file
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, format_time
 from edgequake.edge.inputs.model_choice import choose
 from edgequake.edge.results.catalog import CatalogRow, read_catalog
+from edgequake.report.recording.samples import join_intervals
 from edgequake.results.progress import Progress, silent
 from edgequake.serve.reviews.review_log import ACCEPT, REJECT
 from edgequake.serve.reviews.review_store import Review, ReviewStore
@@ -243,7 +244,7 @@ def reviewed_spans(events: Iterable[tuple[int, int, bool]], body: str) -> list[t
     step_ns = SPAN_H[body] * 3600 * NS_PER_S
     before_ns, after_ns = (round(seconds[body] * NS_PER_S) for seconds in (CLEAR_BEFORE_S, CLEAR_AFTER_S))
     nominal = range(onsets[0] // step_ns * step_ns - step_ns, onsets[-1] + 2 * step_ns, step_ns)
-    busy = _joined((onset_ns - before_ns, stop_ns + after_ns) for onset_ns, stop_ns, _ in ordered)
+    busy = join_intervals((onset_ns - before_ns, stop_ns + after_ns) for onset_ns, stop_ns, _ in ordered)
     cuts = sorted({next((stop for start, stop in busy if start < cut < stop), cut) for cut in nominal})
     spans = []
     for start_ns, stop_ns in pairwise(cuts):
@@ -252,17 +253,6 @@ def reviewed_spans(events: Iterable[tuple[int, int, bool]], body: str) -> list[t
     last = max(i for i, span in enumerate(spans) if span[2])
     first = min(i for i, span in enumerate(spans) if span[2])
     return [(start, stop) for start, stop, judged, empty in spans[first : last + 1] if judged or empty]
-
-
-def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return overlapping spans as one each."""
-    joined: list[tuple[int, int]] = []
-    for start, stop in sorted(spans):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
-        else:
-            joined.append((start, stop))
-    return joined
 
 
 def _of_one_rate(traces: Sequence[Trace]) -> list[Trace]:

@@ -25,7 +25,7 @@ from edgequake.edge.base.layout import ARCHIVE, MONITOR, SEGMENTS
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, merge_contiguous
 from edgequake.edge.results.catalog import CatalogRow
 from edgequake.report.charts.day_plot import NS_PER_DAY, HourLines, hour_lines
-from edgequake.report.recording.samples import Floats, joined
+from edgequake.report.recording.samples import Floats, join_intervals, joined
 
 _LISTED_S = 10.0  # for so long a listing of the archive is right enough
 _COLUMNS = 900  # of an hour in a day's picture
@@ -144,7 +144,7 @@ class RunWaveforms:
                 covered += [(part.start_ns, part.stop_ns) for part in group]
                 below, above = joined(group).extremes(span.start_ns, span.start_ns + NS_PER_DAY, len(low))
                 low, high = np.fmin(low, below), np.fmax(high, above)
-        return DayOfChannel(channel, hour_lines(low, high), unit, tuple(_union(covered)))
+        return DayOfChannel(channel, hour_lines(low, high), unit, tuple(join_intervals(covered, _JOINED_NS)))
 
     def _segments(self, rows: Iterable[CatalogRow]) -> Iterator[Path]:
         """Yield the segments of rows: plain files in the folder of segments, whatever the catalogue names."""
@@ -206,17 +206,6 @@ def _by_parts(parts: Iterable[Trace]) -> Iterator[list[Trace]]:
         group.append(part)
     if group:
         yield merge_contiguous(sorted(group, key=lambda one: one.start_ns))
-
-
-def _union(intervals: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return intervals joined where a second or less is between them."""
-    union: list[tuple[int, int]] = []
-    for start, stop in sorted(intervals):
-        if union and start - union[-1][1] <= _JOINED_NS:
-            union[-1] = (union[-1][0], max(stop, union[-1][1]))
-        else:
-            union.append((start, stop))
-    return union
 
 
 def extremes(

@@ -14,7 +14,7 @@ from edgequake.edge.formats.record_scanner import RecordHeader
 from edgequake.edge.formats.source_ids import station_of
 from edgequake.edge.formats.space_apps_csv import read_packet_csv
 from edgequake.edge.formats.waveforms import Trace, merge_contiguous
-from edgequake.report.recording.samples import join_intervals
+from edgequake.report.recording.samples import join_intervals, record_files
 from edgequake.results.progress import Progress, silent
 
 Span = tuple[int, int]  # [start, stop) in ns
@@ -29,16 +29,7 @@ def files_of(paths: Iterable[Path], out: Path | None = None) -> list[Path]:
     DataError
         A path that does not exist.
     """
-    files: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found = (file for file in sorted(path.rglob("*")) if file.is_file() and not file.name.startswith("."))
-            files += [file for file in found if out is None or out not in file.parents]
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise DataError(f"{path} does not exist: name the records that were run with --input")
-    return files
+    return record_files(paths, lambda file: not file.name.startswith(".") and (out is None or out not in file.parents))
 
 
 def live_files(run_dir: Path, station_id: str | None = None, days: Iterable[int] | None = None) -> list[Path]:
@@ -97,8 +88,7 @@ class RecordIndex:
         """Return when a station has records; gaps up to `join_ns` are part of a record."""
         own = [(one.start_ns, one.stop_ns) for _, headers in self._indexed[station_id] for one in headers]
         own += [(trace.start_ns, trace.stop_ns) for trace in self._read[station_id]]
-        joined = join_intervals((start_ns, stop_ns + join_ns) for start_ns, stop_ns in own)
-        return [(start_ns, stop_ns - join_ns) for start_ns, stop_ns in joined]
+        return join_intervals(own, join_ns)
 
     def traces(self, station_id: str, start_ns: int, stop_ns: int) -> list[Trace]:
         """Return the samples of a station in [start_ns, stop_ns), contiguous ones joined.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +24,8 @@ BLOCK = 1 << 15  # samples that are despiked at once
 USUAL_SHARE = 95.0
 
 
-def record_files(paths: Iterable[Path]) -> list[Path]:
-    """Return the files among `paths`, and the miniSEED files in the folders among them.
+def record_files(paths: Iterable[Path], wanted: Callable[[Path], bool] | None = None) -> list[Path]:
+    """Return the files among `paths`, and those in the folders among them that are wanted; by default miniSEED files.
 
     Raises
     ------
@@ -33,9 +33,10 @@ def record_files(paths: Iterable[Path]) -> list[Path]:
         A path that does not exist.
     """
     files: list[Path] = []
+    wanted = wanted or (lambda file: file.suffix.lower() in SUFFIXES)
     for path in paths:
         if path.is_dir():
-            files += [file for file in sorted(path.rglob("*")) if file.is_file() and file.suffix.lower() in SUFFIXES]
+            files += [file for file in sorted(path.rglob("*")) if file.is_file() and wanted(file)]
         elif path.is_file():
             files.append(path)
         else:
@@ -57,11 +58,11 @@ def read_record(path: Path) -> list[Trace]:
     return merge_contiguous(read_indexed(index, index.headers))
 
 
-def join_intervals(intervals: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the union of half-open intervals as disjoint ones, rising."""
+def join_intervals(intervals: Iterable[tuple[int, int]], gap_ns: int = 0) -> list[tuple[int, int]]:
+    """Return the union of half-open intervals as disjoint ones, rising; gaps up to `gap_ns` are part of it."""
     union: list[tuple[int, int]] = []
     for start, stop in sorted(intervals):
-        if union and start <= union[-1][1]:
+        if union and start - union[-1][1] <= gap_ns:
             union[-1] = (union[-1][0], max(stop, union[-1][1]))
         else:
             union.append((start, stop))
