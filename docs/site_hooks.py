@@ -27,9 +27,11 @@ def on_startup(command: str, dirty: bool) -> None:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the page of the command line."""
+    """Put the page of the command line in the place of the one that a checkout has."""
     from mkdocs.structure.files import File
 
+    if in_checkout := files.get_file_from_path(CLI_PAGE):
+        files.remove(in_checkout)
     files.append(File.generated(config, CLI_PAGE, content=command_line()))
     return files
 

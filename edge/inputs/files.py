@@ -24,6 +24,7 @@ ChannelSpan: TypeAlias = tuple[int, int, float]  # start_ns, stop_ns, sampling_r
 _MOST_HEADERS = 20_000  # kept in memory, a week of three channels; beyond, each file is indexed again when it is read
 _MOST_ADVICE = 3  # channels that the message of a refused file describes
 _DAMAGED_SHARE = 0.02  # of a channel's records may have a damaged sampling rate
+_LABEL_TABLES = frozenset({"records.csv", "catalog.csv"})  # of a labelled data folder: no records
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,9 +247,10 @@ def _covers(span: ChannelSpan, other: ChannelSpan) -> bool:
 
 
 def files_in(folder: Path, out: Path | None) -> list[Path]:
-    """Return the files of a folder and its subfolders in order of name, without hidden ones and those below `out`."""
+    """Return the files of a folder and its subfolders by name, without hidden ones, label tables and those in `out`."""
     mine = None if out is None else out.resolve()
-    names = (path for path in sorted(folder.rglob("*")) if not path.name.startswith(".") and path.is_file())
+    shown = (path for path in sorted(folder.rglob("*")) if not path.name.startswith("."))
+    names = (path for path in shown if path.name not in _LABEL_TABLES and path.is_file())
     return [path for path in names if mine is None or mine not in path.resolve().parents]
 
 

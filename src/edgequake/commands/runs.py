@@ -189,7 +189,7 @@ def report(
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option(metavar="TIME|7d|24h", help="Of a run: leave out events before, a time in UTC or a time ago."),
+        typer.Option(metavar="TIME|7d|24h", help="Of a run: leave out earlier events; a time in UTC, or so long ago."),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Of a run: draw N events, of highest priority (default: 30).")
@@ -223,7 +223,7 @@ def _write_run(
     from edgequake.report.pages.run_page import page_name, run_report
     from edgequake.report.recording.recorded_run import MOST_DRAWN
 
-    since_ns, most = None if since is None else _since_ns(since), MOST_DRAWN if limit is None else limit
+    since_ns, most = None if since is None else _since_ns(since, folder), MOST_DRAWN if limit is None else limit
     with progress_bar() as show:
         report = run_report(folder, inputs, model, show, since_ns, most, out.name)
     for number, html in enumerate(report.more, start=2):
@@ -233,22 +233,32 @@ def _write_run(
         say(f"note: {note}", err=True)
 
 
-def _since_ns(text: str) -> int:
-    """Return a time in ns: UTC, or so many days or hours ago.
+def _since_ns(text: str, folder: Path) -> int:
+    """Return a time in ns: UTC, or so many days or hours before now, of a run that has ended before its last event.
 
     Raises
     ------
     ConfigError
         Neither of the two.
+    DataError
+        No run there.
     """
     from edgequake.edge.formats.waveforms import NS_PER_S, parse_time
 
     if found := re.fullmatch(r"(\d+)([dh])", text.strip()):
-        return time.time_ns() - int(found[1]) * {"d": 86_400, "h": 3_600}[found[2]] * NS_PER_S
+        return _last_ns(folder) - int(found[1]) * {"d": 86_400, "h": 3_600}[found[2]] * NS_PER_S
     try:
         return parse_time(text)
     except (ValueError, EdgequakeError) as problem:
         raise ConfigError(f"--since {text}: expected a time in UTC, or days or hours ago, as 7d or 24h") from problem
+
+
+def _last_ns(folder: Path) -> int:
+    """Return when the last event of a run that has ended stopped: its records may be of any year; else, return now."""
+    from edgequake.results.finished_run import read_run, summary_so_far
+
+    ended = read_run(folder).events if summary_so_far(folder) is None else ()
+    return max((event.stop_ns for event in ended), default=time.time_ns())
 
 
 def _write_scan(folder: Path, out: Path) -> None:

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from edgequake.data.tables import RECORD_COLUMNS, read_table
+from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.formats.miniseed import FileIndex, index_file
+from edgequake.edge.formats.miniseed import FileIndex, RecordFile, index_file
 from edgequake.edge.formats.source_ids import channel_of, split_source_id, station_of
 from edgequake.edge.formats.waveforms import NS_PER_S, format_time
 from edgequake.edge.inputs.files import files_in
@@ -75,8 +78,19 @@ def _station_file(
         rows = [{**row, "split": split or row["split"], "body": body or row["body"]} for row in rows]
     else:
         rows = list(_new_rows(index, name, stations[0], split or "val", body, notes))
+        rows = [{**row, "units": _units(folder / name, index)} for row in rows]
     start_ns, stop_ns = index.start_ns, max(header.stop_ns for header in index.headers)
     return StationFile(name, codes.network, codes.station, start_ns, stop_ns, tuple(rows))
+
+
+def _units(path: Path, index: FileIndex) -> str:
+    """Return "counts" where the first samples are integers; of others the file does not tell the units."""
+    file = RecordFile(path, index.start_ns)
+    try:
+        trace = file.trace(index.headers[0], Diagnostics())
+    finally:
+        file.close()
+    return "counts" if trace is not None and np.issubdtype(trace.samples.dtype, np.integer) else ""
 
 
 def _new_rows(
@@ -102,7 +116,7 @@ def _new_rows(
             "start": format_time(start_ns) + "Z",
             "duration_s": f"{(stop_ns - start_ns) / NS_PER_S - 1 / rate_hz:.6f}",
             "n_samples": str(sum(header.n_samples for header in mine)),
-            "units": "counts",
+            "units": "",
             "source": "",
             "note": "",
         }

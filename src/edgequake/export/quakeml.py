@@ -78,7 +78,7 @@ def obspy_catalog(
     try:
         from obspy.core.event import Catalog, ResourceIdentifier
     except ModuleNotFoundError as problem:
-        raise ConfigError("a Catalog needs obspy: pip install 'edgequake[desktop]'") from problem
+        raise ConfigError("a Catalog needs obspy: pip install obspy") from problem
     name = f"run/{_identifier(source.model)}/{_identifier(source.variant)}"
     return Catalog(
         events=[_event(source, event, (places or {}).get(event.station_id)) for event in events],

@@ -28,7 +28,7 @@ def annotated(
     try:
         from obspy import Stream
     except ModuleNotFoundError as problem:
-        raise ConfigError("annotate returns an obspy Stream: pip install 'edgequake[desktop]'") from problem
+        raise ConfigError("annotate returns an obspy Stream: pip install obspy") from problem
     traces: list[Any] = []
     for probabilities in _recorded(manifest, graph, variant, threshold, batches):
         traces += _traces(manifest, probabilities)

@@ -67,6 +67,16 @@ class ClassifiedEvent(RunEvent):
         """The stop as ISO 8601 text, UTC, to the microsecond."""
         return format_time(self.stop_ns)
 
+    @property
+    def kept_start(self) -> str:
+        """The start of the kept span as ISO 8601 text, UTC, to the microsecond."""
+        return format_time(self.kept_start_ns)
+
+    @property
+    def kept_stop(self) -> str:
+        """The stop of the kept span as ISO 8601 text, UTC, to the microsecond."""
+        return format_time(self.kept_stop_ns)
+
     def __str__(self) -> str:
         uncertainty = "" if self.onset_uncertainty_s is None else f" +- {self.onset_uncertainty_s:.2f} s"
         kind = f", {self.mq_type}" if self.mq_type else ""
@@ -74,7 +84,7 @@ class ClassifiedEvent(RunEvent):
         return f"{self.onset}{uncertainty}  {self.station_id} {channels}  probability {self.peak_probability:.3f}{kind}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EventList(Sequence[ClassifiedEvent]):
     """Events in the order of their onsets.
 
@@ -129,6 +139,9 @@ class EventList(Sequence[ClassifiedEvent]):
     def __str__(self) -> str:
         title = f"{len(self)} event(s) by {self.model.name} {self.model.variant}"
         return "\n".join([title, *map(str, self.events), *(f"warning: {line}" for line in self.warnings)])
+
+    def __repr__(self) -> str:
+        return str(self)  # in a notebook, as obspy shows a Stream
 
     def to_catalog(self) -> Catalog:
         """Return an obspy Catalog with a pick at each onset: the one that `edgequake export --quakeml` writes.

@@ -16,6 +16,7 @@ from edgequake.edge.formats.source_ids import channel_of
 from edgequake.edge.formats.waveforms import Trace
 from edgequake.edge.results.catalog import HEADER, CatalogRow, catalog_text
 from edgequake.edge.results.summary import Summary
+from edgequake.report.charts.picture import TIME_UNITS
 from edgequake.report.recording.samples import join_intervals, joined, read_record
 from edgequake.synthetic import synthetic_dataset
 
@@ -86,6 +87,13 @@ def test_plot_draws_and_shades(day: Path, tmp_path: Path, capsys: pytest.Capture
     # The segment is the whole record: much of the picture is shaded, with less blue than red.
     shaded = (pixels[..., 0] > 0.9) & (pixels[..., 2] < 0.8)
     assert shaded.mean() > 0.3
+
+
+@pytest.mark.parametrize(
+    ("length_s", "word"), [(4 * 3600, "hours"), (3 * 3600 - 1, "minutes"), (200, "minutes"), (100, "seconds")]
+)
+def test_the_unit_of_time_fits(length_s: int, word: str) -> None:
+    assert next(word for from_ns, _, word in TIME_UNITS if length_s * NS >= from_ns) == word
 
 
 @pytest.mark.parametrize(

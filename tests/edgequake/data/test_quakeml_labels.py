@@ -226,6 +226,15 @@ def test_a_table_that_is_there_is_kept_but_for_the_split(archive: Path, tmp_path
         assert {(row["units"], row["split"]) for row in csv.DictReader(file)} == {("m/s", "train")}
 
 
+def test_units_are_those_that_the_samples_tell(archive: Path, tmp_path: Path) -> None:
+    path = archive / "2024" / "GE_BBB.mseed"
+    path.write_bytes(encode([Trace("FDSN:GE_BBB__B_H_Z", START_NS, RATE_HZ, np.linspace(-1e-9, 1e-9, 7200))]))
+    labelled(archive, write(tmp_path, "sc.xml", SEISCOMP))
+    with (archive / "records.csv").open(newline="") as file:
+        units = {row["station"]: row["units"] for row in csv.DictReader(file)}
+    assert units == {"GE_AAA": "counts", "GE_BBB": "", "XB_ELYSE": "counts"}
+
+
 def test_several_documents_and_json(archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     documents = [write(tmp_path, "sc.xml", SEISCOMP), write(tmp_path, "mqs.xml", MARSQUAKES)]
     assert cli.main(["labels", *documents, "--records", str(archive), "--json"]) == 0

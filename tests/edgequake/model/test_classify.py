@@ -151,7 +151,9 @@ def test_an_event_list_is_a_sequence(earth: QuakeModel, quakes: np.ndarray) -> N
     assert first.onset_uncertainty_s is not None and first.onset.startswith("2030-01-01T00:0")
     assert first.kept_start_ns < first.onset_ns < first.stop_ns < first.kept_stop_ns
     assert str(events).splitlines()[0] == f"{len(events)} event(s) by earth int8"
-    assert first.onset in str(events) and "earth int8" in repr(earth)
+    assert first.onset in str(events) and "earth int8" in repr(earth) and repr(events) == str(events)
+    kept = (obspy.UTCDateTime(first.kept_start), obspy.UTCDateTime(first.kept_stop))
+    assert [round(time.ns, -3) for time in kept] == [first.kept_start_ns, first.kept_stop_ns]
 
 
 def test_annotations_are_what_the_trigger_judges(earth: QuakeModel, quakes: np.ndarray) -> None:

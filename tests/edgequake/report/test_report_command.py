@@ -108,6 +108,10 @@ def test_earlier_events_can_be_left_out(own_run: Path, capsys: pytest.CaptureFix
     page = without_pictures((own_run / "report.html").read_text(encoding="utf-8"))
     assert page.count("<tr id=") == 1 and "<article" not in page and "1 event at XX LUN" in page
     assert second.evid not in page and first.evid not in page and format_time(second.onset_ns)[:10] in page
+    assert "Left out: 1 event(s) before " in page and "Left out: 1 event(s)" in capsys.readouterr().err
+    # The run is of another year: an hour counts from its last event, which began longer after the first.
+    assert cli.main(["report", str(own_run), "--since", "1h", "--limit", "0"]) == 0
+    assert without_pictures((own_run / "report.html").read_text(encoding="utf-8")).count("<tr id=") == 1
     capsys.readouterr()
     assert "--since yesterday: expected a time in UTC" in refused(
         ["report", str(own_run), "--since", "yesterday"], capsys

@@ -36,6 +36,12 @@ NS_PER_HOUR = 3600 * NS_PER_S
 NS_PER_DAY = 24 * NS_PER_HOUR
 LONGEST_RECORD_NS = 2 * NS_PER_DAY  # a longer one is drawn day by day
 JOIN_NS = 6 * NS_PER_HOUR  # files of one record may have gaps between them
+# The unit of the axis of time, by the longest record from which it is used on.
+TIME_UNITS = (
+    (3 * NS_PER_HOUR, NS_PER_HOUR, "hours"),
+    (180 * NS_PER_S, 60 * NS_PER_S, "minutes"),
+    (0, NS_PER_S, "seconds"),
+)
 
 
 @dataclass(frozen=True)
@@ -179,18 +185,21 @@ def _draw(
     several = len({(panel.start_ns, panel.stop_ns) for panel in panels}) > 1
     figure = Figure(figsize=(11, 1.2 + (1.75 if several else 1.5) * len(panels)), dpi=130, layout="constrained")
     rows = figure.subplots(len(panels), 1, sharex=not several, squeeze=False)[:, 0]
+    longest_ns = max(panel.stop_ns - panel.start_ns for panel in panels)
+    unit_ns, unit = next((unit_ns, unit) for from_ns, unit_ns, unit in TIME_UNITS if longest_ns >= from_ns)
     for axes, panel in zip(rows, panels, strict=True):
-        _draw_panel(axes, panel, kept_ns, [event.onset_ns for event in events], model)
+        _draw_panel(axes, panel, kept_ns, [event.onset_ns for event in events], model, unit_ns)
     figure.suptitle(title, x=0.01, ha="left", fontsize="large")
     rows[-1].set_xlabel(
-        "hours since the start of each record; motion beyond the axes is cut off" if several
-        else "hours since the start; motion beyond the axes is cut off"
-    )  # fmt: skip
+        f"{unit} since the start{' of each record' if several else ''}; motion beyond the axes is cut off"
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out)
 
 
-def _draw_panel(axes: Axes, panel: _Panel, kept_ns: Sequence[Span], onsets_ns: Sequence[int], model: str) -> None:
+def _draw_panel(
+    axes: Axes, panel: _Panel, kept_ns: Sequence[Span], onsets_ns: Sequence[int], model: str, unit_ns: int
+) -> None:
     start_ns, stop_ns = panel.start_ns, panel.stop_ns
     rate_hz = panel.traces[0].sampling_rate_hz
     band = band_of(panel.traces[0].station_id, rate_hz, model)
@@ -200,21 +209,21 @@ def _draw_panel(axes: Axes, panel: _Panel, kept_ns: Sequence[Span], onsets_ns: S
     low, high = samples.extremes(start_ns, stop_ns, N_COLUMNS)
     middle = float(np.median(samples.values)) if len(samples.values) else 0.0
     low, high = low - middle, high - middle
-    hours = (np.arange(N_COLUMNS) + 0.5) / N_COLUMNS * (stop_ns - start_ns) / NS_PER_HOUR
+    times = (np.arange(N_COLUMNS) + 0.5) / N_COLUMNS * (stop_ns - start_ns) / unit_ns
     kept = np.zeros(N_COLUMNS, np.bool_)
     for kept_start_ns, kept_stop_ns in kept_ns:
         first, last = max(kept_start_ns, start_ns), min(kept_stop_ns, stop_ns)
         if first < last:
-            ends = ((first - start_ns) / NS_PER_HOUR, (last - start_ns) / NS_PER_HOUR)
+            ends = ((first - start_ns) / unit_ns, (last - start_ns) / unit_ns)
             axes.axvspan(*ends, color=images.KEPT, alpha=images.KEPT_ALPHA, lw=0)
-            kept |= (hours >= ends[0]) & (hours < ends[1])
+            kept |= (times >= ends[0]) & (times < ends[1])
     limit = shown_limit(low, high, kept)
-    axes.fill_between(hours, np.clip(low, -limit, limit), np.clip(high, -limit, limit), color=images.TRACE, lw=0.4)
+    axes.fill_between(times, np.clip(low, -limit, limit), np.clip(high, -limit, limit), color=images.TRACE, lw=0.4)
     axes.set_ylim(-1.02 * limit, 1.02 * limit)
-    onset_hours = [(onset - start_ns) / NS_PER_HOUR for onset in onsets_ns if start_ns <= onset < stop_ns]
-    tops = [1.0] * len(onset_hours)  # of the axes: above the trace, not across it
-    axes.plot(onset_hours, tops, "v", color=images.ONSET, ms=6, clip_on=False, transform=axes.get_xaxis_transform())
-    axes.set_xlim(0, (stop_ns - start_ns) / NS_PER_HOUR)
+    onsets = [(onset - start_ns) / unit_ns for onset in onsets_ns if start_ns <= onset < stop_ns]
+    tops = [1.0] * len(onsets)  # of the axes: above the trace, not across it
+    axes.plot(onsets, tops, "v", color=images.ONSET, ms=6, clip_on=False, transform=axes.get_xaxis_transform())
+    axes.set_xlim(0, (stop_ns - start_ns) / unit_ns)
     axes.set_ylabel(channel_of(panel.channel) + ("" if is_live else "\ndead"))
     text = f"{panel.title}  {band_text(band)}" if is_live else f"{panel.title}"
     axes.annotate(text.strip(), (0.003, 0.03), xycoords="axes fraction", fontsize=8, color=images.GREY)

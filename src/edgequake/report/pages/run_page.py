@@ -86,6 +86,7 @@ def run_report(
         days_of_segments=not run.from_records and run.index is not None and not run.summary.samples_in > MOST_SAMPLES,
         events=parts[0],
         n_events=len(events),
+        since=run.since_ns is not None,
         drawn=[event for event in events if event.is_drawn],
         probabilities=_where_from(run),
         counters=_counters(run.summary) if run.is_over else None,

@@ -11,7 +11,7 @@ from edgequake.edge.archive.sds import DAY_NS as NS_PER_DAY
 from edgequake.edge.archive.sds import day_files
 from edgequake.edge.base.errors import DataError, EdgequakeError, ManifestError
 from edgequake.edge.base.layout import ARCHIVE
-from edgequake.edge.formats.waveforms import Trace
+from edgequake.edge.formats.waveforms import Trace, format_time
 from edgequake.edge.inputs.files import plan_streams
 from edgequake.edge.inputs.model_choice import ModelChoice
 from edgequake.edge.manifest.manifest import Manifest, load_manifest, read_graph
@@ -126,6 +126,10 @@ def read_run(
     finished = finished_run.read_run(folder, so_far)
     summary, notes = finished.summary, list[str]()
     events = tuple(one for one in finished.events if since_ns is None or one.onset_ns >= since_ns)
+    if since_ns is not None and len(events) < len(finished.events):
+        notes.append(
+            f"Left out: {len(finished.events) - len(events)} event(s) before {format_time(since_ns)[:19]} UTC."
+        )
     drawn = tuple(in_catalog_order(sorted(events, key=lambda one: -one.priority)[:limit]))
     found = _models_of(summary, model, notes)
     wanted, from_records = _records(folder, summary, inputs, notes)
