@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -42,6 +43,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def older_objects_are_left_alone() -> None:
+    """Have the collector of garbage look at what this module's tests make, not at half a million objects of TensorFlow."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
