@@ -160,7 +160,7 @@ def _quieten() -> None:
 
 
 def _import_tensorflow() -> None:
-    """Import what every conversion needs; the half a million objects stay, so that looking for garbage is a lost second."""
+    """Import what every conversion needs: half a million objects, all of which stay, looked at for garbage in vain."""
     gc.disable()
     try:
         import keras  # noqa: F401
