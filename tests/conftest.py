@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def older_objects_are_left_alone() -> None:
-    """Have the collector of garbage look at what this module's tests make, not at TensorFlow's half a million objects."""
+    """Have the collector of garbage look at what this module's tests make, not at all that TensorFlow is made of."""
     gc.collect()
     gc.freeze()
 
