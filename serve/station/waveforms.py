@@ -77,7 +77,7 @@ class RunWaveforms:
 
         Returns
         -------
-        Codes as LOC.CHA.
+        Codes as `code_of`.
         """
         listed = self._listed()
         if day is None:
@@ -93,7 +93,7 @@ class RunWaveforms:
     def traces(
         self, station_id: str, channel: str, start_ns: int, stop_ns: int, rows: Sequence[CatalogRow] = ()
     ) -> list[Trace]:
-        """Return the samples of a channel (LOC.CHA) in a span of at most a day: monitor, archive, or segments of rows.
+        """Return the samples of a channel (`code_of`) in a span of at most a day: monitor, archive, or segments of rows.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class RunWaveforms:
         found: list[Trace] = []
         for day in range(start_ns // DAY_NS, (stop_ns - 1) // DAY_NS + 1):
             first, last = max(start_ns, day * DAY_NS), min(stop_ns, (day + 1) * DAY_NS)
-            span = Span(first, last, station_id, (channel.partition(".")[2],))
+            span = Span(first, last, station_id, (channel.rpartition(".")[2],))
             files = [path for name, path in self._listed().get((station_id, day), ()) if _code(name) == channel]
             stored = StoredDay(span, tuple(files), tuple(self._segments(rows)))
             of_day = day_waveforms(stored, [part for part in live if part.start_ns < last and part.stop_ns > first])
@@ -131,7 +131,7 @@ class RunWaveforms:
         """
         low, high = np.full(24 * _COLUMNS, np.nan), np.full(24 * _COLUMNS, np.nan)
         files = [path for name, path in self._listed().get((station_id, day), ()) if _code(name) == channel]
-        span = Span(day * DAY_NS, (day + 1) * DAY_NS, station_id, (channel.partition(".")[2],))
+        span = Span(day * DAY_NS, (day + 1) * DAY_NS, station_id, (channel.rpartition(".")[2],))
         unit, covered = "", list[tuple[int, int]]()
         sources: list[Iterable[Trace]] = [file_records(path, span) for path in files]
         if not files:
@@ -187,11 +187,11 @@ def in_drawing_order(channels: Iterable[str]) -> list[str]:
 
 
 def _code(name: DayName) -> str:
-    return f"{name.location}.{name.channel}"
+    return f"{name.location}.{name.channel}" if name.location else name.channel
 
 
 def code_of(source_id: str) -> str:
-    """Return LOC.CHA of a source identifier."""
+    """Return LOC.CHA of a source identifier, or CHA where it has no location."""
     return _code(name_of(source_id))
 
 

@@ -30,7 +30,7 @@ class ChosenDay:
 
     station_id: str
     day: int  # since 1970
-    channel: str  # LOC.CHA; blank: none
+    channel: str  # LOC.CHA, or CHA without a location; blank: none
     channels: tuple[str, ...]
     days: tuple[int, ...]  # with samples or events
 
