@@ -17,7 +17,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.base.layout import CATALOG, STATUS, SUMMARY
 from edgequake.edge.formats.waveforms import format_time
 from edgequake.edge.operation.status import read_status
 from edgequake.results import words
@@ -129,11 +128,6 @@ class Context:
 
 def _template(name: str) -> str:
     return (resources.files("edgequake.serve") / "templates" / name).read_text(encoding="utf-8")
-
-
-def is_run_folder(path: Path) -> bool:
-    """Whether a folder has anything that a run writes."""
-    return path.is_dir() and any((path / name).exists() for name in (CATALOG, STATUS, SUMMARY))
 
 
 def state_of(verdict: str | None) -> int:
