@@ -13,7 +13,7 @@ from edgequake.edge.archive.sds import DAY_NS
 from edgequake.edge.results.catalog import CatalogRow
 from edgequake.report.charts.day_plot import NS_PER_HOUR
 from edgequake.results.words import station_name
-from edgequake.serve.station.catalog_index import EventFilter
+from edgequake.serve.station.catalog_index import OLDEST, EventFilter
 from edgequake.serve.station.pictures import packed
 from edgequake.serve.station.waveforms import code_of, in_drawing_order
 from edgequake.serve.web.context import Context, as_json
@@ -97,7 +97,7 @@ class DaysPage:
     def _rows(self, station_id: str, day: int) -> list[CatalogRow]:
         """Return the first events of a day in the order of their onsets."""
         wanted = EventFilter(station_id=station_id, start_ns=day * DAY_NS, stop_ns=(day + 1) * DAY_NS)
-        numbers = self._context.index.select(wanted)[::-1][:_MOST_EVENTS]
+        _, numbers = self._context.index.page(wanted, OLDEST, 0, _MOST_EVENTS)
         return self._context.index.rows(map(int, numbers))
 
     def _events(self, chosen: ChosenDay) -> list[CatalogRow]:

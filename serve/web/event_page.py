@@ -98,7 +98,7 @@ class EventPage:
 
     def _open(self, listing: Any) -> Any:
         self._context.refresh()
-        return self._context.index.select(listing.wanted, listing.order)
+        return self._context.index.page(listing.wanted, listing.order, 0, 1)[1]
 
     def _neighbours(self, number: int, request: Request) -> dict[str, Any]:
         """Return the events before and after one in its list, and its place there.
