@@ -246,6 +246,14 @@ def column_extremes(traces: Iterable[Trace], start_ns: int, stop_ns: int, n_colu
     A few minutes are in memory as float64 at a time: half an hour at 100 Hz would take ten times what its samples do.
     """
     low, high = np.full(n_columns, np.nan), np.full(n_columns, np.nan)
+    for piece in pieces(traces):
+        below, above = piece.extremes(start_ns, stop_ns, n_columns)
+        low, high = np.fmin(low, below), np.fmax(high, above)
+    return low, high
+
+
+def pieces(traces: Iterable[Trace]) -> Iterator[Samples]:
+    """Yield the samples of a channel's traces as `joined`, not many at once."""
     for trace in traces:
         for first in range(0, len(trace.samples), _PIECE_SAMPLES):
             last = min(first + _PIECE_SAMPLES, len(trace.samples))
@@ -254,6 +262,4 @@ def column_extremes(traces: Iterable[Trace], start_ns: int, stop_ns: int, n_colu
             from_ns, at_ns, to_ns = (trace.start_ns + duration_ns(n, trace.sampling_rate_hz) for n in (first, at, last))
             piece = joined([replace(trace, start_ns=at_ns, samples=trace.samples[at : last + _MARGIN_SAMPLES])])
             own = (piece.times_ns >= from_ns) & (piece.times_ns < to_ns)
-            below, above = Samples(piece.times_ns[own], piece.values[own]).extremes(start_ns, stop_ns, n_columns)
-            low, high = np.fmin(low, below), np.fmax(high, above)
-    return low, high
+            yield Samples(piece.times_ns[own], piece.values[own])
