@@ -68,7 +68,7 @@ def event_probability(out: Path, row: CatalogRow) -> dict[str, Any]:
         The model or the samples are not at hand.
     """
     waveforms = RunWaveforms(out)
-    segment = waveforms.segment(row)
+    segment = waveforms.of_event(row)
     if not segment:
         raise DataError("the samples of the event are not stored any more")
     model, threshold = model_of(out, row.station_id)

@@ -36,6 +36,9 @@ _PART_NS = 900 * NS_PER_S  # of a day that is in memory at a time
 _PIECE_SAMPLES, _MARGIN_SAMPLES = 1 << 15, 2
 _MOST_TRACES = 4096  # records or pieces held at once before they are reduced to extremes
 _MOST_SPAN_NS = DAY_NS
+_MOST_CHANNELS = 6  # of an event that has no segment
+# Drawn before and after it: a minute at 100 Hz, a quarter of an hour at most.
+_AROUND_SAMPLES, _AROUND_NS, _LONGEST_ADDED_NS = 6000, 900 * NS_PER_S, 6 * 3600 * NS_PER_S
 _JOINED_NS = NS_PER_S  # a shorter gap does not count as one
 
 
@@ -126,6 +129,21 @@ class RunWaveforms:
                 key=lambda part: (part.source_id, part.start_ns),
             )
         )
+
+    def of_event(self, row: CatalogRow) -> list[Trace]:
+        """Return the samples of an event: its segment, or what is stored around one that has none, being added."""
+        if row.segment:
+            return self.segment(row)
+        found: list[Trace] = []
+        start_ns, stop_ns = row.onset_ns - _AROUND_NS, min(row.stop_ns, row.onset_ns + _LONGEST_ADDED_NS) + _AROUND_NS
+        for channel in self.channels(row.station_id, row.onset_ns // DAY_NS)[:_MOST_CHANNELS]:
+            found += self.traces(row.station_id, channel, start_ns, stop_ns)
+        if not found:
+            return []
+        margin_ns = duration_ns(_AROUND_SAMPLES, max(trace.sampling_rate_hz for trace in found))
+        first_ns, last_ns = max(start_ns, row.onset_ns - margin_ns), min(stop_ns, row.stop_ns + margin_ns)
+        parts = [trace.between(first_ns, last_ns) for trace in found if trace.stop_ns > first_ns]
+        return [part for part in parts if len(part.samples)]
 
     def day_of_channel(self, station_id: str, channel: str, day: int, rows: Sequence[CatalogRow] = ()) -> DayOfChannel:
         """Return a day of a channel as hour lines; a quarter of an hour is in memory at a time.

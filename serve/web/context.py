@@ -30,6 +30,8 @@ from edgequake.serve.web.sessions import Session, Sessions
 _Result = TypeVar("_Result")
 REVIEWER_COOKIE = "edgequake_reviewer"
 UNREVIEWED, ACCEPTED, REJECTED = 0, 1, 2  # states in the index
+# Classes that a reviewer may give whatever the run's model knows; NASA's for the Moon, and those of the shipped models.
+CLASSES = ("impact_mq", "deep_mq", "shallow_mq", "local", "regional", "teleseism", "explosion", "noise")
 _CLEARED_S = 2.0  # for so long an answer to all pages is the same
 _MOST_ANSWERS = 64
 _INDEXED_AT_ONCE = 1 << 23  # bytes of the catalogue, between which other threads get their turn
@@ -104,6 +106,10 @@ class Context:
             return (self.reviews.folder / "reviews.jsonl").stat().st_size
         except OSError:
             return 0
+
+    def classes(self) -> list[str]:
+        """Return the classes that a reviewer can give."""
+        return list(dict.fromkeys([*filter(None, self.index.classes), *CLASSES]))
 
     def status(self) -> dict[str, Any] | None:
         """Return the run's status; None where it writes none, or one that is damaged."""
