@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgequake.benchmarks.scoring.scoring import Detection, score_record
+from edgequake.benchmarks.scoring.scoring import Detections, score_record
 from edgequake.data.dataset import load
 from edgequake.data.tables import UNREVIEWED
 from edgequake.edge.base.errors import ConfigError
@@ -75,8 +75,10 @@ def test_it_is_an_arrival_that_the_run_misses(reviewed: ReviewStore, rows: list[
     expected = [rows[0].onset_ns, missed(rows[0]).onset_ns, rows[2].onset_ns - 100 * NS_PER_S, rows[3].onset_ns]
     assert sorted(one.time_ns for one in arrivals) == expected
     assert all(one.primary and one.event_type != UNREVIEWED for one in arrivals)
-    found = [Detection(row.onset_ns, row.stop_ns, row.peak_probability) for row in rows]
-    scores = [score_record(r, r.start_ns, [d for d in found if r.start_ns <= d.onset_ns < r.stop_ns]) for r in records]
+    scores = []
+    for record in records:
+        inside = tuple(row.onset_ns for row in rows if record.start_ns <= row.onset_ns < record.stop_ns)
+        scores.append(score_record(record, record.start_ns, Detections(inside, ())))
     assert sum(row.recalled for score in scores for row in score.primary) == 3
     assert sum(len(score.primary) for score in scores) == 4
 
