@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.base.folder_listing import files_in
 from edgequake.edge.formats.miniseed import FileIndex, RecordFile, index_file
 from edgequake.edge.formats.record_scanner import RecordHeader
 from edgequake.edge.formats.source_ids import channel_of, station_of
@@ -245,16 +246,12 @@ def _covers(span: ChannelSpan, other: ChannelSpan) -> bool:
     return span[0] - slack_ns <= other[0] and other[1] <= span[1] + slack_ns and same_rate(span[2], other[2])
 
 
-def files_in(folder: Path, out: Path | None) -> list[Path]:
-    """Return the files of a folder and its subfolders in order of name, without hidden ones and those below `out`."""
-    mine = None if out is None else out.resolve()
-    names = (path for path in sorted(folder.rglob("*")) if not path.name.startswith(".") and path.is_file())
-    return [path for path in names if mine is None or mine not in path.resolve().parents]
-
-
 def _folder_parts(folder: Path, choice: ModelChoice, plan: InputPlan, out: Path | None) -> list[FileSpan]:
+    def leave_out(problem: OSError) -> None:
+        plan.diagnostics.warn(f"left out: {problem.filename} cannot be read: {problem.strerror}")
+
     parts: list[FileSpan] = []
-    for path in files_in(folder, out):
+    for path in files_in(folder, out, leave_out):
         try:
             parts += _file_parts(path, choice, plan)
         except DataError as problem:
