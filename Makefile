@@ -1,6 +1,7 @@
 # Everything here works on a fresh machine with Python >= 3.10 and make; each target builds the environment it needs.
 #   make demo      the shipped model on a synthesised lunar day (no TensorFlow): catalogue, segments, a picture
 #   make test      all tests, in a full environment and in two lander environments
+#   make long      those that make test leaves to it, because shorter ones show much of the same
 #   make pipeline  synthesise, train `tiny`, convert, run, bench: the whole line on synthetic records
 #   make conformance  every kind of layer converted and measured: docs/conformance.md, the table in docs/convert.md
 #   make survey    networks that people have published, converted: docs/conversion-survey.md (an hour)
@@ -30,7 +31,7 @@ PIP := -m pip --disable-pip-version-check -q
 QUIET := PYTHONWARNINGS=ignore TF_CPP_MIN_LOG_LEVEL=3
 
 .DELETE_ON_ERROR:
-.PHONY: demo test golden studies pipeline conformance survey arm clocks flatness rotten archive c99 pages scan-proof check format bench picture landers environments lander-environments clean
+.PHONY: demo test long golden studies pipeline conformance survey arm clocks flatness rotten archive c99 pages scan-proof check format bench picture landers environments lander-environments clean
 
 $(ENV)/ready: EXTRAS = dev
 $(DEMO_ENV)/ready: EXTRAS = cli,edge
@@ -100,6 +101,11 @@ clocks: $(ENV)/ready
 # A live run in a folder with a million rows against one in an empty folder; -s prints the figures.
 flatness: $(ENV)/ready
 	EDGEQUAKE_CATALOG_ROWS=1000000 $(QUIET) $(ENV)/bin/python -m pytest -q -s tests/edge/operation/test_flatness.py
+
+# The tests that `make test` leaves out because shorter ones show much of the same.
+long: landers
+	EDGEQUAKE_LONG=1 EDGEQUAKE_LANDER_PYTHONS="$$(cat .env-landers)" EDGEQUAKE_DATA="$(DATA)" $(QUIET) \
+		$(ENV)/bin/python -m pytest -q -n $(JOBS) -m long
 
 # All hashes of fixed inputs, those of a training and a conversion too.
 golden: $(ENV)/ready

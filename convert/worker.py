@@ -12,6 +12,7 @@ leaves NAME.json, the graphs, `details.json` and `done.json` with {"manifest": f
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -55,6 +56,7 @@ def main(argv: list[str]) -> int:
     sys.setrecursionlimit(DEEPEST)
     try:
         import_runtime()  # before TensorFlow, see its docstring
+        _import_tensorflow()
         manifest = _convert(job, folder)
         (folder / f"{manifest.name}.json").write_text(manifest.to_json(), encoding="utf-8")
         _finish(folder, {"manifest": f"{manifest.name}.json"})
@@ -155,6 +157,17 @@ def _quieten() -> None:
     os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0", CUDA_VISIBLE_DEVICES="-1")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+def _import_tensorflow() -> None:
+    """Import what every conversion needs: half a million objects, all of which stay, looked at for garbage in vain."""
+    gc.disable()
+    try:
+        import keras  # noqa: F401
+        import tensorflow  # noqa: F401
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _finish(folder: Path, result: dict[str, str]) -> None:

@@ -135,7 +135,7 @@ class Driver:
             self._marks.give_back(name)
 
     def _fill(self) -> None:
-        while self._ready and len(self._at) < _WINDOW * self._engine.n_workers:
+        while self._ready and len(self._at) < _WINDOW * max(1, self._engine.n_workers):
             i = heapq.heappop(self._ready)[1]
             piece = self._chains[i][self._next[i]]
             if not self._marks.take(piece.name):

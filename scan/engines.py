@@ -17,7 +17,8 @@ from edgequake.edge.base.errors import ConfigError, DataError
 
 Work = Callable[..., dict[str, Any]]
 _MOST_DEATHS = 10  # of workers with one shard, before the shard is to blame
-_LONGEST_START_S = 60.0
+_LONGEST_START_S = 60.0  # of a worker, or of a connection
+_LONGEST_ALONE_S = 300.0  # without any worker of this machine
 _COUNTED_S = 5.0  # between two counts of the workers, of which a cluster may get more
 
 
@@ -35,7 +36,13 @@ class Engine(Protocol):
 
     @property
     def n_workers(self) -> int:
-        """Pieces that are run at a time."""
+        """Pieces that are run at a time at present; 0: no worker is there, but one may come.
+
+        Raises
+        ------
+        DataError
+            None will come.
+        """
 
     @property
     def dashboard(self) -> str | None:
@@ -92,6 +99,7 @@ class DaskEngine:
         """
         try:
             import dask
+            from dask.system import CPU_COUNT
             from distributed import Client, LocalCluster
         except ModuleNotFoundError as problem:
             raise ConfigError("a scan needs Dask: pip install 'edgequake[scan]'") from problem
@@ -100,17 +108,22 @@ class DaskEngine:
         self._outcomes: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._futures: dict[str, Any] = {}
         self._n_submitted = 0
-        self._n_workers, self._count_again_s = 1, 0.0
+        self._n_workers, self._count_again_s = 0, 0.0
+        self._n_wanted = 0 if scheduler else n_workers or CPU_COUNT
+        self._n_asked, self._complete_s, self._alive_s = self._n_wanted, time.monotonic(), time.monotonic()
         if scheduler is None:
             # One thread a process: more, in each of them, would share the cores with those of the others.
             self._cluster = LocalCluster(
-                n_workers=n_workers,
+                n_workers=0,  # or a worker that dies while it starts would end the scan
                 threads_per_worker=1,
                 processes=True,
                 dashboard_address="127.0.0.1:0",
                 memory_limit=0,
                 silence_logs="CRITICAL",
             )
+            # Of a worker that dies while it starts, which `_replace_lost` sees: no traceback of Dask's.
+            self._cluster.loop.asyncio_loop.set_exception_handler(lambda loop, context: None)
+            self._cluster.scale(self._n_wanted)
         try:
             self._client = Client(self._cluster or scheduler, timeout=_LONGEST_START_S, set_as_default=False)
         except (OSError, ValueError) as problem:
@@ -120,9 +133,29 @@ class DaskEngine:
     def n_workers(self) -> int:
         now_s = time.monotonic()
         if now_s >= self._count_again_s:
-            self._n_workers = max(1, sum(self._client.nthreads().values()))
-            self._count_again_s = now_s + _COUNTED_S
+            self._n_workers = sum(self._client.nthreads().values())
+            self._count_again_s = now_s + (_COUNTED_S if self._n_workers else _COUNTED_S / 10)
+            if self._cluster is not None:
+                self._replace_lost(self._cluster, now_s)
         return self._n_workers
+
+    def _replace_lost(self, cluster: Any, now_s: float) -> None:
+        """Have workers started for those that died while they were starting: Dask gives those up.
+
+        First the cluster is told to forget them, and later to have as many as wanted: new ones.
+        """
+        if self._n_workers:
+            self._alive_s = now_s
+        elif now_s - self._alive_s >= _LONGEST_ALONE_S:
+            raise DataError(f"no worker has lived for {_LONGEST_ALONE_S:.0f} s; start the scan again, it goes on")
+        if self._n_asked < self._n_wanted:
+            cluster.scale(self._n_wanted)
+            self._n_asked, self._complete_s = self._n_wanted, now_s
+        elif self._n_workers >= self._n_wanted:
+            self._complete_s = now_s
+        elif now_s - self._complete_s >= _LONGEST_START_S:
+            cluster.scale(self._n_workers)
+            self._n_asked = self._n_workers
 
     @property
     def dashboard(self) -> str | None:

@@ -35,6 +35,7 @@ class ScanEstimate:
 
     n_files: int
     n_unusable: int
+    n_unreadable: int
     n_stations: int
     n_shards: int
     n_shards_done: int
@@ -53,7 +54,8 @@ class ScanEstimate:
         return "\n".join(
             [
                 f"{self.n_stations} station(s), {self.station_days} station-days in {self.n_files} file(s), "
-                f"{self.n_bytes / 1e9:.3f} GB; {self.n_unusable} file(s) without records",
+                f"{self.n_bytes / 1e9:.3f} GB; {self.n_unusable} file(s) without records, "
+                f"{self.n_unreadable} that cannot be read",
                 f"{self.n_shards} shard(s), {self.n_shards_done} of them done",
                 f"CPU a station-day, by a sample: {costs}; in all {duration(3600.0 * self.cpu_hours)}",
                 f"bands: {', '.join(f'{place} {band}' for place, band in self.bands.items())}",
@@ -97,7 +99,8 @@ def _estimate(config: ScanConfig, log: Callable[[str], None]) -> ScanEstimate:
     done = folder.done()
     return ScanEstimate(
         n_files=prepared.update.n_files,
-        n_unusable=prepared.update.n_unusable,
+        n_unusable=len(prepared.update.unusable),
+        n_unreadable=len(prepared.update.unreadable),
         n_stations=len(prepared.chosen.models),
         n_shards=n_shards,
         n_shards_done=sum(planned.id in done for planned in prepared.plan.planned()),

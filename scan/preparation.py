@@ -25,7 +25,7 @@ from edgequake.scan.storage.archive_index import ArchiveIndex, IndexedFile, Inde
 from edgequake.scan.storage.archives import RecordArchive, open_archive
 from edgequake.scan.storage.scan_folder import ScanFolder, read_json, write_json
 
-_MOST_ADVICE = 3  # channels that a message names
+_MOST_ADVICE = 3  # channels that a message names, and files left out
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,8 @@ def prepare(
     with closing(ArchiveIndex(folder.index)) as index:
         update = index.update(archive, folder.scratch)
         files = sorted(index.files(), key=lambda file: file.sort_key)
-        unusable = [f"left out: {problem}" for _, problem in index.problems()]
-    log(
-        f"archive {archive.address}: {update.n_files} file(s), {update.n_read} read, "
-        f"{update.n_unusable} without records"
-    )
+    _tell(archive, update, log)
+    unusable = [f"left out: {problem}" for problem in (*update.unreadable, *update.unusable)]
     manifests = _Manifests(config)
     choice = ModelChoice(manifests.named, None, manifests.of, log, None, config.stations)
     chosen = choose_bands(files, choice, None if manifests.named is None else config.model)
@@ -132,6 +129,18 @@ def prepare(
     return PreparedScan(
         folder, plan, replace(task, keep_states=states), seams, options.is_chained, update, chosen, warnings
     )
+
+
+def _tell(archive: RecordArchive, update: IndexUpdate, log: Callable[[str], None]) -> None:
+    """Log what an update of the index has found, and the first reasons for which files are left out."""
+    log(
+        f"archive {archive.address}: {update.n_files} file(s), {update.n_read} read; {len(update.unusable)} without "
+        f"records, {len(update.unreadable)} that cannot be read"
+    )
+    for problem in update.unreadable[:_MOST_ADVICE]:
+        log(f"left out, until a later command can read it: {problem}")
+    for problem in update.unusable[:_MOST_ADVICE]:
+        log(f"left out: {problem}")
 
 
 def _why_none(files: Iterable[IndexedFile], choice: ModelChoice, config: ScanConfig, unusable: Sequence[str]) -> str:

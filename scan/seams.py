@@ -17,10 +17,11 @@ from typing import Any
 
 from edgequake.edge.base.errors import EdgequakeError, unforeseen
 from edgequake.edge.manifest.manifest import load_manifest
+from edgequake.edge.results.catalog import CatalogRow
 from edgequake.scan.planning import Plan, Shard, ShardFile
 from edgequake.scan.shard_run import ScanTask, ShardRun, found_rows, records_of_shard
 from edgequake.scan.storage.archives import open_archive, scratch_folder
-from edgequake.scan.storage.parquet_catalog import ScanRow, plain_row, read_rows
+from edgequake.scan.storage.parquet_catalog import plain_row, read_rows
 from edgequake.scan.storage.scan_folder import ScanFolder, read_json, write_json
 
 _CANDIDATES = 8  # pairs for each seam that is looked at: those of two places or streams are no seams
@@ -100,11 +101,11 @@ def _compared(task: ScanTask, first: Shard, second: Shard, folder: ScanFolder) -
     expected = found_rows(run, whole)
     shards = (first, second) if is_chained else (second,)
     rows = read_rows(path for shard in shards for path in folder.catalog_files(shard.id))
-    return compare(expected, rows, _frame_ns(whole.model), is_chained)
+    return compare(expected, rows, frame_ns_of(whole.model), is_chained)
 
 
 def compare(
-    expected: Sequence[ScanRow], rows: Sequence[ScanRow], frame_ns: int, is_chained: bool = False
+    expected: Sequence[CatalogRow], rows: Sequence[CatalogRow], frame_ns: int, is_chained: bool = False
 ) -> SeamReport:
     """Return how the events of a scan differ from those of a run without a seam."""
     free = sorted(row.onset_ns for row in rows)
@@ -133,7 +134,7 @@ def _united(*groups: Iterable[ShardFile]) -> tuple[ShardFile, ...]:
     return tuple({file.name: file for group in groups for file in group}.values())
 
 
-def _frame_ns(model: str) -> int:
+def frame_ns_of(model: str) -> int:
     """Return the time between two decisions of a model's detector."""
     manifest, _ = load_manifest(model)
     front_end = manifest.front_end

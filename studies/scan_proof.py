@@ -6,7 +6,7 @@ equality   shards of 1, 3 and 10 days, 1 and 2 workers, against one serial run, 
 records    every real record of 10 h or more, cut into shards of a day (EDGEQUAKE_DATA)
 kills      workers and drivers killed at random, the result compared
 drivers    two drivers at once: no shard done twice
-lead       events gained and lost at seams, by the length of the lead-in
+lead       events gained and lost in shards of a day with a lead-in, by its length
 sleepers   100 000 shards that sleep: start and memory of the driver
 workers    one and two workers: efficiency
 cost       station-days a CPU-second by model, reading apart, with and without the C core; the bill
@@ -33,13 +33,14 @@ import numpy as np
 
 from edgequake.cli import PROGRAM
 from edgequake.edge.base.control import Control
-from edgequake.edge.results.catalog import catalog_text
+from edgequake.edge.results.catalog import catalog_text, parse_row
 from edgequake.edge.runner import RunConfig, run
 from edgequake.scan.driving import Driver, Piece, Progress
 from edgequake.scan.engines import DaskEngine, InProcess
 from edgequake.scan.preparation import ScanConfig
 from edgequake.scan.scan_results import ScanResult
 from edgequake.scan.scanning import ShardMarks, scan
+from edgequake.scan.seams import compare, frame_ns_of
 from edgequake.scan.storage.leases import Leases
 from edgequake.scan.storage.parquet_catalog import catalog_paths, plain_row, read_rows
 from edgequake.scan.storage.scan_folder import ScanFolder
@@ -61,6 +62,9 @@ def main() -> None:
     parser.add_argument("--driver-kills", type=int, default=10)
     parser.add_argument("--lead-hours", type=float, nargs="*", default=[0.5, 2.0, 6.0, 12.0, 24.0])
     parser.add_argument("--sleepers", type=int, default=100_000)
+    parser.add_argument(
+        "--work", type=Path, help="keep archive and serial run here, for the next call with these sizes"
+    )
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -71,12 +75,20 @@ def main() -> None:
             print(f"{name}: {json.dumps(figures)} ({time.monotonic() - begun_s:.0f} s)", flush=True)
 
 
+def kept(options: argparse.Namespace, folder: Path) -> Path:
+    """Return where what several proofs need is made: once."""
+    root: Path = folder if options.work is None else options.work / f"{options.days}-{options.stations}"
+    root.mkdir(parents=True, exist_ok=True)
+    return root
+
+
 def archive(options: argparse.Namespace, folder: Path) -> Path:
     """Synthesise days of stations, once, with quakes shortly before midnight, missing days and half days."""
-    root = folder / "archive"
+    root = kept(options, folder) / "archive"
     if root.exists():
         return root
-    root.mkdir()
+    part = root.with_name("archive.part")
+    part.mkdir()
     for i in range(options.stations):
         rng = np.random.default_rng([11, i])
         for day in range(options.days):
@@ -91,15 +103,22 @@ def archive(options: argparse.Namespace, folder: Path) -> Path:
                 start_ns=DAY_START_NS + day * DAY_NS + round(start_s * 1e9),
                 station=f"S{i}",
             )
-            write_miniseed(record, root / f"S{i}.{day:03d}.mseed")
+            write_miniseed(record, part / f"S{i}.{day:03d}.mseed")
+    part.rename(root)
     return root
 
 
-def serial(inputs: Path, out: Path, **options: Any) -> tuple[str, float]:
-    """Return the catalogue of a serial run in the order of onsets, and its CPU seconds."""
-    begun_s = time.process_time()
-    summary = run(RunConfig(inputs=(str(inputs),), out=out, **options))
-    return catalog_text(summary.events), time.process_time() - begun_s
+def serial(inputs: Path, out: Path, model: str) -> str:
+    """Return the catalogue of a serial run."""
+    return catalog_text(run(RunConfig(inputs=(str(inputs),), out=out, model=model)).events)
+
+
+def serial_of_archive(options: argparse.Namespace, folder: Path) -> str:
+    """Return the catalogue of a serial run on the archive, which is made once."""
+    path = kept(options, folder) / "serial.csv"
+    if not path.exists():
+        path.write_text(serial(archive(options, folder), folder / "serial", "moon"))
+    return path.read_text()
 
 
 def catalog(out: Path) -> str:
@@ -109,7 +128,7 @@ def catalog(out: Path) -> str:
 
 def equality(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     root = archive(options, folder)
-    expected, _ = serial(root, folder / "serial", model="moon")
+    expected = serial_of_archive(options, folder)
     found = {}
     for days in (1, 3, 10):
         for n_workers in (1, 2):
@@ -117,6 +136,7 @@ def equality(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             result = scan(ScanConfig(str(root), out, model="moon", shard_days=days, n_workers=n_workers))
             is_equal = same_rows(catalog(out), expected)
             found[f"{days} d, {n_workers} worker(s)"] = [result.n_shards, result.n_events, is_equal]
+            print(f"{days} d, {n_workers} worker(s): equal {is_equal}, {result.cpu_s:.0f} CPU-s", flush=True)
             assert is_equal, (days, n_workers)
     return {"rows": len(expected.splitlines()), "shards, events, equal": found}
 
@@ -135,7 +155,7 @@ def records(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         own = folder / f"record-{i}"
         own.mkdir()
         (own / Path(name).name).symlink_to((data / name).resolve())
-        expected, _ = serial(own, folder / f"record-run-{i}", model=body)
+        expected = serial(own, folder / f"record-run-{i}", model=body)
         result = scan(
             ScanConfig(str(own), folder / f"record-scan-{i}", model=body, shard_days=1, n_seams=0), engine=InProcess()
         )
@@ -150,15 +170,18 @@ def command(root: Path, out: Path, *more: str) -> list[str]:
 
 def kills(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     root, rng = archive(options, folder), random.Random(3)
-    expected, _ = serial(root, folder / "kills-serial", model="moon")
-    out, n_workers, n_drivers = folder / "kills", 0, 0
+    expected = serial_of_archive(options, folder)
+    out, n_workers, n_drivers, n_scans = folder / "kills", 0, 0, 0
     while n_drivers < options.driver_kills or n_workers < options.kills:
         driver = subprocess.Popen(
-            command(root, out, "--workers", "2"), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            # What ten workers have died with counts as failed, and is tried again.
+            command(root, out, "--workers", "2", "--retry-failed"),
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
         )
-        ends_s = time.monotonic() + rng.uniform(10, 40)
+        ends_s = time.monotonic() + rng.uniform(20, 60)
         while driver.poll() is None and time.monotonic() < ends_s:
-            time.sleep(rng.uniform(0.5, 2.0))
+            time.sleep(rng.uniform(1.0, 5.0))
             workers = children(driver.pid)
             if workers and n_workers < options.kills:
                 os.kill(rng.choice(workers), signal.SIGKILL)
@@ -167,12 +190,15 @@ def kills(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             driver.kill()
             n_drivers += 1
         driver.wait()
+        n_done = len(ScanFolder(out).done()) if out.exists() else 0
+        print(f"{n_workers} worker(s) and {n_drivers} driver(s) killed, {n_done} shard(s) done", flush=True)
         if driver.returncode == 0:  # it was done too soon: from the beginning
             assert same_rows(catalog(out), expected)
+            n_scans += 1
             out = folder / f"kills-{n_workers}-{n_drivers}"
     subprocess.run(command(root, out, "--workers", "2", "--retry-failed"), check=True, stderr=subprocess.DEVNULL)
     assert same_rows(catalog(out), expected)
-    return {"workers killed": n_workers, "drivers killed": n_drivers, "equal": True}
+    return {"workers killed": n_workers, "drivers killed": n_drivers, "scans": n_scans + 1, "equal": True}
 
 
 def children(pid: int) -> list[int]:
@@ -191,7 +217,7 @@ def children(pid: int) -> list[int]:
 
 def drivers(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     root, out = archive(options, folder), folder / "drivers"
-    expected, _ = serial(root, folder / "drivers-serial", model="moon")
+    expected = serial_of_archive(options, folder)
     both = [subprocess.Popen(command(root, out, "--workers", "1", "--json"), stdout=subprocess.PIPE) for _ in range(2)]
     ends = [driver.communicate() and driver.returncode for driver in both]
     rows = read_rows(catalog_paths(ScanFolder(out)))
@@ -200,17 +226,17 @@ def drivers(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def lead(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Compare the whole catalogue of scans with a lead-in, in shards of a day, with that of the serial run."""
     root, found = archive(options, folder), {}
+    expected = [parse_row(line) for line in serial_of_archive(options, folder).splitlines()]
     for hours in options.lead_hours:
         out = folder / f"lead-{hours}"
-        result = scan(
-            ScanConfig(
-                str(root), out, model="moon", shard_days=1, lead_in_s=hours * 3600, n_seams=12, most_differing=9.0
-            ),
-            engine=InProcess(),
-        )
-        assert result.seams is not None
-        found[f"{hours:g} h"] = asdict(result.seams)
+        config = ScanConfig(str(root), out, model="moon", shard_days=1, lead_in_s=hours * 3600, n_seams=0)
+        result = scan(config, engine=InProcess())
+        rows = [parse_row(line) for line in catalog(out).splitlines()]
+        report = compare(expected, rows, frame_ns_of("moon"))
+        found[f"{hours:g} h"] = {**asdict(report), "n_shards": result.n_shards, "cpu_s": round(result.cpu_s, 1)}
+        print(f"lead-in {hours:g} h: {report}", flush=True)
     return found
 
 
@@ -218,13 +244,13 @@ def sleepers(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Have shards that sleep run by two workers, with marks and leases in files; measure the driver."""
     scan_folder = ScanFolder(folder / "sleepers")
     scan_folder.make()
-    begun_s = time.monotonic()
+    begun_s, begun_cpu_s = time.monotonic(), time.process_time()
     chains = ([Piece(f"{chain}-{i}", 86_400.0) for i in range(100)] for chain in range(options.sleepers // 100))
     started: list[float] = []
 
     def show(progress: Progress) -> None:
         if progress.n_done and not started:
-            started.append(time.monotonic() - begun_s)
+            started.extend((time.monotonic() - begun_s, time.process_time() - begun_cpu_s))
 
     engine = DaskEngine(2)
     with Leases(scan_folder.leases, scan_folder.drivers) as leases:
@@ -237,6 +263,7 @@ def sleepers(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {
         "shards": driver.progress.n_done,
         "first done after s": round(started[0], 1),
+        "of them on a processor": round(started[1], 1),
         "peak MB before": round(ready_bytes / 1e6),
         "peak MB at the end": round(peak_bytes() / 1e6),
         "shards a second": round(driver.progress.n_done / wall_s),
@@ -253,12 +280,23 @@ def peak_bytes() -> int:
 
 
 def workers(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    root, found = archive(options, folder), {}
-    for n_workers in (1, 2):
-        out, begun_s = folder / f"workers-{n_workers}", time.monotonic()
-        result = scan(ScanConfig(str(root), out, model="moon", shard_days=10, n_workers=n_workers, n_seams=0))
-        found[n_workers] = {"wall_s": round(time.monotonic() - begun_s, 1), "cpu_s": round(result.cpu_s, 1)}
-    return {str(n): figures for n, figures in found.items()}
+    """Have one and two workers scan, in turns; the load tells how much of the cores others use meanwhile."""
+    root, found = archive(options, folder), []
+    for attempt in range(2):
+        for n_workers in (1, 2):
+            out, begun_s = folder / f"workers-{attempt}-{n_workers}", time.monotonic()
+            result = scan(ScanConfig(str(root), out, model="moon", shard_days=10, n_workers=n_workers, n_seams=0))
+            figures = {"workers": n_workers, "wall_s": time.monotonic() - begun_s, "cpu_s": result.cpu_s}
+            found.append({**figures, "wait_s": waited_s(out), "load": os.getloadavg()[0]})
+            print(found[-1], flush=True)
+    return {"scans": [{name: round(value, 1) for name, value in one.items()} for one in found]}
+
+
+def waited_s(out: Path) -> float:
+    """Return for how long the shards of a scan waited for a processor, or for a disk."""
+    folder = ScanFolder(out)
+    figures = [folder.figures(shard_id) for shard_id in folder.done()]
+    return float(sum(one["wall_s"] - one["cpu_s"] for one in figures))
 
 
 def cost(options: argparse.Namespace, folder: Path) -> dict[str, Any]:

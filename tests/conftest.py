@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -42,6 +43,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the tests marked `long` to `make long`."""
+    if "EDGEQUAKE_LONG" not in os.environ:
+        for item in items:
+            if item.get_closest_marker("long") is not None:
+                item.add_marker(pytest.mark.skip(reason="long: make long"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def older_objects_are_left_alone() -> None:
+    """Have the collector of garbage look at what this module's tests make, not at all that TensorFlow is made of."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.base.folder_listing import files_in
 from edgequake.edge.formats.miniseed import FileIndex, RecordFile, index_file
 from edgequake.edge.formats.record_scanner import RecordHeader
 from edgequake.edge.formats.source_ids import channel_of, station_of
@@ -24,7 +25,6 @@ ChannelSpan: TypeAlias = tuple[int, int, float]  # start_ns, stop_ns, sampling_r
 _MOST_HEADERS = 20_000  # kept in memory, a week of three channels; beyond, each file is indexed again when it is read
 _MOST_ADVICE = 3  # channels that the message of a refused file describes
 _DAMAGED_SHARE = 0.02  # of a channel's records may have a damaged sampling rate
-_LABEL_TABLES = frozenset({"records.csv", "catalog.csv"})  # of a labelled data folder: no records
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,17 +246,12 @@ def _covers(span: ChannelSpan, other: ChannelSpan) -> bool:
     return span[0] - slack_ns <= other[0] and other[1] <= span[1] + slack_ns and same_rate(span[2], other[2])
 
 
-def files_in(folder: Path, out: Path | None) -> list[Path]:
-    """Return the files of a folder and its subfolders by name, without hidden ones, label tables and those in `out`."""
-    mine = None if out is None else out.resolve()
-    shown = (path for path in sorted(folder.rglob("*")) if not path.name.startswith("."))
-    names = (path for path in shown if path.name not in _LABEL_TABLES and path.is_file())
-    return [path for path in names if mine is None or mine not in path.resolve().parents]
-
-
 def _folder_parts(folder: Path, choice: ModelChoice, plan: InputPlan, out: Path | None) -> list[FileSpan]:
+    def leave_out(problem: OSError) -> None:
+        plan.diagnostics.warn(f"left out: {problem.filename} cannot be read: {problem.strerror}")
+
     parts: list[FileSpan] = []
-    for path in files_in(folder, out):
+    for path in files_in(folder, out, leave_out):
         try:
             parts += _file_parts(path, choice, plan)
         except DataError as problem:

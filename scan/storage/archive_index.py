@@ -24,6 +24,7 @@ from edgequake.scan.storage.archives import ArchiveFile, RecordArchive, scratch_
 BREAK_NS = DAY_NS  # a gap that ends an unbroken period
 _VERSION = 1
 _COMMIT_FILES = 500  # a stop during the first index loses no more than so many
+_UNREAD = ""  # the stamp of a file that could not be read: no listing has it
 _WAIT_S = 120.0  # for another scan that is updating the index
 
 Piece = tuple[int, int]  # [start, stop) in ns, without a gap of BREAK_NS
@@ -53,7 +54,8 @@ class IndexUpdate:
     n_files: int
     n_read: int
     n_dropped: int
-    n_unusable: int
+    unusable: tuple[str, ...]  # why files are left out that are no records
+    unreadable: tuple[str, ...]  # why files and folders are left out that cannot be read, for now
 
 
 class ArchiveIndex:
@@ -90,6 +92,8 @@ class ArchiveIndex:
     ) -> IndexUpdate:
         """Read the files of an archive that are new or have changed, and drop those that are gone.
 
+        What could not be read is tried again each time: permissions are mended, and disks and networks come back.
+
         progress : called with the number of files looked at.
 
         Raises
@@ -112,12 +116,13 @@ class ArchiveIndex:
                         self._database.commit()
                 if progress is not None:
                     progress(n_files)
-            self._database.executemany("DELETE FROM files WHERE name = ?", [(name,) for name in known])
+            gone = [name for name in known if not _is_below(name, archive.unreadable)]
+            self._database.executemany("DELETE FROM files WHERE name = ?", [(name,) for name in gone])
             self._database.commit()
         except sqlite3.Error as problem:
             raise DataError(f"index {self._path} cannot be written: {problem}") from problem
-        (n_unusable,) = self._database.execute("SELECT COUNT(*) FROM files WHERE problem IS NOT NULL").fetchone()
-        return IndexUpdate(n_files, n_read, len(known), n_unusable)
+        unreadable = (*archive.unreadable.values(), *self._problems("stamp = ?"))
+        return IndexUpdate(n_files, n_read, len(gone), tuple(self._problems("stamp != ?")), unreadable)
 
     def files(self) -> Iterator[IndexedFile]:
         """Yield the files that hold records, in no order."""
@@ -130,19 +135,27 @@ class ArchiveIndex:
                 pieces = tuple((a, b) for a, b in values["pieces"])
                 yield IndexedFile(name, size_bytes, values["start_ns"], spans, pieces, values["unreadable_bytes"])
 
-    def problems(self) -> Iterator[tuple[str, str]]:
-        """Yield the names of the files that cannot be used, with the reasons."""
-        yield from self._database.execute("SELECT name, problem FROM files WHERE problem IS NOT NULL ORDER BY name")
+    def _problems(self, which: str) -> Iterator[str]:
+        query = f"SELECT problem FROM files WHERE problem IS NOT NULL AND {which} ORDER BY name"
+        return (problem for (problem,) in self._database.execute(query, (_UNREAD,)))
 
     def _read(self, archive: RecordArchive, file: ArchiveFile, scratch: Path) -> None:
-        content, problem = None, None
+        content, problem, stamp, path = None, None, file.stamp, None
         with scratch_folder(scratch, f"index-{os.getpid()}") as folder:
             try:
-                content = json.dumps(_content(archive.local_path(file.name, folder)), separators=(",", ":"))
+                path = archive.local_path(file.name, folder)
+                content = json.dumps(_content(path), separators=(",", ":"))
             except DataError as error:
                 problem = str(error)
-        row = (file.name, file.size_bytes, file.stamp, content, problem)
+                if path is None or isinstance(error.__cause__, OSError):
+                    stamp = _UNREAD
+        row = (file.name, file.size_bytes, stamp, content, problem)
         self._database.execute("REPLACE INTO files VALUES (?, ?, ?, ?, ?)", row)
+
+
+def _is_below(name: str, folders: Iterable[str]) -> bool:
+    """Whether a file is one of these, or in one of them."""
+    return any(name == folder or name.startswith(f"{folder}/") for folder in folders)
 
 
 def _content(path: Path) -> dict[str, object]:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from edgequake.edge.base.errors import ConfigError, DataError
-from edgequake.edge.inputs.files import files_in
+from edgequake.edge.base.folder_listing import files_in
 from edgequake.edge.inputs.source import is_address
 
 
@@ -28,6 +28,7 @@ class RecordArchive(Protocol):
 
     address: str
     is_remote: bool
+    unreadable: dict[str, str]  # folders and files that the last listing could not look at, with the reasons
 
     def files(self) -> Iterator[ArchiveFile]:
         """Yield all files, without hidden ones; raise DataError where the archive cannot be listed."""
@@ -63,11 +64,23 @@ class LocalArchive:
             raise ConfigError(f"archive {root} is no folder; expected one with records, or an address such as s3://...")
         self._root, self._out = root.resolve(), out
         self.address = str(self._root)
+        self.unreadable: dict[str, str] = {}
 
     def files(self) -> Iterator[ArchiveFile]:
-        for path in files_in(self._root, self._out):
-            facts = path.stat()
+        self.unreadable.clear()
+        for path in files_in(self._root, self._out, self._leave_out):
+            try:
+                facts = path.stat()
+            except OSError as problem:
+                self._leave_out(problem)
+                continue
             yield ArchiveFile(path.relative_to(self._root).as_posix(), facts.st_size, str(facts.st_mtime_ns))
+
+    def _leave_out(self, problem: OSError) -> None:
+        path = Path(problem.filename)
+        if path == self._root:
+            raise DataError(f"archive {self.address} cannot be listed: {problem.strerror}") from problem
+        self.unreadable[path.relative_to(self._root).as_posix()] = f"{path} cannot be read: {problem.strerror}"
 
     def local_path(self, name: str, scratch: Path) -> Path:
         return self._root / name
@@ -88,6 +101,7 @@ class RemoteArchive:
         except (ImportError, ValueError) as problem:
             raise ConfigError(f"archive {address}: {problem}") from problem
         self.address = address
+        self.unreadable: dict[str, str] = {}  # it is listed as a whole, or not at all
 
     def files(self) -> Iterator[ArchiveFile]:
         try:
@@ -96,7 +110,7 @@ class RemoteArchive:
             raise DataError(f"archive {self.address} cannot be listed: {problem}") from problem
         for path, facts in sorted(found.items()):
             name = PurePosixPath(path).relative_to(PurePosixPath(self._root.rstrip("/") or "/")).as_posix()
-            if not PurePosixPath(name).name.startswith("."):
+            if not any(part.startswith(".") for part in PurePosixPath(name).parts):
                 stamp = facts.get("ETag") or facts.get("LastModified") or facts.get("mtime") or facts.get("created")
                 yield ArchiveFile(name, int(facts["size"]), str(stamp))
 

@@ -153,7 +153,7 @@ def _rows_of(path: Path) -> Iterator[ScanRow]:
         yield ScanRow(**{**own, "channels": tuple(own["channels"].split())})
 
 
-def plain_row(row: ScanRow) -> CatalogRow:
+def plain_row(row: CatalogRow) -> CatalogRow:
     """Return a row as a run's catalogue has it."""
     return CatalogRow(**{field.name: getattr(row, field.name) for field in fields(CatalogRow)})
 

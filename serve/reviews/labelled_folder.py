@@ -2,7 +2,8 @@
 
     records/NET_STA_YYYYMMDDTHHMMSS.mseed   samples of the archive, or a segment (linked, or copied)
     records.csv, catalog.csv                as of every data folder of ours
-    reviews.csv                             each event of the records: verdict, reviewer, time, note
+    reviews.csv                             each event of the records: verdict, reviewer, time, note; detected_abs is
+                                            blank of one that a reviewer has added: the run has missed it
 
 Records are spans of the archive in which events have been reviewed: an hour on Earth, more on Mars and the Moon, cut
 between events. Spans without an event count where they lie between reviewed ones: nothing was declared in them. Where
@@ -16,27 +17,28 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from edgequake.benchmarks.scoring.scoring import BODY_RULES
 from edgequake.data.quakeml_labels import PRECISION_S
 from edgequake.data.record_files import station_files
 from edgequake.data.tables import BODIES, CATALOG_COLUMNS, RECORD_COLUMNS, UNREVIEWED, table_bytes
-from edgequake.edge.archive.extract import Span, get_run_waveforms
 from edgequake.edge.archive.sds import station_name
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import ConfigError, DataError
-from edgequake.edge.base.layout import ARCHIVE, CATALOG, SEGMENTS
+from edgequake.edge.base.layout import CATALOG, SEGMENTS
 from edgequake.edge.formats.miniseed import encode, index_file
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace, format_time
+from edgequake.edge.formats.waveforms import NS_PER_S, format_time
 from edgequake.edge.inputs.model_choice import choose
 from edgequake.edge.results.catalog import CatalogRow, read_catalog
 from edgequake.report.recording.samples import join_intervals
 from edgequake.results.progress import Progress, silent
 from edgequake.serve.reviews.review_log import ACCEPT, REJECT
 from edgequake.serve.reviews.review_store import Review, ReviewStore
+from edgequake.serve.reviews.stored_samples import LEAST_COVERED, covered_ns, stored_samples
 
 REVIEWS_TABLE = "reviews.csv"
 REVIEW_COLUMNS = ("file", "station", "event", "verdict", "event_type", "time_abs", "detected_abs", "reviewer",
@@ -45,7 +47,6 @@ SPAN_H = {"earth": 1, "mars": 6, "moon": 12}  # of a record: several times the l
 # A record begins and ends so long before the onset and after the end of an event, or further away.
 CLEAR_BEFORE_S = {"earth": 30.0, "mars": 300.0, "moon": 600.0}
 CLEAR_AFTER_S = {"earth": 60.0, "mars": 600.0, "moon": 1800.0}
-LEAST_COVERED = 0.5  # of a span by the archive; else its segments are the records
 DEFAULT_TYPE = "quake"  # of an accepted event that has no class
 
 
@@ -61,13 +62,15 @@ class ReviewedFolder:
     n_unreviewed: int  # events in the records of which nobody has said what they are
     n_left_out: int  # reviewed events without samples, or that the catalogue does not have
     recorded_s: float
+    n_added: int = 0  # of the accepted ones: those that the run has missed
 
     def text(self) -> str:
         """Return what was written, for the terminal."""
+        added = f" ({self.n_added} of them added: missed by the run)" if self.n_added else ""
         return (
-            f"{self.folder}: {self.n_accepted} accepted and {self.n_rejected} rejected events in {self.n_records} "
-            f"records, {self.recorded_s / 3600:.1f} h; {self.n_unreviewed} event(s) there not reviewed yet, "
-            f"{self.n_left_out} reviewed one(s) left out"
+            f"{self.folder}: {self.n_accepted} accepted{added} and {self.n_rejected} rejected events in "
+            f"{self.n_records} records, {self.recorded_s / 3600:.1f} h; "
+            f"{self.n_unreviewed} event(s) there not reviewed yet, {self.n_left_out} reviewed one(s) left out"
         )
 
 
@@ -81,6 +84,11 @@ class _Event:
     @property
     def onset_ns(self) -> int:
         return self.row.onset_ns if self.review.onset_ns is None else self.review.onset_ns
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether the run has not found it."""
+        return self.review.added is not None and self.review.added.evid == self.row.evid
 
     @property
     def stop_ns(self) -> int:
@@ -121,10 +129,12 @@ def export_reviews(
     if body is not None and body not in BODIES:
         raise ConfigError(f"body '{body}': expected one of {', '.join(BODIES)}")
     events = [_Event(row, store.of(row.evid)) for row in read_catalog(store.run / CATALOG)]
-    judged = [event for event in events if event.review.verdict is not None]
+    added = [_Event(one.added.row(), one) for one in store.added() if one.added and one.verdict == ACCEPT]
+    judged = [event for event in (*events, *added) if event.review.verdict is not None]
     if not judged:
         raise DataError(f"{store.folder} has no review of an event of {store.run}: accept or reject some first")
     body = body or _body_of(store.run, judged)
+    events = _merged(events, added, body)
     _prepare(out)
     records: list[_Record] = []
     by_station: dict[str, list[_Event]] = {}
@@ -137,6 +147,31 @@ def export_reviews(
     if not records:
         raise DataError(f"{store.run} has no samples of any reviewed event: neither archive nor segments")
     return _write_tables(out, body, split, records, events)
+
+
+def _merged(events: Sequence[_Event], added: Sequence[_Event], body: str) -> list[_Event]:
+    """Return events of the catalogue and added ones, by onset.
+
+    An added event at which the run has one too, by the tolerance of scoring, is that one: so that no quake is two
+    arrivals. It says what that is where nobody has reviewed it.
+    """
+    tolerance_ns = round((BODY_RULES[body].tolerance_s + PRECISION_S[body]) * NS_PER_S)
+    merged, missed = {event.row.evid: event for event in events}, []
+    for one in added:
+        near = [
+            event
+            for event in events
+            if event.row.station_id == one.row.station_id
+            and event.review.verdict != REJECT
+            and abs(event.onset_ns - one.onset_ns) <= tolerance_ns
+        ]
+        if not near:
+            missed.append(one)
+            continue
+        nearest = min(near, key=lambda event: abs(event.onset_ns - one.onset_ns))
+        if nearest.review.verdict is None:
+            merged[nearest.row.evid] = _Event(nearest.row, replace(one.review, onset_ns=one.onset_ns))
+    return sorted([*merged.values(), *missed], key=lambda event: (event.onset_ns, event.row.evid))
 
 
 def _write_tables(
@@ -164,9 +199,10 @@ def _write_tables(
     verdicts = [row["verdict"] or "" for row in reviews]
     n_judged = sum(event.review.verdict is not None for event in events)
     recorded_s = sum(record.stop_ns - record.start_ns for record in records) / NS_PER_S
+    n_added = sum(not row["detected_abs"] for row in reviews)
     return ReviewedFolder(
         out, body, len(records), verdicts.count(ACCEPT), verdicts.count(REJECT), verdicts.count(""),
-        n_judged - len(used), recorded_s,
+        n_judged - len(used), recorded_s, n_added,
     )  # fmt: skip
 
 
@@ -202,7 +238,7 @@ def _review_row(event: _Event, record: _Record) -> dict[str, Any]:
         "verdict": review.verdict,
         "event_type": review.mq_type if review.verdict == REJECT else _type_of(event),
         "time_abs": format_time(event.onset_ns) + "Z",
-        "detected_abs": format_time(event.row.onset_ns) + "Z",
+        "detected_abs": "" if event.is_missed else format_time(event.row.onset_ns) + "Z",
         "reviewer": review.judge,
         "reviewed_at": "" if review.verdict is None else format_time(review.time_ns) + "Z",
         "note": review.note,
@@ -216,16 +252,29 @@ def _records_of(run: Path, out: Path, body: str, station_id: str, events: Sequen
         [(e.onset_ns, e.stop_ns, e.review.verdict is not None) for e in events], body
     ):
         inside = [event for event in events if start_ns <= event.onset_ns < stop_ns]
-        traces = get_run_waveforms(run, Span(start_ns, stop_ns, station_id)) if (run / ARCHIVE).is_dir() else []
-        traces = _of_one_rate(traces)
-        if _covered_ns(traces) >= LEAST_COVERED * (stop_ns - start_ns):
+        traces = stored_samples(run, station_id, start_ns, stop_ns)
+        if covered_ns(traces) >= LEAST_COVERED * (stop_ns - start_ns):
             first_ns = min(trace.start_ns for trace in traces)
             yield _write_record(out, station_id, first_ns, encode(traces), max(trace.stop_ns for trace in traces))
             continue
+        written: list[_Record] = []
         for event in inside:
-            if event.review.verdict is not None and event.row.segment not in linked:
+            if event.review.verdict is not None and event.row.segment and event.row.segment not in linked:
                 linked.add(event.row.segment)
-                yield from _link_segment(run, out, station_id, event.row.segment)
+                written += _link_segment(run, out, station_id, event.row.segment)
+        for event in inside:
+            if event.is_missed and not any(record.holds(event) for record in written):
+                written += _around(run, out, body, event)
+        yield from written
+
+
+def _around(run: Path, out: Path, body: str, event: _Event) -> Iterator[_Record]:
+    """Write the samples around an event that has no segment; nothing where its onset is not stored."""
+    before_ns, after_ns = (round(seconds[body] * NS_PER_S) for seconds in (CLEAR_BEFORE_S, CLEAR_AFTER_S))
+    traces = stored_samples(run, event.row.station_id, event.onset_ns - before_ns, event.stop_ns + after_ns)
+    if any(trace.start_ns <= event.onset_ns < trace.stop_ns for trace in traces):
+        first_ns, last_ns = min(trace.start_ns for trace in traces), max(trace.stop_ns for trace in traces)
+        yield _write_record(out, event.row.station_id, first_ns, encode(traces), last_ns)
 
 
 def reviewed_spans(events: Iterable[tuple[int, int, bool]], body: str) -> list[tuple[int, int]]:
@@ -253,23 +302,6 @@ def reviewed_spans(events: Iterable[tuple[int, int, bool]], body: str) -> list[t
     last = max(i for i, span in enumerate(spans) if span[2])
     first = min(i for i, span in enumerate(spans) if span[2])
     return [(start, stop) for start, stop, judged, empty in spans[first : last + 1] if judged or empty]
-
-
-def _of_one_rate(traces: Sequence[Trace]) -> list[Trace]:
-    """Return the traces of the commonest sampling rate: a labelled record has one."""
-    n_samples: dict[float, int] = {}
-    for trace in traces:
-        n_samples[trace.sampling_rate_hz] = n_samples.get(trace.sampling_rate_hz, 0) + len(trace.samples)
-    rate_hz = max(n_samples, key=lambda rate: n_samples[rate], default=0.0)
-    return [trace for trace in traces if trace.sampling_rate_hz == rate_hz]
-
-
-def _covered_ns(traces: Sequence[Trace]) -> int:
-    """Return how much time the best covered channel covers."""
-    covered: dict[str, int] = {}
-    for trace in traces:
-        covered[trace.source_id] = covered.get(trace.source_id, 0) + trace.stop_ns - trace.start_ns
-    return max(covered.values(), default=0)
 
 
 def _write_record(out: Path, station_id: str, start_ns: int, data: bytes, stop_ns: int) -> _Record:
@@ -305,7 +337,11 @@ def _body_of(run: Path, judged: Sequence[_Event]) -> str:
         with suppress(DataError):
             headers = index_file(run / SEGMENTS / Path(event.row.segment).name).headers
             return choose(event.row.station_id, headers[0].sampling_rate_hz)[0]
-    raise DataError(f"{run} has no segment of a reviewed event to tell the body by; name it")
+    for event in judged:
+        traces = stored_samples(run, event.row.station_id, event.onset_ns, event.onset_ns + 60 * NS_PER_S)
+        if traces:
+            return choose(event.row.station_id, traces[0].sampling_rate_hz)[0]
+    raise DataError(f"{run} has no samples of a reviewed event to tell the body by; name it")
 
 
 def _prepare(out: Path) -> None:

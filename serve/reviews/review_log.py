@@ -19,11 +19,13 @@ from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.base.inert_text import one_line
 from edgequake.edge.formats.waveforms import format_time, parse_time
 from edgequake.scan.storage.file_lock import locked
+from edgequake.serve.reviews.added_event import AddedEvent
 
-ACCEPT, REJECT, CLASS, ONSET, NOTE, UNDO = "accept", "reject", "class", "onset", "note", "undo"
-ACTIONS = (ACCEPT, REJECT, CLASS, ONSET, NOTE, UNDO)
+ACCEPT, REJECT, CLASS, ONSET, NOTE, ADD, UNDO = "accept", "reject", "class", "onset", "note", "add", "undo"
+ACTIONS = (ACCEPT, REJECT, CLASS, ONSET, NOTE, ADD, UNDO)
 MOST_EVENTS = 10_000  # of one action, as of a bulk selection: its line stays far below the longest that is read
 LONGEST_REVIEWER, LONGEST_CLASS, LONGEST_NOTE, LONGEST_NAME = 64, 64, 4000, 256  # letters
+LONGEST_ADDED = 6 * LONGEST_NOTE + 1024  # of an added event as JSON, which may write six letters for one
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class ReviewAction:
     action : one of `ACTIONS`.
     events : names of the events (evid of the catalogue); of an undo, none.
     reviewer : who, as they call themselves.
-    value : the class, the note, the onset as UTC text, or the `key` of the action that an undo takes back; else blank.
+    value : the class, the note, the onset as UTC text, an `AddedEvent` as text, or the `key` of the action that an undo
+        takes back; else blank.
     time_ns : when, ns since 1970 UTC.
     key : of this action.
     """
@@ -56,13 +59,15 @@ class ReviewAction:
             raise ConfigError(f"a review is of 1 to {MOST_EVENTS} events, got {len(self.events)}")
         if any(not name or len(name) > LONGEST_NAME for name in self.events):
             raise ConfigError(f"the name of an event has 1 to {LONGEST_NAME} letters")
-        longest = {CLASS: LONGEST_CLASS, NOTE: LONGEST_NOTE}.get(self.action, LONGEST_REVIEWER)
+        longest = {CLASS: LONGEST_CLASS, NOTE: LONGEST_NOTE, ADD: LONGEST_ADDED}.get(self.action, LONGEST_REVIEWER)
         if len(self.value) > longest:
             raise ConfigError(
                 f"the {self.action} of a review has {len(self.value)} letters; at most {longest} are kept"
             )
         if self.action == ONSET:
             _ = self.onset_ns
+        if self.action == ADD and self.events != (self.added.evid,):
+            raise ConfigError("an event that is added has the name of its station and onset")
 
     @property
     def onset_ns(self) -> int:
@@ -77,6 +82,17 @@ class ReviewAction:
             return parse_time(self.value)
         except DataError as problem:
             raise ConfigError(f"onset '{one_line(self.value)}': {problem}") from problem
+
+    @property
+    def added(self) -> AddedEvent:
+        """The event that an `ADD` has added.
+
+        Raises
+        ------
+        ConfigError
+            The value is none.
+        """
+        return AddedEvent.parse(self.value)
 
     def line(self) -> bytes:
         """Return the line of the log; texts as they were typed, ASCII."""

@@ -7,7 +7,8 @@
     store.of(evid).verdict
 
 The state of an event is what its actions come to, in the order of the log: the last verdict, class, onset and note
-count. A class or an onset given to an event without a verdict accepts it.
+count. A class or an onset given to an event without a verdict accepts it. An event that the run has not found is added
+with `add`, and then reviewed as any other.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from pathlib import Path
 from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import ConfigError, DataError
 from edgequake.edge.formats.waveforms import format_time
+from edgequake.serve.reviews.added_event import AddedEvent
 from edgequake.serve.reviews.review_log import (
     ACCEPT,
+    ADD,
     CLASS,
     NOTE,
     ONSET,
@@ -50,6 +53,7 @@ class Review:
     note : the last note, blank without one.
     reviewer, time_ns : of the last action; blank and 0 without one.
     judge : who gave the verdict, the class or the onset last: whose label it is.
+    added : the event, where the run has not found it and a reviewer has added it.
     """
 
     verdict: str | None = None
@@ -59,6 +63,7 @@ class Review:
     reviewer: str = ""
     time_ns: int = 0
     judge: str = ""
+    added: AddedEvent | None = None
 
     def after(self, action: ReviewAction) -> Review:
         """Return the review after one more action."""
@@ -68,6 +73,10 @@ class Review:
         last = replace(last, judge=action.reviewer)
         if action.action in (ACCEPT, REJECT):
             return replace(last, verdict=action.action)
+        if action.action == ADD:
+            added = action.added
+            note = added.note or last.note
+            return replace(last, verdict=ACCEPT, mq_type=added.mq_type or last.mq_type, note=note, added=added)
         last = replace(last, verdict=last.verdict or ACCEPT)
         if action.action == CLASS:
             return replace(last, mq_type=action.value)
@@ -134,9 +143,13 @@ class ReviewStore:
         DataError
             It cannot be written.
         """
-        if action == UNDO:
-            raise ConfigError("an action is taken back with undo()")
+        if action in (ADD, UNDO):
+            raise ConfigError("an event is added with add(), an action is taken back with undo()")
         return self._append(ReviewAction(action, tuple(dict.fromkeys(events)), reviewer.strip(), value.strip()))
+
+    def add(self, event: AddedEvent, reviewer: str) -> ReviewAction:
+        """Add an event that the run has not found, as accepted; otherwise as `review`."""
+        return self._append(ReviewAction(ADD, (event.evid,), reviewer.strip(), event.text()))
 
     def move_onset(self, event: str, onset_ns: int, reviewer: str) -> ReviewAction:
         """Move the onset of an event; otherwise as `review`."""
@@ -192,6 +205,12 @@ class ReviewStore:
         """Return the reviews of all events that have any, by name."""
         with self._lock:
             return dict(self._reviews)
+
+    def added(self) -> list[Review]:
+        """Return the reviews of events that reviewers have added, by onset."""
+        with self._lock:
+            found = [review for review in self._reviews.values() if review.added is not None]
+        return sorted(found, key=lambda one: (one.added.onset_ns, one.added.station_id) if one.added else (0, ""))
 
     def history(self, event: str) -> tuple[ReviewAction, ...]:
         """Return the actions on an event that stand, oldest first."""

@@ -1,8 +1,9 @@
-// The page "Days": a line for each hour; dragging over the lines selects a span for a request.
+// The page "Days": a line for each hour; dragging over the lines, or a click, selects a span to request or an event to add.
 "use strict";
 (() => {
   const canvas = document.getElementById("day"), state = document.getElementById("day-state");
   const start = document.getElementById("start"), stop = document.getElementById("stop");
+  const addStart = document.getElementById("add-start"), addStop = document.getElementById("add-stop");
   const LEFT = 52, RIGHT = 12, TOP = 22, BOTTOM = 40;
   let day = null, chosen = null, from = null;
   const lineHeight = () => (canvas.clientWidth < 600 ? 22 : 30);
@@ -39,6 +40,7 @@
     // Dense lines hide the shade: a bar under them stays visible.
     day.kept.forEach(([a, b]) => pieces(a, b, (x, y, width) => { c.fillStyle = edgequake.colour("kept"); c.fillRect(x, y + lineHeight() / 2 - 4, Math.max(3, width), 4); }));
     day.events.forEach((event, i) => mark(c, event, i));
+    day.added.forEach((event) => markAdded(c, event));
     if (chosen) pieces(...chosen, (x, y, width) => { c.strokeStyle = edgequake.colour("chosen"); c.lineWidth = 2; c.strokeRect(x, y - lineHeight() / 2 + 1, Math.max(2, width), lineHeight() - 2); c.lineWidth = 1; });
   }
   function lines(c, wide) {
@@ -55,6 +57,10 @@
       }
     }
     c.stroke(); c.lineWidth = 1;
+  }
+  function markAdded(c, event) {
+    const { x, y } = place(event.onset), bottom = y + lineHeight() / 2;
+    c.fillStyle = edgequake.colour("moved"); c.beginPath(); c.moveTo(x - 6, bottom); c.lineTo(x + 6, bottom); c.lineTo(x, bottom - 10); c.fill();
   }
   let lastLabel = { x: -100, y: -1 };
   function mark(c, event, i) {
@@ -84,6 +90,7 @@
   function choose(a, b) {
     chosen = [Math.min(a, b), Math.max(a, b) + 1];
     start.value = edgequake.stamp(day.start + chosen[0]); stop.value = edgequake.stamp(day.start + chosen[1]);
+    addStart.value = start.value; addStop.value = a === b ? "" : stop.value;
     draw();
   }
   canvas.addEventListener("pointerdown", (event) => { if (day) { from = timeAt(event); canvas.setPointerCapture(event.pointerId); choose(from, from); } });

@@ -2,6 +2,8 @@
 "use strict";
 (() => {
   const plots = document.getElementById("plots"), state = document.getElementById("live-state"), pause = document.getElementById("pause");
+  const field = document.getElementById("add-start");  // of the form that adds an event
+  let picked = null, drawn = [];
   let isPaused = false, newest = null, timer = null, nFailed = 0;
   const every = () => (Number(plots.dataset.minutes) <= 30 ? 2000 : 20000);
 
@@ -40,12 +42,18 @@
     const height = plots.offsetHeight;
     plots.style.minHeight = `${height}px`;  // else the page would jump while it is drawn anew
     plots.replaceChildren(box);
-    newest.traces.forEach((picture) => edgequake.trace(box, picture, start, stop));
+    drawn = newest.traces.map((picture) => edgequake.trace(box, picture, start, stop, () => (picked === null ? null : { moved: picked }), pick));
     if (newest.spectrogram) edgequake.spectrogram(box, newest.spectrogram, start, stop);
     if (newest.probability) edgequake.probability(box, newest.probability, start, stop, newest.threshold);
     plots.style.minHeight = "";
     plots.dataset.drawn = String(Number(plots.dataset.drawn ?? 0) + 1);
     plots.dataset.stop = String(stop);
+  }
+  function pick(seconds) {
+    if (!field) return;
+    picked = Math.round(seconds * 1000) / 1000;
+    field.value = edgequake.stamp(picked, 3);
+    drawn.forEach((u) => u?.redraw(false));
   }
   ask();
 })();

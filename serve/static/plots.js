@@ -70,7 +70,7 @@ const edgequake = (() => {
       if (!m) return;
       if (m.stop) shade(u, m.onset, m.stop, colour("kept"), 0.18);
       if (m.uncertainty) shade(u, m.onset - m.uncertainty, m.onset + m.uncertainty, colour("onset"), 0.25);
-      line(u, m.onset, colour("onset"), []);
+      if (m.onset) line(u, m.onset, colour("onset"), []);
       if (m.moved) line(u, m.moved, colour("moved"), [6, 4]);
     };
   }

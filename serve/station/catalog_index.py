@@ -1,4 +1,4 @@
-"""An index of catalog.csv in memory: 26 bytes an event, so that a list of a million is filtered, ordered and cut fast.
+"""An index of catalog.csv in memory: 19 bytes an event, so that a list of a million is filtered, ordered and cut fast.
 
 The file itself is read once, from its end on when it grows, and otherwise only where a page shows a row.
 """
@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,21 +19,19 @@ from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import CATALOG
 from edgequake.edge.formats.waveforms import parse_time
 from edgequake.edge.results.catalog import TIME_COLUMN, CatalogRow, columns_of, parse_row
+from edgequake.serve.station.row_blocks import FIRST_DAY, ROW, Mask, Numbers, RowBlocks, Rows, onsets_us, time_fields
 
 NEWEST, DOUBTFUL, RANDOM = "newest", "doubtful", "random"
 ORDERS = (NEWEST, DOUBTFUL, RANDOM)
-_READ_BYTES = 1 << 19
+OLDEST = "oldest"  # the opposite of newest: of a day
+_READ_BYTES = 1 << 17
 _LONGEST_ROW_BYTES = 1 << 16
 _MOST_NAMES = 255  # of stations or classes that can be told apart; further ones count as the last
 _NS_PER_US = 1_000
-_US_A_DAY = 86_400 * 1_000_000
 _SCALE = 10_000  # peak probabilities have four decimals
 # Knuth's multiplicative hash: a fixed permutation of row numbers that stays the same as rows are added.
 _MIX = np.uint64(0x9E3779B97F4A7C15)
-
-_ARRAYS = ("_offsets", "_onsets_us", "_peaks", "_stations", "_classes", "_hashes")  # in the order of `_index`
-
-Rows = npt.NDArray[np.int64]
+_PEAK_STEP = 1 << 46  # of keys, more than onsets differ by in units of 128 us
 
 
 @dataclass(frozen=True)
@@ -84,21 +81,14 @@ class CatalogIndex:
         self._identity: tuple[int, int] | None = None  # device and inode of the file that is indexed
         self._columns: tuple[str, ...] = ()
         self._stop = 0  # byte after the last whole row that is indexed
-        self._offsets = np.zeros(0, np.uint64)
-        self._onsets_us = np.zeros(0, np.int64)
-        self._peaks = np.zeros(0, np.uint16)
-        self._stations = np.zeros(0, np.uint8)
-        self._classes = np.zeros(0, np.uint8)
-        self._states = np.zeros(0, np.uint8)
-        self._hashes = np.zeros(0, np.uint32)
+        self._rows = RowBlocks()
         self._station_names, self._class_names = _Names(), _Names()
-        self._orders: dict[str, npt.NDArray[np.uint32]] = {}
         self.n_unreadable = 0
         self.is_complete = False
         self.generation = getattr(self, "generation", 0) + 1  # grows when the catalogue is another one than before
 
     def __len__(self) -> int:
-        return len(self._offsets)
+        return len(self._rows)
 
     @property
     def stations(self) -> list[str]:
@@ -142,7 +132,7 @@ class CatalogIndex:
     def _read(self, size_bytes: int, most_bytes: int | None) -> int:
         n_before = len(self)
         until = size_bytes if most_bytes is None else min(size_bytes, self._stop + most_bytes)
-        parts: list[list[npt.NDArray[Any]]] = []
+        is_read = False
         try:
             with open_regular(self._path) as file:
                 if not self._stop:
@@ -153,19 +143,13 @@ class CatalogIndex:
                     end = data.rfind(b"\n") + 1
                     if not end:
                         break
-                    parts.append(self._index(data[:end], self._stop))
+                    is_read = True
+                    self._index(data[:end], self._stop)
                     self._stop += end
                     file.seek(self._stop)
         except OSError as problem:
             raise self._unreadable(problem) from problem
-        if parts:
-            for name, new in zip(_ARRAYS, zip(*parts, strict=True), strict=True):  # one at a time: half the memory
-                setattr(self, name, np.concatenate([getattr(self, name), *new]))
-            grown = np.zeros(len(self._offsets), np.uint8)
-            grown[:n_before] = self._states
-            self._states = grown
-            self._orders = {}
-        self.is_complete = self._stop >= size_bytes or not parts
+        self.is_complete = self._stop >= size_bytes or not is_read
         return len(self) - n_before
 
     def _read_header(self, line: bytes) -> int:
@@ -175,34 +159,31 @@ class CatalogIndex:
         self._columns = columns
         return len(line)
 
-    def _index(self, data: bytes, at: int) -> list[npt.NDArray[Any]]:
-        """Return offset, onset, peak, station, class and hash of the name of each row in whole lines."""
+    def _index(self, data: bytes, at: int) -> None:
+        """Add the rows in whole lines, the first of which begins at byte `at`."""
         place = {name: self._columns.index(name) for name in ("evid", "mq_type", "station_id", "peak_probability")}
         time_at, n_columns = self._columns.index(TIME_COLUMN), len(self._columns)
         evid_at, class_at, station_at, peak_at = place.values()
-        offsets, times, peaks, stations, classes, hashes = [], [], [], [], [], []
+        offsets, times, fields = [], [], []
         for line in data.split(b"\n")[:-1]:
             cells = line.decode(errors="replace").split(",")
-            if len(cells) != n_columns or '"' in line.decode(errors="replace") or "'" in cells[evid_at][:1]:
+            if len(cells) != n_columns or b'"' in line or "'" in cells[evid_at][:1]:
                 cells = self._quoted_cells(line)
             try:
                 peak = round(float(cells[peak_at]) * _SCALE)
                 times.append(np.datetime64(cells[time_at], "us"))
-            except (ValueError, IndexError):
+            except (ValueError, IndexError, OverflowError):
                 self.n_unreadable += 1
                 at += len(line) + 1
                 continue
-            peaks.append(min(_SCALE, max(0, peak)))
+            station, mq_type = self._station_names.number(cells[station_at]), self._class_names.number(cells[class_at])
+            hashed = zlib.crc32(cells[evid_at].encode())
+            fields.append((0, 0, 0, min(_SCALE, max(0, peak)), station, mq_type, 0, hashed))
             offsets.append(at)
-            stations.append(self._station_names.number(cells[station_at]))
-            classes.append(self._class_names.number(cells[class_at]))
-            hashes.append(zlib.crc32(cells[evid_at].encode()))
             at += len(line) + 1
-        return [
-            np.array(offsets, np.uint64), np.array(times, "datetime64[us]").astype(np.int64),
-            np.array(peaks, np.uint16), np.array(stations, np.uint8),
-            np.array(classes, np.uint8), np.array(hashes, np.uint32),
-        ]  # fmt: skip
+        rows = np.array(fields, ROW)
+        rows["day"], rows["time"] = time_fields(np.array(times, "datetime64[us]").astype(np.int64))
+        self._rows.append(rows, np.array(offsets, np.int64))
 
     def _quoted_cells(self, line: bytes) -> list[str]:
         """Return the cells of a row that has quotes, as texts of the columns; empty where it is none."""
@@ -235,7 +216,7 @@ class CatalogIndex:
         with self._lock:
             columns = self._columns
             try:
-                offsets = [int(self._offsets[number]) for number in numbers]
+                offsets = [self._rows.first_byte(number) for number in numbers]
                 with open_regular(self._path) as file:
                     for offset in offsets:
                         file.seek(offset)
@@ -251,10 +232,10 @@ class CatalogIndex:
         """Return the row numbers of events by name; those that are not in the catalogue are left out."""
         with self._lock:
             hashes = {zlib.crc32(evid.encode()): evid for evid in evids}
-            wanted = np.array(sorted(hashes), np.uint32)
-            places: Rows = np.flatnonzero(np.isin(self._hashes, wanted))
-            names = {evid: number for number, evid in ((int(i), hashes[int(self._hashes[i])]) for i in places)}
-            if len(places) > len(wanted):  # two names with one check value: read the rows
+            places = self._rows.with_hashes(list(hashes))
+            own = ((int(i), int(self._rows.row(int(i))["hash"][0])) for i in places)
+            names = {hashes[hashed]: number for number, hashed in own}
+            if len(places) > len(names):  # two names with one check value: read the rows
                 rows = zip(places, self.rows(map(int, places)), strict=True)
                 names = {row.evid: int(i) for i, row in rows if row.evid in set(hashes.values())}
             return names
@@ -267,32 +248,19 @@ class CatalogIndex:
     def set_state(self, numbers: Iterable[int], state: int) -> None:
         """Set the state of reviews of rows, a small number; 0 at first."""
         with self._lock:
-            self._states[np.fromiter(numbers, np.int64)] = state
+            for number in numbers:
+                self._rows.row(number)["state"] = state
 
     def clear_states(self) -> None:
         """Set all states to 0."""
         with self._lock:
-            self._states[:] = 0
+            for _, rows in self._rows:
+                rows["state"] = 0
 
-    def select(self, wanted: EventFilter, order: str = NEWEST) -> Rows:
-        """Return the numbers of the rows that a filter lets through, in an order."""
+    def page(self, wanted: EventFilter, order: str, first: int, n: int) -> tuple[int, Numbers]:
+        """Return how many rows a filter lets through, and the numbers of `n` of them from `first` on, in an order."""
         with self._lock:
-            if not len(self):
-                return np.zeros(0, np.int64)
-            ordered = self._order(order)
-            mask = self._mask(wanted)
-            return ordered.astype(np.int64) if mask is None else ordered[mask[ordered]].astype(np.int64)
-
-    def page(self, wanted: EventFilter, order: str, first: int, n: int) -> tuple[int, Rows]:
-        """Return how many rows a filter lets through, and the numbers of `n` of them from `first` on."""
-        with self._lock:
-            if not len(self):
-                return 0, np.zeros(0, np.int64)
-            mask, ordered = self._mask(wanted), self._order(order)
-            if mask is None:
-                return len(self), ordered[first : first + n].astype(np.int64)
-            chosen = ordered[mask[ordered]]
-            return len(chosen), chosen[first : first + n].astype(np.int64)
+            return self._rows.page(self._mask(wanted), _KEYS[order], first, n)
 
     def around(self, number: int, wanted: EventFilter, order: str) -> tuple[int | None, int | None, int, int]:
         """Return the rows before and after a row among those that a filter lets through, in an order.
@@ -304,57 +272,61 @@ class CatalogIndex:
         The row before, the row after (None: there is none), the place of the row from 1 on, and how many there are.
         """
         with self._lock:
-            ordered, mask = self._order(order), self._mask(wanted)
-            at = int(np.flatnonzero(ordered == number)[0])
-            passing = np.ones(len(ordered), np.bool_) if mask is None else mask[ordered]
-            before, after = np.flatnonzero(passing[:at]), np.flatnonzero(passing[at + 1 :])
-            return (
-                int(ordered[before[-1]]) if len(before) else None,
-                int(ordered[at + 1 + after[0]]) if len(after) else None,
-                len(before) + 1,
-                len(before) + int(passing[at]) + len(after),
-            )
+            before, after, n_before, n = self._rows.around(number, self._mask(wanted), _KEYS[order])
+            return before, after, n_before + 1, n
 
     def days(self, station_id: str) -> set[int]:
         """Return the days on which a station has an event, in days since 1970."""
         with self._lock:
-            own = self._onsets_us[self._stations == self._station_names.find(station_id)]
-            return set(np.unique(own // _US_A_DAY).tolist())
+            number = self._station_names.find(station_id)
+            own = (np.unique(rows["day"][rows["station"] == number]) for _, rows in self._rows)
+            return {day + FIRST_DAY for days in own for day in days.tolist()}
 
-    def _order(self, order: str) -> npt.NDArray[np.uint32]:
-        if order not in self._orders:
-            numbers = np.arange(len(self), dtype=np.uint32)
-            self._orders = {}
-            if order == NEWEST:
-                key = -self._onsets_us
-            elif order == DOUBTFUL:  # those of one peak newest first
-                key = self._peaks.astype(np.int64) * (1 << 46) - (self._onsets_us >> 18)
-            else:
-                key = ((numbers.astype(np.uint64) * _MIX) >> np.uint64(1)).astype(np.int64)
-            self._orders = {order: np.argsort(key, kind="stable").astype(np.uint32)}
-        return self._orders[order]
+    def _mask(self, wanted: EventFilter) -> Mask:
+        station = None if wanted.station_id is None else self._station_names.find(wanted.station_id)
+        mq_type = None if wanted.mq_type is None else self._class_names.find(wanted.mq_type)
+        exact = {"station": station, "class": mq_type, "state": wanted.state}
+        chosen = {name: value for name, value in exact.items() if value is not None}
+        start_us, stop_us = (None if t is None else -(-t // _NS_PER_US) for t in (wanted.start_ns, wanted.stop_ns))
 
-    def _mask(self, wanted: EventFilter) -> npt.NDArray[np.bool_] | None:
-        parts = []
-        if wanted.station_id is not None:
-            parts.append(self._stations == self._station_names.find(wanted.station_id))
-        if wanted.mq_type is not None:
-            parts.append(self._classes == self._class_names.find(wanted.mq_type))
-        if wanted.start_ns is not None:
-            parts.append(self._onsets_us >= -(-wanted.start_ns // _NS_PER_US))
-        if wanted.stop_ns is not None:
-            parts.append(self._onsets_us < -(-wanted.stop_ns // _NS_PER_US))
-        if wanted.least_peak is not None:
-            parts.append(self._peaks >= round(wanted.least_peak * _SCALE))
-        if wanted.state is not None:
-            parts.append(self._states == wanted.state)
-        if not parts:
-            return None
-        mask: npt.NDArray[np.bool_] = np.logical_and.reduce(parts)
+        def mask(rows: Rows) -> npt.NDArray[np.bool_]:
+            passing = np.ones(len(rows), np.bool_)
+            for name, value in chosen.items():
+                passing &= rows[name] == value
+            if start_us is not None:
+                passing &= onsets_us(rows) >= start_us
+            if stop_us is not None:
+                passing &= onsets_us(rows) < stop_us
+            if wanted.least_peak is not None:
+                passing &= rows["peak"] >= round(wanted.least_peak * _SCALE)
+            return passing
+
         return mask
 
     def _unreadable(self, problem: Exception) -> DataError:
         return DataError(f"{self._path} cannot be read: {problem}")
+
+
+def _newest(rows: Rows, first: int) -> Numbers:
+    return -onsets_us(rows)
+
+
+def _oldest(rows: Rows, first: int) -> Numbers:
+    return onsets_us(rows)
+
+
+def _doubtful(rows: Rows, first: int) -> Numbers:
+    """Those of one peak newest first."""
+    keys: Numbers = rows["peak"].astype(np.int64) * _PEAK_STEP - (onsets_us(rows) >> 7)
+    return keys
+
+
+def _random(rows: Rows, first: int) -> Numbers:
+    numbers = np.arange(first, first + len(rows), dtype=np.uint64)
+    return ((numbers * _MIX) >> np.uint64(1)).astype(np.int64)
+
+
+_KEYS = {NEWEST: _newest, OLDEST: _oldest, DOUBTFUL: _doubtful, RANDOM: _random}
 
 
 def time_of(text: str) -> int | None:

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 
 from edgequake.edge.archive.monitor_files import FRAME
-from edgequake.edge.archive.sds import name_of
 from edgequake.edge.base.errors import DataError, EdgequakeError
 from edgequake.edge.base.layout import STATUS, SUMMARY
 from edgequake.edge.formats.waveforms import NS_PER_S
@@ -29,7 +28,7 @@ from edgequake.edge.manifest.manifest import load_manifest, read_graph
 from edgequake.edge.results.catalog import CatalogRow, parse_row
 from edgequake.report.recording.probabilities import Model, probabilities
 from edgequake.serve.station.pictures import probability_picture
-from edgequake.serve.station.waveforms import RunWaveforms
+from edgequake.serve.station.waveforms import RunWaveforms, code_of
 
 _LEAD_NS = 1800 * NS_PER_S  # before the segment, where the archive has it
 _MOST_BYTES = 1 << 26
@@ -69,17 +68,14 @@ def event_probability(out: Path, row: CatalogRow) -> dict[str, Any]:
         The model or the samples are not at hand.
     """
     waveforms = RunWaveforms(out)
-    segment = waveforms.segment(row)
+    segment = waveforms.of_event(row)
     if not segment:
         raise DataError("the samples of the event are not stored any more")
     model, threshold = model_of(out, row.station_id)
     start_ns, stop_ns = min(trace.start_ns for trace in segment), max(trace.stop_ns for trace in segment)
     traces = []
     for source_id in sorted({trace.source_id for trace in segment}):
-        name = name_of(source_id)
-        traces += waveforms.traces(
-            row.station_id, f"{name.location}.{name.channel}", start_ns - _LEAD_NS, stop_ns, [row]
-        )
+        traces += waveforms.traces(row.station_id, code_of(source_id), start_ns - _LEAD_NS, stop_ns, [row])
     found = probabilities(model, threshold, row.station_id, sorted(traces, key=lambda trace: trace.start_ns))
     frames = np.zeros(len(found.stop_ns), FRAME)
     frames["stop_ns"], frames["onset"], frames["event"] = found.stop_ns, found.onset, found.event

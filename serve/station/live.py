@@ -26,7 +26,8 @@ from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.layout import MONITOR
 from edgequake.edge.formats.record_scanner import RecordScanner
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, merge_contiguous
-from edgequake.report.recording.samples import Floats, joined
+from edgequake.report.recording.samples import Floats
+from edgequake.serve.station.waveforms import column_extremes
 
 RECENT_NS = 1800 * NS_PER_S
 _READ_BYTES = 1 << 20
@@ -112,7 +113,7 @@ class LiveSamples:
             if known is not None and known[0] == size_bytes:
                 return known[1], known[2]
         traces = monitor_samples(self._out, channel, start_ns, start_ns + HOUR_NS) if size_bytes else []
-        low, high = joined(traces).extremes(start_ns, start_ns + HOUR_NS, _HOUR_COLUMNS)
+        low, high = column_extremes(traces, start_ns, start_ns + HOUR_NS, _HOUR_COLUMNS)
         with self._lock:
             while len(self._hours) >= _MOST_CHANNELS * 25:
                 del self._hours[next(iter(self._hours))]

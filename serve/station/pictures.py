@@ -20,8 +20,8 @@ from edgequake.edge.archive.ssam import BAND_EDGES, N_BANDS, STEPS_A_DECADE, WIN
 from edgequake.edge.base.layout import CONTINUOUS
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns
 from edgequake.report.charts.spectrogram import DEFAULT_BRIDGE_S, DEFAULT_WINDOW_SAMPLES, spectrogram_of
-from edgequake.report.recording.samples import Floats, joined, unit_of
-from edgequake.serve.station.waveforms import code_of, extremes
+from edgequake.report.recording.samples import Floats, Samples, unit_of
+from edgequake.serve.station.waveforms import code_of, extremes, pieces
 
 COLUMNS = 1200  # of a trace: about one for each pixel of a wide screen
 _SPECTRA = 480  # columns of a spectrogram
@@ -71,11 +71,16 @@ def long_trace_picture(times: Floats, low: Floats, high: Floats, recent: Sequenc
 
 def spectrogram_picture(traces: Sequence[Trace]) -> dict[str, Any] | None:
     """Return the spectrogram of a channel as bytes, or None where there are too few samples."""
-    if not traces:
+    if not any(len(trace.samples) for trace in traces):
         return None
     rate_hz = traces[0].sampling_rate_hz
     own = [trace for trace in traces if abs(trace.sampling_rate_hz - rate_hz) < 1e-3 * rate_hz]
-    found = spectrogram_of(joined(own), rate_hz, DEFAULT_WINDOW_SAMPLES, DEFAULT_BRIDGE_S)
+    parts = list(pieces(sorted(own, key=lambda trace: trace.start_ns)))
+    samples = Samples(
+        np.concatenate([part.times_ns for part in parts]), np.concatenate([part.values for part in parts])
+    )
+    del parts
+    found = spectrogram_of(samples, rate_hz, DEFAULT_WINDOW_SAMPLES, DEFAULT_BRIDGE_S)
     if found is None:
         return None
     decibels = _thinned(_thinned(found.decibels, _SPECTRA, 1), _ROWS, 0)

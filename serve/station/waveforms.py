@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edgequake.edge.archive.extract import Span, StoredDay, day_waveforms, file_records
 from edgequake.edge.archive.monitor_files import (
@@ -22,17 +24,21 @@ from edgequake.edge.archive.monitor_files import (
 from edgequake.edge.archive.sds import DAY_NS, DayName, day_files, name_of, parse_day_name
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import ARCHIVE, MONITOR, SEGMENTS
-from edgequake.edge.formats.waveforms import NS_PER_S, Trace, merge_contiguous
+from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, merge_contiguous
 from edgequake.edge.results.catalog import CatalogRow
 from edgequake.report.charts.day_plot import NS_PER_DAY, HourLines, hour_lines
-from edgequake.report.recording.samples import Floats, join_intervals, joined
+from edgequake.report.recording.samples import GAP_COUNTS, Floats, Samples, join_intervals, joined
 
 _LISTED_S = 10.0  # for so long a listing of the archive is right enough
 _COLUMNS = 900  # of an hour in a day's picture
 _MOST_SEGMENTS = 500  # of a day: more cannot be told apart in its picture
 _PART_NS = 900 * NS_PER_S  # of a day that is in memory at a time
+_PIECE_SAMPLES, _MARGIN_SAMPLES = 1 << 15, 2
 _MOST_TRACES = 4096  # records or pieces held at once before they are reduced to extremes
 _MOST_SPAN_NS = DAY_NS
+_MOST_CHANNELS = 6  # of an event that has no segment
+# Drawn before and after it: a minute at 100 Hz, a quarter of an hour at most.
+_AROUND_SAMPLES, _AROUND_NS, _LONGEST_ADDED_NS = 6000, 900 * NS_PER_S, 6 * 3600 * NS_PER_S
 _JOINED_NS = NS_PER_S  # a shorter gap does not count as one
 
 
@@ -77,7 +83,7 @@ class RunWaveforms:
 
         Returns
         -------
-        Codes as LOC.CHA.
+        Codes as `code_of`.
         """
         listed = self._listed()
         if day is None:
@@ -93,7 +99,7 @@ class RunWaveforms:
     def traces(
         self, station_id: str, channel: str, start_ns: int, stop_ns: int, rows: Sequence[CatalogRow] = ()
     ) -> list[Trace]:
-        """Return the samples of a channel (LOC.CHA) in a span of at most a day: monitor, archive, or segments of rows.
+        """Return a channel's samples (`code_of`) in a span of at most a day: of monitor, archive, or segments of rows.
 
         Raises
         ------
@@ -108,7 +114,7 @@ class RunWaveforms:
         found: list[Trace] = []
         for day in range(start_ns // DAY_NS, (stop_ns - 1) // DAY_NS + 1):
             first, last = max(start_ns, day * DAY_NS), min(stop_ns, (day + 1) * DAY_NS)
-            span = Span(first, last, station_id, (channel.partition(".")[2],))
+            span = Span(first, last, station_id, (channel.rpartition(".")[2],))
             files = [path for name, path in self._listed().get((station_id, day), ()) if _code(name) == channel]
             stored = StoredDay(span, tuple(files), tuple(self._segments(rows)))
             of_day = day_waveforms(stored, [part for part in live if part.start_ns < last and part.stop_ns > first])
@@ -124,6 +130,21 @@ class RunWaveforms:
             )
         )
 
+    def of_event(self, row: CatalogRow) -> list[Trace]:
+        """Return the samples of an event: its segment, or what is stored around one that has none, being added."""
+        if row.segment:
+            return self.segment(row)
+        found: list[Trace] = []
+        start_ns, stop_ns = row.onset_ns - _AROUND_NS, min(row.stop_ns, row.onset_ns + _LONGEST_ADDED_NS) + _AROUND_NS
+        for channel in self.channels(row.station_id, row.onset_ns // DAY_NS)[:_MOST_CHANNELS]:
+            found += self.traces(row.station_id, channel, start_ns, stop_ns)
+        if not found:
+            return []
+        margin_ns = duration_ns(_AROUND_SAMPLES, max(trace.sampling_rate_hz for trace in found))
+        first_ns, last_ns = max(start_ns, row.onset_ns - margin_ns), min(stop_ns, row.stop_ns + margin_ns)
+        parts = [trace.between(first_ns, last_ns) for trace in found if trace.stop_ns > first_ns]
+        return [part for part in parts if len(part.samples)]
+
     def day_of_channel(self, station_id: str, channel: str, day: int, rows: Sequence[CatalogRow] = ()) -> DayOfChannel:
         """Return a day of a channel as hour lines; a quarter of an hour is in memory at a time.
 
@@ -131,7 +152,7 @@ class RunWaveforms:
         """
         low, high = np.full(24 * _COLUMNS, np.nan), np.full(24 * _COLUMNS, np.nan)
         files = [path for name, path in self._listed().get((station_id, day), ()) if _code(name) == channel]
-        span = Span(day * DAY_NS, (day + 1) * DAY_NS, station_id, (channel.partition(".")[2],))
+        span = Span(day * DAY_NS, (day + 1) * DAY_NS, station_id, (channel.rpartition(".")[2],))
         unit, covered = "", list[tuple[int, int]]()
         sources: list[Iterable[Trace]] = [file_records(path, span) for path in files]
         if not files:
@@ -142,7 +163,7 @@ class RunWaveforms:
             for group in _by_parts(own):
                 unit = unit or ("counts" if np.issubdtype(group[0].samples.dtype, np.integer) else "record's units")
                 covered += [(part.start_ns, part.stop_ns) for part in group]
-                below, above = joined(group).extremes(span.start_ns, span.start_ns + NS_PER_DAY, len(low))
+                below, above = column_extremes(group, span.start_ns, span.start_ns + NS_PER_DAY, len(low))
                 low, high = np.fmin(low, below), np.fmax(high, above)
         return DayOfChannel(channel, hour_lines(low, high), unit, tuple(join_intervals(covered, _JOINED_NS)))
 
@@ -187,11 +208,11 @@ def in_drawing_order(channels: Iterable[str]) -> list[str]:
 
 
 def _code(name: DayName) -> str:
-    return f"{name.location}.{name.channel}"
+    return f"{name.location}.{name.channel}" if name.location else name.channel
 
 
 def code_of(source_id: str) -> str:
-    """Return LOC.CHA of a source identifier."""
+    """Return LOC.CHA of a source identifier, or CHA where it has no location."""
     return _code(name_of(source_id))
 
 
@@ -215,13 +236,48 @@ def extremes(
 
     Traces with fewer samples than columns come back sample by sample.
     """
-    samples = joined(traces)
-    if not len(samples.values):
+    n_samples = sum(len(trace.samples) for trace in traces)
+    if not n_samples:
         return None
-    middle = float(np.median(samples.values))
-    if len(samples.values) <= n_columns:
-        values = samples.values - middle
-        return (samples.times_ns / 1e9).tolist(), values, values
-    low, high = samples.extremes(start_ns, stop_ns, n_columns)
+    if n_samples <= n_columns:
+        samples = joined(traces)
+        values = samples.values - float(np.median(samples.values)) if len(samples.values) else samples.values
+        return ((samples.times_ns / 1e9).tolist(), values, values) if len(values) else None
+    low, high = column_extremes(traces, start_ns, stop_ns, n_columns)
+    if not np.isfinite(low).any():
+        return None
+    middle = float(np.median(np.concatenate([_measured(trace) for trace in traces])))
     times = (start_ns + (np.arange(n_columns) + 0.5) / n_columns * (stop_ns - start_ns)) / 1e9
     return times.tolist(), low - middle, high - middle
+
+
+def _measured(trace: Trace) -> npt.NDArray[Any]:
+    """Return a trace's samples without those that mark a gap, in its dtype."""
+    is_integer = np.issubdtype(trace.samples.dtype, np.integer)
+    values: npt.NDArray[Any] = trace.samples[trace.samples != GAP_COUNTS if is_integer else np.isfinite(trace.samples)]
+    return values
+
+
+def column_extremes(traces: Iterable[Trace], start_ns: int, stop_ns: int, n_columns: int) -> tuple[Floats, Floats]:
+    """Return the extremes of a channel's samples as `Samples.extremes`, NaN where there are none.
+
+    A few minutes are in memory as float64 at a time: half an hour at 100 Hz would take ten times what its samples do.
+    """
+    low, high = np.full(n_columns, np.nan), np.full(n_columns, np.nan)
+    for piece in pieces(traces):
+        below, above = piece.extremes(start_ns, stop_ns, n_columns)
+        low, high = np.fmin(low, below), np.fmax(high, above)
+    return low, high
+
+
+def pieces(traces: Iterable[Trace]) -> Iterator[Samples]:
+    """Yield the samples of a channel's traces as `joined`, not many at once."""
+    for trace in traces:
+        for first in range(0, len(trace.samples), _PIECE_SAMPLES):
+            last = min(first + _PIECE_SAMPLES, len(trace.samples))
+            # With the samples around it, by which a spike at its end is told.
+            at = max(0, first - _MARGIN_SAMPLES)
+            from_ns, at_ns, to_ns = (trace.start_ns + duration_ns(n, trace.sampling_rate_hz) for n in (first, at, last))
+            piece = joined([replace(trace, start_ns=at_ns, samples=trace.samples[at : last + _MARGIN_SAMPLES])])
+            own = (piece.times_ns >= from_ns) & (piece.times_ns < to_ns)
+            yield Samples(piece.times_ns[own], piece.values[own])

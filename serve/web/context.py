@@ -17,7 +17,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from edgequake.edge.base.errors import DataError
-from edgequake.edge.base.layout import CATALOG, STATUS, SUMMARY
 from edgequake.edge.formats.waveforms import format_time
 from edgequake.edge.operation.status import read_status
 from edgequake.results import words
@@ -31,6 +30,8 @@ from edgequake.serve.web.sessions import Session, Sessions
 _Result = TypeVar("_Result")
 REVIEWER_COOKIE = "edgequake_reviewer"
 UNREVIEWED, ACCEPTED, REJECTED = 0, 1, 2  # states in the index
+# Classes that a reviewer may give whatever the run's model knows; NASA's for the Moon, and those of the shipped models.
+CLASSES = ("impact_mq", "deep_mq", "shallow_mq", "local", "regional", "teleseism", "explosion", "noise")
 _CLEARED_S = 2.0  # for so long an answer to all pages is the same
 _MOST_ANSWERS = 64
 _INDEXED_AT_ONCE = 1 << 23  # bytes of the catalogue, between which other threads get their turn
@@ -106,6 +107,10 @@ class Context:
         except OSError:
             return 0
 
+    def classes(self) -> list[str]:
+        """Return the classes that a reviewer can give."""
+        return list(dict.fromkeys([*filter(None, self.index.classes), *CLASSES]))
+
     def status(self) -> dict[str, Any] | None:
         """Return the run's status; None where it writes none, or one that is damaged."""
         try:
@@ -129,11 +134,6 @@ class Context:
 
 def _template(name: str) -> str:
     return (resources.files("edgequake.serve") / "templates" / name).read_text(encoding="utf-8")
-
-
-def is_run_folder(path: Path) -> bool:
-    """Whether a folder has anything that a run writes."""
-    return path.is_dir() and any((path / name).exists() for name in (CATALOG, STATUS, SUMMARY))
 
 
 def state_of(verdict: str | None) -> int:

@@ -13,7 +13,8 @@ from edgequake.edge.archive.sds import DAY_NS
 from edgequake.edge.results.catalog import CatalogRow
 from edgequake.report.charts.day_plot import NS_PER_HOUR
 from edgequake.results.words import station_name
-from edgequake.serve.station.catalog_index import EventFilter
+from edgequake.serve.reviews.review_store import Review
+from edgequake.serve.station.catalog_index import OLDEST, EventFilter
 from edgequake.serve.station.pictures import packed
 from edgequake.serve.station.waveforms import code_of, in_drawing_order
 from edgequake.serve.web.context import Context, as_json
@@ -30,7 +31,7 @@ class ChosenDay:
 
     station_id: str
     day: int  # since 1970
-    channel: str  # LOC.CHA; blank: none
+    channel: str  # LOC.CHA, or CHA without a location; blank: none
     channels: tuple[str, ...]
     days: tuple[int, ...]  # with samples or events
 
@@ -58,6 +59,8 @@ class DaysPage:
             later=date_of(chosen.days[place + 1]) if place + 1 < len(chosen.days) else None,
             listed=[date_of(day) for day in chosen.days[max(0, place - _LISTED_DAYS // 2) :][:_LISTED_DAYS]],
             events=rows,
+            added=self._added(chosen),
+            classes=self._context.classes(),
             reviews=self._context.reviews,
         )
 
@@ -67,7 +70,11 @@ class DaysPage:
         stations = await self._context.shared("all stations", self._stations)
         chosen = await self._context.in_thread(lambda: self._chosen(request, stations))
         key = (chosen.station_id, chosen.day, chosen.channel, len(self._context.index))
-        return as_json(await self._context.shared(key, lambda: self._lines(chosen), 60.0))
+        lines = await self._context.shared(key, lambda: self._lines(chosen), 60.0)
+        start_ns = chosen.day * DAY_NS
+        onsets_ns = (onset_of(one) for one in self._added(chosen))
+        added = [{"onset": round((onset_ns - start_ns) / 1e9, 3)} for onset_ns in onsets_ns]
+        return as_json({**lines, "added": added})
 
     def _stations(self) -> list[str]:
         return sorted({*self._context.waveforms.stations(), *self._context.index.stations})
@@ -97,11 +104,19 @@ class DaysPage:
     def _rows(self, station_id: str, day: int) -> list[CatalogRow]:
         """Return the first events of a day in the order of their onsets."""
         wanted = EventFilter(station_id=station_id, start_ns=day * DAY_NS, stop_ns=(day + 1) * DAY_NS)
-        numbers = self._context.index.select(wanted)[::-1][:_MOST_EVENTS]
+        _, numbers = self._context.index.page(wanted, OLDEST, 0, _MOST_EVENTS)
         return self._context.index.rows(map(int, numbers))
 
     def _events(self, chosen: ChosenDay) -> list[CatalogRow]:
         return self._rows(chosen.station_id, chosen.day)
+
+    def _added(self, chosen: ChosenDay) -> list[Review]:
+        """Return the reviews of events of a day that reviewers have added."""
+        return [
+            one
+            for one in self._context.reviews.added()
+            if one.added and one.added.station_id == chosen.station_id and onset_of(one) // DAY_NS == chosen.day
+        ]
 
     def _lines(self, chosen: ChosenDay) -> dict[str, Any]:
         rows = self._events(chosen)
@@ -140,6 +155,11 @@ class DaysPage:
             last = max((trace.stop_ns for trace in traces), default=row.stop_ns)
             spans.append([round((first - start_ns) / 1e9, 1), round((last - start_ns) / 1e9, 1)])
         return spans
+
+
+def onset_of(review: Review) -> int:
+    """Return the onset of an event that a reviewer has added, as it was moved last."""
+    return review.onset_ns or (review.added.onset_ns if review.added else 0)
 
 
 def date_of(day: int) -> str:

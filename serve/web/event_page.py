@@ -16,7 +16,7 @@ from edgequake.edge.results.catalog import CatalogRow, catalog_text
 from edgequake.serve.station.pictures import probability_picture, spectrogram_picture, trace_picture
 from edgequake.serve.station.waveforms import code_of, in_drawing_order
 from edgequake.serve.web.context import Context, as_json
-from edgequake.serve.web.events_page import EventsPage, listing_of
+from edgequake.serve.web.events_page import ADDED, EventsPage, Listing, listing_of
 
 _MOST_CHANNELS = 4
 _MOST_EVID_LETTERS = 256
@@ -39,15 +39,16 @@ class EventPage:
         if row is None:
             return self._missing(request)
         listing = listing_of(request.query_params)
-        neighbours = await self._context.in_thread(lambda: self._neighbours(number, request))
+        neighbours = await self._context.in_thread(lambda: self._neighbours(number, row, listing))
         return self._context.page(
             request,
             "event",
             row=row,
             review=self._context.reviews.of(row.evid),
             history=self._context.reviews.history(row.evid),
-            classes=self._events.classes(),
+            classes=self._context.classes(),
             listing=listing,
+            is_added=number == ADDED,
             **neighbours,
         )
 
@@ -84,29 +85,33 @@ class EventPage:
         return as_json(found)
 
     def _row(self, request: Request) -> tuple[int, CatalogRow | None]:
-        """Return the event that an address names, by the catalogue."""
+        """Return the number in the catalogue, or `ADDED`, and the event that an address names."""
         evid = str(request.path_params["evid"])
         if len(evid) > _MOST_EVID_LETTERS:
             return 0, None
         self._context.refresh()
+        added = self._context.reviews.of(evid).added
+        if added is not None:
+            return ADDED, added.row()
         number = self._context.index.number_of(evid)
         return (0, None) if number is None else (number, self._context.index.row(number))
 
     def _missing(self, request: Request) -> Response:
-        text = "There is no event of this name in the catalogue."
+        text = "There is no event of this name, in the catalogue or among those that reviewers have added."
         return self._context.page(request, "message", 404, title="No such event", text=text)
 
     def _open(self, listing: Any) -> Any:
         self._context.refresh()
-        return self._context.index.select(listing.wanted, listing.order)
+        return self._context.index.page(listing.wanted, listing.order, 0, 1)[1]
 
-    def _neighbours(self, number: int, request: Request) -> dict[str, Any]:
+    def _neighbours(self, number: int, row: CatalogRow, listing: Listing) -> dict[str, Any]:
         """Return the events before and after one in its list, and its place there.
 
         An event that has just been reviewed is no more in a list of those to be reviewed: what follows it in the order
         is found without that part of the filter.
         """
-        listing = listing_of(request.query_params)
+        if number == ADDED:
+            return self._events.added_around(row, listing)
         index = self._context.index
         before, after, place, n = index.around(number, listing.wanted, listing.order)
         found = {"previous": before, "following": after}
@@ -114,7 +119,7 @@ class EventPage:
         return {**named, "place": place, "n": n}
 
     def _figures(self, row: CatalogRow) -> dict[str, Any]:
-        traces = self._context.waveforms.segment(row)
+        traces = self._context.waveforms.of_event(row)
         answer: dict[str, Any] = {
             "onset": row.onset_ns / NS_PER_S,
             "stop_of_event": row.stop_ns / NS_PER_S,
@@ -134,7 +139,7 @@ class EventPage:
         return {**answer, "start": start_ns / NS_PER_S, "stop": stop_ns / NS_PER_S}
 
     def _stored_probability(self, row: CatalogRow) -> dict[str, Any] | None:
-        traces = self._context.waveforms.segment(row)
+        traces = self._context.waveforms.of_event(row)
         if not traces:
             return None
         start_ns, stop_ns = min(trace.start_ns for trace in traces), max(trace.stop_ns for trace in traces)

@@ -42,7 +42,6 @@ _HEADERS = {
 _READS_A_SECOND, _READS_AT_ONCE = 50.0, 400.0  # ten pages that are open, each asking thrice in two seconds
 _WRITES_A_SECOND, _WRITES_AT_ONCE = 5.0, 60.0  # a reviewer who holds a key down
 _LOGINS_A_SECOND, _LOGINS_AT_ONCE = 0.1, 5.0
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 class Refused(Exception):

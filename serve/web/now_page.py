@@ -60,7 +60,13 @@ class NowPage:
         stations = await self._context.shared("stations", self._context.waveforms.stations)
         window = self._window(request, stations)
         status = await self._context.shared("status", self._context.status)
-        values = {"stations": stations, "window": window, "minutes": MINUTES, **health_of(status)}
+        values = {
+            "stations": stations,
+            "window": window,
+            "minutes": MINUTES,
+            "classes": self._context.classes(),
+            **health_of(status),
+        }
         return self._context.page(request, "now", **values)
 
     async def health(self, request: Request) -> Response:

@@ -41,6 +41,7 @@ def make_site(context: Context, names: Sequence[str], any_address: bool = False)
         Route("/days", days.page),
         Route("/days/data", days.data),
         Route("/events", events.page),
+        Route("/events/add", events.add, methods=["POST"]),
         Route("/events/review", events.review, methods=["POST"]),
         Route("/events/undo", events.undo, methods=["POST"]),
         Route("/events/next", event.next),

@@ -29,6 +29,7 @@ FEW = {
 
 # their integer graphs are measured in the long form only: each costs 10 to 25 s
 LONG_ONLY = {
+    "Conv2D causal, pooling over features, LSTM",
     "GRU reset before",
     "DepthwiseConv1D, pointwise, BatchNormalization",
     "residual TCN, BatchNormalization",

@@ -10,7 +10,10 @@ import pytest
 from .golden import GROUPS, SLOW, collect, compare, read_golden, skipped
 
 # TensorFlow's work and the measurements take most of the time, and other tests compare what they make.
-LONG = ("convert", "train", "accuracy", "exports", "pages", "tune")
+LONG = (
+    "convert", "train", "accuracy", "exports", "pages", "tune", "store-files", "store-live", "bodies", "stdin",
+    "shake", "encodings",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import random
 from collections import deque
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgequake.cli import main
@@ -23,9 +26,11 @@ from edgequake.scan.driving import Driver, Piece
 from edgequake.scan.engines import Work, WorkOutcome
 from edgequake.scan.planning import Plan, PlanOptions, make_shards
 from edgequake.scan.seams import compare
-from edgequake.scan.storage.archive_index import IndexedFile
+from edgequake.scan.storage.archive_index import ArchiveIndex, IndexedFile
+from edgequake.scan.storage.archives import ArchiveFile
 from edgequake.scan.storage.leases import Leases
 from edgequake.scan.storage.parquet_catalog import ScanRow
+from edgequake.synthetic.synthetic_dataset import synthetic_record, write_miniseed
 
 HOUR_NS = DAY_NS // 24
 
@@ -215,6 +220,52 @@ def test_a_damaged_plan_is_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"size_bytes":1000', '"size_bytes":1001'))
     with pytest.raises(DataError, match="is damaged"):
         list(plan.shards())
+
+
+class Flaky:
+    """An archive of one file, which cannot be read at first."""
+
+    address, is_remote = "memory", True
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.problem, self.n_looks = path, "the network is down", 0
+        self.unreadable: dict[str, str] = {}
+        self.names = ["a/1.mseed"]
+
+    def files(self) -> Iterator[ArchiveFile]:
+        return (ArchiveFile(name, 1, "stamp") for name in self.names)
+
+    def local_path(self, name: str, scratch: Path) -> Path:
+        self.n_looks += 1
+        if self.problem:
+            raise DataError(self.problem)
+        return self.path
+
+
+def test_a_file_that_cannot_be_read_is_tried_again(tmp_path: Path) -> None:
+    archive = Flaky(write_miniseed(synthetic_record(np.random.default_rng(1), 60.0), tmp_path / "minute.mseed"))
+    with closing(ArchiveIndex(tmp_path / "index.sqlite")) as index:
+        assert index.update(archive, tmp_path).unreadable == ("the network is down",)
+        assert not list(index.files())
+        archive.problem = ""
+        assert index.update(archive, tmp_path).unreadable == ()
+        assert [file.name for file in index.files()] == ["a/1.mseed"]
+        assert index.update(archive, tmp_path).n_read == 0 and archive.n_looks == 2
+        archive.names, archive.unreadable = [], {"a": "a cannot be read"}
+        update = index.update(archive, tmp_path)
+        assert (update.n_dropped, update.unreadable) == (0, ("a cannot be read",))  # what was known of it stays
+        archive.unreadable = {}
+        assert index.update(archive, tmp_path).n_dropped == 1
+
+
+def test_what_is_no_record_is_looked_at_once(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no records")
+    archive = Flaky(tmp_path / "notes.txt")
+    archive.problem = ""
+    with closing(ArchiveIndex(tmp_path / "index.sqlite")) as index:
+        for n_read in (1, 0):
+            update = index.update(archive, tmp_path)
+            assert (update.n_read, len(update.unusable), update.unreadable) == (n_read, 1, ())
 
 
 def row_at(second: float, probability: float = 0.9) -> ScanRow:

@@ -196,7 +196,10 @@ STUDIES = {
     ),
 }
 # Covered elsewhere for the most part: body_folds trains as two of them do, test_conformance.py converts as the others.
-LONG = ("compare_models", "conformance", "earth_folds", "plain_route", "rates_and_clocks", "scan_proof")
+LONG = (
+    "compare_models", "conformance", "convert_remedies", "draw_day", "earth_folds", "plain_route", "rates_and_clocks",
+    "scan_proof",
+)  # fmt: skip
 SLOW = (
     "compare_models", "conformance", "convert_remedies", "plain_route",  # TensorFlow alone takes seconds to import
     "body_folds", "draw_day", "earth_folds", "event_classes", "other_rates", "rates_and_clocks", "resampling_cost",

@@ -41,7 +41,7 @@ def largest_cell(plan: Recipe, network: keras.Model, examples: Examples) -> floa
     return float(np.abs(cells).max())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_counting_cells_stop_at_the_limit(tmp_path: Path) -> None:
     free, limited = recipe(0.0), recipe(LIMIT)
     network, examples = counting(limited)

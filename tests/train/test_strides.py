@@ -92,7 +92,7 @@ def test_targets_of_all_front_ends_refer_to_the_same_time() -> None:
             np.testing.assert_array_equal(got, expected)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("worker_here")
 def test_a_strided_network_with_one_output_is_trained_converted_and_run(short_data: Path, tmp_path: Path) -> None:
     """Both ablations in one conversion: the graphs agree with Keras, with one probability for each block."""

@@ -126,7 +126,7 @@ def _progress_lines() -> Callable[[Progress], None]:
     def show(progress: Progress) -> None:
         now_s = time.monotonic()
         if shown_s[0] < 0 and progress.dashboard:
-            say(f"edgequake: {progress.n_workers} worker(s); dashboard {progress.dashboard}", err=True)
+            say(f"edgequake: dashboard {progress.dashboard}", err=True)
         if now_s - shown_s[0] >= _SHOWN_S:
             shown_s[0] = now_s
             say(f"edgequake: {_line(progress)}", err=True)
@@ -140,6 +140,6 @@ def _line(progress: Progress) -> str:
     left = "" if left_s is None else f", {duration(left_s)} left"
     failed = f", {progress.n_failed} failed" if progress.n_failed else ""
     return (
-        f"{progress.n_done} of {progress.n_pieces} shard(s) done{failed}, {progress.n_events} new event(s), "
-        f"{progress.rate / 86_400 * 60:.1f} station-days a minute{left}"
+        f"{progress.n_workers} worker(s), {progress.n_done} of {progress.n_pieces} shard(s) done{failed}, "
+        f"{progress.n_events} new event(s), {progress.rate / 86_400 * 60:.1f} station-days a minute{left}"
     )

@@ -31,6 +31,10 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the page of a run, live or finished: now, days, events to review, and what the ground asks for."""
-    from edgequake.serve.web.server import serve as serve_run
+    from edgequake.serve.web.launch import become_server, prepare
 
-    serve_run(run_dir, host, port, token_file, name or (), reviews, lambda line: say(f"edgequake: {line}", err=True))
+    become_server(prepare(run_dir, host, port, token_file, name or (), reviews, _tell))
+
+
+def _tell(line: str) -> None:
+    say(f"edgequake: {line}", err=True)

@@ -12,10 +12,10 @@ import numpy as np
 from edgequake.data.tables import RECORD_COLUMNS, read_table
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.base.folder_listing import files_in
 from edgequake.edge.formats.miniseed import FileIndex, RecordFile, index_file
 from edgequake.edge.formats.source_ids import channel_of, split_source_id, station_of
 from edgequake.edge.formats.waveforms import NS_PER_S, format_time
-from edgequake.edge.inputs.files import files_in
 from edgequake.edge.inputs.model_choice import choose
 
 

@@ -113,7 +113,7 @@ def test_kept_rows_change_nothing_and_the_page_of_results_shows_the_file(data: P
         assert float(quakes) == pytest.approx(expected[threshold][IN_HOURS].found, abs=0.005)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_tune_chooses_the_thresholds_of_earth_by_hours(tmp_path: Path) -> None:
     data = write(tmp_path / "data")
     result = tune_to_labels("earth", data, tmp_path / "tuned", Selection(), seeds=1)

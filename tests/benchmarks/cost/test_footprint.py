@@ -17,7 +17,7 @@ from edgequake.results.tables.report_text import report_text
 DTYPE_BYTES = {"int8": 1, "int16": 2, "float32": 4}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_shipped_model_s_footprint() -> None:
     report = bench_footprint(["moon"], n_rounds=1, planned_arena=lambda *model: inspect_model(*model).arena_bytes)
     (found,) = report.models

@@ -200,7 +200,7 @@ def test_a_failing_process_is_reported_with_its_last_output() -> None:
         measure_process([sys.executable, "-c", "import sys; print('no such model', file=sys.stderr); sys.exit(3)"])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_shipped_model_is_measured_whole() -> None:
     """Detection is the sum of its three parts, and the process takes longer than all parts of the run in it."""
     done: list[float | None] = []

@@ -55,7 +55,7 @@ def test_the_characteristic_function_is_the_event_probability_of_all_streams(mon
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.records
 def test_the_shipped_model_is_scored_on_recorded_data_by_its_own_runs(records_dir: Path) -> None:
     from edgequake.benchmarks.accuracy.accuracy import bench_accuracy

@@ -143,7 +143,7 @@ def test_stations_of_a_folder_are_chosen_by_name(glitchy: Path, tmp_path: Path) 
     assert result.quiet.quiet_days == pytest.approx(7200 / 86_400, rel=0.01)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.records
 def test_a_rate_tuned_on_recorded_quiet_time_is_that_of_the_bench(records_dir: Path, tmp_path: Path) -> None:
     result = tune_to_rate("moon", records_dir, tmp_path / "tuned", EVERYTHING, false_per_day=4.0, seeds=1)

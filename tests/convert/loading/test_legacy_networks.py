@@ -73,7 +73,7 @@ def operations(k: Any) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [recurrent, convolutional, operations], ids=lambda make: make.__name__)
-@pytest.mark.parametrize("suffix", ["h5", "hdf5", "keras"])
+@pytest.mark.parametrize("suffix", ["h5", pytest.param("hdf5", marks=pytest.mark.long), "keras"])
 def test_files_of_keras_2_compute_what_keras_2_computes(
     k2: Any, conformance: Any, tmp_path: Path, make: Any, suffix: str
 ) -> None:

@@ -24,7 +24,7 @@ CODA_NS = 3600 * S
 STRONG = np.asarray(synthetic_dataset.DAY_RATIOS) >= 6.0
 
 
-@pytest.fixture(scope="module", params=[3, 4])
+@pytest.fixture(scope="module", params=[3, pytest.param(4, marks=pytest.mark.long)])
 def day(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Summary, list[int], Path]:
     """Return the summary of a run over a synthetic day, the true onsets, and the run's folder."""
     folder = tmp_path_factory.mktemp("day")

@@ -20,7 +20,7 @@ from edgequake.edge.results.catalog import CatalogRow, read_catalog
 
 from ..live_command import live_command
 
-pytestmark = [pytest.mark.records, pytest.mark.slow]
+pytestmark = [pytest.mark.records, pytest.mark.long]
 
 BUDGET_BYTES = 20_000
 DAY_NS = 86_400 * NS_PER_S

@@ -176,7 +176,7 @@ def test_while_record_starts_stay_within_half_a_sample_nothing_changes(traces: l
 
 @pytest.mark.parametrize("length", [25, 7000])
 @pytest.mark.parametrize("drift", [5e-5, -9.3e-4])
-@pytest.mark.parametrize("rate_hz", [20.0, 50.0, 100.0])
+@pytest.mark.parametrize("rate_hz", [20.0, pytest.param(50.0, marks=pytest.mark.long), 100.0])
 @pytest.mark.parametrize("wrong", ["rate", "header", "neither"])
 def test_the_true_times_win_whatever_the_headers_say(rate_hz: float, drift: float, length: int, wrong: str) -> None:
     """Believing the headers would be late by 60 ms or more in the end, over 20 min; long records need an hour."""

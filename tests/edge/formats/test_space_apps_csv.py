@@ -165,7 +165,7 @@ def test_another_table_is_refused_for_the_right_reason(text: str, reason: str, t
     assert reason in str(caught.value) and NAME in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("where", ["header", "time", "velocity", "row", "commas"])
+@pytest.mark.parametrize("where", ["header", "time", "velocity", "row", pytest.param("commas", marks=pytest.mark.long)])
 def test_a_cell_of_megabytes_is_refused_in_bounded_memory_and_one_short_line(where: str, tmp_path: Path) -> None:
     huge = {"commas": ","}.get(where, "9") * 30_000_000
     lines = ROWS.splitlines(keepends=True)

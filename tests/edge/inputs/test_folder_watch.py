@@ -103,7 +103,7 @@ def test_a_look_costs_as_much_for_many_files_as_for_few(tmp_path: Path, monkeypa
     assert looker.n_status - before <= 10 + 20 + 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_look_at_100_000_files_takes_less_than_50_ms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_files(tmp_path, 100_000)
     monkeypatch.setattr(folder_watch, "_TICK_S", 0.0)

@@ -51,7 +51,7 @@ def failed_gate(arguments: list[str], out: Path, capsys: pytest.CaptureFixture[s
     return said.err
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kills_and_damage_do_no_harm_on_synthetic_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "faults.json"
     assert cli.main(["bench", "faults", "--kills", "2", "--mutations", "8", "--out", str(out)]) == 0

@@ -211,7 +211,7 @@ def test_a_fault_is_reported_once_and_the_client_retries(wrong: str, records: li
     assert wrong == "no server" or server.asked.count("HELLO") > 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_request_to_stop_reaches_the_runner(records: list[bytes], from_file: Summary, tmp_path: Path) -> None:
     """Ctrl-C goes to the whole group of the terminal; the runner must receive it once, and end regularly."""
     out = tmp_path / "out"

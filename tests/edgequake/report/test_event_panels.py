@@ -126,8 +126,8 @@ def panel(
     "drawn",
     [
         panel(),
-        pytest.param(panel(n_events=4), marks=pytest.mark.slow),
-        pytest.param(panel(n_samples=24_000), marks=pytest.mark.slow),
+        pytest.param(panel(n_events=4), marks=pytest.mark.long),
+        pytest.param(panel(n_samples=24_000), marks=pytest.mark.long),
         panel(n_samples=3000, rate_hz=100.0),
         panel(n_samples=60),
         panel(probabilities=None, event_threshold=None),

@@ -94,6 +94,7 @@ def test_pages_have_no_script_or_style_of_their_own(reader: Visitor) -> None:
 FORMS = {
     "/events/review": {"action": "reject"},
     "/events/undo": {},
+    "/events/add": {"station": "XX_LUN", "start": "1973-06-30 02:00", "stop": ""},
     "/ground/request": {"start": "2022-01-02 00:00", "stop": "2022-01-02 00:10"},
     "/ground/acknowledge": {"number": "1"},
     "/reviewer": {"name": "eve"},

@@ -141,6 +141,54 @@ def test_two_reviewers_do_not_undo_each_other(station: Path) -> None:
     assert bob.context.reviews.of(second).judge == "bob"
 
 
+def day_time(visitor: Visitor, hours: float) -> str:
+    """Return a time of the day that the run has, as somebody would type it."""
+    return visitor.get("/days").text.partition("<h1>Day ")[2][:10] + f" {int(hours):02}:{hours % 1 * 60:02.0f}:00"
+
+
+def test_an_event_that_the_run_has_missed_is_added_and_undone(visitor: Visitor, station: Path) -> None:
+    before = contents(station)
+    start, evil = day_time(visitor, 2.0), '"><img src=x>'
+    fields = {"station": "XX_LUN", "start": start, "stop": day_time(visitor, 2.25), "class": "deep_mq", "note": evil}
+    address = visitor.post("/events/add", fields).headers["location"]
+    (added,) = visitor.context.reviews.added()
+    assert added.added is not None and address == f"/events/{added.added.evid}?state=added"
+    assert (added.verdict, added.mq_type, added.note, added.judge) == ("accept", "deep_mq", evil, "reviewer")
+    page = visitor.get(address).text
+    assert "Added by a reviewer" in page and "1 of 1 in" in page and "<img" not in page
+    data = visitor.get(f"/events/{added.added.evid}/data").json()
+    assert data["start"] < data["onset"] == parse_time(start) / NS_PER_S < data["stop"] and len(data["traces"]) == 3
+    listed = visitor.get("/events?state=added").text
+    assert "1 events that reviewers have added" in listed and added.added.evid in listed and "missed" in listed
+    assert "0 events that" in visitor.get("/events?state=added&station=XX_LUN&class=-").text
+    assert "2 of 2 events" in visitor.get("/events").text
+    day = visitor.get("/days/data").json()
+    assert [one["onset"] for one in day["added"]] == [7200.0] and added.added.evid in visitor.get("/days").text
+    moved = {"action": "onset", "value": day_time(visitor, 2.1), "event": added.added.evid}
+    assert visitor.post("/events/review", moved).status_code == 303
+    assert visitor.get("/days/data").json()["added"] == [{"onset": 7560.0}]
+    assert visitor.post("/events/undo").headers["location"] == "/events"
+    assert visitor.post("/events/undo").headers["location"] == "/events?state=added"
+    assert visitor.get(address).status_code == 404 and visitor.context.reviews.added() == []
+    assert contents(station) == before
+
+
+def test_events_that_cannot_be_are_not_added(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = {"station": "XX_LUN", "start": day_time(visitor, 2.0), "stop": "", "class": "", "note": ""}
+    for change in (
+        {"station": ""}, {"station": "XX_*"}, {"station": "../run"}, {"start": ""}, {"start": "soon"},
+        {"start": "2031-01-01 00:00"}, {"stop": "1971-01-01"}, {"stop": "2031-01-01"}, {"class": "<b>"},
+        {"note": "x" * 2001},
+    ):  # fmt: skip
+        answer = visitor.post("/events/add", good | change)
+        assert answer.status_code == 400 and "Not added" in answer.text, change
+    assert visitor.context.reviews.added() == []
+    monkeypatch.setattr("edgequake.serve.web.events_page.MOST_ADDED", 1)
+    assert [visitor.post("/events/add", good | {"start": day_time(visitor, 1.0 + i)}).status_code for i in (0, 1)] == [
+        303, 400,
+    ]  # fmt: skip
+
+
 def test_a_request_is_the_one_that_the_command_writes(visitor: Visitor, station: Path) -> None:
     before = contents(station)
     fields = {"start": "1973-06-30 01:00:00", "stop": "1973-06-30T01:10:00Z", "station": "XX_LUN", "channel": "00.MHZ"}

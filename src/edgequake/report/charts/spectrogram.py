@@ -14,6 +14,7 @@ DEFAULT_WINDOW_SAMPLES = 128  # without a model, which gives the length of its s
 DEFAULT_BRIDGE_S = 60.0  # without a model, which gives the gaps that it interpolates
 MIN_WINDOW_SAMPLES = 16
 MAX_SPECTRA = 900
+BLOCK = 128  # spectra that are computed at once
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,12 @@ def _power(values: Floats, rate_hz: float, window: int, step: int) -> Floats:
     """
     windows = np.lib.stride_tricks.sliding_window_view(values, window)[::step]
     time = np.arange(window) - (window - 1) / 2.0
-    slopes = (windows @ time) / (time @ time)
     hann = np.hanning(window)
-    spectra = np.fft.rfft((windows - windows.mean(1, keepdims=True) - slopes[:, np.newaxis] * time) * hann, axis=1)
-    power: Floats = (spectra.real**2 + spectra.imag**2).T / (rate_hz * float(hann @ hann))
+    power = np.empty((window // 2 + 1, len(windows)))
+    for i in range(0, len(windows), BLOCK):  # a copy of the windows takes several times the memory of the samples
+        part = windows[i : i + BLOCK]
+        slopes = (part @ time) / (time @ time)
+        spectra = np.fft.rfft((part - part.mean(1, keepdims=True) - slopes[:, np.newaxis] * time) * hann, axis=1)
+        power[:, i : i + BLOCK] = (spectra.real**2 + spectra.imag**2).T / (rate_hz * float(hann @ hann))
     power[1 : -1 if window % 2 == 0 else None] *= 2.0  # of the negative frequencies
     return power

@@ -142,11 +142,14 @@ def even(samples: Samples, rate_hz: float, bridge_s: float) -> EvenSamples | Non
         return None
     start_ns = int(samples.times_ns[0])
     known = np.round((samples.times_ns - start_ns) * (rate_hz / NS_PER_S)).astype(np.int64)
-    known, firsts = np.unique(known, return_index=True)
+    known_values = samples.values
+    if not (known[1:] > known[:-1]).all():
+        known, firsts = np.unique(known, return_index=True)
+        known_values = known_values[firsts]
     missing = np.zeros(int(known[-1]) + 1, np.bool_)
     for i in np.flatnonzero(np.diff(known) - 1 > bridge_s * rate_hz):
         missing[known[i] + 1 : known[i + 1]] = True
-    values: Floats = np.interp(np.arange(len(missing)), known, samples.values[firsts])
+    values: Floats = np.interp(np.arange(len(missing)), known, known_values)
     return EvenSamples(start_ns, rate_hz, values, missing)
 
 

@@ -88,7 +88,7 @@ def day_of_quakes(folder: Path) -> bytes:
     return b"".join(data[one.offset : one.offset + one.size_bytes] for one in index_file(path).headers)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_spell_of_hours_in_which_the_folder_is_read_only(shim: Path, tmp_path: Path) -> None:
     """The events of the spell are in the catalogue when it is over, in order; commands run after their rows."""
     data = day_of_quakes(tmp_path)

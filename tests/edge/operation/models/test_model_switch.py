@@ -114,7 +114,7 @@ def require_each_sample_once(out: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("share", [0.1, 0.2, 0.37, 0.55])
+@pytest.mark.parametrize("share", [0.1, *(pytest.param(share, marks=pytest.mark.long) for share in (0.2, 0.37)), 0.55])
 @pytest.mark.parametrize("name", ["other", "front end"])
 def test_before_the_switch_the_events_are_the_old_models_and_after_it_the_new_ones(
     name: str,
@@ -307,7 +307,7 @@ def live_records(day: Path, hours: float) -> tuple[list[bytes], list[int]]:
     return records, [header.start_ns for header in taken]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_live_the_run_switches_while_samples_come(day: Path, models: dict[str, Path], tmp_path: Path) -> None:
     """Two hours come, the model is installed, and when it is being fed, the rest of the half day comes."""
     records, starts_ns = live_records(day, 12.0)
