@@ -12,7 +12,7 @@ LABEL_TABLES = frozenset({"records.csv", "catalog.csv"})  # of a labelled folder
 def files_in(
     folder: Path, out: Path | None, unreadable: Callable[[OSError], None] = lambda problem: None
 ) -> list[Path]:
-    """Return the files of a folder and its subfolders in order of name, but no hidden ones, none below `out`, no label tables.
+    """Return the files of a folder and its subfolders by name, without hidden ones, label tables and those below `out`.
 
     Links to folders are followed, each folder once: large archives lie on several disks.
 
