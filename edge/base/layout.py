@@ -1,4 +1,4 @@
-"""The names of the files and folders in a run folder (`--out`)."""
+"""The names of the files and folders in a run folder (`--out`), and of the tables of a data folder."""
 
 from __future__ import annotations
 
@@ -20,5 +20,6 @@ JOURNAL = "downlink.log"  # the passes handed over so far
 TOLD = "told.log"  # the announcements for which the command of --on-event has begun
 SET_ASIDE = "set-aside"  # input that could not be processed
 RESERVE = ".reserve"  # disk space for checkpoint and catalogue, see `base.atomic_files`
+LABEL_TABLES = "catalog.csv", "records.csv"  # in a folder of records: what is known of them, and no records
 MODELS = "models"  # installed ones, see `operation.model_store`
 MODEL_KEY = "model-key.pub"  # public key that signs models

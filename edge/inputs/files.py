@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.base.layout import LABEL_TABLES
 from edgequake.edge.formats.miniseed import FileIndex, RecordFile, index_file
 from edgequake.edge.formats.record_scanner import RecordHeader
 from edgequake.edge.formats.source_ids import channel_of, station_of
@@ -255,6 +256,8 @@ def files_in(folder: Path, out: Path | None) -> list[Path]:
 def _folder_parts(folder: Path, choice: ModelChoice, plan: InputPlan, out: Path | None) -> list[FileSpan]:
     parts: list[FileSpan] = []
     for path in files_in(folder, out):
+        if path.name in LABEL_TABLES:
+            continue
         try:
             parts += _file_parts(path, choice, plan)
         except DataError as problem:
