@@ -230,14 +230,16 @@ def test_unusable_files_of_a_folder_are_left_out_and_reported(write: Write, nois
     (folder / "empty.mseed").write_bytes(b"")
     (folder / "junk.bin").write_bytes(np.random.default_rng(1).bytes(10_000))
     (folder / "readme.txt").write_text("no record")
-    (folder / "catalog.csv").write_text("filename,evid\n")
+    (folder / "kept.csv").write_text("filename,evid\n")
+    (folder / "catalog.csv").write_text("filename,evid\n")  # of a data folder, as records.csv: labels, which no run reads
+    (folder / "records.csv").write_text("file\n")
     (folder / ".hidden").write_bytes(b"x")
     (folder / "dangling.mseed").symlink_to(folder / "nowhere")
     (folder / "loop").symlink_to(folder)
     summary = run(RunConfig((str(folder),), tmp_path / "out"))
     assert summary.samples_in == len(noise)
     assert len(summary.warnings) == 5 and all(text.startswith("left out: ") for text in summary.warnings)
-    for name in ("fast.mseed", "empty.mseed", "junk.bin", "readme.txt", "catalog.csv"):
+    for name in ("fast.mseed", "empty.mseed", "junk.bin", "readme.txt", "kept.csv"):
         assert any(name in text for text in summary.warnings)
 
 
