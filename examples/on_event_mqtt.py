@@ -97,5 +97,9 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except OSError as problem:  # one line in the journal
+    except ModuleNotFoundError as problem:
+        sys.exit(
+            f"mqtt: {sys.executable} has no {problem.name}: pip install 'paho-mqtt>=2', and run this with that Python"
+        )
+    except (OSError, ValueError) as problem:  # one line in the journal
         sys.exit(f"mqtt: {problem}")

@@ -59,5 +59,8 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except OSError as problem:  # the server cannot be reached, or refuses: one line in the journal
-        sys.exit(f"ntfy: {problem}")
+    except (
+        OSError,
+        ValueError,
+    ) as problem:  # the server cannot be reached, or refuses; no JSON: one line in the journal
+        sys.exit(f"ntfy: {getattr(problem, 'reason', None) or problem}")

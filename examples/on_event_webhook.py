@@ -37,4 +37,4 @@ if __name__ == "__main__":
     try:
         main()
     except (OSError, ValueError) as problem:  # the receiver cannot be reached, or refuses; no web address
-        sys.exit(f"webhook: {problem}")
+        sys.exit(f"webhook: {getattr(problem, 'reason', None) or problem}")

@@ -13,7 +13,7 @@ from edgequake.edge.base.atomic_files import write_bytes_atomically
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.detection.c_library import model_hash
 from edgequake.edge.manifest.manifest import Manifest, Variant, load_manifest, read_graph
-from edgequake.export_c.host_library import FLAGS, build_library
+from edgequake.export_c.host_library import BOARD_FLAGS, FLAGS, build_library
 from edgequake.export_c.model_header import ModelHeader
 from edgequake.export_c.network_check import network_check
 from edgequake.export_c.network_reader import read_network
@@ -145,7 +145,7 @@ class ExportResult:
     def text(self) -> str:
         """Return the result as lines of text."""
         lines = [f"model {self.model} as C99: {len(self.files)} files in {self.folder}, {self.n_bytes} bytes"]
-        lines += [f"compile {self.prefix}.c and {self.prefix}_selftest.c with: {' '.join(FLAGS)}"]
+        lines += [f"compile {self.prefix}.c and {self.prefix}_selftest.c with: {BOARD_FLAGS}"]
         lines += [f"library: {self.library}"] if self.library is not None else []
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 

@@ -10,6 +10,7 @@ from edgequake.edge.base.errors import ConfigError, ModelError
 
 # What the results depend on: no fused multiply-add, no reordering.
 FLAGS = ("-std=c99", "-O3", "-ffp-contract=off", "-fno-fast-math")
+BOARD_FLAGS = "-std=c99 -Os -ffp-contract=off"  # where flash counts; docs/c99.md says what -O2 costs and brings
 _COMPILERS = ("cc", "gcc", "clang")
 
 

@@ -22,6 +22,7 @@ _FREE_THE_DISK = "free the disk, then go on with --resume; nothing in the catalo
 _REMEDIES = {
     errno.ENOSPC: _FREE_THE_DISK,
     errno.EDQUOT: _FREE_THE_DISK,
+    errno.ENOENT: "make its folder, or choose another",
     errno.EROFS: "mount the disk writable or choose another --out",
     errno.EACCES: "make the folder writable or choose another --out",
     errno.EIO: "the disk fails: choose another --out",

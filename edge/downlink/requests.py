@@ -169,7 +169,8 @@ def send_request(out: Path, span: Span) -> str:
     DataError
         It cannot be written.
     """
-    return f"request {Request.new(span).write(out / REQUESTS)} is queued; the run sends what it has stored"
+    path = Request.new(span).write(out / REQUESTS)
+    return f"request {path} is queued; the run that goes on there, or that is resumed, sends what it has stored"
 
 
 class Coverage:

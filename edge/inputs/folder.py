@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from edgequake.edge.base.checkpoint import State
 from edgequake.edge.base.diagnostics import Diagnostics
+from edgequake.edge.base.folder_listing import LABEL_TABLES
 from edgequake.edge.formats.record_scanner import RecordHeader
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace
 from edgequake.edge.inputs.file_memory import FileMemory
@@ -275,7 +276,8 @@ class FolderSource(RoutedSource):
             if self._memory.is_as_read(sighting):
                 self._rest(sighting.path, time.monotonic())
             elif sighting.path.lower().endswith(".csv"):
-                self.diagnostics.warn(f"{sighting.path} is no miniSEED file and is not followed")
+                if Path(sighting.path).name not in LABEL_TABLES:
+                    self.diagnostics.warn(f"{sighting.path} is no miniSEED file and is not followed")
             else:
                 self._unread[sighting.path] = self._start_ns(sighting.path)
 

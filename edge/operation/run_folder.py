@@ -23,6 +23,7 @@ from edgequake.edge.base.checkpoint import (
     write_checkpoint,
 )
 from edgequake.edge.base.errors import ConfigError, DataError
+from edgequake.edge.base.inert_text import one_line
 from edgequake.edge.base.layout import CATALOG, CHECKPOINT, MODELS, STATUS, SUMMARY
 from edgequake.edge.base.memory import give_memory_back
 from edgequake.edge.inputs.source import FileSource, Source
@@ -34,6 +35,7 @@ from edgequake.edge.operation.services import OnboardServices
 from edgequake.edge.operation.station_run import StationRuns
 from edgequake.edge.results.catalog_repair import repair
 from edgequake.edge.results.ledger import Ledger
+from edgequake.edge.results.metrics import MetricsFile
 from edgequake.edge.results.priority import priority_name
 from edgequake.edge.results.summary import Summary
 
@@ -62,6 +64,7 @@ class RunFolder:
         ledger.may_wait = not source.replayed
         self._out = config.out
         self._has_status = config.has_services or not source.replayed or config.metrics is not None
+        self._metrics = config.metrics and MetricsFile(config.metrics, not source.replayed, log)
         self.n_resumed = 0
         self._next_checkpoint_s = 0.0
         self._alarms: tuple[str | None, ...] = (None, None)  # when the status was last written
@@ -212,14 +215,18 @@ class RunFolder:
         write_checkpoint(self._out / CHECKPOINT, Checkpoint(self._identity(), state), self._ledger.make_room)
 
     def announce_begun(self) -> None:
-        """Have the event hook tell the events that have begun; a live run remembers first that they are open.
+        """Say which events have begun, live, and have the event hook tell them; the checkpoint knows first.
 
         Raises
         ------
         DataError
             As `write_checkpoint`.
         """
-        if self._services.hold_begun(self._stations.take_begun()):
+        begun = self._stations.take_begun()
+        if not self._source.replayed:
+            for one in begun:
+                self._log(f"{one_line(one.station_id)}: event from {one.onset[:19]} UTC on")
+        if self._services.hold_begun(begun):
             if not self._source.replayed:
                 self.write_checkpoint()
             self._services.tell_begun()
@@ -309,10 +316,8 @@ class RunFolder:
             self._config, self._models, self._services, self._stations, n_events, warnings, deaf, degraded, ended
         )
         write_bytes_atomically(self._out / STATUS, json.dumps(status).encode() + b"\n", self._ledger.make_room)
-        if self._config.metrics is not None:
-            from edgequake.edge.results.metrics import metrics_text
-
-            write_bytes_atomically(self._config.metrics, metrics_text(status).encode(), self._ledger.make_room)
+        if self._metrics is not None:
+            self._metrics.write(status, self._ledger.make_room)
 
     def _give_memory_back(self) -> None:
         if not self._source.replayed:  # a live run may take months

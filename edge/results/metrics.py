@@ -8,13 +8,43 @@ Prometheus, Exposition formats, text-based format 0.0.4,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+from edgequake.edge.base.atomic_files import write_bytes_atomically
+from edgequake.edge.base.errors import DataError
 from edgequake.edge.formats.waveforms import NS_PER_S, parse_time
 
 Labels = Mapping[str, str]
 _GAUGE, _COUNTER = "gauge", "counter"
+
+
+class MetricsFile:
+    """The file of --metrics. No result of the run is in it, so a live run goes on where it cannot be written."""
+
+    def __init__(self, path: Path, is_live: bool, log: Callable[[str], None]) -> None:
+        self._path, self._is_live, self._log = path, is_live, log
+        self._is_failing = False
+
+    def write(self, status: Mapping[str, Any], make_room: Callable[[int], bool] | None) -> None:
+        """Write the figures of a status; where a live run cannot, say so once, until it can again.
+
+        Raises
+        ------
+        DataError
+            The file cannot be written, in a run over files.
+        """
+        try:
+            write_bytes_atomically(self._path, metrics_text(status).encode(), make_room)
+        except DataError as problem:
+            if not self._is_live:
+                raise
+            if not self._is_failing:
+                self._log(f"--metrics: {problem}; detection goes on, it is tried again with each checkpoint")
+            self._is_failing = True
+        else:
+            self._is_failing = False
 
 
 def metrics_text(status: Mapping[str, Any]) -> str:

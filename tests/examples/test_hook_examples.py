@@ -116,6 +116,22 @@ def test_a_server_that_is_not_there_is_one_line(name: str, options: list[str], r
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "refused" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "missing"),
+    [("on_event_mqtt", ["--host", "127.0.0.1"], "paho"), ("on_event_picture", [], "edgequake")],
+)
+def test_a_python_without_the_packages_is_one_line(name: str, options: list[str], missing: str, root: Path) -> None:
+    command = [sys.executable, "-S", "-E", str(root / "examples" / f"{name}.py"), *options]
+    done = subprocess.run(command, input=json.dumps(announcements()[0]), capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and f" has no {missing}" in done.stderr
+
+
+def test_what_is_no_event_is_one_line(root: Path) -> None:
+    command = [sys.executable, "-S", str(root / "examples" / "on_event_ntfy.py"), "--topic", "x"]
+    done = subprocess.run(command, input="hello", capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and done.stderr.startswith("ntfy: ")
+
+
 @pytest.fixture
 def broker() -> Iterator[int]:
     """Return the port of an MQTT broker."""
@@ -203,6 +219,12 @@ def test_several_programs_get_the_same_event(root: Path, tmp_path: Path) -> None
     command = [str(root / "examples" / "on_event_several.sh"), f"cat > {tmp_path}/a", "exit 3", f"cat > {tmp_path}/b"]
     assert subprocess.run(command, input=b'{"x": "a b\\\\n"}\n').returncode == 1
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == b'{"x": "a b\\\\n"}\n'
+
+
+def test_programs_beside_it_need_no_path(root: Path, server: tuple[str, list[Any]]) -> None:
+    address, received = server
+    command = [str(root / "examples" / "on_event_several.sh"), f"on_event_webhook.py {address}"]
+    assert subprocess.run(command, input=b"{}\n").returncode == 0 and [body for _, body in received] == [b"{}\n"]
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="no reader of TOML")
