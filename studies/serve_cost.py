@@ -35,6 +35,7 @@ from edgequake.benchmarks.robustness.shake_signal import CHANNELS, DATAGRAM_SAMP
 
 SERVE = (sys.executable, "-m", "edgequake.cli", "serve")
 IDLE_S = 30.0
+THRESHOLD = 0.1  # for more events than the quakes of the signal: some ten in twenty minutes
 SETTLED_S = 5.0  # after which programs that were started have started, and what was sent has been worked through
 PAGES = ("now", "now/data?minutes=2", "days", "days/data", "events", "ground")
 DRAWN = ("now/data?minutes=30", "now/data?minutes=120", "now/data?minutes=1440", "days/data")
@@ -138,7 +139,7 @@ def run_turn(work: Path, quarters: list[list[bytes]], speed: float, n_pages: int
     port = free_port()
     station = "_".join(STATION.split("_")[:2])
     command = [sys.executable, "-m", "edgequake.edge", "run", f"shake://127.0.0.1:{port}/{station}", "--out", str(out)]
-    command += ["--monitor", "--model", "earth", "--on-event", f"tee {pipe}"]
+    command += ["--monitor", "--model", "earth", "--threshold", str(THRESHOLD), "--on-event", f"tee {pipe}"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     runner = subprocess.Popen(command, **quiet)  # type: ignore[call-overload]
     turn = Turn()

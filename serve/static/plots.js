@@ -1,7 +1,7 @@
 // Drawing: traces and probabilities by uPlot, spectrograms and SSAM levels on a canvas of the same width.
 "use strict";
 const edgequake = (() => {
-  const AXIS = 62, RIGHT = 14;  // pixels left and right of what is drawn, the same in every picture
+  const AXIS = 62, RIGHT = 28;  // pixels left and right of what is drawn, the same in every picture
   const LABEL = 16;  // of which for the name of an axis
   const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200];  // seconds between times on an axis
   const FONT = '12px system-ui, "DejaVu Sans", sans-serif';

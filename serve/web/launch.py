@@ -1,7 +1,7 @@
 """What a server is started with: checked by `edgequake serve`, handed on to the process that serves.
 
 The command line's packages (typer, rich) take 13 MB that a server does not need, and the C library keeps memory that
-large arrays have been in. So the command checks everything, listens, and becomes another program: `process.py`.
+large arrays have been in. So the command checks everything here, listens, and becomes another program: `process.py`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ from __future__ import annotations
 import importlib.util
 import ipaddress
 import json
-import os
 import secrets
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,15 +26,6 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 MOST_CONNECTIONS = 128
 _MOST_TOKEN_BYTES = 4096
 _PACKAGES = ("uvicorn", "starlette", "jinja2")
-_PROCESS = ("-m", "edgequake.serve.web.process")
-# One heap for all threads, and arrays larger than 128 kB given back to the system as soon as they are free: glibc's
-# own, growing limit would keep what the largest picture took (mallopt(3)). One thread computes at a time anyway.
-_ENVIRONMENT = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": "131072",
-    "MALLOC_TRIM_THRESHOLD_": "131072",
-    "OPENBLAS_NUM_THREADS": "1",
-}
 
 
 @dataclass(frozen=True)
@@ -104,16 +93,6 @@ def prepare(
     shown = f"[{host}]" if ":" in host else host
     say(f"the page of {run}: http://{shown}:{listening.getsockname()[1]}/ (reviews in {store.folder})")
     return Launch(str(run), str(store.folder), tuple(known), any_address, token, listening.detach())
-
-
-def become_server(launch: Launch) -> None:
-    """Go on as the program that serves; the token travels in a pipe, where no list of processes shows it."""
-    read_fd, write_fd = os.pipe()
-    with os.fdopen(write_fd, "w", encoding="utf-8") as pipe:
-        pipe.write(launch.to_json())
-    for fd in (read_fd, launch.socket_fd):
-        os.set_inheritable(fd, True)
-    os.execve(sys.executable, [sys.executable, *_PROCESS, str(read_fd)], {**_ENVIRONMENT, **os.environ})
 
 
 def is_run_folder(path: Path) -> bool:

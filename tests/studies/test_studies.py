@@ -187,6 +187,11 @@ STUDIES = {
         "proof",
         is_here=True,
     ),
+    "serve_cost": Study(
+        ["latency", "--minutes", "4", "--speed", "20", "--turns", "1", "--pages", "2", "--out", "OUT/cost"],
+        r"events a turn +1\n[\s\S]*alone: p50 ms +\d[\s\S]*2 pages: share of a core of the server +\d",
+        "cost",
+    ),
     "summary_share": Study(
         ["DATA", "--body", "moon", "--most", "1"], r"\| moon \| 6\.625 Hz, repeated \| 3 \| 0\.\d\d \|", is_here=True
     ),
@@ -198,7 +203,7 @@ STUDIES = {
 # Covered elsewhere for the most part: body_folds trains as two of them do, test_conformance.py converts as the others.
 LONG = (
     "compare_models", "conformance", "convert_remedies", "draw_day", "earth_folds", "plain_route", "rates_and_clocks",
-    "scan_proof",
+    "scan_proof", "serve_cost",
 )  # fmt: skip
 SLOW = (
     "compare_models", "conformance", "convert_remedies", "plain_route",  # TensorFlow alone takes seconds to import

@@ -16,7 +16,7 @@ import uvicorn
 
 from edgequake import cli
 from edgequake.edge.base.errors import ConfigError, DataError
-from edgequake.serve.web import server
+from edgequake.serve.web import launch, server
 from edgequake.serve.web.routes import make_site
 
 from ..conftest import visit
@@ -32,7 +32,7 @@ def address(finished_station: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.setattr(server, "_KEPT_OPEN_S", 1)
     config = server.limited(make_site(visit(finished_station).context, ["127.0.0.1"]))
     running = uvicorn.Server(config)
-    listening = server.listen("127.0.0.1", 0)
+    listening = launch.listen("127.0.0.1", 0)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
     thread.start()
     yield listening.getsockname()
@@ -79,16 +79,16 @@ def test_a_server_names_no_software(address: tuple[str, int]) -> None:
 
 
 def test_where_names_and_tokens_are_demanded(tmp_path: Path) -> None:
-    assert all(server.is_loopback(host) for host in ("localhost", "127.0.0.1", "127.8.9.1", "::1"))
-    assert not any(server.is_loopback(host) for host in ("0.0.0.0", "::", "192.168.1.4", "station", ""))
-    assert server.names_of("127.0.0.1", ()) == (["localhost", "127.0.0.1", "::1", "127.0.0.1"], False)
-    names, any_address = server.names_of("0.0.0.0", ["quakes.example"])
+    assert all(launch.is_loopback(host) for host in ("localhost", "127.0.0.1", "127.8.9.1", "::1"))
+    assert not any(launch.is_loopback(host) for host in ("0.0.0.0", "::", "192.168.1.4", "station", ""))
+    assert launch.names_of("127.0.0.1", ()) == (["localhost", "127.0.0.1", "::1", "127.0.0.1"], False)
+    names, any_address = launch.names_of("0.0.0.0", ["quakes.example"])
     assert any_address and "quakes.example" in names and socket.gethostname() in names
     (tmp_path / "token").write_text("short\n")
     with pytest.raises(ConfigError, match="16 letters or more"):
-        server.read_token(tmp_path / "token")
+        launch.read_token(tmp_path / "token")
     (tmp_path / "token").write_text("correct-horse-battery\n")
-    assert server.read_token(tmp_path / "token") == "correct-horse-battery"
+    assert launch.read_token(tmp_path / "token") == "correct-horse-battery"
 
 
 def test_errors_are_one_line(tmp_path: Path, finished_station: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,7 +107,7 @@ def test_errors_are_one_line(tmp_path: Path, finished_station: Path, capsys: pyt
             lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
             assert len(lines) == 1 and message in lines[0]
     with pytest.raises(DataError):
-        server.listen("no.such.host.invalid", 0)
+        launch.listen("no.such.host.invalid", 0)
 
 
 @pytest.mark.slow
