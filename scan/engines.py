@@ -6,6 +6,7 @@ scheduler with 100 000 futures takes a minute before it begins. Nothing of a sca
 
 from __future__ import annotations
 
+import logging
 import queue
 import time
 from collections import deque
@@ -104,6 +105,7 @@ class DaskEngine:
         except ModuleNotFoundError as problem:
             raise ConfigError("a scan needs Dask: pip install 'edgequake[scan]'") from problem
         dask.config.set({"distributed.scheduler.allowed-failures": _MOST_DEATHS})
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # a lost scheduler is told in one line
         self._cluster = None
         self._outcomes: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._futures: dict[str, Any] = {}

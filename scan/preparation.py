@@ -25,6 +25,7 @@ from edgequake.scan.storage.archive_index import ArchiveIndex, IndexedFile, Inde
 from edgequake.scan.storage.archives import RecordArchive, open_archive
 from edgequake.scan.storage.scan_folder import ScanFolder, read_json, write_json
 
+_MOST_SEAMS, _SHARDS_PER_SEAM = 4, 20  # looked at unless asked for more: at most a tenth of a long scan is run again
 _MOST_ADVICE = 3  # channels that a message names, and files left out
 
 
@@ -48,7 +49,7 @@ class ScanConfig:
     core_library: Path | None = None
     threshold: float | None = None
     sensitivity: str = "normal"
-    n_seams: int = 4  # looked at a second time
+    n_seams: int | None = None  # looked at a second time; None: some, by the number of shards
     most_differing: float = 0.05  # events gained and lost at them, with a lead-in, for each event
 
     def __post_init__(self) -> None:
@@ -113,6 +114,8 @@ def prepare(
     ]
     for line in left_out:
         log(line)
+    if config.lead_in_s is None and len(chosen.bands) == 1 and config.n_workers != 1:
+        log("one station and location: one worker runs its shards, one after the other (all: --parallel-in-time)")
     task, described = _task(config, archive, chosen)
     if not is_dry:
         _describe(folder, config, task, chosen, described)
@@ -123,12 +126,19 @@ def prepare(
     plan = Plan.write(folder.plans, make_shards(files, chosen, options, diagnostics), options.is_chained)
     if not is_dry:
         _make_current(folder, plan, task.run_id, list(others))
-    seams = tuple(sampled_seams(plan, config.n_seams)) if config.n_seams else ()
+    seams = _sampled_seams(plan, config.n_seams)
     states = tuple(first.previous for first, _ in seams if first.previous is not None)
     warnings = (*left_out, *unusable, *diagnostics.texts())
     return PreparedScan(
         folder, plan, replace(task, keep_states=states), seams, options.is_chained, update, chosen, warnings
     )
+
+
+def _sampled_seams(plan: Plan, n_seams: int | None) -> tuple[tuple[Shard, Shard], ...]:
+    """Return the seams to be looked at a second time; each costs as much as its two shards."""
+    if n_seams is None:
+        n_seams = min(_MOST_SEAMS, 1 + sum(1 for _ in plan.planned()) // _SHARDS_PER_SEAM)
+    return tuple(sampled_seams(plan, n_seams)) if n_seams else ()
 
 
 def _tell(archive: RecordArchive, update: IndexUpdate, log: Callable[[str], None]) -> None:

@@ -168,6 +168,7 @@ def _look_at_seams(prepared: PreparedScan, engine: Engine, control: Control) -> 
     pairs = [pair for pair in prepared.seams if all(folder.is_done(shard.id) for shard in pair)]
     if not pairs:
         return None
+    control.log(f"{len(pairs)} boundary(ies) of shards: both sides are run again as one")
     driver = Driver(
         [[Piece(second.id, 1.0, (first, second))] for first, second in pairs],
         marks,

@@ -64,7 +64,10 @@ def scan(
     threshold: Annotated[
         float | None, typer.Option(metavar="P", help="Onset probability that declares an event, 0 to 1.")
     ] = None,
-    check_seams: Annotated[int, typer.Option(min=0, metavar="N", help="Boundaries of pieces to look at again.")] = 4,
+    check_seams: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Boundaries of pieces to look at again; by default one to four."),
+    ] = None,
     seam_share: Annotated[
         float,
         typer.Option(
