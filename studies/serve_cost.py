@@ -31,11 +31,21 @@ from urllib.request import urlopen
 
 import numpy as np
 
-from edgequake.benchmarks.robustness.shake_signal import CHANNELS, DATAGRAM_SAMPLES, RATE_HZ, STATION, shake_signal
+from edgequake.benchmarks.robustness.shake_signal import (
+    CHANNELS,
+    DATAGRAM_SAMPLES,
+    QUAKE_EVERY_S,
+    RATE_HZ,
+    START_NS,
+    STATION,
+    ShakeSignal,
+    shake_signal,
+)
 
 SERVE = (sys.executable, "-m", "edgequake.cli", "serve")
 IDLE_S = 30.0
-THRESHOLD = 0.1  # for more events than the quakes of the signal: some ten in twenty minutes
+THRESHOLD = 0.5
+BEFORE_S, AFTER_S = 10.0, 25.0  # of each quake in the signal: so they come every 35 s
 SETTLED_S = 5.0  # after which programs that were started have started, and what was sent has been worked through
 PAGES = ("now", "now/data?minutes=2", "days", "days/data", "events", "ground")
 DRAWN = ("now/data?minutes=30", "now/data?minutes=120", "now/data?minutes=1440", "days/data")
@@ -163,6 +173,16 @@ def run_turn(work: Path, quarters: list[list[bytes]], speed: float, n_pages: int
     return turn
 
 
+def busy_signal(minutes: float) -> ShakeSignal:
+    """Return a minute of noise, and quakes one after another."""
+    n_quakes = int((minutes - 1.0) * 60.0 / (BEFORE_S + AFTER_S))
+    whole = shake_signal(np.random.default_rng(1), 90.0 + QUAKE_EVERY_S * n_quakes)
+    onsets = [round((onset_ns - START_NS) / 1e9 * RATE_HZ) for onset_ns in whole.onsets_ns]
+    before, after = (int(seconds * RATE_HZ) for seconds in (BEFORE_S, AFTER_S))
+    parts = [whole.samples[:, onset - before : onset + after] for onset in onsets]
+    return ShakeSignal(np.concatenate([whole.samples[:, : int(60 * RATE_HZ)], *parts], axis=1), ())
+
+
 def free_port() -> int:
     """Return a UDP port that nobody listens on."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -244,7 +264,7 @@ def ask_for_ever(address: str, n: int) -> None:
 def measure_latency(work: Path, minutes: float, speed: float, n_turns: int, n_pages: int) -> dict[str, float]:
     """Return figures of the runner alone and beside pages, in turns: latencies in ms, processor time in s."""
     work.mkdir(parents=True, exist_ok=True)
-    datagrams = [data for _, data in shake_signal(np.random.default_rng(1), minutes * 60.0).datagrams()]
+    datagrams = [data for _, data in busy_signal(minutes).datagrams()]
     n = len(CHANNELS)
     quarters = [datagrams[i : i + n] for i in range(0, len(datagrams), n)]
     turns: dict[str, list[Turn]] = {"alone": [], f"{n_pages} pages": []}
@@ -276,8 +296,8 @@ def main() -> None:
     memory.add_argument("--idle-s", type=float, default=IDLE_S)
     latency = what.add_parser("latency")
     latency.add_argument("--out", type=Path, required=True)
-    latency.add_argument("--minutes", type=float, default=20.0, help="of the signal; a quake every 2.5")
-    latency.add_argument("--speed", type=float, default=8.0, help="times that of a real Shake")
+    latency.add_argument("--minutes", type=float, default=20.0, help="of the signal")
+    latency.add_argument("--speed", type=float, default=4.0, help="times that of a real Shake")
     latency.add_argument("--turns", type=int, default=3, help="of each kind")
     latency.add_argument("--pages", type=int, default=10)
     pages = what.add_parser("pages", help="ask a server as open pages do, until it is ended")

@@ -39,7 +39,7 @@
     if (day.columns) lines(c, wide);
     // Dense lines hide the shade: a bar under them stays visible.
     day.kept.forEach(([a, b]) => pieces(a, b, (x, y, width) => { c.fillStyle = edgequake.colour("kept"); c.fillRect(x, y + lineHeight() / 2 - 4, Math.max(3, width), 4); }));
-    day.events.forEach((event, i) => mark(c, event, i));
+    marks(c);
     day.added.forEach((event) => markAdded(c, event));
     if (chosen) pieces(...chosen, (x, y, width) => { c.strokeStyle = edgequake.colour("chosen"); c.lineWidth = 2; c.strokeRect(x, y - lineHeight() / 2 + 1, Math.max(2, width), lineHeight() - 2); c.lineWidth = 1; });
   }
@@ -62,17 +62,19 @@
     const { x, y } = place(event.onset), bottom = y + lineHeight() / 2;
     c.fillStyle = edgequake.colour("moved"); c.beginPath(); c.moveTo(x - 6, bottom); c.lineTo(x + 6, bottom); c.lineTo(x, bottom - 10); c.fill();
   }
-  let lastLabel = { x: -100, y: -1 };
-  function mark(c, event, i) {
-    const { x, y } = place(event.onset), top = y - lineHeight() / 2;
-    if (!i) lastLabel = { x: -100, y: -1 };
-    c.fillStyle = edgequake.colour("onset"); c.beginPath(); c.moveTo(x - 5, top); c.lineTo(x + 5, top); c.lineTo(x, top + 9); c.fill();
-    if (y === lastLabel.y && x - lastLabel.x < 26) return;  // no room: the table has its number
-    lastLabel = { x, y };
-    const text = String(i + 1), isLate = x > canvas.clientWidth - 34;
-    c.textAlign = isLate ? "right" : "left"; c.font = `bold ${edgequake.FONT}`;
-    c.strokeStyle = edgequake.colour("back"); c.lineWidth = 3; c.strokeText(text, x + (isLate ? -7 : 7), top + 5); c.lineWidth = 1;
-    c.fillStyle = edgequake.colour("text"); c.fillText(text, x + (isLate ? -7 : 7), top + 5);
+  // Triangles first, then a number where it covers neither a triangle nor another number: the table has them all.
+  function marks(c) {
+    const at = day.events.map((event) => place(event.onset)), taken = at.map(({ x, y }) => ({ y, left: x - 6, right: x + 6 }));
+    c.fillStyle = edgequake.colour("onset");
+    at.forEach(({ x, y }) => { const top = y - lineHeight() / 2; c.beginPath(); c.moveTo(x - 5, top); c.lineTo(x + 5, top); c.lineTo(x, top + 9); c.fill(); });
+    c.font = `bold ${edgequake.FONT}`; c.textAlign = "left"; c.strokeStyle = edgequake.colour("back"); c.fillStyle = edgequake.colour("text");
+    at.forEach(({ x, y }, i) => {
+      const text = String(i + 1), width = c.measureText(text).width, top = y - lineHeight() / 2;
+      const left = [x + 7, x - 7 - width].find((from) => from > LEFT && from + width < canvas.clientWidth && !taken.some((one) => one.y === y && one.left < from + width && one.right > from));
+      if (left === undefined) return;
+      taken.push({ y, left, right: left + width });
+      c.lineWidth = 3; c.strokeText(text, left, top + 5); c.lineWidth = 1; c.fillText(text, left, top + 5);
+    });
     c.font = edgequake.FONT;
   }
   function pieces(a, b, paint) {

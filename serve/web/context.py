@@ -123,6 +123,7 @@ class Context:
         session: Session = request.state.session
         text = self.templates.get_template(f"{name}.html.j2").render(
             secret=self.sessions.form_secret(session),
+            is_in=session.is_in,
             run_name=self.out.resolve().name,
             reviewer=reviewer_of(request),
             path=request.url.path,

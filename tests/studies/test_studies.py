@@ -188,8 +188,8 @@ STUDIES = {
         is_here=True,
     ),
     "serve_cost": Study(
-        ["latency", "--minutes", "4", "--speed", "20", "--turns", "1", "--pages", "2", "--out", "OUT/cost"],
-        r"events a turn +1\n[\s\S]*alone: p50 ms +\d[\s\S]*2 pages: share of a core of the server +\d",
+        ["latency", "--minutes", "3", "--speed", "10", "--turns", "1", "--pages", "2", "--out", "OUT/cost"],
+        r"events a turn +[1-9]\n[\s\S]*alone: p50 ms +\d[\s\S]*2 pages: share of a core of the server +\d",
         "cost",
     ),
     "summary_share": Study(

@@ -223,7 +223,8 @@ def test_without_the_token_nothing_is_seen(finished_station: Path) -> None:
         assert answer.status_code == 303 and answer.headers["location"] == "/login"
     for address in ("/now/data", "/days/data", "/events/x/data"):
         assert stranger.get(address).status_code == 401
-    assert "XX_LUN" not in stranger.get("/login").text
+    login = stranger.get("/login").text
+    assert "XX_LUN" not in login and "/events" not in login and f" {finished_station.name}<" not in login
 
 
 def test_logging_in_needs_the_token_and_gives_a_new_session(
