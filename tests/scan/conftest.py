@@ -1,4 +1,4 @@
-"""A small archive for scans: two stations, three nights of four hours with midnight in the middle, and a serial run."""
+"""A small archive for scans: two stations, three nights of three hours that span midnight, and a serial run."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def scanned(nights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def copied(nights: Path, tmp_path: Path) -> Callable[[int], Path]:
-    """Return what makes an archive of the first so many nights."""
+def copied(nights: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Return what makes an archive of the first so many nights, of one station or all."""
 
-    def copy(n_nights: int) -> Path:
+    def copy(n_nights: int, station: str = "") -> Path:
         folder = tmp_path / "archive"
         folder.mkdir(exist_ok=True)
-        for path in nights.iterdir():
+        for path in nights.glob(f"{station}*"):
             if int(path.name.split(".")[1]) < n_nights and not (folder / path.name).exists():
                 shutil.copy2(path, folder)
         return folder

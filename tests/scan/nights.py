@@ -21,11 +21,11 @@ NIGHTS = 3
 
 
 def write_night(folder: Path, station: str, night: int) -> Path:
-    """Write four hours from 22:00 on; the second of two moonquakes begins shortly before midnight."""
+    """Write three hours from 22:00 on; the second of two moonquakes begins shortly before midnight."""
     rng = np.random.default_rng([night, int(station[1:])])
     start_ns = DAY_START_NS + (24 * night + 22) * HOUR_NS
     record = synthetic_record(
-        rng, 4 * 3600.0, [3000.0, 7000.0], ratios=[20.0, 20.0], start_ns=start_ns, station=station
+        rng, 3 * 3600.0, [3000.0, 7000.0], ratios=[20.0, 20.0], start_ns=start_ns, station=station
     )
     return write_miniseed(record, folder / f"{station}.{night}.mseed")
 
@@ -36,6 +36,13 @@ def serial_catalog(archive: Path, out: Path) -> str:
     header, *rows = (out / "catalog.csv").read_text().splitlines(keepends=True)
     assert header.startswith("filename,") and len(rows) > 3
     return "".join(sorted(rows, key=lambda row: (row.split(",")[1], row.split(",")[5])))
+
+
+def rows_of(catalog: str, station_id: str) -> str:
+    """Return the rows of one station."""
+    rows = [row for row in catalog.splitlines(keepends=True) if f",{station_id}," in row]
+    assert rows
+    return "".join(rows)
 
 
 def scan_here(archive: Path | str, out: Path, **options: object) -> ScanResult:

@@ -19,7 +19,7 @@ from .nights import catalog_of, serial_catalog
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_loses_nothing(copied: Callable[[int], Path], tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_loses_nothing(copied: Callable[..., Path], tmp_path: Path) -> None:
     pytest.importorskip("distributed")
     archive, out = copied(1), tmp_path / "out"
     engine, killed = DaskEngine(1), list[int]()
