@@ -255,8 +255,8 @@ def _describe(
         differing = [name for name in wanted if found.get(name) != wanted[name]]
         if differing:
             raise ConfigError(
-                f"{folder.path} belongs to another scan: {', '.join(differing)} differ; go on with its own options, or "
-                f"choose another --out"
+                f"{folder.path} belongs to another scan, with another {', another '.join(differing)}: go on with its "
+                f"own options, or choose another --out"
             )
     else:
         write_json(folder.description, wanted)

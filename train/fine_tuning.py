@@ -32,7 +32,7 @@ from edgequake.results.progress import Progress, silent
 from edgequake.train.configuration.recipe import Recipe
 from edgequake.train.data.training_data import TrainingData
 
-SHIPPED = Path(__file__).parent / "models"  # of a source tree; packages have no networks, only graphs
+SHIPPED = Path(__file__).parent / "models"  # the networks of the shipped models, in a wheel too
 RECORDED_SHARE = 0.5
 SYNTHETIC_QUAKES, SYNTHETIC_NOISE = 0.6, 0.1
 LEARNING_RATE = 0.001  # a third of a training's: the network is to stay what it is where reviews say nothing
@@ -88,7 +88,7 @@ def find_network(model: str) -> Path:
     if path.suffix != ".keras" or not path.is_file():
         raise ConfigError(
             f"no network '{model}': expected NAME.keras of a training with its train.json, its folder, or the name of "
-            f"a model in a source tree (train/models)"
+            f"a shipped model (moon, mars, earth)"
         )
     if not (path.parent / "train.json").is_file():
         raise ConfigError(f"{path} has no train.json beside it: expected the folder that `edgequake train` has written")

@@ -47,7 +47,7 @@ def test_the_blocks_run_as_pasted(
             exec(compile(text, "docs/notebook-to-device.md", "exec"), namespace)
         elif language == "sh":
             for line in text.splitlines():
-                assert main(shlex.split(line.strip())[1:]) == 0, line
+                assert main(shlex.split(line, comments=True)[1:]) == 0, line
     report = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))
     assert (tmp_path / "kept" / "report.html").stat().st_size > 10_000
     assert (tmp_path / "kept" / "catalog.csv").read_text(encoding="utf-8").count("\n") >= 3

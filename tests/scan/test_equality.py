@@ -155,7 +155,7 @@ def test_a_failed_shard_is_told_and_tried_again_when_asked(copied: Callable[...,
 
 
 def test_other_options_need_another_folder(nights: Path, scanned: Path) -> None:
-    with pytest.raises(ConfigError, match="belongs to another scan: threshold differ"):
+    with pytest.raises(ConfigError, match="belongs to another scan, with another threshold: go on"):
         scan_here(nights, scanned, keeps_segments=True, threshold=0.7)
 
 

@@ -90,11 +90,17 @@ def test_a_scan_is_exported_like_a_run(scanned: Path, serial: str, serial_run: P
     assert main(["export", str(scanned), "--sac"]) == 1
 
 
-def test_a_scan_has_a_page(scanned: Path, tmp_path: Path) -> None:
+def test_a_scan_has_a_page(scanned: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(scanned), "--out", str(tmp_path / "page.html")]) == 0
     page = (tmp_path / "page.html").read_text()
     assert "a scan of 2 stations" in page and "XX.S12.00" in page and "No shard has failed." in page
     assert page.count("<img ") == 2
+    for arguments, said in (
+        (["report", "--limit", "3"], "are of a run; "),
+        (["plot"], "is a scan: `edgequake report "),
+    ):
+        capfd.readouterr()
+        assert main([arguments[0], str(scanned), *arguments[1:]]) == 1 and said in capfd.readouterr().err
 
 
 def test_an_estimate_leaves_nothing_behind(nights: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -94,6 +94,8 @@ def plot(
     """Draw the records of a run, with the segments shaded and the onsets marked."""
     from edgequake.report.charts.picture import draw_run
 
+    if is_scan(run_dir):
+        raise ConfigError(f"{run_dir} is a scan: `edgequake report {run_dir}` shows it; expected the --out of a run")
     with progress_bar() as show:
         drawn = draw_run(run_dir, out or run_dir / "picture.png", inputs or (), station, show)
     say(f"drawn: {drawn}")
@@ -210,6 +212,8 @@ def report(
     if markdown or readme:
         _write_markdown(paths, out, readme, whole_page=markdown)
     elif folders and is_scan(folders[0]):
+        if inputs or model or since or limit is not None:
+            raise ConfigError(f"--input, --model, --since and --limit are of a run; {folders[0]} is a scan")
         _write_scan(folders[0], out or folders[0] / "report.html")
     elif folders:
         _write_run(folders[0], out or folders[0] / "report.html", inputs or [], model, since, limit)
