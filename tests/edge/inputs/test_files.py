@@ -231,7 +231,9 @@ def test_unusable_files_of_a_folder_are_left_out_and_reported(write: Write, nois
     (folder / "junk.bin").write_bytes(np.random.default_rng(1).bytes(10_000))
     (folder / "readme.txt").write_text("no record")
     (folder / "kept.csv").write_text("filename,evid\n")
-    (folder / "catalog.csv").write_text("filename,evid\n")  # of a data folder, as records.csv: labels, which no run reads
+    (folder / "catalog.csv").write_text(
+        "filename,evid\n"
+    )  # of a data folder, as records.csv: labels, which no run reads
     (folder / "records.csv").write_text("file\n")
     (folder / ".hidden").write_bytes(b"x")
     (folder / "dangling.mseed").symlink_to(folder / "nowhere")
