@@ -67,7 +67,7 @@ class RunFolder:
         self._metrics = config.metrics and MetricsFile(config.metrics, not source.replayed, log)
         self.n_resumed = 0
         self._next_checkpoint_s = 0.0
-        self._alarms: tuple[str | None, ...] = (None, None)  # when the status was last written
+        self._alarms: tuple[str | None, ...] = (None, None, None)  # when the status was last written
         self._n_dropped = self._n_renamed = 0  # events and segments, when it was last said
         self._switch: ModelSwitch | None = None  # to a model that was installed
         self._offer = config.out / MODELS / "offer.json"
@@ -301,7 +301,8 @@ class RunFolder:
 
     def _present_alarms(self) -> tuple[str | None, ...]:
         hearing = self._source.hearing
-        return (None if hearing is None else hearing.deaf, self._degraded.text)
+        is_heard = bool(self._models.choice.stations)  # the first station: its model is news, too
+        return (None if hearing is None else hearing.deaf, self._degraded.text, "heard" if is_heard else None)
 
     def _write_status(self, ended: bool) -> None:
         if self._has_status and self._degraded.attempt(STATUS_TASK, partial(self._save_status, ended)):
@@ -311,7 +312,7 @@ class RunFolder:
         from edgequake.edge.operation.status import run_status
 
         warnings, n_events = self._source.diagnostics.texts(), self._ledger.n_rows
-        deaf, degraded = self._present_alarms()
+        deaf, degraded, _ = self._present_alarms()
         status = run_status(
             self._config, self._models, self._services, self._stations, n_events, warnings, deaf, degraded, ended
         )

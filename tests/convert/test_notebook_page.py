@@ -48,6 +48,7 @@ def test_the_blocks_run_as_pasted(
         elif language == "sh":
             for line in text.splitlines():
                 assert main(shlex.split(line, comments=True)[1:]) == 0, line
+    assert "mine int8" in capsys.readouterr().out
     report = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))
     assert (tmp_path / "kept" / "report.html").stat().st_size > 10_000
     assert (tmp_path / "kept" / "catalog.csv").read_text(encoding="utf-8").count("\n") >= 3

@@ -98,7 +98,8 @@ def read_table(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
             header = reader.fieldnames or []
             rows = [{name: _text_of(value) for name, value in row.items()} for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        raise DataError(f"table {path} cannot be read: {problem}") from problem
+        reason = (isinstance(problem, OSError) and problem.strerror) or problem
+        raise DataError(f"table {path} cannot be read: {reason}") from problem
     missing = [column for column in columns if column not in header]
     if missing:
         raise DataError(f"table {path} has no column '{missing[0]}': it has {', '.join(header) or 'no header'}")

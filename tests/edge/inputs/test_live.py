@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from edgequake.edge.base.control import Control
 from edgequake.edge.base.diagnostics import Diagnostics
 from edgequake.edge.base.errors import ConfigError
 from edgequake.edge.formats.miniseed import index_file
-from edgequake.edge.formats.waveforms import Trace, duration_ns
+from edgequake.edge.formats.waveforms import Trace, duration_ns, parse_time
 from edgequake.edge.inputs.folder_watch import FolderWatch, Sighting
 from edgequake.edge.inputs.model_choice import ModelChoice
 from edgequake.edge.inputs.ordering import ChannelRouter, ReorderBuffer
@@ -200,6 +201,25 @@ def test_disorder_junk_and_duplicates_do_not_change_the_events(
     assert events_of(summary) == events_of(from_file) and len(summary.events) == 1
     assert summary.unreadable_bytes > 0 and summary.overlap_samples > 0
     assert summary.samples_kept == from_file.samples_kept
+
+
+def test_a_live_run_says_its_model_and_each_event_without_waiting_for_a_checkpoint(
+    loud: np.ndarray, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    said: list[tuple[str, str]] = []  # each line, and the model of the status at that moment
+
+    def log(line: str) -> None:
+        status = tmp_path / "out" / "status.json"
+        said.append((line, json.loads(status.read_text())["model"] if status.exists() else ""))
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(loud.astype("int32").tobytes())))
+    options = RunConfig(("-",), tmp_path / "out", raw=f"{RATE_HZ!r},int32,FDSN:XX_LUN_00_M_H_Z,2030-01-01T00:00:00")
+    summary = run(options, control=Control(log=log))
+    lines = [(line, model) for line, model in said if ": event from " in line]
+    assert len(lines) == len(summary.events) > 0
+    for (line, model), row in zip(lines, summary.events, strict=True):
+        (when,) = re.fullmatch(r"XX_LUN: event from (2030-01-01T[0-9:]{8}) UTC on", line).groups()  # type: ignore[union-attr]
+        assert abs(parse_time(when) - row.onset_ns) < 300 * S and model == "moon"
 
 
 def test_a_stream_of_nothing_but_junk_ends_with_an_error_message(stream: Callable[..., Summary]) -> None:
