@@ -27,6 +27,7 @@ def test_the_blocks_run_as_pasted(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     worker_here: None,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     page = (root / "docs" / "notebook-to-device.md").read_text(encoding="utf-8").split("## Windows of three")[0]
     monkeypatch.chdir(tmp_path)
