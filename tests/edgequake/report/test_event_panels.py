@@ -13,7 +13,15 @@ from edgequake.report.charts.event_panels import EventPanel, event_figure
 from edgequake.report.charts.images import png_uri
 from edgequake.report.charts.spectrogram import spectrogram_of
 from edgequake.report.recording.probabilities import ProbabilityTrace
-from edgequake.report.recording.samples import Samples, despiked, even, joined
+from edgequake.report.recording.samples import (
+    SPIKE_LOCAL,
+    SPIKE_USUAL,
+    USUAL_SHARE,
+    Samples,
+    despiked,
+    even,
+    joined,
+)
 
 from .legibility import cut_off, overlaps, words
 
@@ -181,3 +189,14 @@ def test_a_break_in_the_decisions_is_a_break_in_the_line() -> None:
 
 def test_ten_panels_and_a_day_fit_in_five_megabytes() -> None:
     assert 10 * len(png_uri(event_figure(panel(n_samples=24_000)))) + 600_000 < 5_000_000
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_spikes_are_told_by_medians_of_five(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = np.round(rng.normal(0, 3, 5000)) + 80.0 * (rng.random(5000) < 0.01)  # with ties
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(values, 2, mode="edge"), 5)
+    medians = np.median(windows, axis=1)
+    spread, away = np.median(np.abs(windows - medians[:, np.newaxis]), axis=1), np.abs(values - medians)
+    spikes = (away > SPIKE_LOCAL * spread) & (away > SPIKE_USUAL * np.percentile(away, USUAL_SHARE))
+    assert spikes.any() and np.array_equal(despiked(values), np.where(spikes, medians, values))

@@ -209,6 +209,37 @@ def test_a_span_is_selected_and_requested(browser: Browser, station: Path) -> No
 
 
 @long_form
+def test_a_missed_event_is_added_by_mouse(browser: Browser, station: Path) -> None:
+    def stands() -> list[float]:
+        return [one.added.onset_ns / 1e9 for one in ReviewStore.beside(station).added() if one.added]
+
+    with served(station) as (address, _), without_complaints(browser):
+        browser.open(f"{address}/days")
+        browser.wait_until(DRAWN["/days"])
+        box = browser.evaluate("(b => [b.x, b.y, b.width])(document.getElementById('day').getBoundingClientRect())")
+        at = {"x": box[0] + 52 + 0.25 * (box[2] - 64), "y": box[1] + 22 + 2.5 * 30}  # 02:15
+        for kind in ("mousePressed", "mouseReleased"):
+            browser.call("Input.dispatchMouseEvent", type=kind, **at, button="left", buttons=1, clickCount=1)
+        start, stop = browser.evaluate("['add-start', 'add-stop'].map(id => document.getElementById(id).value)")
+        assert start[11:16] == "02:15" and stop == ""
+        click(browser, "#add button")
+        browser.wait_until(f"location.search === '?state=added' && ({EVENT_DRAWN})")
+        assert len(stands()) == 1
+        browser.press("u")
+        browser.wait_until("document.querySelector('#list') && !document.querySelector('#list table')")
+        assert stands() == []
+        # On "Now", by a click into a trace, which the next renewal keeps.
+        browser.open(f"{address}/now?minutes=30")
+        browser.wait_until(DRAWN["/now"])
+        click(browser, "#plots .u-over")
+        browser.wait_until("document.getElementById('add-start').value.length === 23")
+        middle = browser.evaluate("(d => (Number(d.stop) - 900))(document.getElementById('plots').dataset)")
+        click(browser, "#add button")
+        browser.wait_until(f"location.search === '?state=added' && ({EVENT_DRAWN})")
+        assert abs(stands()[0] - middle) < 5.0
+
+
+@long_form
 def test_two_browsers_review_at_once(browser: Browser, station: Path, tmp_path: Path) -> None:
     with served(station) as (address, _), Browser(find_browser(), tmp_path / "other") as other:
         for one, name in ((browser, "ann"), (other, "bob")):

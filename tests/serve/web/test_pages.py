@@ -159,7 +159,7 @@ def test_an_event_that_the_run_has_missed_is_added_and_undone(visitor: Visitor, 
     data = visitor.get(f"/events/{added.added.evid}/data").json()
     assert data["start"] < data["onset"] == parse_time(start) / NS_PER_S < data["stop"] and len(data["traces"]) == 3
     listed = visitor.get("/events?state=added").text
-    assert "1 events that reviewers have added" in listed and added.added.evid in listed and "missed" in listed
+    assert "1 event that reviewers have added" in listed and added.added.evid in listed and "missed" in listed
     assert "0 events that" in visitor.get("/events?state=added&station=XX_LUN&class=-").text
     assert "2 of 2 events" in visitor.get("/events").text
     day = visitor.get("/days/data").json()

@@ -125,15 +125,26 @@ def despiked(values: Floats) -> Floats:
     """
     if len(values) < 5:
         return values
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(values, 2, mode="edge"), 5)
+    padded = np.pad(values, 2, mode="edge")
     medians, spread = np.empty(len(values)), np.empty(len(values))
     for i in range(0, len(values), BLOCK):  # their windows take five times the memory of the samples
-        part = windows[i : i + BLOCK]
-        medians[i : i + BLOCK] = np.median(part, axis=1)
-        spread[i : i + BLOCK] = np.median(np.abs(part - medians[i : i + BLOCK, np.newaxis]), axis=1)
+        stop = min(i + BLOCK, len(values))
+        near = [padded[i + k : stop + k] for k in range(5)]
+        middle = _median_of_five(*near)
+        medians[i:stop] = middle
+        spread[i:stop] = _median_of_five(*(np.abs(part - middle) for part in near))
     away = np.abs(values - medians)
     spikes = (away > SPIKE_LOCAL * spread) & (away > SPIKE_USUAL * np.percentile(away, USUAL_SHARE))
     return np.where(spikes, medians, values)
+
+
+def _median_of_five(a: Floats, b: Floats, c: Floats, d: Floats, e: Floats) -> Floats:
+    """Return the median of five arrays, as `np.median` does of finite values, in a fifth of its time."""
+    # Neither the smallest nor the largest of a to d can be it: it is the median of the other two and e.
+    low = np.maximum(np.minimum(a, b), np.minimum(c, d))
+    high = np.minimum(np.maximum(a, b), np.maximum(c, d))
+    found: Floats = np.maximum(np.minimum(e, low), np.minimum(np.maximum(e, low), high))
+    return found
 
 
 def even(samples: Samples, rate_hz: float, bridge_s: float) -> EvenSamples | None:
