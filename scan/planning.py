@@ -97,7 +97,7 @@ class Shard:
 
 
 def _date(time_ns: int) -> str:
-    return format_time(time_ns)[:10]
+    return format_time(time_ns // DAY_NS * DAY_NS)[:10]  # not of the time itself, which is rounded: up to the next day
 
 
 def _id_of(shard: Shard) -> str:

@@ -190,6 +190,8 @@ def test_shards_cover_each_period_once_and_end_at_whole_days(tmp_path: Path) -> 
     assert [shard.previous for shard in shards] == [None, *(shard.id for shard in shards[:-1])]
     assert [shard.is_last for shard in shards] == [False, False, False, True, True]
     assert [shard.stream for shard in shards] == [0, 0, 0, 0, 1]
+    titles = ["2020-01-01 to 2020-01-02", "2020-01-03 to 2020-01-04", "2020-01-05", "2020-03-01", "2020-03-02"]
+    assert [shard.title for shard in shards] == [f"NN.AAA.00 {title}" for title in titles]
 
 
 def test_an_id_depends_on_what_the_result_depends_on(tmp_path: Path) -> None:
