@@ -15,6 +15,7 @@ from pathlib import Path
 from edgequake.edge.base.atomic_files import remove_leftovers, sync, write_bytes_atomically
 from edgequake.edge.base.control import Control
 from edgequake.edge.base.errors import ConfigError, DataError, ModelError
+from edgequake.edge.base.layout import CHECKPOINT, HEARTBEAT, STATUS, SUMMARY
 from edgequake.edge.detection.self_test import read_golden
 from edgequake.edge.manifest.manifest import SENSITIVITIES
 from edgequake.edge.manifest.signature import SUFFIX
@@ -68,9 +69,10 @@ def install_command(arguments: argparse.Namespace, control: Control) -> int:
         offer = stage(out, candidate, arguments.sensitivity, threshold)
     finally:
         os.umask(before)
-    control.log(
-        f"model {offer.mark} has passed and is offered to the run in {out}, or to the next one that starts there"
-    )
+    whom = f"the run in {out}, or to the next one that starts there"
+    if not any((out / name).exists() for name in (STATUS, SUMMARY, HEARTBEAT, CHECKPOINT)):
+        whom = f"the first run in {out}: none is there yet"  # a name that was mistyped, perhaps
+    control.log(f"model {offer.mark} has passed and is offered to {whom}")
     return 0 if arguments.wait_s is None else _wait(ModelStore(out), offer, arguments.wait_s, control)
 
 

@@ -145,11 +145,13 @@ def test_what_is_offered_is_complete_and_runs(
     """The model's folder may vanish after the install; the run has what it needs."""
     out = tmp_path / "run"
     assert main(["install", str(other), "--out", str(out)]) == 0
-    assert "has passed and is offered" in capsys.readouterr().err
+    assert f"is offered to the first run in {out}: none is there yet" in capsys.readouterr().err
     shutil.rmtree(other.parent)
     summary = run(RunConfig((str(quake_file),), out, model="moon"))
     assert summary.model == "moon2" and summary.n_events == 1
     assert sorted(path.name for path in (out / "models").iterdir() if path.is_file()) == ["active.json", "outcome.json"]
+    assert main(["install", "moon", "--out", str(out)]) == 0
+    assert f"is offered to the run in {out}, or to the next" in capsys.readouterr().err
 
 
 def test_waiting_tells_what_the_run_has_done(
