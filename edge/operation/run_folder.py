@@ -64,7 +64,7 @@ class RunFolder:
         ledger.may_wait = not source.replayed
         self._out = config.out
         self._has_status = config.has_services or not source.replayed or config.metrics is not None
-        self._metrics = config.metrics and MetricsFile(config.metrics, not source.replayed, log)
+        self._metrics = None if config.metrics is None else MetricsFile(config.metrics, not source.replayed, log)
         self.n_resumed = 0
         self._next_checkpoint_s = 0.0
         self._alarms: tuple[str | None, ...] = (None, None, None)  # when the status was last written
