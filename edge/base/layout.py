@@ -1,4 +1,4 @@
-"""The names of the files and folders in a run folder (`--out`), and of the tables of a data folder."""
+"""The names of the files and folders in a run folder (`--out`)."""
 
 from __future__ import annotations
 
