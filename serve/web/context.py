@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,12 +47,7 @@ class Context:
         self.index = CatalogIndex(out)
         self.waveforms = RunWaveforms(out)
         self.ground = Ground(out)
-        self.templates = jinja2.Environment(
-            loader=jinja2.FunctionLoader(_template), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-        )
-        self.templates.filters.update(
-            size=words.size, time=lambda time_ns: format_time(time_ns)[:19].replace("T", " "), precise=precise_time
-        )
+        self.templates = _templates()
         self._pool = ThreadPoolExecutor(_THREADS, "serve")
         self._answers: dict[object, tuple[float, Any]] = {}
         self._index_lock = threading.Lock()
@@ -131,6 +127,18 @@ class Context:
             **values,
         )
         return HTMLResponse(text, status)
+
+
+@lru_cache(maxsize=1)
+def _templates() -> jinja2.Environment:
+    """Return the templates; each is compiled once in a process."""
+    templates = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_template), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    templates.filters.update(
+        size=words.size, time=lambda time_ns: format_time(time_ns)[:19].replace("T", " "), precise=precise_time
+    )
+    return templates
 
 
 def _template(name: str) -> str:
