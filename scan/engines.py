@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from edgequake.edge.base.errors import ConfigError, DataError
 
+_GONE = "the Dask scheduler is gone; start the scan again, it goes on where it was"
 Work = Callable[..., dict[str, Any]]
 _MOST_DEATHS = 10  # of workers with one shard, before the shard is to blame
 _LONGEST_START_S = 60.0  # of a worker, or of a connection
@@ -87,6 +88,39 @@ class InProcess:
         self._waiting.clear()
 
 
+class LostWorkers:
+    """Has workers started for those that died while they were starting: Dask gives those up.
+
+    First the cluster is told to forget them, and later to have as many as wanted: new ones.
+    """
+
+    def __init__(self, n_wanted: int, now_s: float) -> None:
+        self._n_wanted = self._n_told = n_wanted
+        self._complete_s = self._alive_s = now_s
+
+    def n_asked(self, n_workers: int, now_s: float) -> int | None:
+        """Return how many workers the cluster is to have from now on; None: as before.
+
+        Raises
+        ------
+        DataError
+            There has been no worker for long.
+        """
+        if n_workers:
+            self._alive_s = now_s
+        elif now_s - self._alive_s >= _LONGEST_ALONE_S:
+            raise DataError(f"no worker has lived for {_LONGEST_ALONE_S:.0f} s; start the scan again, it goes on")
+        if n_workers >= self._n_wanted:
+            self._complete_s = now_s
+        if self._n_told < self._n_wanted:
+            self._n_told, self._complete_s = self._n_wanted, now_s
+            return self._n_told
+        if now_s - self._complete_s >= _LONGEST_START_S:
+            self._n_told = n_workers
+            return n_workers
+        return None
+
+
 class DaskEngine:
     """Runs work on a Dask cluster: processes of this machine with one thread each, or a scheduler that is running."""
 
@@ -111,8 +145,8 @@ class DaskEngine:
         self._futures: dict[str, Any] = {}
         self._n_submitted = 0
         self._n_workers, self._count_again_s = 0, 0.0
-        self._n_wanted = 0 if scheduler else n_workers or CPU_COUNT
-        self._n_asked, self._complete_s, self._alive_s = self._n_wanted, time.monotonic(), time.monotonic()
+        n_wanted = n_workers or CPU_COUNT
+        self._lost = LostWorkers(n_wanted, time.monotonic())
         if scheduler is None:
             # One thread a process: more, in each of them, would share the cores with those of the others.
             self._cluster = LocalCluster(
@@ -123,9 +157,10 @@ class DaskEngine:
                 memory_limit=0,
                 silence_logs="CRITICAL",
             )
-            # Of a worker that dies while it starts, which `_replace_lost` sees: no traceback of Dask's.
-            self._cluster.loop.asyncio_loop.set_exception_handler(lambda loop, context: None)
-            self._cluster.scale(self._n_wanted)
+            cluster_loop: Any = self._cluster.loop
+            # A worker that dies while it starts is replaced, without a traceback of Dask's.
+            cluster_loop.asyncio_loop.set_exception_handler(lambda loop, context: None)
+            self._cluster.scale(n_wanted)
         try:
             self._client = Client(self._cluster or scheduler, timeout=_LONGEST_START_S, set_as_default=False)
         except (OSError, ValueError) as problem:
@@ -135,29 +170,16 @@ class DaskEngine:
     def n_workers(self) -> int:
         now_s = time.monotonic()
         if now_s >= self._count_again_s:
-            self._n_workers = sum(self._client.nthreads().values())
-            self._count_again_s = now_s + (_COUNTED_S if self._n_workers else _COUNTED_S / 10)
-            if self._cluster is not None:
-                self._replace_lost(self._cluster, now_s)
+            try:
+                self._n_workers = sum(self._client.nthreads().values())
+            except (OSError, RuntimeError) as problem:
+                raise DataError(_GONE) from problem
+            n_asked = None if self._cluster is None else self._lost.n_asked(self._n_workers, now_s)
+            if self._cluster is not None and n_asked is not None:
+                self._cluster.scale(n_asked)
+            is_short = not self._n_workers and n_asked is None
+            self._count_again_s = now_s + (_COUNTED_S / 10 if is_short else _COUNTED_S)
         return self._n_workers
-
-    def _replace_lost(self, cluster: Any, now_s: float) -> None:
-        """Have workers started for those that died while they were starting: Dask gives those up.
-
-        First the cluster is told to forget them, and later to have as many as wanted: new ones.
-        """
-        if self._n_workers:
-            self._alive_s = now_s
-        elif now_s - self._alive_s >= _LONGEST_ALONE_S:
-            raise DataError(f"no worker has lived for {_LONGEST_ALONE_S:.0f} s; start the scan again, it goes on")
-        if self._n_asked < self._n_wanted:
-            cluster.scale(self._n_wanted)
-            self._n_asked, self._complete_s = self._n_wanted, now_s
-        elif self._n_workers >= self._n_wanted:
-            self._complete_s = now_s
-        elif now_s - self._complete_s >= _LONGEST_START_S:
-            cluster.scale(self._n_workers)
-            self._n_asked = self._n_workers
 
     @property
     def dashboard(self) -> str | None:
@@ -180,7 +202,7 @@ class DaskEngine:
             name, future = self._outcomes.get(timeout=timeout_s)
         except queue.Empty:
             if self._client.status not in ("running", "connecting"):
-                raise DataError("the Dask scheduler is gone; start the scan again, it goes on where it was") from None
+                raise DataError(_GONE) from None
             return None
         if self._futures.pop(name, None) is None:
             return None

@@ -23,7 +23,7 @@ from edgequake.edge.formats.waveforms import parse_time
 from edgequake.edge.inputs.model_choice import ModelChoice
 from edgequake.scan.band_choice import SensorPlace, choose_bands
 from edgequake.scan.driving import Driver, Piece
-from edgequake.scan.engines import Work, WorkOutcome
+from edgequake.scan.engines import LostWorkers, Work, WorkOutcome
 from edgequake.scan.planning import Plan, PlanOptions, make_shards
 from edgequake.scan.seams import compare
 from edgequake.scan.storage.archive_index import ArchiveIndex, IndexedFile
@@ -268,6 +268,28 @@ def test_what_is_no_record_is_looked_at_once(tmp_path: Path) -> None:
         for n_read in (1, 0):
             update = index.update(archive, tmp_path)
             assert (update.n_read, len(update.unusable), update.unreadable) == (n_read, 1, ())
+
+
+def test_workers_that_do_not_come_back_are_replaced() -> None:
+    lost = LostWorkers(2, 0.0)
+    counts = [
+        (0, 5.0),
+        (2, 10.0),
+        (1, 15.0),
+        (2, 40.0),
+        (1, 50.0),
+        (1, 95.0),
+        (1, 101.0),
+        (1, 106.0),
+        (1, 111.0),
+        (2, 120.0),
+    ]
+    asked = [lost.n_asked(n_workers, now_s) for n_workers, now_s in counts]
+    assert asked == [None, None, None, None, None, None, 1, 2, None, None]  # a minute after there were two
+    assert lost.n_asked(1, 179.0) is None and lost.n_asked(0, 181.0) == 0
+    assert lost.n_asked(0, 186.0) == 2
+    with pytest.raises(DataError, match="no worker has lived for 300 s"):
+        lost.n_asked(0, 479.0)
 
 
 def row_at(second: float, probability: float = 0.9) -> ScanRow:
