@@ -235,10 +235,13 @@ def test_live_the_budget_may_change_from_one_process_to_the_next(
             everything(("-",), out, budget_bytes=budget, resume=True, checkpoint_s=60.0),
             control=Control(log=said.append),
         )
-    assert said == []
+    assert all(": event from " in line for line in said)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
     run(RunConfig(("-",), out, "moon", resume=True), control=Control(log=said.append))  # and it may be left out
-    assert said == [] and json.loads((out / "status.json").read_text())["downlink"] is None
+    assert (
+        all(": event from " in line for line in said)
+        and json.loads((out / "status.json").read_text())["downlink"] is None
+    )
 
 
 # --- disks and options -----------------------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ def _rows(run: RecordedRun) -> list[tuple[str, str]]:
         ("record", f"{thousands(summary.samples_in)} samples so far"),
         (
             "kept",
-            f"{summary.kept_s / 3600:.2f} h, {thousands(summary.samples_kept)} samples, {size(summary.bytes_kept)}",
+            f"{duration(summary.kept_s)}, {thousands(summary.samples_kept)} samples, {size(summary.bytes_kept)}",
         ),
         *_model_rows(summary),
         ("version", f"edgequake {summary.edgequake_version}"),
@@ -129,8 +129,8 @@ def _rows_at_the_end(summary: Summary, n_events: int) -> list[tuple[str, str]]:
     return [
         ("events", str(n_events)),
         ("stations", _stations(summary)),
-        ("record", f"{summary.record_s / 3600:.2f} h, {thousands(summary.samples_in)} samples"),
-        ("kept", f"{summary.kept_s / 3600:.2f} h = {percent(summary.kept_fraction)} of the time; "
+        ("record", f"{duration(summary.record_s)}, {thousands(summary.samples_in)} samples"),
+        ("kept", f"{duration(summary.kept_s)} = {percent(summary.kept_fraction)} of the time; "
          f"{thousands(summary.samples_kept)} samples = {percent(summary.samples_kept / max(1, summary.samples_in))}"),
         ("downlink saved", f"{thousands(saved_bytes)} bytes = {percent(share_saved)}: segments of "
          f"{size(summary.bytes_kept)} are sent instead of inputs of {size(summary.bytes_in)}"),
