@@ -260,7 +260,7 @@ NETWORKS = {
         "seismic", "Mousavi 2020", transformer, "components", way=transformer_memory,
         remark="LayerNormalization of small values: their variance in 8 bits is a few steps above its epsilon, and the "
         "reciprocal root at its upper end is clipped; dynamic 0.0036; which windows meet it depends on the training",
-    ),  # fmt: skip
+    ),
     "LightEQ": Network("seismic", "Zainab 2023", lighteq),
     "DeepPhasePick": Network(
         "seismic", "Soto 2021", deep_phase_pick, "components", settings=classes(1, 2),

@@ -246,7 +246,7 @@ NETWORKS = {
     "machine sounds": Network(
         "audio events", "DCASE 2020", anomaly,
         remark="order of sums, in Keras: in 32 bits it is 1.1e-6 from the same network in 64 bits, the graph 4.6e-7",
-    ),  # fmt: skip
+    ),
     "RNNoise": Network(
         "voice", "Valin 2018", denoiser, settings=(f"outputs = {[*(f'gain_{n}' for n in range(22)), 'event']}",)
     ),
