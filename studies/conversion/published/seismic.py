@@ -257,7 +257,9 @@ NETWORKS = {
         "seismic", "Zhu 2019a", phasenet, "components", settings=classes(1, 2), way=phasenet_encoder, rows=2048
     ),
     "EQTransformer, parts": Network(
-        "seismic", "Mousavi 2020", transformer, "components", way=transformer_memory
+        "seismic", "Mousavi 2020", transformer, "components", way=transformer_memory,
+        remark="LayerNormalization of small values: their variance in 8 bits is a few steps above its epsilon, and the "
+        "reciprocal root at its upper end is clipped; dynamic 0.0036; which windows meet it depends on the training",
     ),
     "LightEQ": Network("seismic", "Zainab 2023", lighteq),
     "DeepPhasePick": Network(
