@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -384,7 +385,9 @@ def test_a_stream_that_is_stopped_ends_cleanly(
         finally:
             process.kill()
         said = process.stderr.read().decode()
-    assert said.startswith("edgequake-edge: XX_LUN: model moon (") and said.count("\n") == 1
+    model, event = said.splitlines()
+    assert model.startswith("edgequake-edge: XX_LUN: model moon (")
+    assert re.fullmatch(r"edgequake-edge: XX_LUN: event from \S+ UTC on", event)
     assert len(read_catalog(out / "catalog.csv")) == json.loads((out / "summary.json").read_text())["n_events"] == 1
     assert sorted(path.name for path in out.iterdir()) == [
         "catalog.check", "catalog.csv", "checkpoint.edgequake", "segments", "status.json", "summary.json"
