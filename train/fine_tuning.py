@@ -28,6 +28,7 @@ from edgequake.edge.base.errors import ConfigError, DataError, EdgequakeError
 from edgequake.edge.features.contrast import VERTICAL
 from edgequake.edge.manifest import schema
 from edgequake.edge.manifest.manifest import load_manifest
+from edgequake.edge.manifest.tables import ClassConfig
 from edgequake.results.progress import Progress, silent
 from edgequake.train.configuration.recipe import Recipe
 from edgequake.train.data.training_data import TrainingData
@@ -103,11 +104,7 @@ def fine_tuning_recipe(job: FineTuningJob, records: Sequence[LabelledRecord]) ->
     ConfigError
         The train.json beside the network cannot be used.
     """
-    path = Path(job.network).parent / "train.json"
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))["recipe"]
-    except (OSError, ValueError, KeyError) as problem:
-        raise ConfigError(f"{path} cannot be read as the file of a training: {problem}") from problem
+    path, table = _table_of(job, "recipe")
     for part, retired in RETIRED.items():
         table[part] = {name: value for name, value in table.get(part, {}).items() if name not in retired}
     recipe = schema.build(Recipe, table, str(path), ConfigError)
@@ -137,6 +134,27 @@ def fine_tuning_recipe(job: FineTuningJob, records: Sequence[LabelledRecord]) ->
     return replace(recipe, examples=examples, fit=fit, trigger=trigger)
 
 
+def kept_classes(job: FineTuningJob) -> ClassConfig | None:
+    """Return how the network's model tells classes apart, if it does: reviews are too few to learn that anew.
+
+    Raises
+    ------
+    ConfigError
+        The train.json beside the network cannot be used.
+    """
+    path, table = _table_of(job, "manifest")
+    return schema.build(ClassConfig, table["classes"], str(path), ConfigError) if table.get("classes") else None
+
+
+def _table_of(job: FineTuningJob, name: str) -> tuple[Path, dict[str, Any]]:
+    """Return the path of the train.json beside the network, and a table of it."""
+    path = Path(job.network).parent / "train.json"
+    try:
+        return path, dict(json.loads(path.read_text(encoding="utf-8"))[name])
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise ConfigError(f"{path} cannot be read as the file of a training: {problem}") from problem
+
+
 def fine_tune(job: FineTuningJob, progress: Progress = silent) -> str:
     """Fine-tune, and return a line for the terminal.
 
@@ -155,7 +173,8 @@ def fine_tune(job: FineTuningJob, progress: Progress = silent) -> str:
         raise DataError(f"{folder} holds records of {', '.join(bodies)}, and the network is for {recipe.body}")
     train, val = (found, found[:1]) if job.fold is None else split_fold(folder, recipe.body, Fold.parse(job.fold))
     marks = {folder / name: times for name, times in job.marks_ns.items()}
-    result = train_recipe(recipe, TrainingData(train, val, None), Path(job.out), progress, job.fold, marks, NEW_SHARE)
+    data, classes = TrainingData(train, val, None), kept_classes(job)
+    result = train_recipe(recipe, data, Path(job.out), progress, job.fold, marks, NEW_SHARE, classes)
     return result.table()
 
 

@@ -89,11 +89,13 @@ def train_recipe(
     fold: str | None = None,
     marks_ns: Mapping[Path, Sequence[int]] = NO_MARKS,
     new_share: float = 1.0,
+    classes: ClassConfig | None = None,
 ) -> TrainResult:
     """Train a resolved recipe on records that have been found; otherwise as `train`.
 
     marks_ns : further times to begin recorded examples before, see `recorded_examples`.
     new_share : of the trained weights in the result, beside those of `fit.start_from`, see `networks.blend`.
+    classes : how the model tells classes apart, where that is not to be learned from the records.
     """
     identity = {
         "format": CHECKPOINT_FORMAT,
@@ -103,7 +105,8 @@ def train_recipe(
     }
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, identity)
-    classes = learn_classes(recipe, training_data.train) if recipe.classes else None
+    if classes is None and recipe.classes:
+        classes = learn_classes(recipe, training_data.train)
     examples = _examples(recipe, training_data, progress, marks_ns)
     n_val = VAL_STARTS * len(training_data.val)
     val = recorded_examples(recipe, training_data.val, n_val, 0, part_of(progress, 0, 1, "validation records"))

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 from edgequake.data.tables import UNREVIEWED, LabelledRecord
+from edgequake.edge.base.errors import DataError
 from edgequake.edge.features.front_end import station_rows
 from edgequake.edge.formats.waveforms import NS_PER_S
+from edgequake.edge.manifest.manifest import load_manifest
 from edgequake.train import networks
 from edgequake.train.configuration.recipe import Recipe, load_recipe
 from edgequake.train.data.records import record_traces
 from edgequake.train.examples.examples import _start_ns, recorded_targets
-from edgequake.train.fine_tuning import NEW_SHARE, FineTuningJob, main, write_job
+from edgequake.train.fine_tuning import NEW_SHARE, FineTuningJob, find_network, fine_tune, main, write_job
 from edgequake.train.trainer import train
 
 
@@ -88,6 +90,22 @@ def test_a_fine_tuning_writes_what_a_training_writes(
     for one, other in zip(before, after, strict=True):  # nothing was optimised, so the mean is what it was
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
     assert 0.0 < NEW_SHARE < 1.0
+
+
+def test_the_classes_of_the_model_are_kept(monkeypatch: pytest.MonkeyPatch, short_data: Path, tmp_path: Path) -> None:
+    """Records without two families of a class cannot teach it."""
+    network = find_network("moon")
+    kept: list[object] = []
+
+    def stand_in(*given: object) -> object:
+        kept.append(given[-1])
+        raise DataError("not trained here")
+
+    monkeypatch.setattr("edgequake.train.trainer.train_recipe", stand_in)
+    with pytest.raises(DataError, match="not trained here"):
+        fine_tune(FineTuningJob(str(network), str(short_data), str(tmp_path / "out"), {}))
+    shipped, _ = load_manifest("moon")
+    assert shipped.classes is not None and kept == [shipped.classes]
 
 
 def test_a_network_of_another_body_is_refused(
