@@ -248,6 +248,7 @@ def test_two_browsers_review_at_once(browser: Browser, station: Path, tmp_path: 
             one.evaluate(f"document.querySelector('footer [name=name]').value = '{name}'")
             click(one, "footer button")
             one.wait_until(f"document.querySelector('footer [name=name]')?.value === '{name}'")
+            one.wait_until("document.querySelectorAll('#bulk [name=event]').length > 1")
         browser.evaluate("document.querySelectorAll('#bulk [name=event]')[0].click()")
         other.evaluate("document.querySelectorAll('#bulk [name=event]')[1].click()")
         click(browser, "#bulk button[value=accept]")
