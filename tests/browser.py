@@ -107,11 +107,15 @@ class Browser:
         """Wait until a JavaScript expression is true, however often the page is loaded anew meanwhile."""
         deadline = time.monotonic() + ANSWER_S
         while True:
-            answer = self.call("Runtime.evaluate", expression=f"Boolean({expression})", returnByValue=True)
-            if answer.get("result", {}).get("value") is True:
-                return
+            try:
+                answer = self.call("Runtime.evaluate", expression=f"Boolean({expression})", returnByValue=True)
+                if answer.get("result", {}).get("value") is True:
+                    return
+                self.call("Runtime.evaluate", expression="new Promise(requestAnimationFrame)", awaitPromise=True)
+            except AssertionError as problem:
+                if "navigated" not in str(problem):  # the page that was asked has gone, and another one comes
+                    raise
             assert time.monotonic() < deadline, f"never true: {expression}"
-            self.call("Runtime.evaluate", expression="new Promise(requestAnimationFrame)", awaitPromise=True)
 
     def picture(self, path: Path) -> None:
         """Write a picture of the whole page."""

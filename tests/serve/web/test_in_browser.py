@@ -160,8 +160,9 @@ def test_reviewing_by_keyboard_and_by_mouse(browser: Browser, station: Path) -> 
         browser.press("a")
         browser.wait_until(f"document.getElementById('plots')?.dataset.event !== '{first}'")
         assert judged() == {"accept": 1, "reject": 0}
+        browser.evaluate("document.body.dataset.before = 'undo'")
         browser.press("u")
-        browser.wait_until("document.getElementById('verdict')")
+        browser.wait_until("!document.body.dataset.before && document.getElementById('verdict')")
         # By mouse: the boxes and buttons of the list.
         browser.open(f"{address}/events")
         click(browser, ".select-all")
@@ -181,7 +182,8 @@ def test_reviewing_by_keyboard_and_by_mouse(browser: Browser, station: Path) -> 
 
 
 def click(browser: Browser, selector: str) -> None:
-    """Click in the middle of an element, as a mouse does."""
+    """Click in the middle of an element, as a mouse does, as soon as it is there."""
+    browser.wait_until(f"document.querySelector({selector!r})")
     at = browser.evaluate(
         f"(() => {{ const e = document.querySelector({selector!r}); e.scrollIntoView({{block: 'center'}});"
         " const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"
