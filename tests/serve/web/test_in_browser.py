@@ -248,8 +248,11 @@ def test_two_browsers_review_at_once(browser: Browser, station: Path, tmp_path: 
             one.set_width(1280)
             one.open(f"{address}/events")
             one.evaluate(f"document.querySelector('footer [name=name]').value = '{name}'")
+            one.evaluate("document.body.dataset.before = 'name'")
             click(one, "footer button")
-            one.wait_until(f"document.querySelector('footer [name=name]')?.value === '{name}'")
+            one.wait_until(
+                f"!document.body.dataset.before && document.querySelector('footer [name=name]').value === '{name}'"
+            )
             one.wait_until("document.querySelectorAll('#bulk [name=event]').length > 1")
         browser.evaluate("document.querySelectorAll('#bulk [name=event]')[0].click()")
         other.evaluate("document.querySelectorAll('#bulk [name=event]')[1].click()")
