@@ -231,7 +231,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return dict(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
-        reason = (isinstance(problem, OSError) and problem.strerror) or problem
+        reason = getattr(problem, "strerror", None) or problem
         raise ConfigError(f"description {path} cannot be read: {reason}; docs/convert.md has an example") from problem
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgequake.edge.archive.extract import Span, traces_of_files
-from edgequake.edge.archive.sds import station_name
+from edgequake.edge.archive.sds import DayName, parse_day_name, station_name
 from edgequake.edge.base.atomic_files import read_whole
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import MONITOR
@@ -51,6 +51,11 @@ def hour_of(name: str) -> int | None:
 def monitored_channels(out: Path) -> list[str]:
     """Return the channels in the ring of a run folder, as NET.STA.LOC.CHA, sorted."""
     return sorted(path.name for path in (out / MONITOR / SAMPLES).glob("*") if path.is_dir())
+
+
+def monitored_name(channel: str) -> DayName | None:
+    """Return what a channel's folder in the ring is called after: as a day file, without its day."""
+    return parse_day_name(f"{channel}.D.1970.001")
 
 
 def monitored_stations(out: Path) -> list[str]:

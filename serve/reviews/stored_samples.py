@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgequake.edge.archive.extract import Span, get_run_waveforms
-from edgequake.edge.archive.monitor_files import monitor_samples, monitored_channels
-from edgequake.edge.archive.sds import parse_day_name
+from edgequake.edge.archive.monitor_files import monitor_samples, monitored_channels, monitored_name
 from edgequake.edge.base.layout import ARCHIVE
 from edgequake.edge.formats.waveforms import Trace
 
@@ -23,16 +22,10 @@ def stored_samples(run: Path, station_id: str, start_ns: int, stop_ns: int) -> l
     live = [
         trace
         for folder in monitored_channels(run)
-        if _station_of(folder) == station_id
+        if (name := monitored_name(folder)) is not None and name.station_id == station_id
         for trace in monitor_samples(run, folder, start_ns, stop_ns)
     ]
     return max(in_archive, _of_one_rate(live), key=covered_ns)
-
-
-def _station_of(folder: str) -> str:
-    """Return the station of a channel's folder in the monitor, which is named like a day file without its day."""
-    name = parse_day_name(f"{folder}.D.1970.001")
-    return "" if name is None else name.station_id
 
 
 def _of_one_rate(traces: Sequence[Trace]) -> list[Trace]:

@@ -19,9 +19,10 @@ from edgequake.edge.archive.monitor_files import (
     hour_of,
     monitor_samples,
     monitored_channels,
+    monitored_name,
     monitored_stations,
 )
-from edgequake.edge.archive.sds import DAY_NS, DayName, day_files, name_of, parse_day_name
+from edgequake.edge.archive.sds import DAY_NS, DayName, day_files, name_of
 from edgequake.edge.base.errors import DataError
 from edgequake.edge.base.layout import ARCHIVE, MONITOR, SEGMENTS
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, duration_ns, merge_contiguous
@@ -183,7 +184,7 @@ class RunWaveforms:
         """Return the channels of the monitor with their names there, by station."""
         found: dict[str, dict[DayName, str]] = {}
         for folder in monitored_channels(self._out):
-            name = parse_day_name(f"{folder}.D.1970.001")  # without its day, a folder there is named like a day file
+            name = monitored_name(folder)
             if name is not None:
                 found.setdefault(name.station_id, {})[name] = folder
         return found

@@ -207,8 +207,7 @@ class EventsPage:
     def _added(self, listing: Listing) -> list[tuple[CatalogRow, Review]]:
         """Return the added events that a list shows, in its order; none has a peak."""
         wanted = listing.wanted
-        reviews = [one for one in self._context.reviews.added() if one.added is not None]
-        entries = [(one.added.row(), one) for one in reviews if one.added is not None]
+        entries = [(one.added.row(), one) for one in self._context.reviews.added() if one.added is not None]
         entries = [
             (row, review)
             for row, review in entries

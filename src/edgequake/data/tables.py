@@ -98,7 +98,7 @@ def read_table(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
             header = reader.fieldnames or []
             rows = [{name: _text_of(value) for name, value in row.items()} for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        reason = (isinstance(problem, OSError) and problem.strerror) or problem
+        reason = getattr(problem, "strerror", None) or problem
         raise DataError(f"table {path} cannot be read: {reason}") from problem
     missing = [column for column in columns if column not in header]
     if missing:

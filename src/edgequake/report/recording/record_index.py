@@ -29,7 +29,7 @@ def files_of(paths: Iterable[Path], out: Path | None = None) -> list[Path]:
     DataError
         A path that does not exist.
     """
-    return record_files(paths, lambda file: not file.name.startswith(".") and (out is None or out not in file.parents))
+    return record_files(paths, out, None)
 
 
 def live_files(run_dir: Path, station_id: str | None = None, days: Iterable[int] | None = None) -> list[Path]:

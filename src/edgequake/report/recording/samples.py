@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgequake.edge.base.errors import DataError
+from edgequake.edge.base.folder_listing import files_in
 from edgequake.edge.formats.miniseed import index_file, read_indexed
 from edgequake.edge.formats.space_apps_csv import read_packet_csv
 from edgequake.edge.formats.waveforms import NS_PER_S, Trace, merge_contiguous
@@ -24,8 +25,13 @@ BLOCK = 1 << 15  # samples that are despiked at once
 USUAL_SHARE = 95.0
 
 
-def record_files(paths: Iterable[Path], wanted: Callable[[Path], bool] | None = None) -> list[Path]:
-    """Return the files among `paths`, and those in the folders among them that are wanted; by default miniSEED files.
+def record_files(
+    paths: Iterable[Path], out: Path | None = None, suffixes: Collection[str] | None = SUFFIXES
+) -> list[Path]:
+    """Return the files among `paths`, and those in the folders among them that a run reads.
+
+    out : without those below it.
+    suffixes : of the files in folders, by default those of miniSEED; None: any.
 
     Raises
     ------
@@ -33,10 +39,10 @@ def record_files(paths: Iterable[Path], wanted: Callable[[Path], bool] | None = 
         A path that does not exist.
     """
     files: list[Path] = []
-    wanted = wanted or (lambda file: file.suffix.lower() in SUFFIXES)
     for path in paths:
         if path.is_dir():
-            files += [file for file in sorted(path.rglob("*")) if file.is_file() and wanted(file)]
+            found = files_in(path, out)
+            files += [file for file in found if suffixes is None or file.suffix.lower() in suffixes]
         elif path.is_file():
             files.append(path)
         else:
