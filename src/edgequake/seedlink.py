@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,6 +102,7 @@ def run_seedlink(arguments: Sequence[str], log: Callable[[str], None], reconnect
         with _signals_forwarded(runner):
             client.start()
             code = runner.wait()
+            client.end()
     if client.failure is not None:
         raise DataError(f"the SeedLink client failed: {client.failure!r}") from client.failure
     return code if code >= 0 else 128 - code
@@ -117,15 +117,21 @@ class _Client(threading.Thread):
         super().__init__(name="seedlink", daemon=True)
         self._connection, self._sink, self._messages, self._reconnect_s = connection, sink, messages, reconnect_s
         self._server = f"{address.host}:{address.port}"
+        self._is_over = threading.Event()
         self.failure: Exception | None = None
+
+    def end(self) -> None:
+        """Try and say no more: the runner has ended, which a client without records would not notice."""
+        self._messages.end()
+        self._is_over.set()
 
     def run(self) -> None:
         """Receive records and write them, until the runner has ended."""
         try:
-            while True:
+            while not self._is_over.is_set():
                 record = self._next_record()
                 if record is None:
-                    time.sleep(self._reconnect_s)
+                    self._is_over.wait(self._reconnect_s)
                     continue
                 try:
                     self._sink.write(record)
@@ -195,6 +201,10 @@ class _Messages(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Log a message of obspy's."""
         self.log(f"seedlink: {record.getMessage()}")
+
+    def end(self) -> None:
+        """Log nothing any more."""
+        self._log = lambda text: None
 
     def repeat_all(self) -> None:
         """Log every message again when it recurs."""

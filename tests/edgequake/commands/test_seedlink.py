@@ -196,6 +196,7 @@ def test_only_the_requested_stations_and_channels_are_received(records: list[byt
 @pytest.mark.parametrize("wrong", ["no server", "no station", "no SeedLink"])
 def test_a_fault_is_reported_once_and_the_client_retries(wrong: str, records: list[bytes], tmp_path: Path) -> None:
     said: list[str] = []
+    before = set(threading.enumerate())
     greeting = b"HTTP/1.1 400 Bad Request\r\n" if wrong == "no SeedLink" else SeedLinkServer({}).greeting
     held = {} if wrong == "no station" else {"XX_LUN": records}
     with SeedLinkServer(held, greeting=greeting).served() as server:
@@ -209,6 +210,9 @@ def test_a_fault_is_reported_once_and_the_client_retries(wrong: str, records: li
     }[wrong]
     assert sum(reason in line for line in said) == 1, said
     assert wrong == "no server" or server.asked.count("HELLO") > 1
+    for client in {thread for thread in threading.enumerate() if thread.name == "seedlink"} - before:
+        client.join(60.0)  # its last attempt
+        assert not client.is_alive()
 
 
 @pytest.mark.long
